@@ -1,0 +1,93 @@
+"""ruvllm: local language models that learn from use.
+
+`open` gives the whole system, `Memory` the memory alone. Everything is imported at first use, so that `import ruvllm`
+stays fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ruvllm.config import Config, load_config
+    from ruvllm.errors import (
+        BrainDamaged,
+        BrainLocked,
+        BrainReadOnly,
+        BrainTooNew,
+        EndpointError,
+        EngineError,
+        ModelDamaged,
+        ModelMissing,
+        ModelUnsupported,
+        PullError,
+        RuvLLMError,
+    )
+    from ruvllm.memory import Memory
+    from ruvllm.system import RuvLLM, open
+    from ruvllm.types import Feedback, GenerationOptions, Hit, IngestReport, Node, Response, Route, Source
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BrainDamaged": "errors",
+    "BrainLocked": "errors",
+    "BrainReadOnly": "errors",
+    "BrainTooNew": "errors",
+    "Config": "config",
+    "EndpointError": "errors",
+    "EngineError": "errors",
+    "Feedback": "types",
+    "GenerationOptions": "types",
+    "Hit": "types",
+    "IngestReport": "types",
+    "Memory": "memory",
+    "ModelDamaged": "errors",
+    "ModelMissing": "errors",
+    "ModelUnsupported": "errors",
+    "Node": "types",
+    "PullError": "errors",
+    "Response": "types",
+    "Route": "types",
+    "RuvLLM": "system",
+    "RuvLLMError": "errors",
+    "Source": "types",
+    "load_config": "config",
+    "open": "system",
+}
+
+__all__ = [
+    "BrainDamaged",
+    "BrainLocked",
+    "BrainReadOnly",
+    "BrainTooNew",
+    "Config",
+    "EndpointError",
+    "EngineError",
+    "Feedback",
+    "GenerationOptions",
+    "Hit",
+    "IngestReport",
+    "Memory",
+    "ModelDamaged",
+    "ModelMissing",
+    "ModelUnsupported",
+    "Node",
+    "PullError",
+    "Response",
+    "Route",
+    "RuvLLM",
+    "RuvLLMError",
+    "Source",
+    "load_config",
+    "open",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ruvllm' has no attribute {name!r}")
+    value = getattr(import_module(f"ruvllm.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

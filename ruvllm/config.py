@@ -1,0 +1,195 @@
+"""One configuration tree: defaults, then `ruvllm.toml`, then RUVLLM_* environment variables, then arguments."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import platformdirs
+
+__all__ = [
+    "Config",
+    "EmbeddingConfig",
+    "GenerationConfig",
+    "IndexConfig",
+    "IngestConfig",
+    "ModelsConfig",
+    "RetrievalConfig",
+    "StoreConfig",
+    "cache_dir",
+    "load_config",
+]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+def _require(statement: bool, message: str) -> None:
+    if not statement:
+        raise ValueError(message)
+
+
+class ModelsConfig(_Section):
+    """Where models live and whether the network may be used."""
+
+    cache_dir: str = ""  # "" = RUVLLM_CACHE, else the platform's cache folder
+    offline: bool = False
+    auto_pull: bool = True  # fetch a missing catalogue model at first use
+
+
+class EmbeddingConfig(_Section):
+    """Text to vectors."""
+
+    model: str = "minilm-l6"
+    dim: int = 384  # below the model's own: PCA of the brain's texts (a seeded Gaussian until there are 2,000)
+    max_tokens: int = 256
+    batch_tokens: int = 8192  # padded tokens in one call of the encoder
+    num_threads: int = 0  # 0 = every core
+
+    def __post_init__(self) -> None:
+        _require(self.dim >= 8, f"embedding.dim must be >= 8 ({self.dim})")
+        _require(8 <= self.max_tokens <= 512, f"embedding.max_tokens must be in [8, 512] ({self.max_tokens})")
+        _require(self.batch_tokens >= self.max_tokens, "embedding.batch_tokens must be >= embedding.max_tokens")
+
+
+class GenerationConfig(_Section):
+    """The reader."""
+
+    model: str = "smollm2-135m"  # a catalogue name, a model directory, or http(s)://host/v1#model
+    context_tokens: int = 2048
+    max_new_tokens: int = 160
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    min_confidence: float = 0.4  # below it `ask` quotes the best passage instead
+    num_threads: int = 1  # CTranslate2 decodes small models slower on two threads than on one
+    timeout_s: float = 120.0  # remote endpoints: longest silence
+
+    def __post_init__(self) -> None:
+        _require(self.context_tokens >= 256, f"generation.context_tokens must be >= 256 ({self.context_tokens})")
+        _require(
+            1 <= self.max_new_tokens < self.context_tokens,
+            f"generation.max_new_tokens must be in [1, context_tokens) ({self.max_new_tokens})",
+        )
+        _require(0.0 <= self.min_confidence <= 1.0, "generation.min_confidence must be in [0, 1]")
+        _require(self.timeout_s > 0, "generation.timeout_s must be > 0")
+
+
+class IngestConfig(_Section):
+    """Documents to chunks."""
+
+    chunk_tokens: int = 200  # the context prefix included, so that MiniLM's 256 are never exceeded
+    max_file_bytes: int = 32 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        _require(self.chunk_tokens >= 32, f"ingest.chunk_tokens must be >= 32 ({self.chunk_tokens})")
+
+
+class IndexConfig(_Section):
+    """The vector index."""
+
+    m: int = 32
+    ef_construction: int = 200
+    ef_search: int = 64
+    exact_below: int = 10_000  # fewer live vectors than this are searched exactly (about 0.5 ms)
+
+    def __post_init__(self) -> None:
+        _require(2 <= self.m <= 128, f"index.m must be in [2, 128] ({self.m})")
+        _require(self.ef_construction >= self.m, "index.ef_construction must be >= index.m")
+        _require(self.ef_search >= 1, "index.ef_search must be >= 1")
+
+
+class RetrievalConfig(_Section):
+    """What is looked for and shown."""
+
+    k: int = 5  # sources shown to the model
+    candidates: int = 40  # taken from each of vector and keyword search
+    rrf_k: int = 60  # reciprocal rank fusion, Cormack et al. 2009
+    duplicate_similarity: float = 0.85  # MinHash Jaccard above which a source repeats another
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.k <= 100, f"retrieval.k must be in [1, 100] ({self.k})")
+        _require(self.candidates >= self.k, "retrieval.candidates must be >= retrieval.k")
+
+
+class StoreConfig(_Section):
+    """Durability."""
+
+    flush_interval_s: float = 0.2  # what a crash can lose of queued records of answered requests
+    max_query_chars: int = 20_000
+
+    def __post_init__(self) -> None:
+        _require(self.flush_interval_s > 0, "store.flush_interval_s must be > 0")
+
+
+class Config(_Section):
+    """The whole tree; each component receives its own section."""
+
+    models: ModelsConfig = ModelsConfig()
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    generation: GenerationConfig = GenerationConfig()
+    ingest: IngestConfig = IngestConfig()
+    index: IndexConfig = IndexConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
+    store: StoreConfig = StoreConfig()
+
+
+def load_config(
+    path: Path | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Config:
+    """Return the tree after file, environment (RUVLLM_SECTION__FIELD=value) and `overrides` {section: {field: value}}.
+
+    Raises:
+        ValueError: the file is not TOML, or a key or value is wrong; the message names the closest known key.
+    """
+    tree: dict[str, dict[str, Any]] = {}
+    if path is not None and path.exists():
+        try:
+            tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: not valid TOML: {error}") from error
+    for name, value in (os.environ if environment is None else environment).items():
+        if name.startswith("RUVLLM_") and "__" in name:
+            section, _, field = name.removeprefix("RUVLLM_").lower().partition("__")
+            tree.setdefault(section, {})[field] = value
+    for section, fields in (overrides or {}).items():
+        tree.setdefault(section, {}).update(fields)
+    _refuse_unknown(tree)
+    try:
+        return msgspec.convert(tree, Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"configuration: {error}") from error
+
+
+def _refuse_unknown(tree: Mapping[str, Any]) -> None:
+    sections = {f.name: f.type for f in msgspec.structs.fields(Config)}
+    for section, fields in tree.items():
+        _known(section, sections)
+        if not isinstance(fields, Mapping):
+            raise ValueError(f"configuration: [{section}] must be a table")
+        known = {f.name for f in msgspec.structs.fields(sections[section])}
+        for name in fields:
+            _known(name, known, prefix=f"{section}.")
+
+
+def _known(name: str, known: Any, *, prefix: str = "") -> None:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {prefix}{close[0]}?" if close else f"; known: {', '.join(sorted(known))}"
+        raise ValueError(f"configuration: unknown key {prefix}{name}{hint}")
+
+
+def cache_dir(models: ModelsConfig) -> Path:
+    """Return the folder that holds pulled models (not created here)."""
+    configured = models.cache_dir or os.environ.get("RUVLLM_CACHE", "")
+    return Path(configured).expanduser() if configured else Path(platformdirs.user_cache_dir("ruvllm"))

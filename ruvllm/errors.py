@@ -1,0 +1,123 @@
+"""What the world can do to us, one class per decision a caller could take.
+
+RuvLLMError
+├── BrainError            the brain directory, `.path`
+│   ├── BrainLocked       another process writes to it, `.pid`: retry later, or go on reading
+│   ├── BrainReadOnly     the directory cannot be written: go on reading, or mend permissions
+│   ├── BrainTooNew       written by a newer ruvllm, `.found` / `.supported`: upgrade
+│   └── BrainDamaged      the database itself is broken: restore a backup
+├── ModelError            a model on disk, `.model`
+│   ├── ModelMissing      not in the cache: pull it
+│   ├── ModelDamaged      wrong checksum, truncated or half converted: pull it again
+│   └── ModelUnsupported  a family or format no engine here can run
+├── PullError             a download failed, `.model`: retry, or go offline knowingly
+└── EngineError           generation failed, `.engine`
+    └── EndpointError     a remote endpoint is down, slow or answers garbage, `.url` / `.status`
+
+A caller's own mistake is a ValueError or TypeError naming the argument, never one of these.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = [
+    "BrainDamaged",
+    "BrainError",
+    "BrainLocked",
+    "BrainReadOnly",
+    "BrainTooNew",
+    "EndpointError",
+    "EngineError",
+    "ModelDamaged",
+    "ModelError",
+    "ModelMissing",
+    "ModelUnsupported",
+    "PullError",
+    "RuvLLMError",
+]
+
+
+class RuvLLMError(Exception):
+    """Anything that goes wrong outside the caller's control."""
+
+
+class BrainError(RuvLLMError):
+    """Something about a brain directory."""
+
+    def __init__(self, message: str, *, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class BrainLocked(BrainError):
+    """Another process holds the brain's writing lock."""
+
+    def __init__(self, path: Path, pid: int | None) -> None:
+        owner = f"process {pid}" if pid else "another process"
+        super().__init__(f"{path} is being written by {owner}; this one is open for reading only", path=path)
+        self.pid = pid
+
+
+class BrainReadOnly(BrainError):
+    """The brain was opened for reading, or its directory cannot be written."""
+
+
+class BrainTooNew(BrainError):
+    """The database was written by a newer version."""
+
+    def __init__(self, path: Path, found: int, supported: int) -> None:
+        super().__init__(
+            f"{path} has schema version {found}, this ruvllm knows up to {supported}: upgrade ruvllm", path=path
+        )
+        self.found = found
+        self.supported = supported
+
+
+class BrainDamaged(BrainError):
+    """The database file is not readable as a brain."""
+
+
+class ModelError(RuvLLMError):
+    """Something about a model on disk."""
+
+    def __init__(self, message: str, *, model: str) -> None:
+        super().__init__(message)
+        self.model = model
+
+
+class ModelMissing(ModelError):
+    """The model is not in the cache."""
+
+
+class ModelDamaged(ModelError):
+    """The model's files do not match what was recorded for them."""
+
+
+class ModelUnsupported(ModelError):
+    """No engine here runs this kind of model."""
+
+
+class PullError(RuvLLMError):
+    """A model could not be fetched."""
+
+    def __init__(self, message: str, *, model: str) -> None:
+        super().__init__(message)
+        self.model = model
+
+
+class EngineError(RuvLLMError):
+    """Generation failed."""
+
+    def __init__(self, message: str, *, engine: str) -> None:
+        super().__init__(message)
+        self.engine = engine
+
+
+class EndpointError(EngineError):
+    """A remote endpoint is down, slow, or answers something that is not a completion."""
+
+    def __init__(self, message: str, *, url: str, status: int | None = None) -> None:
+        super().__init__(message, engine="remote")
+        self.url = url
+        self.status = status

@@ -1,0 +1,286 @@
+"""The nouns of the package: small frozen records that the floors pass to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+__all__ = [
+    "DocumentFailure",
+    "Edge",
+    "EdgeType",
+    "Embedder",
+    "Feedback",
+    "Filter",
+    "FinishReason",
+    "GenerationOptions",
+    "Hit",
+    "IngestReport",
+    "Interaction",
+    "Message",
+    "Node",
+    "NodeType",
+    "Response",
+    "Route",
+    "Source",
+    "Tier",
+    "Turn",
+]
+
+Filter = Mapping[str, Any]
+"""Field -> wanted value (or list of values, any of which will do). Fields: type, source, or a metadata key."""
+
+FinishReason = Literal["stop", "length", "cancelled", "extract"]
+
+
+class NodeType(StrEnum):
+    """What a memory node is."""
+
+    QUERY = "Query"
+    ANSWER = "Answer"
+    DOCUMENT = "Document"
+    FACT = "Fact"
+    AGENT_STEP = "AgentStep"
+    CONCEPT = "Concept"
+    ENTITY = "Entity"
+
+
+class EdgeType(StrEnum):
+    """How one node relates to another."""
+
+    CITES = "Cites"
+    FOLLOWS = "Follows"
+    SAME_TOPIC = "SameTopic"
+    AGENT_STEP = "AgentStep"
+    DERIVED = "Derived"
+    CONTAINS = "Contains"
+
+
+class Tier(StrEnum):
+    """Where a node lives: searched (hot) or archived (cold)."""
+
+    HOT = "hot"
+    COLD = "cold"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One piece of memory.
+
+    `metadata` of an ingested chunk carries title, heading ("Guide > Install"), position (0-based place in its
+    document) and whatever the document's front matter said. Times are seconds since the Unix epoch, UTC.
+    """
+
+    id: int
+    type: NodeType
+    text: str
+    namespace: str = "default"
+    source: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    created: float = 0.0
+    last_used: float = 0.0
+    use_count: int = 0
+    tier: Tier = Tier.HOT
+    trust: float = 1.0
+    session: str | None = None
+    on_probation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A typed, weighted, directed link between two nodes; `weight` in [0, 1]."""
+
+    src: int
+    dst: int
+    type: EdgeType
+    weight: float = 0.5
+    success: int = 0
+    failure: int = 0
+    last_used: float = 0.0
+    created_by: str = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A node that a search returned; `score` orders the hits, `similarity` is the cosine to the query (if known)."""
+
+    node: Node
+    score: float
+    similarity: float | None = None
+    keyword_rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message as the model's template sees it."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationOptions:
+    """How to sample. Temperature 0 is greedy; `top_k` 0 keeps every token; order: penalty, temperature, top_k, top_p."""
+
+    max_new_tokens: int = 160
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be >= 1 ({self.max_new_tokens})")
+        if not 0.0 <= self.temperature <= 2.0:
+            raise ValueError(f"temperature must be in [0, 2] ({self.temperature})")
+        if self.top_k < 0:
+            raise ValueError(f"top_k must be >= 0, 0 keeps every token ({self.top_k})")
+        if not 0.0 < self.top_p <= 1.0:
+            raise ValueError(f"top_p must be in (0, 1] ({self.top_p})")
+        if not self.repetition_penalty > 0.0:
+            raise ValueError(f"repetition_penalty must be > 0 ({self.repetition_penalty})")
+        if any(not s for s in self.stop):
+            raise ValueError("stop must not hold an empty string")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which model answered and with what settings, and who decided so."""
+
+    model: str
+    context_tokens: int
+    temperature: float
+    top_p: float
+    decided_by: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A retrieved passage that was shown to the model as `[number]`."""
+
+    number: int
+    node_id: int
+    source: str | None
+    title: str | None
+    text: str
+    score: float
+    used: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer with everything needed to check it.
+
+    `finish_reason` is "extract" when no model answered or its own probability was too low: then `text` quotes the best
+    passage and `draft` holds what the model had said. `confidence` is the geometric mean token probability in [0, 1].
+    `timings_ms` maps stage -> milliseconds. `warnings` says what was degraded and why.
+    """
+
+    id: str
+    query: str
+    text: str
+    sources: tuple[Source, ...]
+    route: Route
+    confidence: float
+    finish_reason: FinishReason
+    session: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    draft: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a user said about one answer. `rating` 1..5; `quality` in [0, 1]; any of the four may be missing."""
+
+    rating: int | None = None
+    quality: float | None = None
+    task_success: bool | None = None
+    correction: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.rating is not None and (isinstance(self.rating, bool) or self.rating not in (1, 2, 3, 4, 5)):
+            raise ValueError(f"rating must be a whole number from 1 to 5 ({self.rating!r})")
+        if self.quality is not None and not 0.0 <= self.quality <= 1.0:
+            raise ValueError(f"quality must be in [0, 1] ({self.quality!r})")
+        if self.correction is not None and not self.correction.strip():
+            raise ValueError("correction must not be empty")
+        if self.rating is None and self.quality is None and self.task_success is None and self.correction is None:
+            raise ValueError("feedback needs at least one of rating, quality, task_success, correction")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One earlier exchange of a session, oldest first where several come."""
+
+    query: str
+    answer: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Interaction:
+    """One answered request as memory keeps it; vectors are native (unprojected) unit vectors, or None."""
+
+    id: str
+    query: str
+    answer: str
+    namespace: str
+    session: str | None
+    created: float
+    source_ids: tuple[int, ...]
+    used_ids: tuple[int, ...]
+    route: Route
+    confidence: float
+    finish_reason: FinishReason
+    timings_ms: Mapping[str, float]
+    query_vector: np.ndarray | None = None
+    answer_vector: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFailure:
+    """A document that could not be ingested, and why."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What an ingest did; every document is counted once."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    chunks: int = 0
+    failures: tuple[DocumentFailure, ...] = ()
+    seconds: float = 0.0
+
+
+class Embedder(Protocol):
+    """Text to unit vectors. `encode` gives the model's own dimension, `project` brings it to `dim`."""
+
+    id: str
+    native_dim: int
+    dim: int
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Return (n, native_dim) float32 unit vectors; empty text is a ValueError."""
+        ...
+
+    def project(self, vectors: np.ndarray) -> np.ndarray:
+        """Return (n, dim) float32 unit vectors; the input itself when no projection is set."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens each text is, special tokens not counted."""
+        ...
