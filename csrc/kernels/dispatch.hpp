@@ -1,0 +1,25 @@
+// Which instruction set the kernels use: the best the processor has, unless RUVLLM_ISA names another.
+#pragma once
+
+namespace ruvllm::kernels {
+
+enum class Isa { scalar, avx2, avx512 };  // in rising order; a missing variant falls back to the next lower one
+inline constexpr Isa kAllIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512};
+
+const char* name_of(Isa isa);
+
+// Whether this build has variants for `isa` and this processor can run them.
+bool is_available(Isa isa);
+
+// What the kernels use now.
+Isa active_isa();
+
+// Fills the table for an available `isa`. Called once at start; afterwards only tests and benchmarks re-point it,
+// and never while a kernel runs.
+void use_isa(Isa isa);
+
+// The instruction set called `name`, or the best available one when `name` is null or empty. False when the name is
+// unknown or the processor lacks it.
+bool find_isa(const char* name, Isa& isa);
+
+}  // namespace ruvllm::kernels

@@ -1,0 +1,40 @@
+// The arithmetic of exact top-k search: inner products of many rows with a few queries.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ruvllm::kernels {
+
+// Inner product of every query with every chosen row.
+//   vectors  (n, dim) float32, row-major
+//   rows     (num_rows,) int64 indices into `vectors`, each in [0, n); null chooses rows 0 .. num_rows - 1
+//   queries  (num_queries, dim) float32, row-major
+//   scores   (num_queries, num_rows) float32, out: scores[q, i] = queries[q] . vectors[rows[i]]
+// A score depends on its row and its query only, never on what else is in the call: each pair has one accumulator,
+// filled in the order of the dimensions. So any blocking and any number of threads give the same bits.
+void inner_products(const float* vectors, const std::int64_t* rows, std::size_t num_rows, const float* queries,
+                    std::size_t num_queries, std::size_t dim, float* scores);
+
+// Index of the first row of `vectors` (num_rows, dim) that holds a NaN or an infinity; num_rows when there is none.
+std::size_t first_bad_row(const float* vectors, std::size_t num_rows, std::size_t dim);
+
+namespace scalar {
+void inner_products(const float* vectors, const std::int64_t* rows, std::size_t num_rows, const float* queries,
+                    std::size_t num_queries, std::size_t dim, float* scores);
+std::size_t first_bad_row(const float* vectors, std::size_t num_rows, std::size_t dim);
+}  // namespace scalar
+
+namespace avx2 {
+void inner_products(const float* vectors, const std::int64_t* rows, std::size_t num_rows, const float* queries,
+                    std::size_t num_queries, std::size_t dim, float* scores);
+std::size_t first_bad_row(const float* vectors, std::size_t num_rows, std::size_t dim);
+}  // namespace avx2
+
+namespace avx512 {
+void inner_products(const float* vectors, const std::int64_t* rows, std::size_t num_rows, const float* queries,
+                    std::size_t num_queries, std::size_t dim, float* scores);
+std::size_t first_bad_row(const float* vectors, std::size_t num_rows, std::size_t dim);
+}  // namespace avx512
+
+}  // namespace ruvllm::kernels

@@ -1,0 +1,75 @@
+"""The documented Python face of the compiled core; nothing else imports `ruvllm._core`.
+
+Arrays are C-contiguous and of the stated dtype: a wrong one is an error naming the argument, never a silent copy. The
+interpreter lock is released around the work. `RUVLLM_ISA=scalar|avx2|avx512`, read once at import, forces an
+instruction set; without it the best one the processor has is used.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+try:
+    import ruvllm._core as _core
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "the compiled core ruvllm._core is missing: build it with `pip install .` in the source tree and run Python "
+        "outside that tree, or with `pip install -e .` to work inside it"
+    ) from error
+
+__all__ = ["available_isas", "exact_search", "isa", "require_finite_rows"]
+
+Labels = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+def exact_search(
+    vectors: Floats, queries: Floats, k: int, *, rows: Labels | None = None, num_threads: int = 1
+) -> tuple[Labels, Floats]:
+    """Return the `k` rows of `vectors` with the largest inner product with each query, best first.
+
+    Of equal scores the lower row comes first. The result is the same, bit for bit, for any `num_threads` and whether
+    queries come alone or together.
+
+    Args:
+        vectors: (n, dim) float32, finite (see `require_finite_rows`; not checked here); unit length makes a score a cosine.
+        queries: (q, dim) or (dim,) float32, finite.
+        k: rows wanted, >= 1; fewer come back when fewer are searched.
+        rows: (m,) int64, the rows to search; every row when None. A row named twice is found twice.
+        num_threads: threads used at most; the rows are split among them.
+
+    Returns:
+        labels (q, k') int64 and scores (q, k') float32 with k' = min(k, n or m); without the q for a (dim,) query.
+
+    Raises:
+        TypeError: an argument is not an array.
+        ValueError: a wrong dtype, shape or order, k or num_threads below 1, a row out of range, a query that is not finite.
+    """
+    if isinstance(queries, np.ndarray) and queries.ndim == 1:
+        labels, scores = _core.exact_search(vectors, queries[np.newaxis], k, rows, num_threads)
+        return labels[0], scores[0]
+    return _core.exact_search(vectors, queries, k, rows, num_threads)
+
+
+def require_finite_rows(vectors: Floats) -> None:
+    """Raise ValueError naming the first row of `vectors`, (n, dim) float32, that holds a NaN or an infinity.
+
+    Bulk arrays pass through here once, when they enter; this runs at memory speed.
+    """
+    _core.require_finite_rows(vectors)
+
+
+def isa() -> str:
+    """Return the instruction set in use: "scalar", "avx2" or "avx512"."""
+    return _core.isa()
+
+
+def available_isas() -> tuple[str, ...]:
+    """Return every instruction set this build and this processor have, lowest first."""
+    return tuple(_core.available_isas())
+
+
+def _use_isa(name: str) -> None:
+    """Re-point every kernel to the variants of `name`; for tests and benchmarks, while nothing else runs."""
+    _core._use_isa(name)

@@ -1,0 +1,481 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""Loops over characters and word hashes: no policy (lists come as arguments) and no state.
+
+A word is compared by a 64-bit hash of its code points. Two different words of one text share a hash with probability
+below n^2 / 2^65: about one in ten trillion for a text of a thousand words.
+"""
+
+from array import array
+from unicodedata import category
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport UINT64_MAX, uint64_t
+from libc.stdlib cimport qsort
+
+cdef extern from "Python.h":  # macros over immutable tables and strings: safe without the interpreter lock
+    int PyUnicode_4BYTE_KIND
+    int PyUnicode_KIND(object string)
+    void* PyUnicode_DATA(object string)
+    Py_UCS4 PyUnicode_READ(int kind, const void* data, Py_ssize_t i) nogil
+    str PyUnicode_FromKindAndData(int kind, const void* buffer, Py_ssize_t size)
+    bint Py_UNICODE_ISALNUM(Py_UCS4 c) nogil
+    bint Py_UNICODE_ISDECIMAL(Py_UCS4 c) nogil
+    bint Py_UNICODE_ISLINEBREAK(Py_UCS4 c) nogil
+    bint Py_UNICODE_ISLOWER(Py_UCS4 c) nogil
+    bint Py_UNICODE_ISPRINTABLE(Py_UCS4 c) nogil
+    bint Py_UNICODE_ISSPACE(Py_UCS4 c) nogil
+    bint Py_UNICODE_ISUPPER(Py_UCS4 c) nogil
+
+
+cdef struct Text:
+    int kind
+    void* data
+    Py_ssize_t size
+
+
+cdef inline Text view(str text) noexcept:
+    return Text(PyUnicode_KIND(text), PyUnicode_DATA(text), len(text))
+
+
+cdef inline Py_UCS4 at(const Text* text, Py_ssize_t i) noexcept nogil:
+    return PyUnicode_READ(text.kind, text.data, i)
+
+
+# --- characters ------------------------------------------------------------------------------------------------------
+
+cdef enum:
+    TABLE_SIZE = 0x20000  # no punctuation lies beyond the first two planes
+
+cdef unsigned char punctuation_table[TABLE_SIZE]
+
+
+cdef void fill_punctuation_table() except *:
+    # Everything in Unicode's P categories, and ASCII's symbols too, as string.punctuation has it.
+    cdef Py_UCS4 c
+    for c in range(33, TABLE_SIZE):
+        if c < 128:
+            punctuation_table[c] = not Py_UNICODE_ISALNUM(c) and c != 127
+        elif Py_UNICODE_ISPRINTABLE(c) and not Py_UNICODE_ISALNUM(c):
+            punctuation_table[c] = (<str>category(chr(c)))[0] == "P"
+
+
+fill_punctuation_table()
+
+
+cdef inline bint is_punctuation(Py_UCS4 c) noexcept nogil:
+    return c < TABLE_SIZE and punctuation_table[c]
+
+
+# --- hashes ----------------------------------------------------------------------------------------------------------
+
+cdef enum:
+    SHINGLE_WORDS = 3
+
+
+cdef inline uint64_t mix(uint64_t x) noexcept nogil:
+    """The finalizer of splitmix64 (Steele, Lea and Flood 2014)."""
+    x = (x ^ (x >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
+    x = (x ^ (x >> 27)) * <uint64_t>0x94D049BB133111EB
+    return x ^ (x >> 31)
+
+
+cdef inline uint64_t start_hash() noexcept nogil:
+    return <uint64_t>0xCBF29CE484222325
+
+
+cdef inline uint64_t add_char(uint64_t h, Py_UCS4 c) noexcept nogil:
+    """One step of FNV-1a, over code points; `mix` closes it."""
+    return (h ^ <uint64_t>c) * <uint64_t>0x100000001B3
+
+
+cdef uint64_t hash_ascii(const char* word) noexcept nogil:
+    cdef uint64_t h = start_hash()
+    while word[0]:
+        h = add_char(h, <Py_UCS4>word[0])
+        word += 1
+    return mix(h)
+
+
+cdef uint64_t ARTICLE_A = hash_ascii(b"a")
+cdef uint64_t ARTICLE_AN = hash_ascii(b"an")
+cdef uint64_t ARTICLE_THE = hash_ascii(b"the")
+
+
+cdef int compare(const void* a, const void* b) noexcept nogil:
+    cdef uint64_t x = (<const uint64_t*>a)[0], y = (<const uint64_t*>b)[0]
+    return (x > y) - (x < y)
+
+
+cdef struct Terms:
+    const uint64_t* hashes  # ascending
+    Py_ssize_t size
+
+
+cdef Terms terms_of(const uint64_t[::1] hashes) noexcept:
+    cdef const uint64_t* first = NULL
+    if hashes.shape[0]:
+        first = &hashes[0]
+    return Terms(first, hashes.shape[0])
+
+
+cdef bint contains(const Terms* terms, uint64_t h) noexcept nogil:
+    cdef Py_ssize_t low = 0, high = terms.size, middle
+    while low < high:
+        middle = (low + high) // 2
+        if terms.hashes[middle] < h:
+            low = middle + 1
+        else:
+            high = middle
+    return low < terms.size and terms.hashes[low] == h
+
+
+cdef uint64_t* hash_words(str lowered, Py_ssize_t* count) except NULL:
+    """Hashes of the normalised words of a lower-case text, in order; the caller frees them."""
+    cdef Text text = view(lowered)
+    cdef uint64_t* hashes = <uint64_t*>PyMem_Malloc((text.size // 2 + 1) * sizeof(uint64_t))
+    if hashes == NULL:
+        raise MemoryError
+    count[0] = fill_word_hashes(&text, hashes)
+    return hashes
+
+
+cdef Py_ssize_t fill_word_hashes(const Text* text, uint64_t* hashes) noexcept nogil:
+    cdef Py_ssize_t i, length = 0, count = 0
+    cdef uint64_t h = start_hash()
+    cdef Py_UCS4 c
+    for i in range(text.size + 1):
+        c = at(text, i) if i < text.size else c' '
+        if not Py_UNICODE_ISSPACE(c):
+            if not is_punctuation(c):
+                h = add_char(h, c)
+                length += 1
+        elif length:
+            h = mix(h)
+            if h != ARTICLE_A and h != ARTICLE_AN and h != ARTICLE_THE:
+                hashes[count] = h
+                count += 1
+            h = start_hash()
+            length = 0
+    return count
+
+
+def hash_terms(terms):
+    """Return the ascending hashes of `terms`, taken as they are, as array("Q")."""
+    cdef Py_UCS4 c
+    cdef uint64_t h
+    hashes = []
+    for term in terms:
+        h = start_hash()
+        for c in <str>term:
+            h = add_char(h, c)
+        hashes.append(mix(h))
+    return array("Q", sorted(hashes))
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+def drop_punctuation(str string not None):
+    """Return `string` without punctuation characters."""
+    cdef Text text = view(string)
+    cdef Py_UCS4* kept = <Py_UCS4*>PyMem_Malloc((text.size + 1) * sizeof(Py_UCS4))
+    if kept == NULL:
+        raise MemoryError
+    try:
+        return PyUnicode_FromKindAndData(PyUnicode_4BYTE_KIND, kept, keep_letters(&text, kept))
+    finally:
+        PyMem_Free(kept)
+
+
+cdef Py_ssize_t keep_letters(const Text* text, Py_UCS4* kept) noexcept nogil:
+    cdef Py_ssize_t i, size = 0
+    cdef Py_UCS4 c
+    for i in range(text.size):
+        c = at(text, i)
+        if not is_punctuation(c):
+            kept[size] = c
+            size += 1
+    return size
+
+
+def token_f1(str prediction not None, str gold not None):
+    """Return the F1 of the two multisets of normalised words; 1.0 when both are empty."""
+    cdef Py_ssize_t n = 0, m = 0
+    cdef uint64_t* a = hash_words(prediction.lower(), &n)
+    cdef uint64_t* b = NULL
+    try:
+        b = hash_words(gold.lower(), &m)
+        if n == 0 or m == 0:
+            return 1.0 if n == m else 0.0
+        qsort(a, n, sizeof(uint64_t), compare)
+        qsort(b, m, sizeof(uint64_t), compare)
+        return 2.0 * count_common(a, n, b, m) / (n + m)  # = 2PR / (P + R)
+    finally:
+        PyMem_Free(a)
+        PyMem_Free(b)
+
+
+cdef Py_ssize_t count_common(const uint64_t* a, Py_ssize_t n, const uint64_t* b, Py_ssize_t m) noexcept nogil:
+    cdef Py_ssize_t i = 0, j = 0, common = 0
+    while i < n and j < m:
+        if a[i] == b[j]:
+            common += 1
+            i += 1
+            j += 1
+        elif a[i] < b[j]:
+            i += 1
+        else:
+            j += 1
+    return common
+
+
+def containment(str part not None, str whole not None, const uint64_t[::1] stop_hashes not None):
+    """Return the share of part's words, stop words dropped, that occur in `whole`; 0.0 when none are left."""
+    cdef Py_ssize_t n = 0, m = 0, found = 0, content = 0, i
+    cdef Terms stops = terms_of(stop_hashes), words
+    cdef uint64_t* a = hash_words(part.lower(), &n)
+    cdef uint64_t* b = NULL
+    try:
+        b = hash_words(whole.lower(), &m)
+        qsort(b, m, sizeof(uint64_t), compare)
+        words = Terms(b, m)
+        for i in range(n):
+            if not contains(&stops, a[i]):
+                content += 1
+                found += contains(&words, a[i])
+        return <double>found / content if content else 0.0
+    finally:
+        PyMem_Free(a)
+        PyMem_Free(b)
+
+
+# --- near duplicates -------------------------------------------------------------------------------------------------
+
+def minhash(str text not None, uint64_t[::1] signature not None):
+    """Fill `signature` with the smallest value of each hash function over the text's shingles of three words."""
+    cdef Py_ssize_t n = 0
+    cdef uint64_t* hashes = hash_words(text.lower(), &n)
+    try:
+        n = join_shingles(hashes, n)
+        if signature.shape[0]:
+            fill_signature(hashes, n, &signature[0], signature.shape[0])
+    finally:
+        PyMem_Free(hashes)
+
+
+cdef Py_ssize_t join_shingles(uint64_t* hashes, Py_ssize_t n) noexcept nogil:
+    """Replace word hashes by shingle hashes, in place; fewer words than a shingle make one shingle."""
+    cdef Py_ssize_t words = min(n, SHINGLE_WORDS), i, j
+    cdef uint64_t h
+    if n == 0:
+        return 0
+    for i in range(n - words + 1):
+        h = 0
+        for j in range(words):
+            h = mix(h ^ hashes[i + j])
+        hashes[i] = h
+    return n - words + 1
+
+
+cdef void fill_signature(const uint64_t* shingles, Py_ssize_t n, uint64_t* signature, Py_ssize_t size) noexcept nogil:
+    """Function i is x -> a x + b mod 2^64, a odd: a permutation, the same on every machine."""
+    cdef Py_ssize_t i, j
+    cdef uint64_t a, b, h, smallest
+    for i in range(size):
+        a = mix(<uint64_t>(2 * i + 1)) | 1
+        b = mix(<uint64_t>(2 * i + 2))
+        smallest = UINT64_MAX
+        for j in range(n):
+            h = a * shingles[j] + b
+            if h < smallest:
+                smallest = h
+        signature[i] = smallest
+
+
+def count_equal(const uint64_t[::1] a not None, const uint64_t[::1] b not None):
+    """Return at how many places two signatures of one length agree."""
+    cdef Py_ssize_t i, equal = 0
+    for i in range(min(a.shape[0], b.shape[0])):
+        equal += a[i] == b[i]
+    return equal
+
+
+# --- sentences -------------------------------------------------------------------------------------------------------
+
+cdef struct Lists:
+    Terms never_last  # abbreviations that no sentence ends with
+    Terms before_number  # words that are abbreviations when a number follows
+    Terms starters  # words that show, after initials, that a new sentence began
+
+
+def sentence_spans(
+    str string not None,
+    const uint64_t[::1] never_last not None,
+    const uint64_t[::1] before_number not None,
+    const uint64_t[::1] starters not None,
+):
+    """Return the (start, end) of every sentence; the lists are in ASCII lower case (see `Lists`)."""
+    cdef Text text = view(string)
+    cdef Lists lists = Lists(terms_of(never_last), terms_of(before_number), terms_of(starters))
+    cdef Py_ssize_t start = skip_space(&text, 0), end
+    spans = []
+    while start < text.size:
+        end = sentence_end(&text, start, &lists)
+        spans.append((start, trim(&text, end)))
+        start = skip_space(&text, end)
+    return spans
+
+
+cdef inline bint is_stop(Py_UCS4 c) noexcept nogil:
+    return c in u".!?…‼⁇⁈⁉؟۔։।॥" or is_wide_stop(c)
+
+
+cdef inline bint is_wide_stop(Py_UCS4 c) noexcept nogil:
+    return c in u"。！？｡．"  # of scripts that put no space between sentences
+
+
+cdef inline bint is_closer(Py_UCS4 c) noexcept nogil:
+    return c in u"\"')]}»”’›」』）】》〉〕］｝*_`"
+
+
+cdef inline bint is_opener(Py_UCS4 c) noexcept nogil:
+    return c in u"\"'([{«“‘‹„‚「『（【《〈〔［｛*_`¿¡"
+
+
+cdef inline Py_UCS4 lower_ascii(Py_UCS4 c) noexcept nogil:
+    return <Py_UCS4>(<int>c | 0x20) if 0x41 <= <int>c <= 0x5A else c
+
+
+cdef Py_ssize_t skip_space(const Text* text, Py_ssize_t i) noexcept nogil:
+    while i < text.size and Py_UNICODE_ISSPACE(at(text, i)):
+        i += 1
+    return i
+
+
+cdef Py_ssize_t trim(const Text* text, Py_ssize_t end) noexcept nogil:
+    while Py_UNICODE_ISSPACE(at(text, end - 1)):
+        end -= 1
+    return end
+
+
+cdef Py_ssize_t sentence_end(const Text* text, Py_ssize_t start, const Lists* lists) noexcept nogil:
+    """The end of the sentence that starts at `start`, which is not a space; > start."""
+    cdef Py_ssize_t i = start, stop, close
+    while i < text.size:
+        if Py_UNICODE_ISLINEBREAK(at(text, i)):
+            if ends_paragraph(text, i):
+                return i
+            i = skip_space(text, i)
+        elif not is_stop(at(text, i)):
+            i += 1
+        else:
+            stop = i
+            while i < text.size and is_stop(at(text, i)):
+                i += 1
+            close = i
+            while i < text.size and is_closer(at(text, i)):
+                i += 1
+            if i == text.size or is_wide_stop(at(text, close - 1)):
+                return i
+            if Py_UNICODE_ISSPACE(at(text, i)) and ends_sentence(text, start, stop, close, i, lists):
+                return i
+    return text.size
+
+
+cdef bint ends_paragraph(const Text* text, Py_ssize_t i) noexcept nogil:
+    """Whether the white space from `i` on holds a blank line or a page end, or leads to a list item, heading or quote."""
+    cdef Py_ssize_t breaks = 0
+    cdef Py_UCS4 c
+    while i < text.size and Py_UNICODE_ISSPACE(at(text, i)):
+        c = at(text, i)
+        if c == c'\f' or c == 0x2029:
+            return True
+        if Py_UNICODE_ISLINEBREAK(c) and not (c == c'\n' and i and at(text, i - 1) == c'\r'):
+            breaks += 1
+        i += 1
+    return breaks >= 2 or i == text.size or (breaks == 1 and starts_block(text, i))
+
+
+cdef bint starts_block(const Text* text, Py_ssize_t i) noexcept nogil:
+    """Whether a line that begins at `i` begins with a mark of structure: "- ", "* ", "+ ", "• ", "#", ">", "|", "1. "."""
+    cdef Py_ssize_t first = i
+    if at(text, i) in u"#>|":
+        return True
+    if at(text, i) in u"-*+•":
+        i += 1
+    else:
+        while i < text.size and Py_UNICODE_ISDECIMAL(at(text, i)):
+            i += 1
+        if i == first or i == text.size or at(text, i) not in u".)":
+            return False
+        i += 1
+    return i < text.size and Py_UNICODE_ISSPACE(at(text, i))
+
+
+cdef bint ends_sentence(
+    const Text* text, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t close, Py_ssize_t i, const Lists* lists
+) noexcept nogil:
+    """Whether stops [stop, close) and closers [close, i), with white space after them, end the sentence."""
+    cdef bint is_period = close == stop + 1 and at(text, stop) == c'.'
+    cdef bint is_dots = at(text, close - 1) == c'.' or at(text, close - 1) == 0x2026
+    cdef Py_ssize_t word = stop, next_word
+    cdef uint64_t h
+    if ends_paragraph(text, i):
+        return True
+    next_word = skip_space(text, i)
+    while next_word < text.size and is_opener(at(text, next_word)):
+        next_word += 1
+    if next_word < text.size and Py_UNICODE_ISLOWER(at(text, next_word)):
+        return not is_dots and close == i  # "approx. five", "well... yes", '"Really?" he asked'
+    if not is_period:
+        return True
+    while word > start and (at(text, word - 1) == c'.' or Py_UNICODE_ISALNUM(at(text, word - 1))):
+        word -= 1
+    if word == start and is_list_mark(text, word, stop):
+        return False
+    h = hash_lower(text, word, stop)
+    if contains(&lists.never_last, h) or (contains(&lists.before_number, h) and starts_number(text, next_word)):
+        return False
+    return not is_initials(text, word, stop) or is_starter(text, next_word, lists)
+
+
+cdef bint is_list_mark(const Text* text, Py_ssize_t i, Py_ssize_t end) noexcept nogil:
+    """Whether [i, end) is one letter or a number: "1", "2.3", "b"."""
+    if end == i + 1:
+        return True
+    while i < end and (at(text, i) == c'.' or Py_UNICODE_ISDECIMAL(at(text, i))):
+        i += 1
+    return i == end
+
+
+cdef bint is_initials(const Text* text, Py_ssize_t i, Py_ssize_t end) noexcept nogil:
+    """Whether [i, end) is a capital, or single letters with periods between them: "J", "U.S", "p.m"."""
+    if end == i + 1:
+        return Py_UNICODE_ISUPPER(at(text, i))
+    if (end - i) % 2 == 0:
+        return False
+    while i < end:
+        if not Py_UNICODE_ISALNUM(at(text, i)) or (i + 1 < end and at(text, i + 1) != c'.'):
+            return False
+        i += 2
+    return True
+
+
+cdef bint starts_number(const Text* text, Py_ssize_t i) noexcept nogil:
+    return i < text.size and Py_UNICODE_ISDECIMAL(at(text, i))
+
+
+cdef bint is_starter(const Text* text, Py_ssize_t i, const Lists* lists) noexcept nogil:
+    cdef Py_ssize_t end = i
+    while end < text.size and Py_UNICODE_ISALNUM(at(text, end)):
+        end += 1
+    if end == i + 1 and end < text.size and at(text, end) == c'.':
+        return False  # "J. A. Smith"
+    return contains(&lists.starters, hash_lower(text, i, end))
+
+
+cdef uint64_t hash_lower(const Text* text, Py_ssize_t i, Py_ssize_t end) noexcept nogil:
+    cdef uint64_t h = start_hash()
+    while i < end:
+        h = add_char(h, lower_ascii(at(text, i)))
+        i += 1
+    return mix(h)
