@@ -1,0 +1,208 @@
+"""The model in a Hugging Face folder: config.json, safetensors, tokenizer.json and their smaller neighbours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ruvllm.errors import ModelDamaged, ModelUnsupported
+from ruvllm.models.convert.checkpoint import (
+    Checkpoint,
+    DecoderShape,
+    EncoderShape,
+    Tensors,
+    TextSide,
+    hf_decoder_names,
+    hf_encoder_names,
+)
+from ruvllm.models.convert.safetensors_folder import SafetensorsFolder
+
+__all__ = ["hf_checkpoint"]
+
+_GENERATION_FIELDS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+_ACTIVATIONS: dict[str, Literal["gelu", "gelu_tanh", "relu"]] = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
+
+
+def hf_checkpoint(folder: Path, *, model: str) -> Checkpoint:
+    """Return the model in a Hugging Face folder.
+
+    Raises:
+        ModelDamaged: a file is missing, truncated or not what its name says.
+        ModelUnsupported: another architecture than llama, qwen2 or bert, or an option CTranslate2 cannot express here.
+    """
+    config = _json(folder / "config.json", model)
+    kind = config.get("model_type")
+    if kind not in ("llama", "qwen2", "bert"):
+        hint = "; LFM2 needs the runtime of a later ruvllm" if kind == "lfm2" else ""
+        raise ModelUnsupported(f"{model}: model_type {kind!r} is not one of llama, qwen2, bert{hint}", model=model)
+    if config.get("quantization_config"):
+        raise ModelUnsupported(f"{model}: already quantized (quantization_config)", model=model)
+    source = SafetensorsFolder(folder, model=model)
+    text = _text_side(folder, config, model)
+    if kind == "bert":
+        return _encoder(folder, config, source, text, model)
+    shape = _decoder_shape(config, model)
+    if config.get("tie_word_embeddings", False):
+        names = {ours: theirs for ours, theirs in hf_decoder_names(shape.num_layers).items() if ours != "head"}
+        names["head"] = ""  # a tied head that is stored too is the embedding again
+        return Checkpoint(model, shape, Tensors(_WithoutHead(source), names, model=model), text)
+    if "lm_head.weight" not in source.names():
+        raise ModelDamaged(f"{model}: tensor lm_head.weight is missing and tie_word_embeddings is false", model=model)
+    return Checkpoint(model, shape, Tensors(source, hf_decoder_names(shape.num_layers), model=model), text)
+
+
+class _WithoutHead:
+    """A tensor source without the copy of the embedding that some tied checkpoints store as the head."""
+
+    def __init__(self, source: SafetensorsFolder) -> None:
+        self.shape, self.read, self._source = source.shape, source.read, source
+
+    def names(self) -> set[str]:
+        return set(self._source.names()) - {"lm_head.weight"}
+
+
+def _decoder_shape(config: Mapping[str, Any], model: str) -> DecoderShape:
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    rope_type = rope.get("rope_type", rope.get("type", "default"))
+    refused = {
+        "rope_scaling": rope_type if rope_type != "default" else None,
+        "hidden_act": config.get("hidden_act", "silu") if config.get("hidden_act", "silu") != "silu" else None,
+        "use_sliding_window": config.get("use_sliding_window") or None,
+        "mlp_bias": config.get("mlp_bias") or None,
+    }
+    for name, value in refused.items():
+        if value is not None:
+            raise ModelUnsupported(f"{model}: {name} {value!r} in config.json", model=model)
+    hidden_size = _number(config, "hidden_size", model)
+    num_heads = _number(config, "num_attention_heads", model)
+    if config.get("head_dim") is None and hidden_size % num_heads:
+        raise ModelDamaged(f"{model}: num_attention_heads {num_heads} does not divide hidden_size", model=model)
+    return DecoderShape(
+        num_layers=_number(config, "num_hidden_layers", model),
+        hidden_size=hidden_size,
+        ffn_size=_number(config, "intermediate_size", model),
+        num_heads=num_heads,
+        num_kv_heads=_number(config, "num_key_value_heads", model, num_heads),
+        head_dim=_number(config, "head_dim", model, hidden_size // num_heads),
+        vocab_size=_number(config, "vocab_size", model),
+        context_tokens=_number(config, "max_position_embeddings", model),
+        norm_eps=float(config.get("rms_norm_eps", 1e-6)),
+        rope_theta=float(rope.get("rope_theta", config.get("rope_theta", 10_000.0))),
+    )
+
+
+def _encoder(
+    folder: Path, config: Mapping[str, Any], source: SafetensorsFolder, text: TextSide, model: str
+) -> Checkpoint:
+    if config.get("position_embedding_type", "absolute") != "absolute":
+        raise ModelUnsupported(f"{model}: position_embedding_type {config['position_embedding_type']!r}", model=model)
+    activation = _ACTIVATIONS.get(config.get("hidden_act", "gelu"))
+    if activation is None:
+        raise ModelUnsupported(f"{model}: hidden_act {config['hidden_act']!r} in config.json", model=model)
+    shape = EncoderShape(
+        num_layers=_number(config, "num_hidden_layers", model),
+        hidden_size=_number(config, "hidden_size", model),
+        ffn_size=_number(config, "intermediate_size", model),
+        num_heads=_number(config, "num_attention_heads", model),
+        vocab_size=_number(config, "vocab_size", model),
+        max_positions=_number(config, "max_position_embeddings", model),
+        num_token_types=_number(config, "type_vocab_size", model, 2),
+        norm_eps=float(config.get("layer_norm_eps", 1e-12)),
+        activation=activation,
+    )
+    prefix = "bert." if "bert.embeddings.word_embeddings.weight" in source.names() else ""
+    tensors = Tensors(source, hf_encoder_names(shape.num_layers, prefix), model=model)
+    trained = _json(folder / "sentence_bert_config.json", model, required=False).get("max_seq_length")
+    max_tokens = min(int(trained or shape.max_positions), shape.max_positions)
+    return Checkpoint(model, shape, tensors, text, pooling=_pooling(folder, model), max_tokens=max_tokens)
+
+
+def _pooling(folder: Path, model: str) -> Literal["mean", "cls"]:
+    """Return how sentence-transformers pools this encoder; mean when the folder does not say."""
+    modules = _json(folder / "modules.json", model, required=False)
+    kinds = {str(m.get("type", "")).rsplit(".", 1)[-1] for m in modules} if isinstance(modules, list) else set()
+    if extra := sorted(kinds - {"Transformer", "Pooling", "Normalize"}):
+        raise ModelUnsupported(f"{model}: sentence-transformers module {extra[0]} in modules.json", model=model)
+    pooling = _json(folder / "1_Pooling" / "config.json", model, required=False)
+    chosen = {name for name, value in pooling.items() if name.startswith("pooling_mode_") and value is True}
+    mode = pooling.get("pooling_mode")
+    if chosen == {"pooling_mode_cls_token"} or mode == "cls":
+        return "cls"
+    if chosen <= {"pooling_mode_mean_tokens"} and mode in (None, "mean"):
+        return "mean"
+    raise ModelUnsupported(f"{model}: pooling {mode or sorted(chosen)} in 1_Pooling/config.json", model=model)
+
+
+def _text_side(folder: Path, config: Mapping[str, Any], model: str) -> TextSide:
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ModelUnsupported(f"{model}: {folder} holds no tokenizer.json", model=model)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception for every fault of the file
+        raise ModelDamaged(f"{model}: tokenizer.json is damaged: {error}", model=model) from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    stored = _json(folder / "tokenizer_config.json", model, required=False)
+    special = _json(folder / "special_tokens_map.json", model, required=False) | stored
+    kept: dict[str, Any] = {}
+    for name in ("bos", "eos", "unk", "pad", "cls", "sep", "mask"):
+        value = special.get(f"{name}_token")
+        value = value.get("content") if isinstance(value, dict) else value  # an AddedToken written as a table
+        if isinstance(value, str):
+            kept[f"{name}_token"] = value
+    template = _chat_template(folder, stored)
+    if template:
+        kept["chat_template"] = template
+    for name in ("add_bos_token", "model_max_length"):
+        if name in stored:
+            kept[name] = stored[name]
+    generation = _json(folder / "generation_config.json", model, required=False)
+    stops = _ids(generation.get("eos_token_id")) + _ids(config.get("eos_token_id"))
+    named = [kept["eos_token"]] if "eos_token" in kept and config.get("model_type") != "bert" else []
+    tokens = named + [token for i in stops if (token := tokenizer.id_to_token(i)) is not None]
+    defaults = {n: float(generation[n]) for n in _GENERATION_FIELDS if isinstance(generation.get(n), int | float)}
+    return TextSide(tokenizer.to_str(), kept, tuple(dict.fromkeys(tokens)), defaults)
+
+
+def _chat_template(folder: Path, stored: Mapping[str, Any]) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    template = stored.get("chat_template")
+    if isinstance(template, list):  # several named templates
+        template = {item.get("name"): item.get("template") for item in template}.get("default")
+    return template if isinstance(template, str) else None
+
+
+def _ids(value: Any) -> list[int]:
+    return [i for i in (value if isinstance(value, list) else [value]) if isinstance(i, int)]
+
+
+def _number(config: Mapping[str, Any], key: str, model: str, default: int | None = None) -> int:
+    value = config.get(key)
+    value = default if value is None else value
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ModelDamaged(f"{model}: {key} in config.json is {value!r}", model=model)
+    return value
+
+
+def _json(path: Path, model: str, *, required: bool = True) -> Any:
+    if not path.is_file():
+        if required:
+            raise ModelDamaged(f"{model}: {path.name} is missing in {path.parent}", model=model)
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ModelDamaged(f"{model}: {path.name} is not JSON: {error}", model=model) from error
