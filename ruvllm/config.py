@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ class GenerationConfig(_Section):
     min_confidence: float = 0.4  # below it `ask` quotes the best passage instead
     num_threads: int = 1  # CTranslate2 decodes small models slower on two threads than on one
     timeout_s: float = 120.0  # remote endpoints: longest silence
+    api_key: str = ""  # remote endpoints: best given as RUVLLM_GENERATION__API_KEY; shown nowhere
 
     def __post_init__(self) -> None:
         _require(self.context_tokens >= 256, f"generation.context_tokens must be >= 256 ({self.context_tokens})")
@@ -80,6 +81,14 @@ class GenerationConfig(_Section):
         )
         _require(0.0 <= self.min_confidence <= 1.0, "generation.min_confidence must be in [0, 1]")
         _require(self.timeout_s > 0, "generation.timeout_s must be > 0")
+
+    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            yield name, "***" if name == "api_key" and value else value
+
+    def __repr__(self) -> str:
+        return f"GenerationConfig({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
 
 class IngestConfig(_Section):

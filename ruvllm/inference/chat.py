@@ -1,0 +1,165 @@
+"""Messages to token ids through the model's own chat template.
+
+What a user wrote can never become a special token: the template is rendered with placeholders instead of contents,
+special tokens are recognised in the template's own text only, and everything between two of them, contents
+included, is encoded as ordinary text in one go. For texts that spell no special token the ids equal those of
+`transformers`' apply_chat_template.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ruvllm.errors import ModelDamaged, ModelUnsupported
+from ruvllm.inference.ctranslate2_model import load_tokenizer
+from ruvllm.types import Message
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["ChatTemplate"]
+
+_OPEN, _CLOSE = "\ue000", "\ue001"  # private-use characters around the index of a message
+_PLACEHOLDER = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
+
+
+class ChatTemplate:
+    """A chat template bound to a tokenizer; safe to share between threads.
+
+    Args:
+        source: Jinja text of the template.
+        tokenizer: used for this template only; it is switched to encoding special tokens' spellings as plain text.
+        special_texts: variables of the template such as bos_token.
+        model: named in errors.
+
+    Raises:
+        ModelUnsupported: the template is not valid Jinja.
+    """
+
+    def __init__(self, source: str, tokenizer: Tokenizer, special_texts: dict[str, str], *, model: str) -> None:
+        import jinja2
+
+        self._model = model
+        self._special_texts = special_texts
+        self._tokenizer = tokenizer
+        tokenizer.encode_special_tokens = True
+        added = tokenizer.get_added_tokens_decoder()
+        self._special_ids = {token.content: token_id for token_id, token in added.items() if token.special}
+        spellings = sorted(map(re.escape, self._special_ids), key=len, reverse=True)
+        self._special_pattern = re.compile(f"({'|'.join(spellings)})") if spellings else None
+        try:
+            self._template = _environment().from_string(source)
+        except jinja2.TemplateSyntaxError as error:
+            raise ModelUnsupported(f"{model}: chat template is not valid: {error}", model=model) from error
+
+    @classmethod
+    def from_directory(cls, model_dir: Path) -> ChatTemplate:
+        """Read tokenizer.json and the template of tokenizer_config.json (or chat_template.jinja).
+
+        Raises:
+            ModelDamaged: one of the files is missing or unreadable.
+            ModelUnsupported: the model has no chat template.
+        """
+        settings = _read_settings(model_dir)
+        source = settings.get("chat_template")
+        if isinstance(source, list):  # several named templates
+            source = next((entry["template"] for entry in source if entry.get("name") == "default"), None)
+        beside = model_dir / "chat_template.jinja"
+        if not source and beside.exists():
+            source = beside.read_text(encoding="utf-8")
+        if not isinstance(source, str) or not source:
+            raise ModelUnsupported(f"{model_dir.name} has no chat template", model=model_dir.name)
+        return cls(source, load_tokenizer(model_dir), _special_texts(settings), model=model_dir.name)
+
+    def encode(self, messages: Sequence[Message]) -> list[int]:
+        """Return the prompt's token ids, ready for the assistant's turn.
+
+        Raises:
+            ValueError: the template refuses these messages (their order or roles).
+            ModelUnsupported: the template rewrites contents, so that they cannot be kept apart from it.
+        """
+        ids: list[int] = []
+        run = ""  # ordinary text since the last special token
+        for text, is_template in self._render(messages):
+            pattern = self._special_pattern if is_template else None
+            for part in pattern.split(text) if pattern else (text,):
+                if is_template and part in self._special_ids:
+                    ids += self._encode_text(run)
+                    ids.append(self._special_ids[part])
+                    run = ""
+                else:
+                    run += part
+        return ids + self._encode_text(run)
+
+    def _encode_text(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids) if text else []
+
+    def _render(self, messages: Sequence[Message]) -> list[tuple[str, bool]]:
+        """Return the prompt as (text, is_template) parts."""
+        import jinja2
+
+        # an empty content stays empty: templates ask whether there is one
+        shown = [
+            {"role": m.role, "content": f"{_OPEN}{i}{_CLOSE}" if m.content else ""} for i, m in enumerate(messages)
+        ]
+        try:
+            text = self._template.render(messages=shown, add_generation_prompt=True, **self._special_texts)
+        except jinja2.TemplateError as error:
+            raise ValueError(f"messages: the chat template of {self._model} refuses them: {error}") from error
+        pieces = _PLACEHOLDER.split(text)  # template, index, template, index, ..., template
+        found = {int(index) for index in pieces[1::2]}
+        wanted = {i for i, m in enumerate(messages) if m.content}
+        if found != wanted or any(_OPEN in piece or _CLOSE in piece for piece in pieces[::2]):
+            raise ModelUnsupported(f"the chat template of {self._model} rewrites contents", model=self._model)
+        return [
+            (messages[int(piece)].content, False) if i % 2 else (piece, True) for i, piece in enumerate(pieces) if piece
+        ]
+
+
+def _read_settings(model_dir: Path) -> dict[str, Any]:
+    path = model_dir / "tokenizer_config.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelDamaged(f"{path}: {error}", model=model_dir.name) from error
+    if not isinstance(settings, dict):
+        raise ModelDamaged(f"{path}: not a JSON object", model=model_dir.name)
+    return settings
+
+
+def _special_texts(settings: dict[str, Any]) -> dict[str, str]:
+    """Return bos_token, eos_token, ... as text; each is stored as a string or as {"content": string}."""
+    texts = {}
+    for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
+        value = settings.get(name)
+        value = value.get("content") if isinstance(value, dict) else value
+        if isinstance(value, str):
+            texts[name] = value
+    return texts
+
+
+def _environment() -> Any:
+    """Return the sandbox that chat templates are written for (the same settings and names as in transformers)."""
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = lambda layout: datetime.now().strftime(layout)
+    return environment
+
+
+def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+
+
+def _raise_exception(message: str) -> NoReturn:
+    import jinja2
+
+    raise jinja2.TemplateError(message)

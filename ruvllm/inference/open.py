@@ -1,0 +1,57 @@
+"""From a model's name to its engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from ruvllm import models
+from ruvllm.config import GenerationConfig, ModelsConfig
+from ruvllm.errors import ModelMissing
+from ruvllm.inference.ctranslate2_engine import CTranslate2Engine
+from ruvllm.inference.engine import Engine
+from ruvllm.inference.remote import RemoteEngine
+
+__all__ = ["find_or_pull", "open_engine"]
+
+
+def open_engine(model: str, generation: GenerationConfig, config: ModelsConfig) -> Engine:
+    """Return the engine for `model`: "http(s)://host/v1#name", a catalogue name, or a model directory.
+
+    Local weights are loaded here. A model that is not in the cache is fetched first where `config` allows it.
+
+    Raises:
+        ValueError: `model` looks like a URL but names no model.
+        ModelMissing, ModelDamaged, ModelUnsupported: see `models.find` and `CTranslate2Engine`.
+        PullError: fetching failed.
+    """
+    if model.startswith(("http://", "https://")):
+        return RemoteEngine(
+            model,
+            timeout_s=generation.timeout_s,
+            context_tokens=generation.context_tokens,
+            api_key=generation.api_key,
+        )
+    return CTranslate2Engine(
+        find_or_pull(model, config, task="generate"),
+        num_threads=generation.num_threads,
+        context_tokens=generation.context_tokens,
+    )
+
+
+def find_or_pull(model: str, config: ModelsConfig, *, task: Literal["generate", "embed"]) -> Path:
+    """Return the model's directory, fetched at first use unless `config` forbids it.
+
+    Raises:
+        ModelMissing: not in the cache, and not to be fetched.
+        ModelDamaged, ModelUnsupported: see `models.find`.
+        PullError: fetching failed.
+    """
+    try:
+        return models.find(model, config, task=task)
+    except ModelMissing:
+        name, _, quantization = model.partition("@")
+        if config.offline or not config.auto_pull or name not in models.catalogue():
+            raise
+    models.pull(name, config, quantization=quantization or "int8")
+    return models.find(model, config, task=task)

@@ -1,0 +1,218 @@
+"""Generation by any OpenAI-compatible endpoint: vLLM, llama.cpp's server, Ollama and their like."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from ruvllm.errors import EndpointError, EngineError
+from ruvllm.inference.engine import Cancelled, Piece, require_fits, require_messages
+from ruvllm.inference.sse import Chunk, Usage, parse_chunk, parse_completion, read_events
+from ruvllm.inference.stops import StopFilter
+from ruvllm.types import FinishReason, GenerationOptions, Message
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["RemoteEngine"]
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_TRIES = 3
+_CONNECT_TIMEOUT_S = 5.0
+_MAX_STOPS = 4  # what the API accepts; further ones are cut here
+_EXCERPT_CHARS = 300
+_BYTES_PER_TOKEN = 3  # fewer than any current vocabulary needs on prose or code
+_TOKENS_PER_MESSAGE = 8
+_EXTRA_FIELDS = {"logprobs": True, "stream_options": {"include_usage": True}}  # some servers refuse them
+
+
+class RemoteEngine:
+    """One model behind an endpoint. Safe to share between threads; nothing is fetched before the first stream.
+
+    Connecting is tried three times; once a byte of the answer has arrived nothing is repeated. `cancelled` is asked
+    whenever bytes arrive, so a cancel waits for at most one silence.
+
+    Args:
+        location: "http://host:port/v1#model".
+        timeout_s: the longest silence before EndpointError.
+        context_tokens: what the model accepts, prompt and answer together; the endpoint does not say.
+        api_key: sent as a bearer token, shown nowhere.
+        backoff_s: pause after the first failed connect, doubled after each further one.
+
+    Raises:
+        ValueError: `location` is not of that form.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        *,
+        timeout_s: float = 120.0,
+        context_tokens: int = 2048,
+        api_key: str = "",
+        backoff_s: float = 0.25,
+    ) -> None:
+        import httpx
+
+        base, _, model = location.partition("#")
+        try:
+            parsed = httpx.URL(base.rstrip("/"))
+        except httpx.InvalidURL as error:
+            raise ValueError(f"model location is not a URL ({error})") from error
+        if parsed.scheme not in ("http", "https") or not parsed.host or not model:
+            raise ValueError("model location must look like http://host:port/v1#model")
+        self._model = model
+        self._url = parsed.copy_with(path=f"{parsed.path.rstrip('/')}/chat/completions")
+        self._shown_url = str(self._url.copy_with(userinfo=b""))
+        self.name = f"{parsed.copy_with(userinfo=b'')}#{model}"
+        self.context_tokens = context_tokens
+        self._timeout_s = timeout_s
+        self._backoff_s = backoff_s
+        self._secrets = tuple(s for s in (api_key, parsed.password) if s)
+        self._refuses_extra_fields = False
+        self._client = httpx.Client(
+            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S)),
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            trust_env=parsed.host not in ("localhost", "127.0.0.1", "::1"),  # a proxy never serves this machine
+        )
+
+    def __repr__(self) -> str:
+        return f"RemoteEngine({self.name!r})"
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return an upper estimate: a token for every 3 bytes of UTF-8, and 8 for every message."""
+        require_messages(messages)
+        size = sum(math.ceil(len(m.content.encode("utf-8", "replace")) / _BYTES_PER_TOKEN) for m in messages)
+        return size + _TOKENS_PER_MESSAGE * len(messages)
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, *, cancelled: Cancelled | None = None
+    ) -> Iterator[Piece]:
+        """Yield the answer as it arrives; see `Engine.stream`. The request is sent when the first piece is asked for.
+
+        Raises:
+            EndpointError: the endpoint is down, slow, refuses, or answers something that is not a completion.
+        """
+        require_messages(messages)
+        prompt_tokens = self.count_tokens(messages)
+        require_fits(prompt_tokens, options.max_new_tokens, self.context_tokens)
+        if self._client.is_closed:
+            raise EngineError(f"{self.name} is closed", engine=self.name)
+        return self._pieces(self._body(messages, options), options, prompt_tokens, cancelled or (lambda: False))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _body(self, messages: Sequence[Message], options: GenerationOptions) -> dict[str, Any]:
+        """Return the request; what the API does not know by that name goes along only when it is not the default."""
+        body: dict[str, Any] = {
+            "model": self._model,
+            "messages": [{"role": m.role, "content": m.content} for m in messages],
+            "stream": True,
+            "max_tokens": options.max_new_tokens,
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+        }
+        optional = {
+            "stop": list(options.stop[:_MAX_STOPS]) or None,
+            "seed": options.seed,
+            "top_k": options.top_k or None,
+            "repetition_penalty": options.repetition_penalty if options.repetition_penalty != 1.0 else None,
+        }
+        return body | {name: value for name, value in optional.items() if value is not None}
+
+    def _pieces(
+        self, body: dict[str, Any], options: GenerationOptions, prompt_tokens: int, cancelled: Cancelled
+    ) -> Iterator[Piece]:
+        stops, usage, count = StopFilter(options.stop), Usage(prompt_tokens, None), 0
+        reason: FinishReason | None = "cancelled" if cancelled() else None
+        if reason is None:
+            with closing(self._chunks(body)) as chunks:
+                for chunk in chunks:
+                    text = stops.push(chunk.text)
+                    count += len(chunk.logprobs) or bool(chunk.text)
+                    usage = chunk.usage or usage
+                    reason = "stop" if stops.stopped else chunk.finish_reason or reason
+                    if text or chunk.logprobs:
+                        yield Piece(text, chunk.logprobs)
+                    if stops.stopped:
+                        break
+                    if reason is None and cancelled():
+                        reason = "cancelled"
+                        break
+        if reason is None:
+            raise self._error("the answer broke off before its end")
+        completion_tokens = count if usage.completion_tokens is None else usage.completion_tokens
+        yield Piece(stops.flush(), (), reason, usage.prompt_tokens, completion_tokens)
+
+    def _chunks(self, body: dict[str, Any]) -> Generator[Chunk, None, None]:
+        """Yield what the endpoint sends, up to its end-of-stream mark.
+
+        Raises:
+            EndpointError: see `stream`.
+        """
+        import httpx
+
+        try:
+            with closing(self._open(body)) as response:
+                if "json" in response.headers.get("content-type", "").lower():  # the server does not stream
+                    response.read()
+                    yield parse_completion(response.text)
+                    return
+                for data in read_events(response.iter_bytes()):
+                    if data == "[DONE]":
+                        return
+                    yield parse_chunk(data)
+        except httpx.TimeoutException as error:
+            raise self._error(f"silent for more than {self._timeout_s:g} s") from error
+        except httpx.HTTPError as error:
+            raise self._error(f"the connection failed: {error}") from error
+        except ValueError as error:
+            raise self._error(f"not an OpenAI-compatible answer: {error}") from error
+
+    def _open(self, body: dict[str, Any]) -> httpx.Response:
+        """Return a successful response whose body is unread."""
+        extra = {} if self._refuses_extra_fields else _EXTRA_FIELDS
+        response = self._send(body | extra)
+        if response.status_code in (400, 422) and extra:
+            refusal = self._refusal(response)
+            response = self._send(body)
+            if response.is_success:
+                logger.debug("%s answers only without %s: %s", self.name, ", ".join(extra), refusal)
+                self._refuses_extra_fields = True
+        if not response.is_success:
+            raise self._refusal(response)
+        return response
+
+    def _send(self, body: dict[str, Any]) -> httpx.Response:
+        import httpx
+
+        for left in range(_CONNECT_TRIES - 1, -1, -1):
+            try:
+                return self._client.send(self._client.build_request("POST", self._url, json=body), stream=True)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                if not left:
+                    raise self._error(f"cannot be reached: {error}") from error
+                time.sleep(self._backoff_s * 2 ** (_CONNECT_TRIES - 1 - left))
+        raise AssertionError("unreachable")
+
+    def _refusal(self, response: httpx.Response) -> EndpointError:
+        with closing(response):
+            excerpt = b""
+            for block in response.iter_bytes(1024):
+                excerpt += block
+                if len(excerpt) >= 4 * _EXCERPT_CHARS:
+                    break
+        text = " ".join(excerpt.decode("utf-8", "replace").split())[:_EXCERPT_CHARS]
+        return self._error(f"answered {response.status_code}: {text or 'no reason given'}", response.status_code)
+
+    def _error(self, what: str, status: int | None = None) -> EndpointError:
+        for secret in self._secrets:
+            what = what.replace(secret, "***")
+        return EndpointError(f"{self._shown_url} {what}", url=self._shown_url, status=status)

@@ -1,0 +1,155 @@
+"""The remote engine against a real local server, well behaved and not."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from ruvllm.errors import EndpointError
+from ruvllm.inference import complete
+from ruvllm.inference.remote import RemoteEngine
+from ruvllm.types import GenerationOptions, Message
+
+from .endpoint import Endpoint
+
+PROMPT = [Message("system", "Be kind."), Message("user", "one two three four five")]
+OPTIONS = GenerationOptions(max_new_tokens=4)
+Serve = Callable[[str], Endpoint]
+
+
+def ask(endpoint: Endpoint, options: GenerationOptions = OPTIONS, **settings: object) -> object:
+    engine = RemoteEngine(endpoint.location, timeout_s=5, **settings)  # type: ignore[arg-type]
+    try:
+        return complete(engine, PROMPT, options)
+    finally:
+        engine.close()
+
+
+def test_the_request_carries_messages_and_options(serve: Serve) -> None:
+    endpoint = serve("ok")
+    ask(endpoint, GenerationOptions(7, 0.5, 40, 0.9, 1.1, ("a", "b", "c", "d", "e"), 3))
+    sent = endpoint.requests[0]
+    assert sent["messages"] == [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": PROMPT[1].content},
+    ]
+    assert (sent["model"], sent["stream"], sent["logprobs"]) == ("echo", True, True)
+    assert (sent["max_tokens"], sent["temperature"], sent["top_p"], sent["top_k"]) == (7, 0.5, 0.9, 40)
+    assert (sent["repetition_penalty"], sent["stop"], sent["seed"]) == (1.1, ["a", "b", "c", "d"], 3)
+
+
+def test_defaults_that_servers_may_not_know_are_left_out(serve: Serve) -> None:
+    endpoint = serve("ok")
+    ask(endpoint)
+    assert not {"top_k", "repetition_penalty", "seed", "stop"} & set(endpoint.requests[0])
+
+
+def test_usage_of_the_server_is_reported(serve: Serve) -> None:
+    completion = ask(serve("ok"))
+    assert (completion.prompt_tokens, completion.completion_tokens) == (9, 4)
+    assert completion.logprobs == (-0.1,) * 4
+
+
+def test_a_server_without_logprobs_is_asked_once_more_and_remembered(serve: Serve) -> None:
+    endpoint = serve("no_logprobs")
+    engine = RemoteEngine(endpoint.location, timeout_s=5)
+    first, second = complete(engine, PROMPT, OPTIONS), complete(engine, PROMPT, OPTIONS)
+    engine.close()
+    assert first.text == second.text == "one two three four"
+    assert first.logprobs == ()
+    assert first.completion_tokens == 4
+    assert ["logprobs" in r for r in endpoint.requests] == [True, False, False]
+
+
+def test_a_server_that_does_not_stream_still_answers(serve: Serve) -> None:
+    assert ask(serve("whole"), GenerationOptions(max_new_tokens=50)).text == "one two three four five"
+
+
+def test_stop_sequences_beyond_the_api_are_cut_here(serve: Serve) -> None:
+    assert ask(serve("ok"), GenerationOptions(9, stop=("!", "?", ":", ";", " three"))).text == "one two"
+
+
+@pytest.mark.parametrize(
+    ("mode", "says"),
+    [
+        ("garbage", "not JSON"),
+        ("html", "expected an event stream"),
+        ("wrong_fields", "'choices' is missing"),
+        ("error_event", "out of memory"),
+        ("truncated", "broke off"),
+        ("huge_line", "a line is longer"),
+    ],
+)
+def test_garbage_is_an_endpoint_error_saying_what(serve: Serve, mode: str, says: str) -> None:
+    endpoint = serve(mode)
+    with pytest.raises(EndpointError, match=says) as caught:
+        ask(endpoint)
+    assert caught.value.url == endpoint.location.replace("#echo", "/chat/completions")
+    assert caught.value.status is None
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_refusal_carries_status_and_reason_but_never_the_key(serve: Serve, status: int) -> None:
+    endpoint = serve(str(status))
+    with pytest.raises(EndpointError, match="refused") as caught:
+        ask(endpoint, api_key="sk-very-secret")
+    assert caught.value.status == status
+    assert "sk-very-secret" not in str(caught.value)
+    assert endpoint.headers[0]["Authorization"] == "Bearer sk-very-secret"
+    assert len(endpoint.requests) == 1
+
+
+def test_an_unknown_path_is_a_404(serve: Serve) -> None:
+    endpoint = serve("ok")
+    engine = RemoteEngine(endpoint.location.replace("/v1", "/v2"))
+    with pytest.raises(EndpointError, match="no such path") as caught:
+        complete(engine, PROMPT, OPTIONS)
+    engine.close()
+    assert caught.value.status == 404
+
+
+@pytest.mark.parametrize("mode", ["slow", "slow_middle"])
+def test_silence_beyond_the_timeout_is_an_endpoint_error(serve: Serve, mode: str) -> None:
+    engine = RemoteEngine(serve(mode).location, timeout_s=0.2)
+    with pytest.raises(EndpointError, match=r"silent for more than 0\.2 s"):
+        complete(engine, PROMPT, OPTIONS)
+    engine.close()
+
+
+def test_an_endpoint_that_is_down_is_tried_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:  # bound but not listening: connecting is refused
+        taken.bind(("127.0.0.1", 0))
+        engine = RemoteEngine(f"http://127.0.0.1:{taken.getsockname()[1]}/v1#m", backoff_s=0.25)
+        pauses: list[float] = []
+        monkeypatch.setattr("ruvllm.inference.remote.time.sleep", pauses.append)
+        with pytest.raises(EndpointError, match="cannot be reached"):
+            complete(engine, PROMPT, OPTIONS)
+        engine.close()
+    assert pauses == [0.25, 0.5]
+
+
+def test_key_and_password_are_shown_nowhere() -> None:
+    engine = RemoteEngine("https://me:hunter2@example.org/v1#m", api_key="sk-very-secret")
+    engine.close()
+    assert engine.name == "https://example.org/v1#m"
+    assert "hunter2" not in repr(engine)
+    assert "secret" not in repr(engine)
+
+
+@pytest.mark.parametrize(
+    "location", ["http://host/v1", "ftp://host/v1#m", "host/v1#m", "http:///v1#m", "http://h:x/v1#m"]
+)
+def test_a_location_of_another_form_is_a_value_error(location: str) -> None:
+    with pytest.raises(ValueError, match="model location"):
+        RemoteEngine(location)
+
+
+@pytest.mark.parametrize("text", ["", "a", "naïve café", "日本語", "x" * 1000, "\ud800"])
+def test_the_token_estimate_covers_every_three_bytes(text: str) -> None:
+    engine = RemoteEngine("http://host/v1#m")
+    estimate = engine.count_tokens([Message("user", text)])
+    engine.close()
+    assert estimate >= math.ceil(len(text.encode("utf-8", "replace")) / 3) + 8
