@@ -14,7 +14,7 @@ __all__ = ["Block", "Chunk", "Format", "chunk_blocks", "parse_blocks", "title_of
 Format = Literal["markdown", "rst", "text"]
 CountTokens = Callable[[Sequence[str]], list[int]]
 
-CHARS_PER_TOKEN = 8  # a chunk has at most so many characters a token: a wordpiece tokenizer calls any monster word one token
+CHARS_PER_TOKEN = 8  # most characters a token of a chunk: a wordpiece tokenizer calls any monster word one token
 PREFIX_SHARE = 4  # the context prefix takes at most 1 / PREFIX_SHARE of a chunk
 MIN_SHARE = 5  # a section's last chunk is filled up to 1 / MIN_SHARE of a chunk from the one before it
 
@@ -109,9 +109,7 @@ def _prefix(title: str | None, path: tuple[str, ...], count_tokens: CountTokens,
 # -- packing ---------------------------------------------------------------------------------------------------------
 
 
-def _texts(
-    pieces: list[_Piece], prefix: str, budget: int, max_tokens: int, count_tokens: CountTokens
-) -> Iterator[str]:
+def _texts(pieces: list[_Piece], prefix: str, budget: int, max_tokens: int, count_tokens: CountTokens) -> Iterator[str]:
     """Yield the texts of one section; what turns out too long when counted whole is halved."""
     waiting = _packed(pieces, budget)[::-1]
     while waiting:
@@ -133,10 +131,7 @@ def _packed(pieces: list[_Piece], budget: int) -> list[list[_Piece]]:
             groups.append([piece])
     if len(groups) > 1:
         before, last = groups[-2:]
-        while (
-            _tokens(last) < budget // MIN_SHARE < _tokens(before[:-1])
-            and _fits([before[-1], *last], budget)
-        ):
+        while _tokens(last) < budget // MIN_SHARE < _tokens(before[:-1]) and _fits([before[-1], *last], budget):
             last.insert(0, before.pop())
     return groups
 
@@ -279,34 +274,34 @@ def _parse_rst(lines: list[str]) -> Iterator[Block]:
     i = 0
     while i < len(lines):
         line = lines[i]
-        over = _RST_LINE.match(line) and i + 2 < len(lines) and lines[i + 1].strip()
-        if not paragraph and over and lines[i + 2].rstrip() == line.rstrip():
-            style, heading, step = line[0] * 2, lines[i + 1], 3
-        elif not paragraph and line.strip() and line[0] != " " and i + 1 < len(lines) and _is_underline(lines[i + 1], line):
-            style, heading, step = lines[i + 1][0], line, 2
-        else:
-            style, heading, step = "", "", 1
+        if in_code and line.strip() and line[0] not in " \t":
+            yield outline.block(paragraph, is_code=True)
+            paragraph, in_code = [], False
+        style, heading, step = ("", "", 1) if paragraph else _rst_heading(lines, i)
         if style:
             styles += [] if style in styles else [style]
             outline.enter(styles.index(style) + 1, heading)
-            in_code = False
-        elif in_code and (not line.strip() or line[0] in " \t"):
+        elif in_code or line.strip():
             paragraph.append(line)
-        elif line.strip() and not in_code:
+        elif paragraph and _opens_code(paragraph):
             paragraph.append(line)
-        else:
-            if paragraph:
-                starts_code = not in_code and _opens_code(paragraph)
-                if starts_code and not line.strip():
-                    paragraph.append(line)
-                    in_code = True
-                    i += 1
-                    continue
-                yield outline.block(paragraph, is_code=in_code)
-            paragraph, in_code = ([line] if line.strip() else []), False
+            in_code = True
+        elif paragraph:
+            yield outline.block(paragraph)
+            paragraph = []
         i += step
     if paragraph:
         yield outline.block(paragraph, is_code=in_code)
+
+
+def _rst_heading(lines: Sequence[str], i: int) -> tuple[str, str, int]:
+    """Return (style, heading, lines taken) when a heading starts at line `i`, else ("", "", 1)."""
+    line, below = lines[i], lines[i + 1] if i + 1 < len(lines) else ""
+    if _RST_LINE.match(line) and below.strip() and i + 2 < len(lines) and lines[i + 2].rstrip() == line.rstrip():
+        return line[0] * 2, below, 3
+    if line.strip() and line[0] not in " \t" and not _RST_LINE.match(line) and _is_underline(below, line):
+        return below[0], line, 2
+    return "", "", 1
 
 
 def _is_underline(line: str, heading: str) -> bool:
@@ -314,4 +309,4 @@ def _is_underline(line: str, heading: str) -> bool:
 
 
 def _opens_code(paragraph: Sequence[str]) -> bool:
-    return paragraph[-1].rstrip().endswith("::") or re.match(r"\.\. (code|literalinclude|parsed-literal)", paragraph[0]) is not None
+    return paragraph[-1].rstrip().endswith("::") or re.match(r"\.\. (code|parsed-literal)", paragraph[0]) is not None

@@ -1,0 +1,19 @@
+"""What a brain remembers: documents, facts, questions and answers, and how they are found again."""
+
+from ruvllm.memory.check import CheckReport, Finding
+from ruvllm.memory.index import HnswIndex
+from ruvllm.memory.ingest import IngestProgress
+from ruvllm.memory.interactions import Record
+from ruvllm.memory.memory import CompactReport, Memory, MemoryStats, SourceSummary
+
+__all__ = [
+    "CheckReport",
+    "CompactReport",
+    "Finding",
+    "HnswIndex",
+    "IngestProgress",
+    "Memory",
+    "MemoryStats",
+    "Record",
+    "SourceSummary",
+]

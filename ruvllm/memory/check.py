@@ -1,0 +1,194 @@
+"""Does everything agree: database, vectors, keywords, index, files; and mending what can be derived again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import apsw
+import numpy as np
+
+from ruvllm.config import IndexConfig
+from ruvllm.memory.index import IndexUnusable, verify_saved
+from ruvllm.memory.nearest import Nearest, index_base
+from ruvllm.memory.rows import title_of, vector_of
+from ruvllm.memory.store import Store
+
+__all__ = ["CheckReport", "Finding", "Severity", "run_check"]
+
+Severity = Literal["warning", "error"]
+READ_ROWS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that does not agree. A warning costs nothing but time; an error is lost or wrong content."""
+
+    what: str
+    severity: Severity
+    repaired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a check looked at and found."""
+
+    findings: tuple[Finding, ...]
+    nodes: int
+    edges: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is left to mend."""
+        return all(finding.repaired for finding in self.findings)
+
+
+def run_check(
+    store: Store,
+    nearest: Nearest,
+    brain: Path,
+    *,
+    space: tuple[int, str] | None,
+    index_config: IndexConfig,
+    namespace: str,
+    encode: Callable[[list[str]], np.ndarray] | None,
+) -> CheckReport:
+    """Look at everything; mend when `encode`, which embeds texts whose vector is lost, is given."""
+    check = _Check(store, encode)
+    check.database()
+    check.vectors()
+    check.keywords()
+    check.documents()
+    check.index(nearest, index_base(brain, namespace), space, index_config)
+    check.stale_files(brain)
+    return CheckReport(
+        tuple(check.findings),
+        nodes=store.value("SELECT count(*) FROM nodes"),
+        edges=store.value("SELECT count(*) FROM edges"),
+    )
+
+
+class _Check:
+    def __init__(self, store: Store, encode: Callable[[list[str]], np.ndarray] | None) -> None:
+        self.findings: list[Finding] = []
+        self._store = store
+        self._encode = encode
+
+    def _found(self, what: str, severity: Severity, mend: Callable[[], object] | None = None) -> None:
+        repaired = mend is not None and self._encode is not None
+        if mend is not None and repaired:
+            mend()
+        self.findings.append(Finding(what, severity, repaired))
+
+    def database(self) -> None:
+        for (message,) in self._store.rows("PRAGMA integrity_check(20)"):
+            if message != "ok":
+                self._found(f"database: {message}", "error")
+        dangling = self._store.rows("PRAGMA foreign_key_check")
+        edges = sum(row[0] == "edges" for row in dangling)
+        if edges:
+            self._found(f"{edges} edges lead to nodes that do not exist", "error", self._delete_dangling_edges)
+        if len(dangling) > edges:
+            self._found(f"{len(dangling) - edges} rows refer to rows that do not exist", "error")
+
+    def _delete_dangling_edges(self) -> None:
+        nowhere = "src NOT IN (SELECT id FROM nodes) OR dst NOT IN (SELECT id FROM nodes)"
+        self._store.write(lambda connection: connection.execute(f"DELETE FROM edges WHERE {nowhere}").fetchall())
+
+    def vectors(self) -> None:
+        native_dim = int(self._store.value("SELECT value FROM meta WHERE key = 'native_dim'") or 0)
+        wrong: list[int] = []
+        missing = 0
+        last = 0
+        while rows := self._store.rows(
+            "SELECT id, vector FROM nodes LEFT JOIN vectors ON node = id WHERE id > ? ORDER BY id LIMIT ?",
+            (last, READ_ROWS),
+        ):
+            last = rows[-1][0]
+            for node_id, blob in rows:
+                if blob is None or not _is_sound(blob, native_dim):
+                    wrong.append(node_id)
+                    missing += blob is None
+        if wrong:
+            what = f"{len(wrong)} nodes have no sound vector ({missing} have none), first {wrong[0]}"
+            self._found(what, "error", lambda: self._embed_again(wrong))
+
+    def _embed_again(self, ids: Sequence[int]) -> None:
+        rows = self._store.rows(
+            "SELECT id, text, metadata FROM nodes WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
+        )
+        if self._encode is None:
+            return
+        titles = [title_of(json.loads(metadata)) for _, _, metadata in rows]
+        texts = [f"{title}\n{text}" if title else text for title, (_, text, _) in zip(titles, rows, strict=True)]
+        vectors = self._encode(texts)
+
+        def work(connection: apsw.Connection) -> None:
+            for (node_id, _, _), vector in zip(rows, vectors, strict=True):
+                blob = vector.astype("<f4").tobytes()
+                connection.execute("INSERT OR REPLACE INTO vectors (node, vector) VALUES (?, ?)", (node_id, blob))
+
+        self._store.write(work)
+
+    def keywords(self) -> None:
+        missing = self._store.rows("SELECT id FROM nodes EXCEPT SELECT rowid FROM keywords")
+        extra = self._store.rows("SELECT rowid FROM keywords EXCEPT SELECT id FROM nodes")
+        if missing:
+            self._found(f"{len(missing)} nodes are not found by keywords", "error", lambda: self._add_keywords(missing))
+        if extra:
+            what = f"{len(extra)} keyword rows belong to nodes that do not exist"
+            self._found(what, "warning", lambda: self._delete_keywords(extra))
+
+    def _add_keywords(self, ids: list[tuple[int]]) -> None:
+        def work(connection: apsw.Connection) -> None:
+            for (node_id,) in ids:
+                for text, metadata in connection.execute("SELECT text, metadata FROM nodes WHERE id = ?", (node_id,)):
+                    title = title_of(json.loads(metadata))
+                    connection.execute(
+                        "INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)", (node_id, title, text)
+                    )
+
+        self._store.write(work)
+
+    def _delete_keywords(self, ids: list[tuple[int]]) -> None:
+        self._store.write(lambda connection: connection.executemany("DELETE FROM keywords WHERE rowid = ?", ids))
+
+    def documents(self) -> None:
+        rows = self._store.rows(
+            "SELECT d.source, d.chunks, count(nodes.id) FROM documents d LEFT JOIN nodes ON nodes.document = d.id "
+            "GROUP BY d.id HAVING d.chunks <> count(nodes.id)"
+        )
+        for source, chunks, found in rows:
+            what = f"{source} should have {chunks} chunks and has {found}; ingest it again"
+            self._found(what, "error", partial(self._store.write, partial(_expect_again, source=source)))
+
+    def index(self, nearest: Nearest, base: Path, space: tuple[int, str] | None, config: IndexConfig) -> None:
+        saved = base.with_name(base.name + ".hnsw").exists() or base.with_name(base.name + ".json").exists()
+        if not saved or space is None:
+            return
+        try:
+            verify_saved(base, dim=space[0], embedder_id=space[1], config=config)
+        except IndexUnusable as reason:
+            what = f"index {base.name}: {reason}; search is exact until it is built anew"
+            self._found(what, "warning", nearest.rebuild)
+
+    def stale_files(self, brain: Path) -> None:
+        for file in sorted([*brain.glob("*.tmp"), *(brain / "index").glob("*.tmp")]):
+            self._found(f"{file} was left behind by an interrupted write", "warning", file.unlink)
+
+
+def _is_sound(blob: bytes, native_dim: int) -> bool:
+    if len(blob) != 4 * native_dim:
+        return False
+    vector = vector_of(blob)
+    return bool(abs(float(vector @ vector) - 1.0) < 1e-2)  # False for NaN too
+
+
+def _expect_again(connection: apsw.Connection, *, source: str) -> None:
+    """Take the checksum off a document, so that the next ingest reads it again."""
+    count = "(SELECT count(*) FROM nodes WHERE document = documents.id)"
+    connection.execute(f"UPDATE documents SET sha256 = '', chunks = {count} WHERE source = ?", (source,))

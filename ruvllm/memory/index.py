@@ -1,0 +1,273 @@
+"""hnswlib behind a guard: verified files, a readers-writer lock, 64-bit node ids that are never reused."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ruvllm.config import IndexConfig
+from ruvllm.memory.lock import ReadWriteLock
+from ruvllm.memory.rows import as_unit_rows
+
+__all__ = ["HnswIndex", "IndexUnusable", "fsync_folder", "remove_saved", "verify_saved"]
+
+logger = logging.getLogger(__name__)
+
+MANIFEST_VERSION = 1
+MAX_TOMBSTONES = 0.2  # share of deleted entries beyond which a rebuild pays
+ADD_SLICE = 16  # entries added (about 1 ms each) between two chances for searches to get in
+SPACE = "ip"  # unit vectors: distance = 1 - cosine
+
+
+class IndexUnusable(Exception):
+    """The saved index cannot be used and is to be rebuilt; the message says why."""
+
+
+class HnswIndex:
+    """An HNSW graph over unit vectors; safe under concurrent add, remove and search.
+
+    Source: Malkov and Yashunin 2018 (arXiv:1603.09320), as built by hnswlib 0.8.
+    """
+
+    def __init__(self, dim: int, config: IndexConfig, *, capacity: int = 1024) -> None:
+        self.dim = dim
+        self._config = config
+        self._lock = ReadWriteLock()
+        self._deleted: set[int] = set()
+        self._changes = 0  # since the last save or load
+        self._index = _hnswlib_index(dim)
+        self._index.init_index(
+            max_elements=max(capacity, 16), M=config.m, ef_construction=config.ef_construction, random_seed=100
+        )
+        self._ef = config.ef_search
+        self._index.set_ef(self._ef)
+
+    def __len__(self) -> int:
+        """How many live vectors it holds."""
+        return int(self._index.element_count) - len(self._deleted)
+
+    @property
+    def tombstones(self) -> float:
+        """Share of entries that are deleted but still part of the graph."""
+        return len(self._deleted) / max(int(self._index.element_count), 1)
+
+    @property
+    def changes(self) -> int:
+        """Entries added or removed since the last save or load."""
+        return self._changes
+
+    def ids(self) -> np.ndarray:
+        """Return the labels of all live vectors, (n,) int64, ascending."""
+        with self._lock.reading():
+            labels = np.asarray(self._index.get_ids_list(), dtype=np.int64)
+            labels.sort()
+            return np.setdiff1d(labels, np.fromiter(self._deleted, np.int64, len(self._deleted)), assume_unique=True)
+
+    def add(self, labels: np.ndarray, vectors: np.ndarray, *, num_threads: int = 1) -> None:
+        """Add vectors ((n, dim) float32, unit length) under labels that were never used before.
+
+        Raises:
+            ValueError: a wrong shape, a NaN, a zero vector.
+        """
+        vectors = as_unit_rows(vectors, self.dim, "vectors")
+        if len(labels) != len(vectors):
+            raise ValueError(f"labels must have one entry a vector ({len(labels)} for {len(vectors)})")
+        step = max(ADD_SLICE, 256 * (num_threads - 1))
+        for start in range(0, len(labels), step):
+            part = slice(start, start + step)
+            with self._lock.writing():
+                self._reserve(len(labels[part]))
+                self._index.add_items(vectors[part], labels[part], num_threads=num_threads)
+                self._changes += len(labels[part])
+
+    def _reserve(self, count: int) -> None:
+        needed = int(self._index.element_count) + count
+        if needed > self._index.max_elements:
+            self._index.resize_index(max(needed, int(self._index.max_elements * 1.5)))
+
+    def remove(self, labels: Iterable[int]) -> None:
+        """Take vectors out of every later answer; unknown and removed labels are passed over."""
+        with self._lock.writing():
+            for label in labels:
+                if label in self._deleted:
+                    continue
+                try:
+                    self._index.mark_deleted(label)
+                except RuntimeError:  # not in the index
+                    continue
+                self._deleted.add(int(label))
+                self._changes += 1
+
+    def search(self, query: np.ndarray, k: int, *, ef_search: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return labels (int64) and cosines (float32) of the nearest vectors, closest first, at most `k` of them.
+
+        Args:
+            query: (dim,) float32, unit length.
+            k: neighbours wanted.
+            ef_search: length of the candidate list; raised to `k`; the configured value when None.
+
+        Raises:
+            ValueError: `query` has the wrong shape or holds a NaN.
+            IndexUnusable: too many entries are deleted for the graph to reach `k` live ones.
+        """
+        labels, cosines = self.search_batch(query, k, ef_search=ef_search)
+        return labels[0], cosines[0]
+
+    def search_batch(
+        self, queries: np.ndarray, k: int, *, ef_search: int | None = None, num_threads: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return (q, k') labels and cosines for (q, dim) or (dim,) `queries`, k' = min(k, live vectors)."""
+        queries = as_unit_rows(queries, self.dim, "query")
+        if k < 1:
+            raise ValueError(f"k must be >= 1 ({k})")
+        k = min(k, int(self._index.element_count))
+        with self._reading(max(ef_search or self._config.ef_search, k)):
+            k = min(k, len(self))
+            if not k:
+                return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+            try:
+                labels, distances = self._index.knn_query(queries, k=k, num_threads=num_threads)
+            except RuntimeError as error:  # the graph does not reach k live entries from its entry point
+                raise IndexUnusable(f"it finds fewer than {k} of {len(self)} vectors: {error}") from error
+        return labels.view(np.int64), np.subtract(1.0, distances, out=distances)
+
+    @contextmanager
+    def _reading(self, ef: int) -> Iterator[None]:
+        """Hold the lock for reading with hnswlib's one global `ef` set as wanted."""
+        self._lock.acquire_read()
+        while self._ef != ef:
+            self._lock.release_read()
+            with self._lock.writing():
+                self._index.set_ef(ef)
+                self._ef = ef
+            self._lock.acquire_read()
+        try:
+            yield
+        finally:
+            self._lock.release_read()
+
+    def save(self, base: Path, *, embedder_id: str) -> None:
+        """Write `base`.hnsw, then `base`.json, its manifest; a crash in between means a rebuild, no wrong index."""
+        base.parent.mkdir(parents=True, exist_ok=True)
+        file, manifest = _paths(base)
+        part = file.with_name(file.name + ".tmp")
+        with self._lock.reading():
+            self._index.save_index(str(part))
+            if part.stat().st_size != self._index.index_file_size():  # hnswlib does not notice a full disk
+                part.unlink()
+                raise OSError(errno.ENOSPC, "the index could not be written whole", str(part))
+            changes = self._changes
+            content = {
+                "version": MANIFEST_VERSION,
+                "sha256": _sha256(part),
+                "dim": self.dim,
+                "space": SPACE,
+                "m": self._config.m,
+                "ef_construction": self._config.ef_construction,
+                "count": int(self._index.element_count),
+                "deleted": sorted(self._deleted),
+                "embedder": embedder_id,
+            }
+        _sync_and_rename(part, file)
+        part = manifest.with_name(manifest.name + ".tmp")
+        part.write_text(json.dumps(content), encoding="utf-8")
+        _sync_and_rename(part, manifest)
+        self._changes -= changes
+
+    @classmethod
+    def load(cls, base: Path, *, dim: int, embedder_id: str, config: IndexConfig) -> HnswIndex:
+        """Return the saved index.
+
+        Raises:
+            IndexUnusable: nothing saved, another embedder or shape, or the file is not what its manifest says.
+        """
+        manifest = verify_saved(base, dim=dim, embedder_id=embedder_id, config=config)
+        index = cls.__new__(cls)
+        index.dim, index._config, index._lock, index._changes = dim, config, ReadWriteLock(), 0
+        index._index = _hnswlib_index(dim)
+        try:
+            index._index.load_index(str(_paths(base)[0]))
+        except RuntimeError as error:
+            raise IndexUnusable(f"hnswlib refuses it: {error}") from error
+        if index._index.element_count != manifest["count"]:
+            raise IndexUnusable(f"it holds {index._index.element_count} vectors, not {manifest['count']}")
+        index._deleted = set(manifest["deleted"])
+        index._ef = config.ef_search
+        index._index.set_ef(config.ef_search)  # not part of the file
+        return index
+
+
+def verify_saved(base: Path, *, dim: int, embedder_id: str, config: IndexConfig) -> dict[str, Any]:
+    """Return the manifest when file and manifest agree with each other and with what is wanted, else IndexUnusable."""
+    file, manifest_file = _paths(base)
+    try:
+        manifest: dict[str, Any] = json.loads(manifest_file.read_text(encoding="utf-8"))
+        found = {key: manifest[key] for key in ("version", "dim", "space", "m", "ef_construction", "embedder")}
+        if not isinstance(manifest["count"], int) or not isinstance(manifest["deleted"], list):
+            raise IndexUnusable("its manifest is damaged")
+        sha256 = _sha256(file)
+    except FileNotFoundError as error:
+        raise IndexUnusable("there is none") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IndexUnusable(f"its manifest is damaged: {error}") from error
+    wanted = {
+        "version": MANIFEST_VERSION,
+        "dim": dim,
+        "space": SPACE,
+        "m": config.m,
+        "ef_construction": config.ef_construction,
+        "embedder": embedder_id,
+    }
+    for key, value in wanted.items():
+        if found[key] != value:
+            raise IndexUnusable(f"it was built with {key} {found[key]}, not {value}")
+    if sha256 != manifest["sha256"]:
+        raise IndexUnusable("its checksum is wrong")
+    return manifest
+
+
+def remove_saved(base: Path) -> None:
+    """Delete a saved index, manifest first."""
+    file, manifest = _paths(base)
+    manifest.unlink(missing_ok=True)
+    file.unlink(missing_ok=True)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames inside `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _paths(base: Path) -> tuple[Path, Path]:
+    return base.with_name(base.name + ".hnsw"), base.with_name(base.name + ".json")
+
+
+def _hnswlib_index(dim: int) -> Any:
+    import hnswlib
+
+    return hnswlib.Index(SPACE, dim)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync_and_rename(part: Path, file: Path) -> None:
+    with part.open("rb") as stream:
+        os.fsync(stream.fileno())
+    part.replace(file)
+    fsync_folder(file.parent)

@@ -1,0 +1,352 @@
+"""Documents into memory: find them, read them, cut them, embed them together, commit each by itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import apsw
+import numpy as np
+
+from ruvllm.config import IngestConfig
+from ruvllm.memory.nearest import Nearest
+from ruvllm.memory.readers import SUFFIXES, Document, Unreadable, read_document
+from ruvllm.memory.rows import checked_text, delete_nodes, insert_edge, insert_node
+from ruvllm.memory.space import remember_embedder
+from ruvllm.memory.store import Store
+from ruvllm.text.chunking import Chunk, chunk_blocks, parse_blocks, title_of
+from ruvllm.types import DocumentFailure, EdgeType, Embedder, IngestReport, NodeType
+
+__all__ = ["IngestProgress", "Ingester", "Sources"]
+
+BATCH_CHUNKS = 256  # texts embedded in one call, across documents
+BATCH_DOCUMENTS = 64
+
+Sources = str | Path | Iterable[str | Path | Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class IngestProgress:
+    """How far an ingest is; `source` is the document that was finished last."""
+
+    documents_done: int
+    documents_total: int
+    chunks: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+
+    @property
+    def source(self) -> str:
+        return os.path.abspath(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    source: str
+    text: str
+    title: str | None
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    source: str
+    reason: str
+
+
+_Item = _File | _Text | _Failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A document that is new or changed, cut but not yet embedded."""
+
+    source: str
+    sha256: str
+    title: str | None
+    metadata: Mapping[str, Any]
+    chunks: list[Chunk]
+
+
+@dataclass(slots=True)
+class _Tally:
+    total: int
+    done: int = 0
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    chunks: int = 0
+    failures: list[DocumentFailure] = field(default_factory=list)
+
+
+class Ingester:
+    """Reads documents into one namespace of a store."""
+
+    def __init__(
+        self, store: Store, nearest: Nearest, embedder: Callable[[], Embedder], namespace: str, config: IngestConfig
+    ) -> None:
+        self._store = store
+        self._nearest = nearest
+        self._embedder = embedder
+        self._namespace = namespace
+        self._config = config
+
+    def ingest(self, sources: Sources, on_progress: Callable[[IngestProgress], None] | None) -> IngestReport:
+        """Bring every document of `sources` in; what cannot be read is listed, the rest is stored.
+
+        Each document is one transaction, so a process that dies in between leaves whole documents behind and the next
+        run goes on where this one was.
+        """
+        started = time.perf_counter()
+        items = _unique(_expanded(sources))
+        tally = _Tally(len(items))
+        batch: list[_Prepared] = []
+        for item in items:
+            prepared = self._prepare(item, tally)
+            if prepared is None:
+                self._report(tally, item.source, on_progress)
+                continue
+            batch.append(prepared)
+            if len(batch) >= BATCH_DOCUMENTS or sum(len(p.chunks) for p in batch) >= BATCH_CHUNKS:
+                self._store_batch(batch, tally, on_progress)
+                batch = []
+        self._store_batch(batch, tally, on_progress)
+        return IngestReport(
+            added=tally.added,
+            updated=tally.updated,
+            unchanged=tally.unchanged,
+            chunks=tally.chunks,
+            failures=tuple(tally.failures),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _prepare(self, item: _Item, tally: _Tally) -> _Prepared | None:
+        """Return the document ready to embed; None, and a line in the tally, when it failed or did not change."""
+        try:
+            if isinstance(item, _Failure):
+                raise Unreadable(item.reason)
+            if isinstance(item, _Text):
+                content = json.dumps([item.text, item.title, dict(item.metadata)], sort_keys=True).encode()
+            else:
+                content = _read(item.path, self._config.max_file_bytes)
+            sha256 = hashlib.sha256(content).hexdigest()
+            if self._known_sha256(item.source) == sha256:
+                tally.unchanged += 1
+                return None
+            if isinstance(item, _Text):
+                document = Document(item.text, "text", item.title, dict(item.metadata))
+            else:
+                document = read_document(content, item.path.suffix.lower())
+            blocks = parse_blocks(document.text, document.format)
+            title = document.title or title_of(blocks) or (item.path.stem if isinstance(item, _File) else None)
+            chunks = chunk_blocks(
+                blocks,
+                title=title,
+                count_tokens=self._embedder().count_tokens,
+                max_tokens=self._config.chunk_tokens,
+            )
+            return _Prepared(item.source, sha256, title, document.metadata, chunks)
+        except Unreadable as error:
+            tally.failures.append(DocumentFailure(item.source, str(error)))
+        except FileNotFoundError:
+            tally.failures.append(DocumentFailure(item.source, "it does not exist (any more)"))
+        except OSError as error:
+            tally.failures.append(DocumentFailure(item.source, error.strerror or str(error)))
+        return None
+
+    def _known_sha256(self, source: str) -> str | None:
+        sql = "SELECT sha256 FROM documents WHERE namespace = ? AND source = ?"
+        value: str | None = self._store.value(sql, (self._namespace, source))
+        return value
+
+    def _store_batch(
+        self, batch: list[_Prepared], tally: _Tally, on_progress: Callable[[IngestProgress], None] | None
+    ) -> None:
+        texts = [chunk.embedded for prepared in batch for chunk in prepared.chunks]
+        vectors = self._embedder().encode(texts) if texts else np.empty((0, 1), np.float32)
+        start = 0
+        for prepared in batch:
+            own = vectors[start : start + len(prepared.chunks)]
+            start += len(prepared.chunks)
+            if self._store_document(prepared, own):
+                tally.updated += 1
+            else:
+                tally.added += 1
+            tally.chunks += len(prepared.chunks)
+            self._report(tally, prepared.source, on_progress)
+
+    def _store_document(self, prepared: _Prepared, vectors: np.ndarray) -> bool:
+        """Commit one document with all that belongs to it; return whether it replaced an older version."""
+        embedder, now = self._embedder(), time.time()
+
+        def work(connection: apsw.Connection) -> tuple[list[int], list[int]]:
+            remember_embedder(connection, embedder)
+            old = _document_nodes(connection, self._namespace, prepared.source)
+            delete_nodes(connection, old)
+            document = connection.execute(
+                "INSERT INTO documents (namespace, source, title, sha256, chunks, ingested) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (namespace, source) DO UPDATE SET title = excluded.title, sha256 = excluded.sha256, "
+                "chunks = excluded.chunks, ingested = excluded.ingested RETURNING id",
+                (self._namespace, prepared.source, prepared.title, prepared.sha256, len(prepared.chunks), now),
+            ).get
+            new = [
+                insert_node(
+                    connection,
+                    chunk.text,
+                    vector,
+                    type=NodeType.DOCUMENT,
+                    namespace=self._namespace,
+                    created=now,
+                    source=prepared.source,
+                    metadata=_chunk_metadata(prepared, chunk),
+                    document=document,
+                )
+                for chunk, vector in zip(prepared.chunks, vectors, strict=True)
+            ]
+            for src, dst in pairwise(new):
+                insert_edge(connection, src, dst, EdgeType.FOLLOWS, weight=0.5, created_by="ingest", now=now)
+            return old, new
+
+        def after(ids: tuple[list[int], list[int]]) -> None:
+            self._nearest.removed(ids[0])
+            self._nearest.added(ids[1], vectors)
+
+        old, _ = self._store.write(work, after=after)
+        return bool(old)
+
+    def _report(self, tally: _Tally, source: str, on_progress: Callable[[IngestProgress], None] | None) -> None:
+        tally.done += 1
+        if on_progress is not None:
+            on_progress(IngestProgress(tally.done, tally.total, tally.chunks, source))
+
+
+def _document_nodes(connection: apsw.Connection, namespace: str, source: str) -> list[int]:
+    sql = "SELECT nodes.id FROM nodes JOIN documents d ON d.id = document WHERE d.namespace = ? AND d.source = ?"
+    return [row[0] for row in connection.execute(sql, (namespace, source))]
+
+
+def _chunk_metadata(prepared: _Prepared, chunk: Chunk) -> dict[str, Any]:
+    metadata = {**prepared.metadata, "position": chunk.position}
+    if prepared.title:
+        metadata["title"] = prepared.title
+    if chunk.heading:
+        metadata["heading"] = chunk.heading
+    return metadata
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    if path.suffix.lower() not in SUFFIXES:
+        raise Unreadable(f"{path.suffix or 'a file without a suffix'} is not one of {' '.join(SUFFIXES)}")
+    if not path.is_file() and path.exists():
+        raise Unreadable("it is not a regular file")
+    with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        content = stream.read(max_bytes + 1) if size <= max_bytes else b""
+    if size > max_bytes or len(content) > max_bytes:
+        raise Unreadable(f"it is larger than ingest.max_file_bytes ({size} > {max_bytes})")
+    return content
+
+
+# -- what the caller meant -------------------------------------------------------------------------------------------
+
+
+def _expanded(sources: Sources) -> Iterator[_Item]:
+    """Yield documents: a lone str or Path is a path; in an iterable a str that names nothing on disk is a text."""
+    if isinstance(sources, str | Path):
+        yield from _files(Path(sources))
+        return
+    if isinstance(sources, Mapping) or not isinstance(sources, Iterable):
+        raise TypeError(f"sources must be a path or an iterable of paths and texts, not {type(sources).__name__}")
+    for entry in sources:
+        if isinstance(entry, Path) or (isinstance(entry, str) and _names_a_path(entry)):
+            yield from _files(Path(entry))
+        elif isinstance(entry, str | Mapping):
+            yield text_item(entry)
+        else:
+            raise TypeError(f"sources must hold str, Path or mappings, not {type(entry).__name__}")
+
+
+def _names_a_path(text: str) -> bool:
+    if len(text) > 4096 or "\n" in text or "\0" in text or not text.strip():
+        return False
+    try:
+        return os.path.lexists(text)
+    except (OSError, ValueError):  # a name the file system cannot have
+        return False
+
+
+def text_item(entry: str | Mapping[str, Any]) -> _Text | _Failure:
+    """Return the document in a text, or in a mapping with text and perhaps title, source, metadata."""
+    given = {"text": entry} if isinstance(entry, str) else dict(entry)
+    unknown = given.keys() - {"text", "title", "source", "metadata"}
+    if unknown:
+        names = ", ".join(sorted(map(str, unknown)))
+        raise ValueError(f"a text has text, title, source and metadata; unknown: {names}")
+    title, metadata = given.get("title"), given.get("metadata") or {}
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata must be a mapping, not {type(metadata).__name__}")
+    json.dumps(dict(metadata), allow_nan=False)  # what JSON cannot hold is the caller's mistake, named by json
+    text = given.get("text")
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str, not {type(text).__name__}")
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    source = str(given.get("source") or f"text:{digest[:16]}")
+    try:
+        checked_text(text, "text")
+    except ValueError as error:
+        return _Failure(source, str(error))
+    return _Text(source, text, str(title) if title else None, metadata)
+
+
+def _files(path: Path) -> Iterator[_Item]:
+    if path.is_dir():
+        yield from _walk(path, seen=set(), above=())
+    else:
+        yield _File(path)
+
+
+def _walk(folder: Path, *, seen: set[tuple[int, int]], above: tuple[tuple[int, int], ...]) -> Iterator[_Item]:
+    """Yield the files below a folder in name order; hidden ones and unknown suffixes are passed over."""
+    try:
+        status = folder.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            yield _Failure(os.path.abspath(folder), "it is a link to a folder above it")
+            return
+        if identity in seen:
+            return
+        seen.add(identity)
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        yield _Failure(os.path.abspath(folder), error.strerror or str(error))
+        return
+    for name in names:
+        path = folder / name
+        if name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _walk(path, seen=seen, above=(*above, identity))
+        elif path.suffix.lower() in SUFFIXES:
+            yield _File(path)
+
+
+def _unique(items: Iterable[_Item]) -> list[_Item]:
+    """Return each source once; a second, different text under one source would replace the first, so it is refused."""
+    first: dict[str, _Item] = {}
+    extra: list[_Item] = []
+    for item in items:
+        known = first.setdefault(item.source, item)
+        if known != item and not isinstance(known, _File):
+            extra.append(_Failure(item.source, "another text of this call has the same source"))
+    return [*first.values(), *extra]

@@ -1,0 +1,168 @@
+"""Answered requests as rows: written on probation, read back as turns and records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+import apsw
+import numpy as np
+
+from ruvllm.memory.rows import insert_edge, insert_node
+from ruvllm.memory.store import Store, fetch
+from ruvllm.types import EdgeType, Feedback, FinishReason, Interaction, NodeType, Route, Turn
+
+__all__ = ["Record", "insert_interaction", "read_record", "read_sessions", "read_turns"]
+
+PROBATION_TRUST = 0.3  # of an answer nobody has confirmed yet
+USED_WEIGHT, SHOWN_WEIGHT = 0.6, 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One answered request as it is stored; a text or node is None when it was forgotten since."""
+
+    id: str
+    namespace: str
+    session: str | None
+    created: float
+    query: str | None
+    answer: str | None
+    query_node: int | None
+    answer_node: int | None
+    source_ids: tuple[int, ...]
+    used_ids: tuple[int, ...]
+    route: Route
+    timings_ms: dict[str, float]
+    confidence: float | None
+    finish_reason: FinishReason
+    feedback: Feedback | None
+
+
+def insert_interaction(
+    connection: apsw.Connection, interaction: Interaction, query_vector: np.ndarray, answer_vector: np.ndarray
+) -> bool:
+    """Insert an answered request with its Query and Answer node and their edges; return False when it is there already.
+
+    Query -Follows-> Answer; Answer -Derived-> every source that was shown (its parents); Answer -Cites-> those it used.
+    """
+    if connection.execute("SELECT 1 FROM interactions WHERE id = ?", (interaction.id,)).get:
+        return False
+    now, used = interaction.created, set(interaction.used_ids)
+    nodes = [
+        insert_node(
+            connection,
+            text,
+            vector,
+            type=type_,
+            namespace=interaction.namespace,
+            created=now,
+            metadata={"interaction": interaction.id},
+            trust=PROBATION_TRUST,
+            session=interaction.session,
+            on_probation=True,
+        )
+        for text, vector, type_ in (
+            (interaction.query, query_vector, NodeType.QUERY),
+            (interaction.answer, answer_vector, NodeType.ANSWER),
+        )
+    ]
+    query, answer = nodes
+    insert_edge(connection, query, answer, EdgeType.FOLLOWS, weight=0.5, created_by="ask", now=now)
+    for source in _existing(connection, interaction.source_ids):
+        weight = USED_WEIGHT if source in used else SHOWN_WEIGHT
+        insert_edge(connection, answer, source, EdgeType.DERIVED, weight=weight, created_by="ask", now=now)
+        if source in used:
+            insert_edge(connection, answer, source, EdgeType.CITES, weight=weight, created_by="ask", now=now)
+        connection.execute(
+            "UPDATE nodes SET use_count = use_count + 1, last_used = max(last_used, ?) WHERE id = ?", (now, source)
+        )
+    connection.execute(
+        "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            interaction.id,
+            interaction.namespace,
+            interaction.session,
+            now,
+            query,
+            answer,
+            json.dumps([int(i) for i in interaction.source_ids]),
+            json.dumps([int(i) for i in interaction.used_ids]),
+            json.dumps({f.name: getattr(interaction.route, f.name) for f in fields(Route)}, ensure_ascii=False),
+            json.dumps({stage: float(ms) for stage, ms in interaction.timings_ms.items()}),
+            interaction.confidence,
+            interaction.finish_reason,
+        ),
+    )
+    return True
+
+
+def _existing(connection: apsw.Connection, ids: tuple[int, ...]) -> list[int]:
+    """Return those of `ids` that were not deleted between the answer and its record, each once."""
+    sql = "SELECT id FROM nodes WHERE id IN (SELECT value FROM json_each(?))"
+    return [row[0] for row in fetch(connection, sql, (json.dumps([int(i) for i in ids]),))]
+
+
+def read_turns(store: Store, namespace: str, session: str, limit: int) -> list[tuple[str, Turn]]:
+    """Return (interaction id, turn) of the newest `limit` turns of a session, oldest first."""
+    rows = store.rows(
+        "SELECT i.id, q.text, a.text, i.created FROM interactions i JOIN nodes q ON q.id = query_node "
+        "JOIN nodes a ON a.id = answer_node WHERE i.namespace = ? AND i.session = ? "
+        "ORDER BY i.created DESC, i.rowid DESC LIMIT ?",
+        (namespace, session, limit),
+    )
+    return [(id_, Turn(query, answer, created)) for id_, query, answer, created in reversed(rows)]
+
+
+def read_sessions(store: Store, namespace: str) -> list[str]:
+    """Return the names of all sessions, the one used last first."""
+    rows = store.rows(
+        "SELECT session FROM interactions WHERE namespace = ? AND session IS NOT NULL "
+        "GROUP BY session ORDER BY max(created) DESC, session",
+        (namespace,),
+    )
+    return [row[0] for row in rows]
+
+
+def read_record(store: Store, namespace: str, id: str) -> Record:
+    """Return one answered request.
+
+    Raises:
+        ValueError: there is none of that id.
+    """
+    rows = store.rows(
+        "SELECT i.session, i.created, q.text, a.text, query_node, answer_node, source_ids, used_ids, route, "
+        "timings_ms, confidence, finish_reason, f.interaction IS NOT NULL, f.rating, f.quality, f.task_success, f.correction "
+        "FROM interactions i LEFT JOIN nodes q ON q.id = query_node LEFT JOIN nodes a ON a.id = answer_node "
+        "LEFT JOIN feedback f ON f.interaction = i.id WHERE i.id = ? AND i.namespace = ?",
+        (id, namespace),
+    )
+    if not rows:
+        raise ValueError(f"id: there is no answer {id!r} in this brain")
+    session, created, query, answer, query_node, answer_node, source_ids, used_ids, route, timings = rows[0][:10]
+    confidence, finish_reason, has_feedback, rating, quality, success, correction = rows[0][10:]
+    success = None if success is None else bool(success)
+    return Record(
+        id=id,
+        namespace=namespace,
+        session=session,
+        created=created,
+        query=query,
+        answer=answer,
+        query_node=query_node,
+        answer_node=answer_node,
+        source_ids=tuple(json.loads(source_ids)),
+        used_ids=tuple(json.loads(used_ids)),
+        route=_route(json.loads(route)),
+        timings_ms=json.loads(timings),
+        confidence=confidence,
+        finish_reason=finish_reason,
+        feedback=Feedback(rating, quality, success, correction) if has_feedback else None,
+    )
+
+
+def _route(stored: dict[str, Any]) -> Route:
+    """Return the route; fields that another version wrote and this one does not know are left out."""
+    known = {f.name for f in fields(Route)}
+    return Route(**{key: value for key, value in stored.items() if key in known})

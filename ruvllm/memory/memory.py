@@ -1,0 +1,727 @@
+"""Memory: one directory that takes in documents, answers searches and remembers what was asked."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import apsw
+import numpy as np
+
+from ruvllm.config import Config, load_config
+from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly
+from ruvllm.memory.check import CheckReport, run_check
+from ruvllm.memory.ingest import Ingester, IngestProgress, Sources
+from ruvllm.memory.interactions import Record, insert_interaction, read_record, read_sessions, read_turns
+from ruvllm.memory.lock import WriterLock
+from ruvllm.memory.nearest import IndexState, Nearest
+from ruvllm.memory.outcomes import apply_feedback
+from ruvllm.memory.rows import (
+    EDGE_COLUMNS,
+    NODE_COLUMNS,
+    as_unit_rows,
+    checked_text,
+    checked_weight,
+    delete_nodes,
+    edge_of,
+    fetch_nodes,
+    insert_edge,
+    insert_node,
+    node_of,
+)
+from ruvllm.memory.search import HybridSearch
+from ruvllm.memory.space import Space, remember_embedder, require_same_embedder
+from ruvllm.memory.store import Store, fetch
+from ruvllm.memory.transfer import export_brain, import_brain
+from ruvllm.memory.writeback import WriteBack, with_vectors
+from ruvllm.text import jaccard, minhash
+from ruvllm.types import (
+    Edge,
+    EdgeType,
+    Embedder,
+    Feedback,
+    Filter,
+    Hit,
+    IngestReport,
+    Interaction,
+    Node,
+    NodeType,
+    Turn,
+)
+
+__all__ = ["CompactReport", "Memory", "MemoryStats", "SourceSummary"]
+
+logger = logging.getLogger(__name__)
+
+SAME_COSINE, SAME_JACCARD = 0.95, 0.8  # both: a near-duplicate
+DUPLICATE_CANDIDATES = 32
+TEXT_LOCKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStats:
+    """What a brain holds; counts are of the opened namespace, sizes of the whole directory."""
+
+    path: str
+    namespace: str
+    nodes: int
+    nodes_by_type: dict[str, int]
+    on_probation: int
+    edges: int
+    documents: int
+    interactions: int
+    feedback: int
+    sessions: int
+    index: IndexState
+    indexed: int
+    embedder: str | None
+    database_bytes: int
+    index_bytes: int
+    queued: int
+    failed_records: int
+    schema_version: int
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """What a compaction did; `indexed` vectors are in the index, 0 when there are too few to want one."""
+
+    rebuilt: bool
+    saved: bool
+    indexed: int
+    log_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSummary:
+    """One ingested document; `ingested` is seconds since the epoch."""
+
+    source: str
+    title: str | None
+    chunks: int
+    ingested: float
+
+
+class Memory:
+    """A brain's memory. Safe from several threads; one process writes, others read.
+
+    Args:
+        path: the brain's directory, made when missing.
+        embedder: text to vectors; the configured one, opened when a text first has to be embedded, when None.
+        config: the whole configuration; `path`/ruvllm.toml, environment and defaults when None.
+        namespace: which part of the brain is seen and written; nothing crosses from one to another.
+        read_only: do not write, whoever else does.
+
+    Raises:
+        BrainTooNew, BrainDamaged: the directory holds a database that cannot be used; it is left as it is.
+        BrainReadOnly: the directory does not exist and cannot be made.
+        ValueError: the brain's vectors are by another embedder.
+
+    When another process (or another Memory of this one) writes to the brain, or the directory cannot be written, it
+    opens with `read_only` True: what would write raises BrainLocked or BrainReadOnly, everything else works.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        embedder: Embedder | None = None,
+        config: Config | None = None,
+        namespace: str = "default",
+        read_only: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.namespace = checked_text(namespace, "namespace")
+        self.config = load_config(self.path / "ruvllm.toml") if config is None else config
+        self._given = embedder
+        self._checked: Embedder | None = None
+        self._embedder_lock = threading.Lock()
+        self._is_closed = False
+        self._make_folder(read_only)
+        self._lock, self._why_read_only = self._take_lock(read_only)
+        try:
+            self._store = self._open_store()
+            if embedder is not None:
+                require_same_embedder(self._store, embedder)
+        except BaseException:
+            if self._lock is not None:
+                self._lock.release()
+            raise
+        self._space = Space(self._store, self.path, self.config.embedding.dim, self._embedder)
+        self._nearest = Nearest(
+            self._store,
+            self.path,
+            namespace,
+            self.config.index,
+            project=self._space.project,
+            space=self._space.dim_and_id,
+        )
+        self._search = HybridSearch(self._store, self._nearest, namespace, self.config.retrieval)
+        self._writeback = WriteBack(self._commit_interactions, self.config.store.flush_interval_s)
+        self._skipped_records = 0
+        self._text_locks = [threading.Lock() for _ in range(TEXT_LOCKS)]
+        self._at_exit = _close_later(weakref.ref(self))
+        atexit.register(self._at_exit)
+        logger.info("opened %s%s", self.path, " for reading" if self.read_only else "")
+
+    def _make_folder(self, read_only: bool) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"path: {self.path} is not a directory")
+        if not self.path.exists():
+            if read_only:
+                raise BrainReadOnly(f"{self.path} does not exist and cannot be made when reading only", path=self.path)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise BrainReadOnly(f"{self.path} cannot be made: {error.strerror}", path=self.path) from error
+
+    def _take_lock(self, read_only: bool) -> tuple[WriterLock | None, BrainError | None]:
+        if read_only:
+            return None, BrainReadOnly(f"{self.path} was opened for reading only", path=self.path)
+        try:
+            return WriterLock.acquire(self.path), None
+        except (BrainLocked, BrainReadOnly) as error:
+            logger.info("%s", error)
+            return None, error
+
+    def _open_store(self) -> Store:
+        file = self.path / "brain.db"
+        try:
+            return Store(file, read_only=self.read_only)
+        except BrainReadOnly as error:  # the directory can be written, the database file cannot
+            if self.read_only:
+                raise
+            if self._lock is not None:
+                self._lock.release()
+            self._lock, self._why_read_only = None, error
+            return Store(file, read_only=True)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writing is refused here."""
+        return self._lock is None
+
+    # -- documents ---------------------------------------------------------------------------------------------------
+
+    def ingest(self, sources: Sources, *, on_progress: Callable[[IngestProgress], None] | None = None) -> IngestReport:
+        """Read documents into memory; durable on return, idempotent, and free for unchanged documents.
+
+        Args:
+            sources: a file or a folder (read with all below it); or an iterable of paths and texts, in which a str that
+                names nothing on disk is a text, and a mapping is a text with title, source and metadata.
+            on_progress: called after every document.
+
+        Raises:
+            BrainLocked, BrainReadOnly: writing is refused here.
+            BrainError: the disk is full; whole documents are in until then.
+
+        A changed document replaces its chunks. What cannot be read is listed in the report and the rest is stored.
+        """
+        self._require_writable()
+        report = Ingester(self._store, self._nearest, self._embedder, self.namespace, self.config.ingest).ingest(
+            sources, on_progress
+        )
+        self._nearest.settle()
+        return report
+
+    def add(self, texts: Iterable[str | Mapping[str, Any]]) -> IngestReport:
+        """Store texts, each a document: a str, or a mapping with text and perhaps title, source and metadata.
+
+        A text under a source that is known replaces the one before it.
+        """
+        if isinstance(texts, str | Mapping):
+            raise TypeError(f"texts must be an iterable of texts, not {type(texts).__name__}")
+        return self.ingest({"text": text} if isinstance(text, str) else text for text in texts)
+
+    def forget(self, source: str | Path) -> int:
+        """Delete a source, or all sources below a folder, and the answers that used them; return how many nodes went.
+
+        Raises:
+            ValueError: nothing is known by this name.
+        """
+        self._require_writable()
+        self._writeback.flush()
+        name = str(source)
+        names = [name, os.path.abspath(name)]
+        prefixes = [n.rstrip(os.sep) + os.sep for n in names]
+
+        def work(connection: apsw.Connection) -> list[int]:
+            below = " OR ".join(["source = ?"] * 2 + ["substr(source, 1, ?) = ?"] * 2)
+            parameters = [*names, *(value for prefix in prefixes for value in (len(prefix), prefix))]
+            chunks = f"SELECT id FROM nodes WHERE namespace = ? AND ({below})"
+            ids = [row[0] for row in connection.execute(chunks, (self.namespace, *parameters))]
+            if not ids:
+                raise ValueError(f"source: nothing here is called {name!r}")
+            ids += _answers_using(connection, ids)
+            delete_nodes(connection, ids)
+            documents = f"DELETE FROM documents WHERE namespace = ? AND ({below})"
+            connection.execute(documents, (self.namespace, *parameters))
+            return ids
+
+        return len(self._store.write(work, after=self._nearest.removed))
+
+    def sources(self) -> list[SourceSummary]:
+        """Return the ingested documents, in order of their names."""
+        rows = self._store.rows(
+            "SELECT source, title, chunks, ingested FROM documents WHERE namespace = ? ORDER BY source",
+            (self.namespace,),
+        )
+        return [SourceSummary(*row) for row in rows]
+
+    # -- search ------------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        filter: Filter | None = None,
+        session: str | None = None,
+        query_vector: np.ndarray | None = None,
+    ) -> list[Hit]:
+        """Return the `k` best nodes for `query`, best first: vectors and keywords by reciprocal rank, times trust.
+
+        Args:
+            query: a question or words.
+            k: nodes wanted; fewer come back when fewer are there.
+            filter: field -> value, or a list of values of which any will do; see `condition_of`.
+            session: its own answers, which are still on probation, are searched too (its questions only when the
+                filter names a type: a question answers nothing).
+            query_vector: (native_dim,) float32 embedding of `query`, when the caller has it already.
+
+        Raises:
+            ValueError: the query is empty, k is below 1, or a vector is not finite.
+        """
+        checked_text(query, "query")
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise ValueError(f"k must be a whole number >= 1 ({k!r})")
+        if filter is not None and not filter:
+            filter = None
+        if self._space.known() is None:
+            return []
+        native = self._encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
+        vector = self._space.project(native[np.newaxis])[0]
+        return self._search.search(query, native, vector, k, filter=filter, session=session)
+
+    def _checked_vector(self, vector: np.ndarray) -> np.ndarray:
+        if np.ndim(vector) != 1:
+            raise ValueError(f"query_vector must be one vector (shape {np.shape(vector)})")
+        native_dim = int(self._store.value("SELECT value FROM meta WHERE key = 'native_dim'"))
+        row: np.ndarray = as_unit_rows(vector, native_dim, "query_vector")[0]
+        return row
+
+    # -- graph -------------------------------------------------------------------------------------------------------
+
+    def get(self, node_id: int) -> Node:
+        """Return a node.
+
+        Raises:
+            KeyError: there is none of this id here.
+        """
+        rows = self._store.rows(
+            f"SELECT {NODE_COLUMNS} FROM nodes WHERE id = ? AND namespace = ?", (node_id, self.namespace)
+        )
+        if not rows:
+            raise KeyError(node_id)
+        return node_of(rows[0])
+
+    def neighbours(self, node_id: int, type: EdgeType | None = None) -> list[tuple[Edge, Node]]:
+        """Return the edges from and to a node, heaviest first, each with the node at its other end.
+
+        Raises:
+            KeyError: there is no such node.
+        """
+        self.get(node_id)
+        kind = None if type is None else EdgeType(type).value
+        rows = self._store.rows(
+            f"SELECT {EDGE_COLUMNS} FROM edges WHERE (src = ?1 OR dst = ?1) AND (?2 IS NULL OR type = ?2) "
+            "ORDER BY weight DESC, src, dst, type",
+            (node_id, kind),
+        )
+        edges = [edge_of(row) for row in rows]
+        ends = [edge.dst if edge.src == node_id else edge.src for edge in edges]
+        nodes = fetch_nodes(self._store, ends)
+        return [(edge, nodes[end]) for edge, end in zip(edges, ends, strict=True) if end in nodes]
+
+    def insert_node(
+        self,
+        text: str,
+        *,
+        type: NodeType = NodeType.FACT,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        trust: float = 1.0,
+    ) -> int:
+        """Store a node and return its id; durable on return.
+
+        A near-duplicate of the same type (cosine >= 0.95 and MinHash Jaccard >= 0.8) is not stored again: its id comes
+        back and its use_count grows. Of two different near-duplicates inserted at the same moment both may stay.
+
+        Raises:
+            ValueError: the text is empty, the trust is not in [0, 1], or the metadata is not JSON.
+        """
+        self._require_writable()
+        checked_text(text, "text")
+        checked_weight(trust, "trust")
+        type, metadata = NodeType(type), _checked_metadata(metadata)
+        vectors = self._encode([text])
+        embedder, now = self._embedder(), time.time()
+
+        def work(connection: apsw.Connection) -> int:
+            remember_embedder(connection, embedder)
+            return insert_node(
+                connection,
+                text,
+                vectors[0],
+                type=type,
+                namespace=self.namespace,
+                created=now,
+                source=source,
+                metadata=metadata,
+                trust=trust,
+            )
+
+        with self._text_locks[hash(text) % TEXT_LOCKS]:
+            known = self._near_duplicate(text, vectors, type)
+            if known is not None:
+                self._store.write(lambda connection: _count_use(connection, known, now))
+                return known
+            return self._store.write(work, after=lambda node: self._nearest.added([node], vectors))
+
+    def _near_duplicate(self, text: str, vectors: np.ndarray, type: NodeType) -> int | None:
+        if self._space.known() is None:
+            return None
+        ids, cosines = self._nearest.search(self._space.project(vectors)[0], DUPLICATE_CANDIDATES)
+        near = [int(i) for i, cosine in zip(ids, cosines, strict=True) if cosine >= SAME_COSINE]
+        if not near:
+            return None
+        signature, nodes = minhash(text), fetch_nodes(self._store, near)
+        same = (nodes[i] for i in near if i in nodes and nodes[i].type is type)
+        return next((node.id for node in same if jaccard(signature, minhash(node.text)) >= SAME_JACCARD), None)
+
+    def insert_edge(self, src: int, dst: int, type: EdgeType, weight: float = 0.5, created_by: str = "user") -> None:
+        """Link two nodes; an edge of this type between them takes the new weight. Durable on return.
+
+        Raises:
+            ValueError: a node does not exist, or the weight is not in [0, 1].
+        """
+        self._require_writable()
+        type, weight, now = EdgeType(type), checked_weight(weight), time.time()
+
+        def work(connection: apsw.Connection) -> None:
+            for name, node_id in (("src", src), ("dst", dst)):
+                known = connection.execute(
+                    "SELECT 1 FROM nodes WHERE id = ? AND namespace = ?", (node_id, self.namespace)
+                ).get
+                if known is None:
+                    raise ValueError(f"{name}: there is no node {node_id!r}")
+            insert_edge(connection, src, dst, type, weight=weight, created_by=created_by, now=now)
+
+        self._store.write(work)
+
+    # -- what was asked ----------------------------------------------------------------------------------------------
+
+    def record(self, interaction: Interaction) -> None:
+        """Queue an answered request; it is on disk after `store.flush_interval_s`, or after `flush` or `close`.
+
+        Never raises: what cannot be stored is logged and counted in `stats`. Waits only while the queue is full.
+        """
+        try:
+            self._require_writable()
+            self._writeback.put(interaction)
+        except (BrainError, ValueError) as error:
+            self._skipped_records += 1
+            logger.warning("an answered request is not remembered: %s", error)
+
+    def _commit_interactions(self, group: Sequence[Interaction]) -> int:
+        """Commit a group of the queue; return how many of it could not be stored."""
+        native_dim = self._embedder().native_dim
+        group = with_vectors(group, self._encode)
+        ready: list[tuple[Interaction, np.ndarray, np.ndarray]] = []
+        failed = 0
+        for interaction in group:
+            try:
+                vectors = [
+                    as_unit_rows(vector, native_dim, name)[0]
+                    for name, vector in (
+                        ("query_vector", interaction.query_vector),
+                        ("answer_vector", interaction.answer_vector),
+                    )
+                ]
+                ready.append((interaction, vectors[0], vectors[1]))
+            except ValueError as error:
+                failed += 1
+                logger.error("the record of %s is not stored: %s", interaction.id, error)
+
+        def work(connection: apsw.Connection) -> int:
+            remember_embedder(connection, self._embedder())
+            return sum(not _inserted(connection, *one) for one in ready)
+
+        return failed + self._store.write(work)
+
+    def flush(self) -> None:
+        """Wait until every queued record is on disk (or, after a second try, given up and counted)."""
+        self._writeback.flush()
+
+    def feedback(self, interaction_id: str, feedback: Feedback) -> None:
+        """Say how good an answer was; durable on return, and the same words twice count once.
+
+        Successes and failures are counted on the answer's edges to its sources and move their weights. A correction
+        becomes a fact of full trust that is searched at once and supersedes the answer.
+
+        Raises:
+            ValueError: the id is unknown.
+        """
+        self._require_writable()
+        record = self.interaction(interaction_id)
+        vectors = None
+        if feedback.correction is not None:
+            correction = checked_text(feedback.correction, "correction")
+            vectors = self._encode([f"{record.query}\n{correction}" if record.query else correction])
+        vector = None if vectors is None else vectors[0]
+
+        def after(changes: tuple[list[int], list[int], str]) -> None:
+            old, new, _ = changes
+            self._nearest.removed(old)
+            if vectors is not None and new:
+                self._nearest.added(new, vectors)
+
+        self._store.write(lambda connection: apply_feedback(connection, interaction_id, feedback, vector), after=after)
+
+    def interaction(self, id: str) -> Record:
+        """Return one answered request as it is stored; one that is still queued is committed first.
+
+        Raises:
+            ValueError: the id is unknown.
+        """
+        if any(one.id == id for one in self._writeback.pending()):
+            self._writeback.flush()
+        return read_record(self._store, self.namespace, id)
+
+    def turns(self, session: str, limit: int = 20) -> list[Turn]:
+        """Return the newest `limit` turns of a session, oldest first, those still queued included."""
+        if limit < 1:
+            raise ValueError(f"limit must be >= 1 ({limit})")
+        queued = [
+            (one.id, Turn(one.query, one.answer, one.created))
+            for one in self._writeback.pending()
+            if (one.namespace, one.session) == (self.namespace, session)
+        ]
+        turns = dict(read_turns(self._store, self.namespace, session, limit))
+        return list((turns | dict(queued)).values())[-limit:]
+
+    def sessions(self) -> list[str]:
+        """Return the names of the stored sessions, the one used last first."""
+        return read_sessions(self._store, self.namespace)
+
+    # -- care --------------------------------------------------------------------------------------------------------
+
+    def stats(self) -> MemoryStats:
+        """Return counts and sizes; needs neither model nor index."""
+        row = self._store.rows(
+            "SELECT (SELECT count(*) FROM nodes WHERE namespace = ?1 AND probation = 1), "
+            "(SELECT count(*) FROM edges JOIN nodes ON id = src WHERE namespace = ?1), "
+            "(SELECT count(*) FROM documents WHERE namespace = ?1), "
+            "(SELECT count(*) FROM interactions WHERE namespace = ?1), "
+            "(SELECT count(*) FROM feedback JOIN interactions i ON i.id = interaction WHERE namespace = ?1), "
+            "(SELECT count(DISTINCT session) FROM interactions WHERE namespace = ?1), "
+            "(SELECT value FROM meta WHERE key = 'embedder')",
+            (self.namespace,),
+        )[0]
+        on_probation, edges, documents, interactions, feedback, sessions, embedder = row
+        by_type = dict(
+            self._store.rows(
+                "SELECT type, count(*) FROM nodes WHERE namespace = ? GROUP BY type ORDER BY type", (self.namespace,)
+            )
+        )
+        return MemoryStats(
+            path=str(self.path),
+            namespace=self.namespace,
+            nodes=sum(by_type.values()),
+            nodes_by_type=by_type,
+            on_probation=on_probation,
+            edges=edges,
+            documents=documents,
+            interactions=interactions,
+            feedback=feedback,
+            sessions=sessions,
+            index=self._nearest.state,
+            indexed=self._nearest.indexed,
+            embedder=embedder,
+            database_bytes=_bytes(self.path.glob("brain.db*")),
+            index_bytes=_bytes((self.path / "index").glob("*")),
+            queued=len(self._writeback.pending()),
+            failed_records=self._writeback.failed + self._skipped_records,
+            schema_version=self._store.value("PRAGMA user_version"),
+            read_only=self.read_only,
+        )
+
+    def check(self, *, repair: bool = False) -> CheckReport:
+        """Compare database, vectors, keywords, index and files with each other; mend what can be made again.
+
+        Raises:
+            BrainLocked, BrainReadOnly: `repair` where writing is refused.
+        """
+        if repair:
+            self._require_writable()
+        self._writeback.flush()
+        return run_check(
+            self._store,
+            self._nearest,
+            self.path,
+            space=self._space.known(),
+            index_config=self.config.index,
+            namespace=self.namespace,
+            encode=self._encode if repair else None,
+        )
+
+    def compact(self) -> CompactReport:
+        """Build the index anew when a fifth of it is deleted, save it, and fold the database's log into its file."""
+        self._require_writable()
+        started = time.perf_counter()
+        self._writeback.flush()
+        rebuilt = saved = False
+        if self._space.known() is not None:
+            rebuilt = self._nearest.compact()
+            saved = self._nearest.save(force=True)
+        log_bytes = _bytes(self.path.glob("brain.db-wal"))
+        with self._store.exclusive() as connection:
+            connection.pragma("optimize")
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        return CompactReport(rebuilt, saved, self._nearest.indexed, log_bytes, time.perf_counter() - started)
+
+    def export(self, file: str | Path) -> int:
+        """Write all namespaces to `file` as JSON Lines (gzip when it ends in .gz); return the lines written."""
+        self._writeback.flush()
+        return export_brain(self._store, Path(file))
+
+    def import_file(self, file: str | Path) -> int:
+        """Add what `export` wrote, ids renumbered; return the lines read.
+
+        Raises:
+            ValueError: a line is damaged, or the vectors are by another embedder; nothing is imported.
+        """
+        self._require_writable()
+        self._writeback.flush()
+        lines = import_brain(self._store, Path(file))
+        self._nearest.reload()
+        return lines
+
+    def close(self) -> None:
+        """Drain the queue, save the index if it changed much, let go of the lock. May be called twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        atexit.unregister(self._at_exit)
+        try:
+            self._writeback.close()
+            self._nearest.stop()
+            self._save_index()
+        finally:
+            self._store.close()
+            if self._lock is not None:
+                self._lock.release()
+
+    def _save_index(self) -> None:
+        try:
+            self._nearest.save()
+        except OSError as error:  # derived: the next opening builds it again
+            logger.warning("the index of %s is not saved: %s", self.path, error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        mode = ", read_only=True" if self.read_only else ""
+        return f"Memory({str(self.path)!r}, namespace={self.namespace!r}{mode})"
+
+    # -- helpers -----------------------------------------------------------------------------------------------------
+
+    def _require_writable(self) -> None:
+        if self._is_closed:
+            raise ValueError(f"{self.path} is closed")
+        if isinstance(self._why_read_only, BrainLocked):
+            raise BrainLocked(self.path, self._why_read_only.pid)
+        if self._why_read_only is not None:
+            raise BrainReadOnly(str(self._why_read_only), path=self.path)
+
+    def _embedder(self) -> Embedder:
+        """Return the embedder, opened at first use."""
+        with self._embedder_lock:
+            if self._checked is None:
+                if self._given is None:
+                    from ruvllm.embedding import open_embedder
+
+                    self._given = open_embedder(self.config.embedding, self.config.models)
+                require_same_embedder(self._store, self._given)
+                self._checked = self._given
+            return self._checked
+
+    def _encode(self, texts: Sequence[str]) -> np.ndarray:
+        embedder = self._embedder()
+        return as_unit_rows(embedder.encode(texts), embedder.native_dim, "embedding")
+
+
+def _inserted(connection: apsw.Connection, interaction: Interaction, query: np.ndarray, answer: np.ndarray) -> bool:
+    """Insert one record in a savepoint of its own; log what is wrong with it and return False when it cannot be."""
+    connection.execute("SAVEPOINT record")
+    try:
+        insert_interaction(connection, interaction, query, answer)
+    except (ValueError, TypeError, AttributeError, apsw.ConstraintError) as error:
+        connection.execute("ROLLBACK TO record")
+        logger.error("the record of %s is not stored: %s", interaction.id, error)
+        return False
+    finally:
+        connection.execute("RELEASE record")
+    return True
+
+
+def _answers_using(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:
+    sql = (
+        "SELECT DISTINCT src FROM edges JOIN nodes ON id = src WHERE edges.type = ? AND nodes.type = ? "
+        "AND created_by = 'ask' AND dst IN (SELECT value FROM json_each(?))"
+    )
+    parameters = (EdgeType.CITES.value, NodeType.ANSWER.value, json.dumps(list(ids)))
+    return [row[0] for row in fetch(connection, sql, parameters) if row[0] not in set(ids)]
+
+
+def _count_use(connection: apsw.Connection, node_id: int, now: float) -> None:
+    connection.execute("UPDATE nodes SET use_count = use_count + 1, last_used = ? WHERE id = ?", (now, node_id))
+
+
+def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    try:
+        json.dumps(dict(metadata or {}), allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"metadata must be a mapping that JSON can hold: {error}") from error
+    return dict(metadata or {})
+
+
+def _bytes(files: Iterable[Path]) -> int:
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _close_later(memory: weakref.ref[Memory]) -> Callable[[], None]:
+    def close() -> None:
+        alive = memory()
+        if alive is not None:
+            alive.close()
+
+    return close

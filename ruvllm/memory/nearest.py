@@ -1,0 +1,322 @@
+"""Nearest vectors of one namespace: exact while few or while the index is missing, HNSW otherwise."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+import numpy as np
+
+from ruvllm.config import IndexConfig
+from ruvllm.memory.index import MAX_TOMBSTONES, HnswIndex, IndexUnusable, remove_saved
+from ruvllm.memory.rows import vector_of
+from ruvllm.memory.store import Store
+from ruvllm.memory.vectors import VectorMatrix
+
+__all__ = ["IndexState", "Nearest", "index_base"]
+
+logger = logging.getLogger(__name__)
+
+IndexState = Literal["unloaded", "exact", "building", "ready"]
+
+READ_ROWS = 8192  # vectors read from the database at a time
+BUILD_ROWS = 2048  # vectors put into the index between two looks at the stop flag (about 2 s)
+INLINE_ROWS = 1024  # so few are indexed at once by the thread that needs them
+FEW_KEPT = 0.1  # a filter that keeps at most this share is searched exactly
+MIN_UNSAVED = 256  # below this many changes saving on close is not worth writing the whole file
+
+SEARCHED_IDS = "SELECT id FROM nodes WHERE namespace = ? AND probation = 0 AND tier = 'hot'"
+
+
+def index_base(brain: Path, namespace: str) -> Path:
+    """Return the path of a namespace's saved index, without its suffixes."""
+    return brain / "index" / quote(namespace, safe="")
+
+
+class Nearest:
+    """What `search` asks for vectors. Derived from the database at first use; kept in step by `added` and `removed`.
+
+    Args:
+        project: (n, native_dim) -> (n, dim) unit vectors.
+        space: (dim, id of embedder and projection), asked at first use.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        brain: Path,
+        namespace: str,
+        config: IndexConfig,
+        *,
+        project: Callable[[np.ndarray], np.ndarray],
+        space: Callable[[], tuple[int, str]],
+    ) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._config = config
+        self._project = project
+        self._space = space
+        self._base = index_base(brain, namespace)
+        self._lock = threading.RLock()  # held while matrix and index are brought in step
+        self._matrix: VectorMatrix | None = None
+        self._index: HnswIndex | None = None
+        self._building: HnswIndex | None = None
+        self._builder: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._seen = threading.local()  # data_version counts for one connection, and each thread has its own
+
+    @property
+    def state(self) -> IndexState:
+        """How the next search will look."""
+        if self._matrix is None:
+            return "unloaded"
+        if self._index is not None:
+            return "ready"
+        return "building" if self._building is not None else "exact"
+
+    def __len__(self) -> int:
+        return len(self._matrix) if self._matrix is not None else 0
+
+    @property
+    def indexed(self) -> int:
+        """How many vectors the index in use holds."""
+        return len(self._index) if self._index is not None else 0
+
+    # -- keeping in step ---------------------------------------------------------------------------------------------
+
+    def load(self) -> VectorMatrix:
+        """Read vectors and index once, and follow another process's writes when this one only reads."""
+        with self._lock:
+            if self._matrix is None:
+                dim, _ = self._space()
+                matrix = VectorMatrix(dim)
+                self._read_into(matrix, None)
+                self._matrix = matrix
+                self._load_index()
+            elif self._store.read_only:
+                self._follow()
+            return self._matrix
+
+    def _read_into(self, matrix: VectorMatrix, ids: list[int] | None) -> None:
+        native_dim = self._store.value("SELECT value FROM meta WHERE key = 'native_dim'")
+        if native_dim is None:
+            return
+        size = 4 * int(native_dim)
+        wanted = "" if ids is None else " AND id IN (SELECT value FROM json_each(?))"
+        parameters: tuple[object, ...] = (self._namespace,) if ids is None else (self._namespace, json.dumps(ids))
+        last = 0
+        while True:
+            rows = self._store.rows(
+                f"SELECT node, vector FROM vectors JOIN ({SEARCHED_IDS}{wanted}) ON id = node WHERE node > ? "
+                "ORDER BY node LIMIT ?",
+                (*parameters, last, READ_ROWS),
+            )
+            if not rows:
+                return
+            last = rows[-1][0]
+            sound = [(node_id, blob) for node_id, blob in rows if len(blob) == size]
+            vectors = vector_of(b"".join(blob for _, blob in sound)).reshape(-1, int(native_dim))
+            is_unit = np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1.0) < 1e-2  # False for NaN too
+            if len(rows) != len(sound) or not is_unit.all():
+                logger.warning("%s holds damaged vectors, which are not searched: run a check", self._store.path)
+            matrix.add(np.array([i for i, _ in sound], np.int64)[is_unit], self._project(vectors[is_unit]))
+
+    def _follow(self) -> None:
+        """Take over what the writing process changed since this thread last looked."""
+        version = self._store.value("PRAGMA data_version")
+        matrix = self._matrix
+        if matrix is None or version == getattr(self._seen, "version", None):
+            return
+        self._seen.version = version
+        there = np.array([row[0] for row in self._store.rows(SEARCHED_IDS, (self._namespace,))], np.int64)
+        gone, new = np.setdiff1d(matrix.ids(), there), np.setdiff1d(there, matrix.ids())
+        if len(gone):
+            self._drop(gone)
+        if len(new):
+            self._read_into(matrix, new.tolist())
+            if self._index is not None:
+                self._index.add(*matrix.take(new))
+
+    def added(self, ids: Iterable[int], vectors: np.ndarray) -> None:
+        """Take in nodes that were just committed; `vectors` is (n, native_dim) float32."""
+        with self._lock:
+            if self._matrix is None:  # whoever loads will find them in the database
+                return
+            labels = np.fromiter(ids, np.int64)
+            self._matrix.add(labels, self._project(vectors))
+            if self._index is not None:
+                self._index.add(*self._matrix.take(labels))
+            elif len(self._matrix) >= self._config.exact_below:
+                self._start_builder()
+
+    def removed(self, ids: Iterable[int]) -> None:
+        """Forget nodes that were just deleted."""
+        with self._lock:
+            if self._matrix is not None:
+                self._drop(np.fromiter(ids, np.int64))
+
+    def _drop(self, labels: np.ndarray) -> None:
+        if self._matrix is not None:
+            self._matrix.remove(labels)
+        if self._index is not None:
+            self._index.remove(labels.tolist())
+
+    def reload(self) -> None:
+        """Throw the derived state away; the next search reads it again from the database."""
+        self.stop()
+        with self._lock:
+            self._matrix = self._index = None
+
+    # -- the index ---------------------------------------------------------------------------------------------------
+
+    def _load_index(self) -> None:
+        matrix = self._matrix
+        if matrix is None or len(matrix) < self._config.exact_below:
+            return
+        dim, space_id = self._space()
+        try:
+            index = HnswIndex.load(self._base, dim=dim, embedder_id=space_id, config=self._config)
+        except IndexUnusable as reason:
+            if self._store.read_only:
+                logger.info("index %s is not used: %s; search is exact", self._base, reason)
+                return
+            logger.info("index %s is built anew: %s", self._base, reason)
+            index = HnswIndex(dim, self._config, capacity=len(matrix) + BUILD_ROWS)
+        self._start_builder(index)
+
+    def _start_builder(self, index: HnswIndex | None = None) -> None:
+        """Bring `index` (an empty one when None) in step with the matrix: at once when little is missing."""
+        if self._matrix is None or self._building is not None:
+            return
+        if index is None:
+            index = HnswIndex(self._matrix.dim, self._config, capacity=len(self._matrix) + BUILD_ROWS)
+        missing = len(self._matrix) - len(index)
+        if missing <= INLINE_ROWS and self._publish(index, limit=2 * INLINE_ROWS):
+            return
+        self._building = index
+        self._builder = threading.Thread(target=self._build, args=(index,), name="ruvllm-index", daemon=True)
+        self._builder.start()
+
+    def _build(self, index: HnswIndex) -> None:
+        try:
+            while not self._stop.is_set() and not self._publish(index, limit=BUILD_ROWS // 4):
+                matrix = self._matrix
+                if matrix is None:
+                    return
+                missing = np.setdiff1d(matrix.ids(), index.ids(), assume_unique=True)
+                for start in range(0, len(missing), BUILD_ROWS):
+                    if self._stop.is_set():
+                        return
+                    index.add(*matrix.take(missing[start : start + BUILD_ROWS]), num_threads=2)
+        except Exception:
+            logger.exception("building the index %s failed; search stays exact", self._base)
+            with self._lock:
+                self._building = None
+
+    def _publish(self, index: HnswIndex, *, limit: int) -> bool:
+        """Put `index` to use when it lacks at most `limit` vectors of the matrix; they are added under the lock."""
+        with self._lock:
+            if self._matrix is None:
+                return False
+            ids, have = self._matrix.ids(), index.ids()
+            missing = np.setdiff1d(ids, have, assume_unique=True)
+            if len(missing) > limit:
+                return False
+            index.remove(np.setdiff1d(have, ids, assume_unique=True).tolist())
+            index.add(*self._matrix.take(missing))
+            if index.tombstones > MAX_TOMBSTONES:
+                logger.info("index %s: %.0f %% is deleted, it wants a rebuild", self._base, 100 * index.tombstones)
+            self._index, self._building = index, None
+            return True
+
+    def settle(self) -> None:
+        """Wait until the index, if one is being built, is in use."""
+        builder = self._builder
+        if builder is not None:
+            builder.join()
+
+    def compact(self) -> bool:
+        """Build the index anew when too much of it is deleted; return whether that was done."""
+        self.load()
+        self.settle()
+        with self._lock:
+            if self._index is None or self._index.tombstones <= MAX_TOMBSTONES:
+                return False
+        self.rebuild()
+        return True
+
+    def rebuild(self) -> None:
+        """Drop the index, also the saved one, and build it from the database; exact search answers meanwhile."""
+        self.reload()
+        remove_saved(self._base)
+        self.load()
+        self.settle()
+
+    def save(self, *, force: bool = False) -> bool:
+        """Save the index when enough of it changed; an unfinished one too: the next opening goes on from there."""
+        with self._lock:
+            index = self._index or self._building
+        if index is None or self._store.read_only or not index.changes:
+            return False
+        if not force and index.changes < max(MIN_UNSAVED, len(index) // 50):
+            return False
+        index.save(self._base, embedder_id=self._space()[1])
+        return True
+
+    def stop(self) -> None:
+        """Stop building."""
+        self._stop.set()
+        self.settle()
+        with self._lock:
+            self._builder = None
+        self._stop.clear()
+
+    # -- search ------------------------------------------------------------------------------------------------------
+
+    def search(self, query: np.ndarray, k: int, *, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids (int64) and cosines (float32) of the `k` nearest nodes, closest first.
+
+        Args:
+            query: (dim,) float32, unit length, projected.
+            k: neighbours wanted.
+            among: (m,) int64, the only ids that may come back; all when None.
+        """
+        matrix = self.load()
+        index = self._index
+        if index is not None:
+            try:
+                found = index.search(query, k) if among is None else _search_kept(index, query, k, among, len(matrix))
+            except IndexUnusable as reason:
+                logger.warning("index %s: %s; searching exactly", self._base, reason)
+                found = None
+            if found is not None:
+                return found
+        return matrix.search(query, k, among=among)
+
+    def cosines(self, query: np.ndarray, ids: Iterable[int]) -> dict[int, float]:
+        """Return the cosine of `query` to each of `ids` that is searched here."""
+        found, vectors = self.load().take(np.fromiter(ids, np.int64))
+        return dict(zip(found.tolist(), (vectors @ query).tolist(), strict=True))
+
+
+def _search_kept(
+    index: HnswIndex, query: np.ndarray, k: int, kept: np.ndarray, total: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Search through a filter by asking for more and more neighbours; None when exact search is the better way."""
+    share = len(kept) / max(total, 1)
+    if share <= FEW_KEPT:
+        return None
+    wanted = math.ceil(k / min(share, 1.0))
+    while wanted < total:
+        labels, cosines = index.search(query, wanted)
+        passed = np.isin(labels, kept)
+        if passed.sum() >= k:
+            return labels[passed][:k], cosines[passed][:k]
+        wanted *= 2
+    return None

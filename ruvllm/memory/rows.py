@@ -1,0 +1,191 @@
+"""Nodes and edges as rows: what the statements of every other module here agree on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import apsw
+import numpy as np
+
+from ruvllm.memory.store import Store
+from ruvllm.types import Edge, EdgeType, Node, NodeType, Tier
+
+__all__ = [
+    "EDGE_COLUMNS",
+    "NODE_COLUMNS",
+    "as_unit_rows",
+    "checked_text",
+    "checked_weight",
+    "delete_nodes",
+    "edge_of",
+    "fetch_nodes",
+    "insert_edge",
+    "insert_node",
+    "node_of",
+    "title_of",
+    "vector_of",
+]
+
+NODE_COLUMNS = (
+    "nodes.id, nodes.type, nodes.text, nodes.namespace, nodes.source, nodes.metadata, nodes.created, nodes.last_used, "
+    "nodes.use_count, nodes.tier, nodes.trust, nodes.session, nodes.probation"
+)
+EDGE_COLUMNS = (
+    "edges.src, edges.dst, edges.type, edges.weight, edges.success, edges.failure, edges.last_used, edges.created_by"
+)
+
+
+def node_of(row: Sequence[Any]) -> Node:
+    """Return the node that a row of NODE_COLUMNS holds."""
+    id_, type_, text, namespace, source, metadata, created, last_used, use_count, tier, trust, session, probation = row
+    return Node(
+        id=id_,
+        type=NodeType(type_),
+        text=text,
+        namespace=namespace,
+        source=source,
+        metadata=json.loads(metadata),
+        created=created,
+        last_used=last_used,
+        use_count=use_count,
+        tier=Tier(tier),
+        trust=trust,
+        session=session,
+        on_probation=bool(probation),
+    )
+
+
+def edge_of(row: Sequence[Any]) -> Edge:
+    """Return the edge that a row of EDGE_COLUMNS holds."""
+    src, dst, type_, weight, success, failure, last_used, created_by = row
+    return Edge(src, dst, EdgeType(type_), weight, success, failure, last_used, created_by)
+
+
+def title_of(metadata: Mapping[str, Any]) -> str:
+    """Return what the keyword index holds as a node's title: its document's title and heading, or its question."""
+    return " > ".join(str(metadata[key]) for key in ("title", "heading", "question") if metadata.get(key))
+
+
+def insert_node(
+    connection: apsw.Connection,
+    text: str,
+    vector: np.ndarray,
+    *,
+    type: NodeType,
+    namespace: str,
+    created: float,
+    source: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    trust: float = 1.0,
+    session: str | None = None,
+    on_probation: bool = False,
+    document: int | None = None,
+) -> int:
+    """Insert a node with its vector ((native_dim,) float32, unit length) and keyword row; return its new id."""
+    metadata = metadata or {}
+    connection.execute(
+        "INSERT INTO nodes (namespace, type, text, source, metadata, created, last_used, trust, session, probation, "
+        "document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            namespace,
+            type.value,
+            text,
+            source,
+            json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False),
+            created,
+            created,
+            trust,
+            session,
+            int(on_probation),
+            document,
+        ),
+    )
+    node_id = connection.last_insert_rowid()
+    connection.execute("INSERT INTO vectors (node, vector) VALUES (?, ?)", (node_id, vector.astype("<f4").tobytes()))
+    connection.execute(
+        "INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)",
+        (node_id, title_of(metadata), text),
+    )
+    return node_id
+
+
+def insert_edge(
+    connection: apsw.Connection,
+    src: int,
+    dst: int,
+    type: EdgeType,
+    *,
+    weight: float,
+    created_by: str,
+    now: float,
+) -> None:
+    """Insert an edge; one that exists already keeps its history and takes the new weight."""
+    connection.execute(
+        "INSERT INTO edges (src, dst, type, weight, last_used, created_by) VALUES (?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (src, dst, type) DO UPDATE SET weight = excluded.weight, last_used = excluded.last_used",
+        (src, dst, type.value, weight, now, created_by),
+    )
+
+
+def delete_nodes(connection: apsw.Connection, ids: Iterable[int]) -> None:
+    """Delete nodes for good; vectors and edges go with them."""
+    each = [(i,) for i in ids]
+    connection.executemany("DELETE FROM keywords WHERE rowid = ?", each)
+    connection.executemany("DELETE FROM nodes WHERE id = ?", each)
+
+
+def fetch_nodes(store: Store, ids: Iterable[int]) -> dict[int, Node]:
+    """Return the nodes of `ids` that exist, by id."""
+    sql = f"SELECT {NODE_COLUMNS} FROM nodes WHERE id IN (SELECT value FROM json_each(?))"
+    return {row[0]: node_of(row) for row in store.rows(sql, (json.dumps([int(i) for i in ids]),))}
+
+
+def vector_of(blob: bytes) -> np.ndarray:
+    """Return the stored (native_dim,) float32 vector."""
+    return np.frombuffer(blob, dtype="<f4")
+
+
+def checked_text(text: Any, name: str) -> str:
+    """Return `text` when it is text that can be stored and embedded.
+
+    Raises:
+        TypeError, ValueError: it is no str, is empty, or holds lone surrogates; the message starts with `name`.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a str, not {type(text).__name__}")
+    if not text.strip():
+        raise ValueError(f"{name} must not be empty")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} is not valid text: {error.reason} at character {error.start}") from error
+    return text
+
+
+def checked_weight(weight: float, name: str = "weight") -> float:
+    """Return `weight` when it is in [0, 1], else raise ValueError."""
+    if not (isinstance(weight, int | float) and math.isfinite(weight) and 0.0 <= weight <= 1.0):
+        raise ValueError(f"{name} must be in [0, 1] ({weight!r})")
+    return float(weight)
+
+
+def as_unit_rows(vectors: Any, dim: int, name: str) -> np.ndarray:
+    """Return (n, dim) C-contiguous float32 rows of unit length; the input itself where it already is that.
+
+    Raises:
+        ValueError: another shape, a NaN or infinity, or a zero vector.
+    """
+    rows = np.ascontiguousarray(np.atleast_2d(np.asarray(vectors)), dtype=np.float32)
+    if rows.ndim != 2 or rows.shape[1] != dim:
+        raise ValueError(f"{name} must have {dim} dimensions (shape {np.shape(vectors)})")
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    if not np.isfinite(norms).all():
+        raise ValueError(f"{name} holds a NaN or an infinity")
+    if rows.shape[0] and norms.min() < 1e-12:
+        raise ValueError(f"{name} holds a zero vector")
+    if rows.shape[0] and np.abs(norms - 1.0).max() > 1e-3:
+        rows = rows / norms[:, None]
+    return rows

@@ -1,0 +1,140 @@
+"""The tables of a brain and the numbered steps that lead to them; a step that was released is never edited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from ruvllm.errors import BrainDamaged, BrainTooNew
+
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "migrate", "require_known"]
+
+APPLICATION_ID = 0x7275766C  # "ruvl", in the header of every brain.db
+
+MIGRATIONS: tuple[str, ...] = (
+    # 1: the first floor
+    """
+    CREATE TABLE meta (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE documents (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        namespace TEXT NOT NULL,
+        source TEXT NOT NULL,
+        title TEXT,
+        sha256 TEXT NOT NULL,
+        chunks INTEGER NOT NULL,
+        ingested REAL NOT NULL,
+        UNIQUE (namespace, source)
+    ) STRICT;
+
+    CREATE TABLE nodes (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        namespace TEXT NOT NULL,
+        type TEXT NOT NULL,
+        text TEXT NOT NULL,
+        source TEXT,
+        metadata TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(metadata)),
+        created REAL NOT NULL,
+        last_used REAL NOT NULL,
+        use_count INTEGER NOT NULL DEFAULT 0,
+        tier TEXT NOT NULL DEFAULT 'hot' CHECK (tier IN ('hot', 'cold')),
+        trust REAL NOT NULL DEFAULT 1.0,
+        session TEXT,
+        probation INTEGER NOT NULL DEFAULT 0 CHECK (probation IN (0, 1)),
+        document INTEGER REFERENCES documents (id)
+    ) STRICT;
+    CREATE INDEX nodes_by_source ON nodes (namespace, source);
+    CREATE INDEX nodes_by_document ON nodes (document) WHERE document IS NOT NULL;
+    CREATE INDEX nodes_by_session ON nodes (namespace, session) WHERE session IS NOT NULL;
+    CREATE INDEX nodes_by_time ON nodes (created);
+    CREATE INDEX nodes_searched ON nodes (namespace, id) WHERE probation = 0 AND tier = 'hot';
+
+    CREATE TABLE vectors (
+        node INTEGER PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
+        vector BLOB NOT NULL
+    ) STRICT;
+
+    CREATE TABLE edges (
+        src INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+        dst INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+        type TEXT NOT NULL,
+        weight REAL NOT NULL CHECK (weight BETWEEN 0.0 AND 1.0),
+        success INTEGER NOT NULL DEFAULT 0,
+        failure INTEGER NOT NULL DEFAULT 0,
+        last_used REAL NOT NULL,
+        created_by TEXT NOT NULL,
+        PRIMARY KEY (src, dst, type)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX edges_by_dst ON edges (dst);
+
+    CREATE VIRTUAL TABLE keywords USING fts5 (
+        title, body, content = '', contentless_delete = 1, tokenize = 'porter unicode61 remove_diacritics 2'
+    );
+
+    CREATE TABLE interactions (
+        id TEXT PRIMARY KEY,
+        namespace TEXT NOT NULL,
+        session TEXT,
+        created REAL NOT NULL,
+        query_node INTEGER REFERENCES nodes (id) ON DELETE SET NULL,
+        answer_node INTEGER REFERENCES nodes (id) ON DELETE SET NULL,
+        source_ids TEXT NOT NULL CHECK (json_valid(source_ids)),
+        used_ids TEXT NOT NULL CHECK (json_valid(used_ids)),
+        route TEXT NOT NULL CHECK (json_valid(route)),
+        timings_ms TEXT NOT NULL CHECK (json_valid(timings_ms)),
+        confidence REAL,
+        finish_reason TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX interactions_by_session ON interactions (namespace, session, created) WHERE session IS NOT NULL;
+    CREATE INDEX interactions_by_query ON interactions (query_node);
+    CREATE INDEX interactions_by_answer ON interactions (answer_node);
+
+    CREATE TABLE feedback (
+        interaction TEXT PRIMARY KEY REFERENCES interactions (id),
+        rating INTEGER,
+        quality REAL,
+        task_success INTEGER,
+        correction TEXT,
+        correction_node INTEGER REFERENCES nodes (id) ON DELETE SET NULL,
+        updated REAL NOT NULL
+    ) STRICT;
+    CREATE INDEX feedback_by_node ON feedback (correction_node);
+    """,
+)
+
+
+def require_known(connection: apsw.Connection, path: Path) -> int:
+    """Return the schema version of an opened file, 0 when it is empty; nothing is written.
+
+    Raises:
+        BrainTooNew: a newer ruvllm wrote it.
+        BrainDamaged: it is some other program's database.
+    """
+    version = int(connection.pragma("user_version"))
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    if tables and connection.pragma("application_id") != APPLICATION_ID:
+        raise BrainDamaged(f"{path} is a database, but not one of ruvllm; it was left as it is", path=path)
+    if version > len(MIGRATIONS):
+        raise BrainTooNew(path, found=version, supported=len(MIGRATIONS))
+    return version
+
+
+def migrate(connection: apsw.Connection, path: Path) -> None:
+    """Bring the schema to the newest version, each step in its own transaction; two processes at once are harmless."""
+    while require_known(connection, path) < len(MIGRATIONS):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = require_known(connection, path)
+            if version < len(MIGRATIONS):
+                connection.execute(MIGRATIONS[version])
+                connection.pragma("application_id", APPLICATION_ID)
+                connection.pragma("user_version", version + 1)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise

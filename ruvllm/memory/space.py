@@ -1,0 +1,115 @@
+"""The space that vectors are searched in: whose they are, and how native ones are projected to the configured size."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import numpy as np
+
+from ruvllm.embedding.projection import MIN_PCA_TEXTS, Projection, choose_projection, identity
+from ruvllm.memory.rows import vector_of
+from ruvllm.memory.store import Store
+from ruvllm.types import Embedder
+
+__all__ = ["Space", "native_id", "remember_embedder", "require_same_embedder"]
+
+logger = logging.getLogger(__name__)
+
+PCA_SAMPLE = 20_000  # vectors that the principal directions are taken from, newest first
+
+
+class Space:
+    """Chosen at first use and kept for the life of a process: PCA of the brain's own vectors once there are enough.
+
+    The map is derived: `index/projection` can be deleted at any time, the index is then built anew.
+
+    Args:
+        dim: wanted; vectors that are not longer than that are searched as they are.
+        embedder: asked only when the brain does not say itself what its vectors are.
+    """
+
+    def __init__(self, store: Store, brain: Path, dim: int, embedder: Callable[[], Embedder]) -> None:
+        self._store = store
+        self._file = brain / "index" / "projection"
+        self._dim = dim
+        self._embedder = embedder
+        self._projection: Projection | None = None
+
+    def known(self) -> tuple[int, str] | None:
+        """Return (dim, id) of the space; None while the brain holds no vector."""
+        return None if self._store.value("SELECT count(*) FROM meta") == 0 else self.dim_and_id()
+
+    def dim_and_id(self) -> tuple[int, str]:
+        """Return how long searched vectors are, and a name for what they depend on: embedder and projection."""
+        embedder_id, _ = self._native()
+        projection = self.projection()
+        return projection.dim, f"{embedder_id}/{projection.version}"
+
+    def project(self, vectors: np.ndarray) -> np.ndarray:
+        """Return (n, dim) float32 unit vectors of (n, native_dim) ones."""
+        return self.projection().apply(vectors)
+
+    def projection(self) -> Projection:
+        """Return the map in force."""
+        if self._projection is None:
+            self._projection = self._choose()
+        return self._projection
+
+    def _native(self) -> tuple[str, int]:
+        meta = dict(self._store.rows("SELECT key, value FROM meta WHERE key IN ('embedder', 'native_dim')"))
+        if meta:
+            return str(meta["embedder"]), int(meta["native_dim"])
+        embedder = self._embedder()
+        return native_id(embedder), embedder.native_dim
+
+    def _choose(self) -> Projection:
+        _, native_dim = self._native()
+        if self._dim >= native_dim:
+            return identity(native_dim)
+        try:
+            saved = Projection.from_bytes(self._file.read_bytes())
+            if (saved.native_dim, saved.dim) == (native_dim, self._dim):
+                return saved
+        except FileNotFoundError:
+            pass
+        except ValueError as error:
+            logger.warning("%s is made anew: %s", self._file, error)
+        rows = self._store.rows(
+            "SELECT vector FROM vectors WHERE length(vector) = ? ORDER BY node DESC LIMIT ?",
+            (4 * native_dim, PCA_SAMPLE),
+        )
+        vectors = vector_of(b"".join(row[0] for row in rows)).reshape(-1, native_dim)
+        vectors = vectors[np.isfinite(vectors).all(axis=1)]
+        chosen = choose_projection(native_dim, self._dim, vectors)
+        if len(vectors) >= MIN_PCA_TEXTS and not self._store.read_only:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            part = self._file.with_name(self._file.name + ".tmp")
+            part.write_bytes(chosen.to_bytes())
+            part.replace(self._file)
+        return chosen
+
+
+def native_id(embedder: Embedder) -> str:
+    """Return the name of what an embedder's native vectors depend on (its id without a projection, if it has one)."""
+    return str(getattr(embedder, "encoder_id", embedder.id))
+
+
+def remember_embedder(connection: apsw.Connection, embedder: Embedder) -> None:
+    """Write down whose vectors this brain holds, the first time one comes."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)",
+        [("embedder", native_id(embedder)), ("native_dim", str(embedder.native_dim))],
+    )
+
+
+def require_same_embedder(store: Store, embedder: Embedder) -> None:
+    """Raise ValueError when the brain's vectors are by another embedder: they could not be compared."""
+    found = store.value("SELECT value FROM meta WHERE key = 'embedder'")
+    if found is not None and found != native_id(embedder):
+        raise ValueError(
+            f"embedder: {store.path.parent} holds vectors by {found!r}, not {native_id(embedder)!r}; "
+            "set embedding.model back to it, or ingest the documents into a new brain"
+        )

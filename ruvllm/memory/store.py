@@ -1,0 +1,237 @@
+"""The database file: one writer with group commit, a read-only connection per reading thread, errors in our words."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import quote
+
+import apsw
+
+from ruvllm.errors import BrainDamaged, BrainError, BrainReadOnly
+from ruvllm.memory.schema import migrate, require_known
+
+__all__ = ["Store", "fetch", "translated"]
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+BUSY_TIMEOUT_MS = 10_000
+
+
+def fetch(connection: apsw.Connection, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+    """Return every row of one query on a connection that is in the caller's hands."""
+    return list(connection.execute(sql, parameters))
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite says about the world into BrainError and its children; the file stays as it is."""
+    try:
+        yield
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise BrainDamaged(f"{path} is damaged: {error}; restore a backup", path=path) from error
+    except apsw.FullError as error:
+        raise BrainError(f"{path}: the disk is full; nothing of this was written", path=path) from error
+    except (apsw.ReadOnlyError, apsw.PermissionsError) as error:
+        raise BrainReadOnly(f"{path} cannot be written: {error}", path=path) from error
+    except (apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.NoMemError) as error:
+        raise BrainError(f"{path} cannot be used now: {error}", path=path) from error
+
+
+class _Ticket:
+    """One caller's work in a group, and what came of it."""
+
+    def __init__(self, work: Callable[[apsw.Connection], Any], after: Callable[[Any], None] | None) -> None:
+        self.work = work
+        self.after = after
+        self.is_done = False
+        self.value: Any = None
+        self.error: Exception | None = None
+
+
+class Store:
+    """One open brain.db.
+
+    Args:
+        path: the database file, made when missing unless `read_only`.
+        read_only: never write, also not to the files SQLite keeps beside a database.
+
+    Raises:
+        BrainDamaged, BrainTooNew, BrainReadOnly: the file cannot serve; it is left untouched.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._is_closed = False
+        self._uri_options = "mode=ro"
+        self._local = threading.local()
+        self._readers: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
+        self._readers_lock = threading.Lock()
+        self._writer_lock = threading.Lock()
+        self._waiting: list[_Ticket] = []
+        self._waiting_lock = threading.Lock()
+        self._writer: apsw.Connection | None = None
+        with translated(path):
+            if read_only:
+                self._open_read_only()
+            else:
+                self._writer = self._open_writer()
+
+    def _open_writer(self) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path))
+        try:
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            require_known(connection, self.path)  # before the first write to a file that may not be ours
+            connection.pragma("journal_mode", "WAL")
+            connection.pragma("synchronous", "FULL")  # what is acknowledged survives a power cut
+            connection.pragma("foreign_keys", True)
+            migrate(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _open_read_only(self) -> None:
+        if not self.path.exists():
+            raise BrainReadOnly(f"{self.path} does not exist and cannot be made when reading only", path=self.path)
+        try:
+            require_known(self.reader(), self.path)
+        except (apsw.CantOpenError, apsw.ReadOnlyError):
+            # WAL wants a shared-memory file beside the database; where none can be made, nobody writes either
+            wal = self.path.with_name(self.path.name + "-wal")
+            if wal.exists() and wal.stat().st_size:
+                logger.warning("%s holds changes that cannot be read from a read-only directory", wal)
+            self._close_readers()
+            self._local = threading.local()
+            self._uri_options = "immutable=1"
+            require_known(self.reader(), self.path)
+
+    def reader(self) -> apsw.Connection:
+        """Return the calling thread's read-only connection."""
+        connection = cast("apsw.Connection | None", getattr(self._local, "connection", None))
+        if connection is None or self._is_closed:
+            with self._readers_lock:
+                self._require_open()
+                flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+                uri = f"file:{quote(str(self.path.absolute()))}?{self._uri_options}"
+                connection = apsw.Connection(uri, flags=flags)
+                connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+                self._readers.add(connection)
+            self._local.connection = connection
+        return connection
+
+    def rows(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        """Return every row of one query, read on this thread's connection."""
+        with translated(self.path):
+            return list(self.reader().execute(sql, parameters))
+
+    def value(self, sql: str, parameters: Any = ()) -> Any:
+        """Return the first column of the first row; None when there is no row."""
+        rows = self.rows(sql, parameters)
+        return rows[0][0] if rows else None
+
+    def write(self, work: Callable[[apsw.Connection], T], *, after: Callable[[T], None] | None = None) -> T:
+        """Run `work` in a transaction and return its value once that is on disk.
+
+        A free caller commits by itself; callers that wait meanwhile share the next commit, each in a savepoint, so that
+        one that fails does not undo the others. `work` may run twice when somebody else's Ctrl-C undoes the group, so
+        it must touch nothing but the connection. `after` gets the value right after the commit, in commit order.
+
+        Raises:
+            BrainReadOnly: this store only reads.
+            BrainError: the disk is full or fails; nothing of `work` is left.
+        """
+        ticket = _Ticket(work, after)
+        with self._waiting_lock:
+            self._waiting.append(ticket)
+        with self._writer_lock:
+            if not ticket.is_done:
+                self._commit_waiting(ticket)
+        if ticket.error is not None:
+            raise ticket.error
+        return cast(T, ticket.value)
+
+    def _commit_waiting(self, own: _Ticket) -> None:
+        with self._waiting_lock:
+            group, self._waiting = self._waiting, []
+        try:
+            with translated(self.path):
+                self._commit(group)
+        except Exception as error:
+            for ticket in group:
+                ticket.error = ticket.error or error
+        except BaseException:  # Ctrl-C in the caller that leads: the others try again
+            with self._waiting_lock:
+                self._waiting[:0] = [ticket for ticket in group if ticket is not own]
+            raise
+        for ticket in group:
+            ticket.is_done = True
+        for ticket in group:
+            if ticket.error is None and ticket.after is not None:
+                try:
+                    ticket.after(ticket.value)
+                except Exception as error:
+                    ticket.error = error
+
+    def _commit(self, group: list[_Ticket]) -> None:
+        writer = self._require_writer()
+        writer.execute("BEGIN IMMEDIATE")
+        try:
+            for ticket in group:
+                self._run(writer, ticket)
+            writer.execute("COMMIT")
+        finally:
+            if writer.in_transaction:
+                writer.execute("ROLLBACK")
+
+    def _run(self, writer: apsw.Connection, ticket: _Ticket) -> None:
+        writer.execute("SAVEPOINT work")
+        try:
+            with translated(self.path):
+                ticket.value = ticket.work(writer)
+        except Exception as error:
+            if not writer.in_transaction:  # disk full and the like undo the whole transaction
+                raise
+            ticket.error = error
+            writer.execute("ROLLBACK TO work")
+        writer.execute("RELEASE work")
+
+    @contextmanager
+    def exclusive(self) -> Iterator[apsw.Connection]:
+        """Hold the writing connection outside any transaction: for checkpoints and checks."""
+        with self._writer_lock, translated(self.path):
+            yield self._require_writer()
+
+    def close(self) -> None:
+        """Close every connection; the last one folds the log into the database. May be called twice."""
+        with self._writer_lock:
+            with self._readers_lock:
+                self._is_closed = True
+            self._close_readers()
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def _close_readers(self) -> None:
+        with self._readers_lock:
+            for connection in list(self._readers):
+                with suppress(apsw.ThreadingViolationError):  # busy in its thread: closed when that lets go of it
+                    connection.close()
+            self._readers.clear()
+
+    def _require_writer(self) -> apsw.Connection:
+        self._require_open()
+        if self._writer is None:
+            raise BrainReadOnly(f"{self.path.parent} is open for reading only", path=self.path.parent)
+        return self._writer
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise ValueError(f"{self.path.parent} is closed")

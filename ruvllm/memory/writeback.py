@@ -1,0 +1,132 @@
+"""The write-back queue: answered requests reach the disk in groups, off the caller's path."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ruvllm.errors import RuvLLMError
+from ruvllm.types import Interaction
+
+__all__ = ["WriteBack", "with_vectors"]
+
+logger = logging.getLogger(__name__)
+
+CAPACITY = 4096
+
+
+class WriteBack:
+    """A bounded queue with one thread that commits what came in, every `interval_s`.
+
+    A full queue makes `put` wait for the running commit, never drop. A group that cannot be written is tried once more
+    at the next interval and then given up, logged and counted in `failed`, so that no caller waits for a broken disk.
+
+    Args:
+        commit: makes a group durable and returns how many of it could not be stored.
+        interval_s: longest time a record waits, and what a crash can lose.
+    """
+
+    def __init__(self, commit: Callable[[Sequence[Interaction]], int], interval_s: float) -> None:
+        self._commit = commit
+        self._interval_s = interval_s
+        self._queue: deque[Interaction] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._put = 0  # counts of all records so far
+        self._settled = 0
+        self._urgent = 0  # flush wants everything up to this count settled at once
+        self._is_closing = False
+        self.failed = 0
+
+    def put(self, interaction: Interaction) -> None:
+        """Take a record; the arrays in it must not be changed afterwards."""
+        with self._changed:
+            if self._is_closing:
+                raise ValueError("the brain is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="ruvllm-writeback", daemon=True)
+                self._thread.start()
+            while len(self._queue) >= CAPACITY:
+                self._urgent = self._put
+                self._changed.notify_all()
+                self._changed.wait()
+            self._queue.append(interaction)
+            self._put += 1
+            self._changed.notify_all()
+
+    def pending(self) -> list[Interaction]:
+        """Return what is not settled yet, oldest first."""
+        with self._changed:
+            return list(self._queue)
+
+    def flush(self) -> None:
+        """Wait until everything put so far is on disk or given up."""
+        with self._changed:
+            target = self._put
+            self._urgent = max(self._urgent, target)
+            self._changed.notify_all()
+            while self._settled < target:
+                self._changed.wait()
+
+    def close(self) -> None:
+        """Drain the queue and stop. May be called twice."""
+        self.flush()
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        retried = False
+        while group := self._next_group():
+            try:
+                failed = self._commit(group)
+            except RuvLLMError as error:
+                if not retried:
+                    retried = True
+                    logger.warning("%d answered requests wait for another try: %s", len(group), error)
+                    time.sleep(self._interval_s)
+                    continue
+                logger.error("%d answered requests could not be stored: %s", len(group), error)
+                failed = len(group)
+            except Exception:
+                logger.exception("%d answered requests could not be stored", len(group))
+                failed = len(group)
+            retried = False
+            with self._changed:
+                for _ in group:
+                    self._queue.popleft()
+                self.failed += failed
+                self._settled += len(group)
+                self._changed.notify_all()
+
+    def _next_group(self) -> list[Interaction]:
+        """Return all that waits, an interval after the first of it came or when somebody flushes; [] when closing."""
+        with self._changed:
+            while not self._queue and not self._is_closing:
+                self._changed.wait()
+            due = time.monotonic() + self._interval_s
+            while self._queue and self._urgent <= self._settled and not self._is_closing:
+                if not self._changed.wait(max(due - time.monotonic(), 0.0)):
+                    break
+            return list(self._queue)
+
+
+def with_vectors(group: Sequence[Interaction], encode: Callable[[list[str]], np.ndarray]) -> list[Interaction]:
+    """Return the group with every missing vector filled in by one call of `encode`."""
+    missing = [(i, "query") for i, one in enumerate(group) if one.query_vector is None]
+    missing += [(i, "answer") for i, one in enumerate(group) if one.answer_vector is None]
+    if not missing:
+        return list(group)
+    vectors = encode([getattr(group[i], name) for i, name in missing])
+    filled = list(group)
+    for (i, name), vector in zip(missing, vectors, strict=True):
+        filled[i] = replace(filled[i], **{f"{name}_vector": vector})
+    return filled

@@ -1,0 +1,39 @@
+"""A small deterministic embedder for tests: hashed words, so that shared words mean similar vectors."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class WordEmbedder:
+    """Implements `ruvllm.types.Embedder`: each word is a seeded random direction, a text is their normalised sum."""
+
+    def __init__(self, dim: int = 64, id: str = "words-64") -> None:
+        self.id = id
+        self.native_dim = dim
+        self.dim = dim
+        self.texts_encoded = 0
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        if any(not text.strip() for text in texts):
+            raise ValueError("texts must not be empty")
+        self.texts_encoded += len(texts)
+        vectors = np.stack([sum(self._direction(word) for word in _words(text)) for text in texts])
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    def project(self, vectors: np.ndarray) -> np.ndarray:
+        return vectors
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(_words(text)) for text in texts]
+
+    def _direction(self, word: str) -> np.ndarray:
+        return np.random.default_rng(zlib.crc32(word.encode())).standard_normal(self.native_dim)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+|[^\w\s]", text.lower()) or [text]
