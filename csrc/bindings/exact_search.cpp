@@ -21,8 +21,8 @@ void require_finite_rows(const py::array& vectors, const char* name) {
         bad = kernels::first_bad_row(values, num_rows, dim);
     }
     if (bad < num_rows) {
-        throw py::value_error(quantity(name, "be finite: the first row with a NaN or an infinity is at fault",
-                                       static_cast<py::ssize_t>(bad)));
+        throw py::value_error(std::string(name) + "[" + std::to_string(bad) +
+                              "] must be finite: it holds a NaN or an infinity");
     }
 }
 
