@@ -33,7 +33,7 @@ def exact_search(
     queries come alone or together.
 
     Args:
-        vectors: (n, dim) float32, finite (see `require_finite_rows`; not checked here); unit length makes a score a cosine.
+        vectors: (n, dim) float32, finite (see `require_finite_rows`: not checked here); unit rows make scores cosines.
         queries: (q, dim) or (dim,) float32, finite.
         k: rows wanted, >= 1; fewer come back when fewer are searched.
         rows: (m,) int64, the rows to search; every row when None. A row named twice is found twice.
@@ -44,7 +44,7 @@ def exact_search(
 
     Raises:
         TypeError: an argument is not an array.
-        ValueError: a wrong dtype, shape or order, k or num_threads below 1, a row out of range, a query that is not finite.
+        ValueError: a wrong dtype, shape or order; k or num_threads below 1; a row out of range; a NaN in a query.
     """
     if isinstance(queries, np.ndarray) and queries.ndim == 1:
         labels, scores = _core.exact_search(vectors, queries[np.newaxis], k, rows, num_threads)
