@@ -9,7 +9,7 @@ from ruvllm.text import _text
 __all__ = ["sentence_spans"]
 
 # Abbreviations that do not end a sentence (compared in ASCII lower case, without the last period).
-_NEVER_LAST: Final = _text.hash_terms(
+NEVER_LAST: Final = frozenset(
     """
     approx brig capt cf cmdr col cpl dr e.g eq eqs esp fig figs gen gov hon i.e lt maj messrs mlle mme mr mrs ms pp prof
     rev sen sgt st supt viz vol vols vs
@@ -17,20 +17,22 @@ _NEVER_LAST: Final = _text.hash_terms(
 )
 
 # Words that are abbreviations only when a number follows: "No. 5", "Jan. 3", "et al. 2018".
-_BEFORE_NUMBER: Final = _text.hash_terms(
+BEFORE_NUMBER: Final = frozenset(
     """
     al apr art aug ca ch chap dec feb jan jul jun mar no nos nov oct op p par sec sect sep sept ver
     """.split()
 )
 
 # After initials ("U.S.", "p.m.", "J.") a sentence begins only with one of these.
-_STARTERS: Final = _text.hash_terms(
+STARTERS: Final = frozenset(
     """
     a after all although an and as at because before but by each for from he her here his how however i if in it its
     many more most my no now on one our she since so some that the their then there these they this those to two we
     what when where which while who why with you your
     """.split()
 )
+
+_LISTS: Final = tuple(_text.hash_terms(terms) for terms in (NEVER_LAST, BEFORE_NUMBER, STARTERS))
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
@@ -41,4 +43,4 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     Other line breaks are spaces. Abbreviations ("Dr.", "e.g."), initials ("U.S. Army", "J. Smith"), list numbers
     ("1. Install") and stops before a lower-case word ("well... yes") end nothing.
     """
-    return _text.sentence_spans(text, _NEVER_LAST, _BEFORE_NUMBER, _STARTERS)
+    return _text.sentence_spans(text, *_LISTS)

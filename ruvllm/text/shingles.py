@@ -31,7 +31,7 @@ def minhash(text: str, num_hashes: int = 128) -> Signature:
 
 
 def jaccard(signature_a: Signature, signature_b: Signature) -> float:
-    """Return the estimated Jaccard similarity in [0, 1] of two shingle sets; standard error sqrt(J (1 - J) / num_hashes).
+    """Return the Jaccard similarity J in [0, 1] of two shingle sets, estimated to sqrt(J (1 - J) / num_hashes).
 
     Raises:
         ValueError: the signatures are not uint64 vectors of one length.

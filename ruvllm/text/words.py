@@ -55,8 +55,9 @@ def containment(part: str, whole: str) -> float:
 
 
 def normalize_question(text: str) -> str:
-    """Return `text` so that spellings of one question agree: NFC, case folded, single spaces, no closing punctuation.
+    """Return `text` so that spellings of one question agree: case folded, NFC, single spaces, no closing punctuation.
 
     Inner punctuation stays: "C" and "C++" are different questions.
     """
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split()).rstrip(" ?!.。？！…")
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+    return " ".join(folded.split()).rstrip(" ?!.。？！…")
