@@ -1,0 +1,1 @@
+"""What is measured over time; the same hot paths as `ruvllm bench`."""
