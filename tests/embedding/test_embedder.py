@@ -1,0 +1,162 @@
+"""Embedding on the real MiniLM."""
+
+from __future__ import annotations
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ruvllm.config import EmbeddingConfig, ModelsConfig
+from ruvllm.embedding import TextEmbedder, fit_pca, identity, open_embedder
+from ruvllm.errors import ModelMissing, ModelUnsupported
+
+pytestmark = pytest.mark.real
+GOLDEN = Path(__file__).parent / "data" / "minilm_golden.json"
+
+
+def test_int8_stays_within_one_percent_of_the_float32_reference(embedder: TextEmbedder) -> None:
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    wanted = np.frombuffer(base64.b64decode(golden["float16"]), np.float16).reshape(-1, golden["dim"])
+    cosines = (embedder.encode(golden["texts"]) * wanted.astype(np.float32)).sum(axis=1)
+    assert len(cosines) == 20
+    assert cosines.min() >= 0.99
+
+
+@pytest.mark.parametrize("dim", [384, 256, 64])
+def test_embedding_dimension_matches_config(minilm_dir: Path, models_config: ModelsConfig, dim: int) -> None:
+    embedder = open_embedder(EmbeddingConfig(model=str(minilm_dir), dim=dim), models_config)
+    vectors = embedder.embed(["one text", "another"])
+    assert vectors.shape == (2, dim) == (2, embedder.dim)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("A cat sits on the mat.", "A kitten is sitting on a rug."),
+        ("How do I reset my password?", "I forgot my password and need a new one."),
+        ("The bank raised interest rates.", "Interest rates were increased by the central bank."),
+    ],
+)
+def test_similar_texts_have_similar_embeddings(embedder: TextEmbedder, a: str, b: str) -> None:
+    first, second = embedder.embed([a, b])
+    assert first @ second > 0.6
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("A cat sits on the mat.", "Interest rates were increased by the central bank."),
+        ("How do I reset my password?", "Photosynthesis turns light into sugar."),
+    ],
+)
+def test_different_texts_have_different_embeddings(embedder: TextEmbedder, a: str, b: str) -> None:
+    first, second = embedder.embed([a, b])
+    assert first @ second < 0.2
+
+
+def test_long_text_truncation(embedder: TextEmbedder) -> None:
+    head = "memory graph music " * 84 + "tail tail"  # 254 tokens, and the two special ones
+    assert embedder.count_tokens([head]) == [254]
+    same, longer, changed = embedder.encode([head, head + " whale ocean" * 500, "whale " + head])
+    np.testing.assert_allclose(longer, same, atol=1e-5)
+    assert changed @ same < 0.9999
+
+
+def test_max_tokens_of_the_configuration_is_kept(minilm_dir: Path, models_config: ModelsConfig) -> None:
+    embedder = open_embedder(EmbeddingConfig(model=str(minilm_dir), max_tokens=8), models_config)
+    a, b = embedder.encode(["one two three four five six seven eight", "one two three four five six"])
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_more_tokens_than_the_model_was_trained_for_are_not_used(minilm_dir: Path, models_config: ModelsConfig) -> None:
+    assert open_embedder(EmbeddingConfig(model=str(minilm_dir), max_tokens=512), models_config).max_tokens == 256
+
+
+def test_batch_embedding_matches_individual(embedder: TextEmbedder) -> None:
+    texts = ["short", "a somewhat longer text about graphs", "word " * 300, "x", "the end of it all, finally"] * 3
+    together = embedder.encode(texts)
+    alone = np.concatenate([embedder.encode([t]) for t in texts])
+    np.testing.assert_allclose((together * alone).sum(axis=1), 1.0, atol=1e-4)
+
+
+def test_small_batches_give_the_same_in_the_same_order(minilm_dir: Path, models_config: ModelsConfig) -> None:
+    texts = [f"number {i} " + "and so on " * (i % 7) for i in range(25)]
+    small, large = (
+        open_embedder(EmbeddingConfig(model=str(minilm_dir), batch_tokens=n), models_config).encode(texts)
+        for n in (256, 8192)
+    )
+    np.testing.assert_allclose((small * large).sum(axis=1), 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("empty", ["", "   ", "\n\t\u3000"])
+def test_empty_string_handling(embedder: TextEmbedder, empty: str) -> None:
+    with pytest.raises(ValueError, match=r"texts\[1\] is empty"):
+        embedder.encode(["full", empty])
+
+
+def test_no_texts_give_no_vectors(embedder: TextEmbedder) -> None:
+    assert embedder.encode([]).shape == (0, 384)
+    assert embedder.embed([]).shape == (0, 384)
+    assert embedder.count_tokens([]) == []
+
+
+def test_one_str_instead_of_a_list_is_a_type_error(embedder: TextEmbedder) -> None:
+    with pytest.raises(TypeError, match="sequence"):
+        embedder.encode("abc")
+
+
+def test_what_is_not_text_is_named(embedder: TextEmbedder) -> None:
+    with pytest.raises(TypeError, match=r"texts\[0\] must be a str, not int"):
+        embedder.encode([3])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=r"texts\[1\] holds a lone surrogate at character 2"):
+        embedder.encode(["fine", "ab\ud800"])
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\x00", "\U0001f9ff" * 40, "[SEP]", "[CLS] [MASK] [PAD]", "é" * 5000])
+def test_odd_texts_still_give_a_unit_vector(embedder: TextEmbedder, text: str) -> None:
+    np.testing.assert_allclose(np.linalg.norm(embedder.encode([text])), 1.0, atol=1e-5)
+
+
+def test_tokens_are_counted_without_truncation_and_special_tokens(embedder: TextEmbedder) -> None:
+    assert embedder.count_tokens(["hello", "hello world", "hello " * 1000, ""]) == [1, 2, 1000, 0]
+
+
+def test_threads_share_one_embedder(embedder: TextEmbedder) -> None:
+    texts = [f"text number {i} about {'ships' if i % 2 else 'music'}" for i in range(12)]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(lambda t: embedder.encode([t])[0], texts))
+    np.testing.assert_allclose((np.stack(together) * embedder.encode(texts)).sum(axis=1), 1.0, atol=1e-4)
+
+
+def test_the_id_changes_with_projection_but_the_encoder_id_does_not(embedder: TextEmbedder) -> None:
+    vectors = np.random.default_rng(0).standard_normal((300, 384)).astype(np.float32)
+    projected = embedder.with_projection(fit_pca(vectors, 64))
+    assert projected.id != embedder.id
+    assert projected.encoder_id == embedder.encoder_id
+    assert projected.embed(["a text"]).shape == (1, 64)
+
+
+def test_a_projection_for_another_model_is_refused(embedder: TextEmbedder) -> None:
+    with pytest.raises(ValueError, match="takes 100 dimensions"):
+        embedder.with_projection(identity(100))
+
+
+def test_more_dimensions_than_the_model_has_are_refused(minilm_dir: Path, models_config: ModelsConfig) -> None:
+    with pytest.raises(ValueError, match=r"embedding\.dim"):
+        open_embedder(EmbeddingConfig(model=str(minilm_dir), dim=512), models_config)
+
+
+def test_a_missing_model_is_said_at_opening(tmp_path: Path) -> None:
+    with pytest.raises(ModelMissing, match="ruvllm pull minilm-l6"):
+        open_embedder(EmbeddingConfig(), ModelsConfig(cache_dir=str(tmp_path), offline=True))
+
+
+def test_a_generating_model_cannot_embed(smollm2_dir: Path, models_config: ModelsConfig) -> None:
+    with pytest.raises(ModelUnsupported):
+        open_embedder(EmbeddingConfig(model=str(smollm2_dir)), models_config)
