@@ -17,14 +17,13 @@ __m256i first_lanes(std::size_t count) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(window + kLanes - count));
 }
 
-__m128 fold(__m256 x) { return _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)); }
-
-// The sums of the lanes of a, b, c and d; each sum adds its lanes in the same order wherever it stands.
-__m128 sum_lanes(__m256 a, __m256 b, __m256 c, __m256 d) {
-    return _mm_hadd_ps(_mm_hadd_ps(fold(a), fold(b)), _mm_hadd_ps(fold(c), fold(d)));
+float sum_lanes(__m256 x) {
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 }
 
-// scores[q * stride + r] = row[r] . queries[q], one accumulator a pair; R is kRows or 1.
+// scores[q * stride + r] = row[r] . queries[q], one accumulator a pair.
 template <std::size_t R, std::size_t Q>
 void block(const float* const* row, const float* queries, std::size_t dim, float* scores, std::size_t stride) {
     __m256 acc_f32x8[R][Q];
@@ -49,14 +48,8 @@ void block(const float* const* row, const float* queries, std::size_t dim, float
             }
         }
     }
-    for (std::size_t q = 0; q < Q; ++q) {
-        if constexpr (R == 4) {
-            _mm_storeu_ps(scores + q * stride,
-                          sum_lanes(acc_f32x8[0][q], acc_f32x8[1][q], acc_f32x8[2][q], acc_f32x8[3][q]));
-        } else {
-            const __m256 acc = acc_f32x8[0][q];
-            scores[q * stride] = _mm_cvtss_f32(sum_lanes(acc, acc, acc, acc));
-        }
+    for (std::size_t r = 0; r < R; ++r) {
+        for (std::size_t q = 0; q < Q; ++q) scores[q * stride + r] = sum_lanes(acc_f32x8[r][q]);
     }
 }
 

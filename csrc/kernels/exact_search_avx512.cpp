@@ -13,17 +13,7 @@ constexpr std::size_t kLanes = 16, kRows = 4, kQueries = 4;
 
 __mmask16 first_lanes(std::size_t count) { return static_cast<__mmask16>((1u << count) - 1u); }
 
-__m128 fold(__m512 x) {
-    const __m256 y = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
-    return _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
-}
-
-// The sums of the lanes of a, b, c and d; each sum adds its lanes in the same order wherever it stands.
-__m128 sum_lanes(__m512 a, __m512 b, __m512 c, __m512 d) {
-    return _mm_hadd_ps(_mm_hadd_ps(fold(a), fold(b)), _mm_hadd_ps(fold(c), fold(d)));
-}
-
-// scores[q * stride + r] = row[r] . queries[q], one accumulator a pair; R is kRows or 1.
+// scores[q * stride + r] = row[r] . queries[q], one accumulator a pair.
 template <std::size_t R, std::size_t Q>
 void block(const float* const* row, const float* queries, std::size_t dim, float* scores, std::size_t stride) {
     __m512 acc_f32x16[R][Q];
@@ -48,14 +38,8 @@ void block(const float* const* row, const float* queries, std::size_t dim, float
             }
         }
     }
-    for (std::size_t q = 0; q < Q; ++q) {
-        if constexpr (R == 4) {
-            _mm_storeu_ps(scores + q * stride,
-                          sum_lanes(acc_f32x16[0][q], acc_f32x16[1][q], acc_f32x16[2][q], acc_f32x16[3][q]));
-        } else {
-            const __m512 acc = acc_f32x16[0][q];
-            scores[q * stride] = _mm_cvtss_f32(sum_lanes(acc, acc, acc, acc));
-        }
+    for (std::size_t r = 0; r < R; ++r) {
+        for (std::size_t q = 0; q < Q; ++q) scores[q * stride + r] = _mm512_reduce_add_ps(acc_f32x16[r][q]);
     }
 }
 
