@@ -16,7 +16,7 @@ class Import:
     params = (["ruvllm", "ruvllm.kernels", "ruvllm.text"],)
 
     def track_import(self, module: str) -> float:
-        command = [sys.executable, "-c", TIMED.format(module)]
+        command = [sys.executable, "-P", "-c", TIMED.format(module)]
         return statistics.median(float(subprocess.check_output(command)) for _ in range(5))
 
 

@@ -12,8 +12,9 @@ from ruvllm import kernels
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    # -P keeps the current folder, which may be the source tree, off the path of the interpreter
     return subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", code], env=os.environ | environment, capture_output=True, text=True, check=False
     )
 
 
