@@ -15,7 +15,7 @@ import numpy as np
 from ruvllm.config import IndexConfig
 from ruvllm.memory.index import IndexUnusable, verify_saved
 from ruvllm.memory.nearest import Nearest, index_base
-from ruvllm.memory.rows import title_of, vector_of
+from ruvllm.memory.rows import are_unit, title_of, vector_of
 from ruvllm.memory.store import Store
 
 __all__ = ["CheckReport", "Finding", "Severity", "run_check"]
@@ -182,10 +182,7 @@ class _Check:
 
 
 def _is_sound(blob: bytes, native_dim: int) -> bool:
-    if len(blob) != 4 * native_dim:
-        return False
-    vector = vector_of(blob)
-    return bool(abs(float(vector @ vector) - 1.0) < 1e-2)  # False for NaN too
+    return len(blob) == 4 * native_dim and bool(are_unit(vector_of(blob)[np.newaxis])[0])
 
 
 def _expect_again(connection: apsw.Connection, *, source: str) -> None:

@@ -233,7 +233,8 @@ class Memory:
         report = Ingester(self._store, self._nearest, self._embedder, self.namespace, self.config.ingest).ingest(
             sources, on_progress
         )
-        self._nearest.settle()
+        if report.added or report.updated:
+            self._nearest.prepare()
         return report
 
     def add(self, texts: Iterable[str | Mapping[str, Any]]) -> IngestReport:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ruvllm.config import IndexConfig
 from ruvllm.memory.index import MAX_TOMBSTONES, HnswIndex, IndexUnusable, remove_saved
-from ruvllm.memory.rows import vector_of
+from ruvllm.memory.rows import are_unit, vector_of
 from ruvllm.memory.store import Store
 from ruvllm.memory.vectors import VectorMatrix
 
@@ -122,7 +122,7 @@ class Nearest:
             last = rows[-1][0]
             sound = [(node_id, blob) for node_id, blob in rows if len(blob) == size]
             vectors = vector_of(b"".join(blob for _, blob in sound)).reshape(-1, int(native_dim))
-            is_unit = np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1.0) < 1e-2  # False for NaN too
+            is_unit = are_unit(vectors)
             if len(rows) != len(sound) or not is_unit.all():
                 logger.warning("%s holds damaged vectors, which are not searched: run a check", self._store.path)
             matrix.add(np.array([i for i, _ in sound], np.int64)[is_unit], self._project(vectors[is_unit]))
@@ -234,6 +234,13 @@ class Nearest:
                 logger.info("index %s: %.0f %% is deleted, it wants a rebuild", self._base, 100 * index.tombstones)
             self._index, self._building = index, None
             return True
+
+    def prepare(self) -> None:
+        """Have the index ready when there are enough vectors to want one."""
+        count = self._store.value(f"SELECT count(*) FROM ({SEARCHED_IDS})", (self._namespace,))
+        if count >= self._config.exact_below:
+            self.load()
+            self.settle()
 
     def settle(self) -> None:
         """Wait until the index, if one is being built, is in use."""

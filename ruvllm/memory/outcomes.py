@@ -90,6 +90,7 @@ def apply_feedback(
     ]
     delete_nodes(connection, old)
     new = _insert_correction(connection, interaction, merged.correction or "", correction_vector, namespace, query, now)
+    connection.execute("UPDATE feedback SET correction_node = ? WHERE interaction = ?", (new, interaction))
     if answer is not None:
         connection.execute(
             "UPDATE nodes SET trust = 0.0, metadata = json_set(metadata, '$.superseded_by', ?) WHERE id = ?",

@@ -16,6 +16,7 @@ from ruvllm.types import Edge, EdgeType, Node, NodeType, Tier
 __all__ = [
     "EDGE_COLUMNS",
     "NODE_COLUMNS",
+    "are_unit",
     "as_unit_rows",
     "checked_text",
     "checked_weight",
@@ -146,6 +147,12 @@ def fetch_nodes(store: Store, ids: Iterable[int]) -> dict[int, Node]:
 def vector_of(blob: bytes) -> np.ndarray:
     """Return the stored (native_dim,) float32 vector."""
     return np.frombuffer(blob, dtype="<f4")
+
+
+def are_unit(vectors: np.ndarray) -> np.ndarray:
+    """Return for each of (n, dim) stored vectors whether it is finite and of unit length, (n,) bool."""
+    with np.errstate(all="ignore"):
+        return np.asarray(np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1.0) < 1e-2)  # False for NaN too
 
 
 def checked_text(text: Any, name: str) -> str:

@@ -10,7 +10,7 @@ import apsw
 import numpy as np
 
 from ruvllm.embedding.projection import MIN_PCA_TEXTS, Projection, choose_projection, identity
-from ruvllm.memory.rows import vector_of
+from ruvllm.memory.rows import are_unit, vector_of
 from ruvllm.memory.store import Store
 from ruvllm.types import Embedder
 
@@ -82,7 +82,7 @@ class Space:
             (4 * native_dim, PCA_SAMPLE),
         )
         vectors = vector_of(b"".join(row[0] for row in rows)).reshape(-1, native_dim)
-        vectors = vectors[np.isfinite(vectors).all(axis=1)]
+        vectors = vectors[are_unit(vectors)]
         chosen = choose_projection(native_dim, self._dim, vectors)
         if len(vectors) >= MIN_PCA_TEXTS and not self._store.read_only:
             self._file.parent.mkdir(parents=True, exist_ok=True)

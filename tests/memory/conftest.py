@@ -9,13 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from ruvllm.config import Config, load_config
 from ruvllm.memory import Memory
-from ruvllm.types import Interaction, Route
-from tests.memory.fakes import WordEmbedder
+from .fakes import WordEmbedder
 
 NOBODY = 65534
 
@@ -68,26 +66,3 @@ def unprivileged() -> Iterator[Path]:
         for parent, _, _ in os.walk(folder):
             os.chmod(parent, 0o700)
         shutil.rmtree(folder)
-
-
-def interaction(id: str = "a1", **fields: Any) -> Interaction:
-    """An answered request with defaults for what a test does not care about."""
-    values: dict[str, Any] = {
-        "query": "What is an index?",
-        "answer": "A structure for search.",
-        "namespace": "default",
-        "session": "alice",
-        "created": 1_000.0,
-        "source_ids": (),
-        "used_ids": (),
-        "route": Route("reader", 2048, 0.0, 1.0),
-        "confidence": 0.9,
-        "finish_reason": "stop",
-        "timings_ms": {"total": 12.5},
-    }
-    return Interaction(id=id, **(values | fields))
-
-
-def unit_vectors(n: int, dim: int, seed: int = 0) -> np.ndarray:
-    vectors = np.random.default_rng(seed).standard_normal((n, dim), np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

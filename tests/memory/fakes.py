@@ -1,12 +1,15 @@
-"""A small deterministic embedder for tests: hashed words, so that shared words mean similar vectors."""
+"""A small deterministic embedder (hashed words: shared words mean similar vectors), and other made-up input."""
 
 from __future__ import annotations
 
 import re
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from ruvllm.types import Interaction, Route
 
 
 class WordEmbedder:
@@ -37,3 +40,26 @@ class WordEmbedder:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+|[^\w\s]", text.lower()) or [text]
+
+
+def interaction(id: str = "a1", **fields: Any) -> Interaction:
+    """An answered request with defaults for what a test does not care about."""
+    values: dict[str, Any] = {
+        "query": "What is an index?",
+        "answer": "A structure for search.",
+        "namespace": "default",
+        "session": "alice",
+        "created": 1_000.0,
+        "source_ids": (),
+        "used_ids": (),
+        "route": Route("reader", 2048, 0.0, 1.0),
+        "confidence": 0.9,
+        "finish_reason": "stop",
+        "timings_ms": {"total": 12.5},
+    }
+    return Interaction(id=id, **(values | fields))
+
+
+def unit_vectors(n: int, dim: int, seed: int = 0) -> np.ndarray:
+    vectors = np.random.default_rng(seed).standard_normal((n, dim), np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -1,0 +1,50 @@
+"""Run by tests in a process of its own: search once, or ingest without end, saying on stdout what is acknowledged."""
+
+from __future__ import annotations
+
+import sys
+from itertools import count
+from pathlib import Path
+
+from fakes import WordEmbedder, interaction
+
+from ruvllm.config import load_config
+from ruvllm.memory import IngestProgress, Memory
+from ruvllm.types import Feedback
+
+
+def search(brain: str, query: str) -> None:
+    with Memory(brain, embedder=WordEmbedder()) as memory:
+        print("read_only", memory.read_only)
+        for hit in memory.search(query):
+            print(hit.node.text)
+
+
+def ingest(brain: str, documents: str, start: str) -> None:
+    """Ingest ever new files (with HNSW from 50 vectors on), insert facts, record and rate answers."""
+    config = load_config(environment={}, overrides={"index": {"exact_below": 50, "m": 8, "ef_construction": 32}})
+    memory = Memory(brain, embedder=WordEmbedder(), config=config)
+    say("open")
+    for i in count(int(start)):
+        files = [Path(documents) / f"{i}-{j}.md" for j in range(3)]
+        for j, file in enumerate(files):
+            file.write_text("".join(f"# Part {p}\n\nround{i} file{j} part{p} has some words.\n\n" for p in range(4)))
+        memory.ingest(files, on_progress=lambda progress: say_document(progress))
+        say(f"node {memory.insert_node(f'fact of round{i} alone')}")
+        memory.record(interaction(f"a{i}", source_ids=(1, 2)))
+        memory.feedback(f"a{i}", Feedback(rating=5))
+        say(f"feedback a{i}")
+        if i % 5 == 4:
+            memory.compact()
+
+
+def say_document(progress: IngestProgress) -> None:
+    say(f"document {progress.source}")
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    {"search": search, "ingest": ingest}[sys.argv[1]](*sys.argv[2:])

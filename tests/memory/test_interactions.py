@@ -1,0 +1,251 @@
+"""ruvllm/memory/interactions.py, writeback.py, outcomes.py: what was asked, and what was said about it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ruvllm.config import load_config
+from ruvllm.errors import BrainError
+from ruvllm.memory import Memory
+from ruvllm.memory.outcomes import is_good, moved_weight, quality_of, unmoved_weight
+from ruvllm.memory.writeback import WriteBack
+from ruvllm.types import EdgeType, Feedback, Interaction, NodeType, Turn
+
+from .fakes import WordEmbedder, interaction
+
+SLOW = load_config(environment={}, overrides={"store": {"flush_interval_s": 3600.0}})
+
+
+@pytest.fixture
+def memory(open_memory: Callable[..., Memory]) -> Memory:
+    """Commits only when told to."""
+    memory = open_memory(config=SLOW)
+    memory.add([{"text": "first source", "source": "a"}, {"text": "second source", "source": "b"}])
+    return memory
+
+
+def shown(memory: Memory, **fields: object) -> Interaction:
+    return interaction(source_ids=(1, 2), used_ids=(2,), **fields)
+
+
+def weights(memory: Memory) -> dict[tuple[int, EdgeType], float]:
+    answer = memory.interaction("a1").answer_node or 0
+    return {(edge.dst, edge.type): edge.weight for edge, _ in memory.neighbours(answer) if edge.src == answer}
+
+
+def test_record_is_read_back_after_reopening(open_memory: Callable[..., Memory]) -> None:
+    first = open_memory(config=SLOW)
+    first.add([{"text": "first source", "source": "a"}, {"text": "second source", "source": "b"}])
+    vector = WordEmbedder().encode(["given"])[0]
+    first.record(shown(first, query_vector=vector))
+    first.close()
+
+    memory = open_memory()
+    record = memory.interaction("a1")
+
+    assert (record.query, record.answer, record.session) == ("What is an index?", "A structure for search.", "alice")
+    assert (record.source_ids, record.used_ids, record.confidence) == ((1, 2), (2,), 0.9)
+    assert (record.route.model, record.timings_ms, record.finish_reason) == ("reader", {"total": 12.5}, "stop")
+    query, answer = memory.get(record.query_node or 0), memory.get(record.answer_node or 0)
+    assert (query.type, answer.type) == (NodeType.QUERY, NodeType.ANSWER)
+    assert query.on_probation and answer.on_probation and answer.session == "alice"
+    stored = memory._store.value("SELECT vector FROM vectors WHERE node = ?", (query.id,))
+    np.testing.assert_array_equal(np.frombuffer(stored, "<f4"), vector)
+
+
+def test_answer_is_linked_to_every_source_that_was_shown(memory: Memory) -> None:
+    memory.record(shown(memory))
+    assert weights(memory) == {(1, EdgeType.DERIVED): 0.4, (2, EdgeType.DERIVED): 0.6, (2, EdgeType.CITES): 0.6}
+    record = memory.interaction("a1")
+    follows = memory.neighbours(record.query_node or 0, EdgeType.FOLLOWS)
+    assert [node.id for _, node in follows] == [record.answer_node]
+    assert memory.get(1).use_count == 1
+
+
+def test_writeback_queue_batches_correctly(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups: list[int] = []
+    commit = memory._writeback._commit
+    monkeypatch.setattr(memory._writeback, "_commit", lambda group: groups.append(len(group)) or commit(group))
+    for i in range(20):
+        memory.record(interaction(f"a{i}"))
+    memory.flush()
+    assert groups == [20]
+    assert memory.stats().interactions == 20
+
+
+def test_record_returns_before_it_is_on_disk_and_turns_know_it(memory: Memory) -> None:
+    memory.record(interaction("a1", query="q1", answer="r1", created=1.0))
+    memory.flush()
+    memory.record(interaction("a2", query="q2", answer="r2", created=2.0))
+    assert memory.stats().queued == 1
+    assert memory.turns("alice", 5) == [Turn("q1", "r1", 1.0), Turn("q2", "r2", 2.0)]
+    assert memory.turns("alice", 1) == [Turn("q2", "r2", 2.0)]
+    assert memory.turns("bob", 5) == []
+    memory.flush()
+    assert memory.sessions() == ["alice"]
+
+
+def test_same_record_twice_is_one(memory: Memory) -> None:
+    memory.record(interaction())
+    memory.record(interaction())
+    memory.flush()
+    assert (memory.stats().interactions, memory.stats().nodes_by_type["Answer"]) == (1, 1)
+
+
+def test_bad_record_is_counted_and_the_others_are_stored(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
+    memory.record(interaction("bad", query_vector=np.full(64, np.nan, np.float32)))
+    memory.record(interaction("odd", created="never"))
+    memory.record(interaction("good"))
+    with caplog.at_level(logging.CRITICAL):
+        memory.flush()
+    assert memory.interaction("good").id == "good"
+    assert memory.stats().failed_records == 2
+
+
+def test_record_never_raises_on_a_closed_brain(memory: Memory) -> None:
+    memory.close()
+    memory.record(interaction())
+
+
+def test_broken_disk_is_tried_twice_then_given_up_and_counted() -> None:
+    tries: list[int] = []
+
+    def commit(group: Sequence[Interaction]) -> int:
+        tries.append(len(group))
+        raise BrainError("full", path=__file__)  # type: ignore[arg-type]
+
+    queue = WriteBack(commit, 0.001)
+    queue.put(interaction())
+    queue.flush()
+    queue.close()
+    assert (tries, queue.failed, queue.pending()) == ([1, 1], 1, [])
+
+
+def test_full_queue_waits_for_space_and_drops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ruvllm.memory.writeback.CAPACITY", 4)
+    stored: list[str] = []
+    queue = WriteBack(lambda group: stored.extend(one.id for one in group) or 0, 3600.0)
+    threads = [threading.Thread(target=queue.put, args=(interaction(str(i)),)) for i in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    queue.close()
+    assert sorted(stored, key=int) == [str(i) for i in range(30)]
+
+
+def test_feedback_commits_a_queued_record_first(memory: Memory) -> None:
+    memory.record(shown(memory))
+    memory.feedback("a1", Feedback(rating=4))
+    assert memory.interaction("a1").feedback == Feedback(rating=4)
+    assert memory.stats().queued == 0
+
+
+def test_feedback_on_an_unknown_answer_names_it(memory: Memory) -> None:
+    with pytest.raises(ValueError, match="'nope'"):
+        memory.feedback("nope", Feedback(rating=4))
+
+
+def test_good_feedback_strengthens_used_sources_most(memory: Memory) -> None:
+    memory.record(shown(memory))
+    memory.feedback("a1", Feedback(quality=1.0))
+    assert weights(memory)[2, EdgeType.CITES] == pytest.approx(0.6 + 0.1 * 0.4)
+    assert weights(memory)[1, EdgeType.DERIVED] == pytest.approx(0.4 + 0.025 * 0.6)
+
+
+def test_same_feedback_twice_counts_once(memory: Memory) -> None:
+    memory.record(shown(memory))
+    memory.feedback("a1", Feedback(rating=1))
+    once = weights(memory)
+    memory.feedback("a1", Feedback(rating=1))
+    assert weights(memory) == once
+    answer = memory.interaction("a1").answer_node or 0
+    assert {(e.success, e.failure) for e, _ in memory.neighbours(answer) if e.src == answer} == {(0, 1)}
+
+
+def test_later_feedback_replaces_the_earlier_outcome(memory: Memory) -> None:
+    memory.record(shown(memory))
+    memory.feedback("a1", Feedback(rating=1))
+    memory.feedback("a1", Feedback(rating=5, task_success=True))
+    assert weights(memory)[2, EdgeType.CITES] == pytest.approx(0.6 + 0.1 * 0.4)
+    assert memory.interaction("a1").feedback == Feedback(rating=5, task_success=True)
+    answer = memory.interaction("a1").answer_node or 0
+    assert {(e.success, e.failure) for e, _ in memory.neighbours(answer) if e.src == answer} == {(1, 0)}
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.booleans(), st.sampled_from([0.25, 1.0]))
+def test_moved_weight_stays_in_range_moves_the_right_way_and_can_be_undone(
+    w: float, q: float, good: bool, credit: float
+) -> None:
+    moved = moved_weight(w, q, good, credit)
+    assert 0.0 <= moved <= 1.0
+    assert moved >= w if good else moved <= w
+    assert unmoved_weight(moved, q, good, credit) == pytest.approx(w, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("feedback", "quality", "good"),
+    [
+        (Feedback(rating=1), 0.0, False),
+        (Feedback(rating=5), 1.0, True),
+        (Feedback(rating=5, quality=0.2), 0.2, False),
+        (Feedback(quality=0.9, task_success=False), 0.9, None),
+        (Feedback(quality=0.1, task_success=True), 0.1, None),
+        (Feedback(task_success=True), 1.0, True),
+        (Feedback(correction="x"), None, None),
+    ],
+)
+def test_outcome_of_feedback(feedback: Feedback, quality: float | None, good: bool | None) -> None:
+    assert (quality_of(feedback), is_good(feedback)) == (quality, good)
+
+
+def test_correction_is_a_fact_that_everyone_finds_at_once(memory: Memory) -> None:
+    memory.record(shown(memory))
+    memory.feedback("a1", Feedback(correction="A map from key to place."))
+    hit = memory.search("what is an index")[0]
+    assert (hit.node.text, hit.node.type, hit.node.trust) == ("A map from key to place.", NodeType.FACT, 1.0)
+    record = memory.interaction("a1")
+    assert [n.id for _, n in memory.neighbours(hit.node.id, EdgeType.DERIVED)] == [record.query_node]
+    answer = memory.get(record.answer_node or 0)
+    assert (answer.metadata["superseded_by"], answer.trust) == (hit.node.id, 0.0)
+
+
+def test_second_correction_replaces_the_first(memory: Memory) -> None:
+    memory.record(shown(memory))
+    memory.feedback("a1", Feedback(correction="One thing."))
+    memory.feedback("a1", Feedback(correction="Another thing."))
+    facts = [hit.node.text for hit in memory.search("what is an index", filter={"type": "Fact"})]
+    assert facts == ["Another thing."]
+    assert memory.check().ok
+
+
+def test_answers_that_used_a_forgotten_source_go_with_it(memory: Memory) -> None:
+    memory.record(shown(memory))
+    memory.feedback("a1", Feedback(rating=5))
+    assert memory.forget("b") == 2
+    record = memory.interaction("a1")
+    assert (record.answer, record.query) == (None, "What is an index?")
+    assert memory.turns("alice", 5) == []
+    memory.feedback("a1", Feedback(rating=2))
+    assert memory.check().ok
+
+
+def test_answers_that_were_only_shown_a_forgotten_source_stay(memory: Memory) -> None:
+    memory.record(shown(memory))
+    memory.flush()
+    assert memory.forget("a") == 1
+    assert memory.interaction("a1").answer is not None
+
+
+def test_record_of_a_source_forgotten_meanwhile_is_stored_without_the_edge(memory: Memory) -> None:
+    memory.forget("b")
+    memory.record(replace(shown(memory), id="late"))
+    assert [e.dst for e, _ in memory.neighbours(memory.interaction("late").answer_node or 0, EdgeType.DERIVED)] == [1]

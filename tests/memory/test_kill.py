@@ -1,0 +1,64 @@
+"""kill -9 at any moment: the brain opens, passes its check, and holds all that was acknowledged."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ruvllm.memory import Memory
+
+from .fakes import WordEmbedder
+
+CHILD = Path(__file__).with_name("child.py")
+
+
+def run_and_kill(brain: Path, documents: Path, start: int, after_lines: int) -> list[str]:
+    """Return what a child said before it was killed, `after_lines` lines after opening or a little later."""
+    command = [sys.executable, CHILD, "ingest", brain, documents, str(start)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        lines = [child.stdout.readline().strip() for _ in range(1 + after_lines)]
+        child.kill()
+        lines += child.stdout.read().split("\n")[:-1]  # a line without its end was cut off
+    return [line for line in lines if line]
+
+
+def cycle(brain: Path, documents: Path, number: int, rng: random.Random) -> None:
+    acknowledged = run_and_kill(brain, documents, 1000 * number, rng.randrange(1, 60))
+    assert acknowledged[0] == "open"
+    with Memory(brain, embedder=WordEmbedder()) as memory:
+        assert not memory.read_only
+        report = memory.check(repair=True)
+        assert [finding for finding in report.findings if finding.severity == "error"] == []
+        assert memory.check().findings == ()
+        sources = {summary.source: summary.chunks for summary in memory.sources()}
+        for kind, name in (line.split(" ", 1) for line in acknowledged[1:]):
+            if kind == "document":
+                assert sources[name] == 4
+            elif kind == "node":
+                assert memory.get(int(name)).text.startswith("fact of round")
+            else:
+                feedback = memory.interaction(name).feedback
+                assert feedback is not None and feedback.rating == 5
+        assert memory.search("some words of a round", k=3)
+
+
+@pytest.mark.integration
+def test_kill_during_ingest_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    (tmp_path / "docs").mkdir()
+    for number in range(3):
+        cycle(tmp_path / "brain", tmp_path / "docs", number, rng)
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_fifty_kills_during_ingest_lose_nothing_acknowledged(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    (tmp_path / "docs").mkdir()
+    for number in range(50):
+        cycle(tmp_path / "brain", tmp_path / "docs", number, rng)

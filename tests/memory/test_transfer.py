@@ -1,0 +1,155 @@
+"""ruvllm/memory/transfer.py: out and in again, nothing lost, nothing half done."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ruvllm.memory import Memory
+from ruvllm.types import EdgeType, Feedback
+
+from .fakes import WordEmbedder, interaction
+
+
+@pytest.fixture
+def filled(memory: Memory) -> Memory:
+    memory.add({"text": f"text{i} words", "source": f"s{i}", "title": f"T{i}"} for i in range(3))
+    memory.insert_edge(memory.insert_node("a fact"), 1, EdgeType.SAME_TOPIC)
+    memory.record(interaction(source_ids=(1, 2), used_ids=(2,)))
+    memory.feedback("a1", Feedback(rating=2, correction="corrected"))
+    return memory
+
+
+def content(memory: Memory) -> dict[str, Any]:
+    """Everything in a brain without its ids."""
+    rows = memory._store.rows
+    name = "(SELECT text FROM nodes WHERE id = {})"
+    return {
+        "nodes": rows("SELECT namespace, type, text, source, created, last_used, use_count, tier, trust, session, probation, vector FROM nodes JOIN vectors ON node = id ORDER BY text"),
+        "edges": rows(f"SELECT {name.format('src')}, {name.format('dst')}, type, weight, success, failure, created_by FROM edges ORDER BY 1, 2, 3"),
+        "documents": rows("SELECT namespace, source, title, sha256, chunks FROM documents ORDER BY source"),
+        "interactions": rows(f"SELECT id, session, {name.format('query_node')}, {name.format('answer_node')}, (SELECT group_concat(text) FROM nodes WHERE id IN (SELECT value FROM json_each(source_ids))), route, confidence FROM interactions"),
+        "feedback": rows(f"SELECT rating, correction, {name.format('correction_node')} FROM feedback"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["brain.jsonl", "brain.jsonl.gz"])
+def test_everything_comes_back(filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path, name: str) -> None:
+    lines = filled.export(tmp_path / name)
+    other = open_memory(tmp_path / "other")
+    assert other.import_file(tmp_path / name) == lines
+    assert content(other) == content(filled)
+    assert other.check().ok
+    assert other.search("text1")[0].node.source == "s1"
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_import_joins_what_is_there_and_renumbers(
+    filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path
+) -> None:
+    filled.export(tmp_path / "x.jsonl")
+    other = open_memory(tmp_path / "other")
+    other.add(
+        [
+            {"text": "mine", "source": "mine"},
+            {"text": "my own version", "source": "s0"},
+            {"text": "text1 words", "title": "T1", "source": "s1"},
+        ]
+    )
+    other.import_file(tmp_path / "x.jsonl")
+    assert {s.source for s in other.sources()} == {"mine", "s0", "s1", "s2"}
+    assert other.search("text0", k=1)[0].node.text == "text0 words"
+    assert other._store.value("SELECT count(*) FROM nodes WHERE text = 'my own version'") == 0
+    assert other._store.value("SELECT count(*) FROM nodes WHERE text = 'text1 words'") == 1
+    assert other.interaction("a1").used_ids == (other.search("text1", k=1)[0].node.id,)
+    assert other.check().ok
+
+
+def test_import_twice_changes_nothing(filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path) -> None:
+    filled.export(tmp_path / "x.jsonl")
+    other = open_memory(tmp_path / "other")
+    other.import_file(tmp_path / "x.jsonl")
+    once = content(other)
+    other.import_file(tmp_path / "x.jsonl")
+    filled.import_file(tmp_path / "x.jsonl")
+    assert content(other) == once == content(filled)
+
+
+def test_empty_brain_travels(memory: Memory, tmp_path: Path) -> None:
+    assert memory.export(tmp_path / "x.jsonl") == 2
+    assert memory.import_file(tmp_path / "x.jsonl") == 2
+
+
+def spoil(lines: list[str], how: str) -> tuple[list[str], int]:
+    node = next(i for i, line in enumerate(lines) if json.loads(line)["kind"] == "node")
+    row = json.loads(lines[node])
+    if how == "not json":
+        lines[node] = lines[node][:-20]
+    elif how == "short vector":
+        lines[node] = json.dumps(row | {"vector": row["vector"][:8]})
+    elif how == "zero vector":
+        lines[node] = json.dumps(row | {"vector": "A" * 341 + "A=="})
+    elif how == "missing field":
+        lines[node] = json.dumps({k: v for k, v in row.items() if k != "text"})
+    elif how == "wrong type":
+        lines[node] = json.dumps(row | {"created": "yesterday"})
+    elif how == "unknown kind":
+        lines[node] = json.dumps(row | {"kind": "spell"})
+    elif how == "no object":
+        lines[node] = "[1]"
+    elif how == "edge to nowhere":
+        node = next(i for i, line in enumerate(lines) if json.loads(line)["kind"] == "edge")
+        lines[node] = json.dumps(json.loads(lines[node]) | {"dst": 999})
+    elif how == "header":
+        node, lines[0] = 0, '{"kind": "brain", "version": 99}'
+    else:  # cut off
+        node = len(lines) - 2
+        lines = lines[:-1]
+    return lines, node + 1
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["not json", "short vector", "zero vector", "missing field", "wrong type", "unknown kind", "no object", "edge to nowhere",
+     "header", "cut off"],
+)  # fmt: skip
+def test_damaged_line_is_named_and_nothing_is_imported(
+    filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path, how: str
+) -> None:
+    file = tmp_path / "x.jsonl"
+    filled.export(file)
+    lines, number = spoil(file.read_text().splitlines(), how)
+    file.write_text("\n".join(lines) + "\n")
+    other = open_memory(tmp_path / "other")
+    other.add(["mine"])
+
+    with pytest.raises(ValueError, match=f"x.jsonl, line {number}: "):
+        other.import_file(file)
+
+    assert other.stats().nodes == 1
+    assert other.check().ok
+
+
+def test_damaged_compression_is_named(filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl.gz"
+    filled.export(file)
+    other = open_memory(tmp_path / "other")
+    for bad in (file.read_bytes()[:-40], b"no gzip", gzip.compress(b"\xff\xfe")):
+        file.write_bytes(bad)
+        with pytest.raises(ValueError, match=r"x\.jsonl\.gz, line"):
+            other.import_file(file)
+
+
+def test_vectors_of_another_embedder_are_refused(
+    filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path
+) -> None:
+    filled.export(tmp_path / "x.jsonl")
+    other = open_memory(tmp_path / "other", embedder=WordEmbedder(id="other"))
+    other.add(["mine"])
+    with pytest.raises(ValueError, match="line 1: its vectors are by words-64, those here by other"):
+        other.import_file(tmp_path / "x.jsonl")
