@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")  # a directory of the cache; anything else is a path
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def find(name: str, config: ModelsConfig, *, task: Literal["generate", "embed"] 
     """
     if not name:
         raise ValueError("name must not be empty")
-    is_name = Path(name).name == name and name not in (".", "..")
+    is_name = _NAME.fullmatch(name) is not None
     path = models_dir(config) / name
     if not (is_name and path.is_dir()):
         path = Path(name).expanduser()
@@ -113,10 +116,11 @@ def remove(name: str, config: ModelsConfig) -> None:
         ModelMissing: it is not in the cache.
     """
     path = models_dir(config) / name
-    if Path(name).name != name or name.startswith(".") or not path.is_dir():
-        raise ModelMissing(f"model {name} is not in {models_dir(config)}", model=name)
+    if _NAME.fullmatch(name) is None or not path.is_dir():
+        raise ModelMissing(f"model {name!r} is not in {models_dir(config)}", model=name)
     with model_lock(name, config):
         discard(path, config)
+        shutil.rmtree(partial_dir(name, config), ignore_errors=True)  # a download that could be continued goes too
     logger.info("removed model %s", name)
 
 

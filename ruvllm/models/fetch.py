@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ruvllm.errors import PullError
@@ -147,7 +148,7 @@ def fetch_hub(
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     failures = (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError)
-    with _Watch(folder, on_bytes):
+    with _silent_hub(), _Watch(folder, on_bytes):
         try:
             snapshot_download(
                 origin.repo,
@@ -155,12 +156,29 @@ def fetch_hub(
                 allow_patterns=list(origin.files),
                 local_dir=folder,
                 endpoint=endpoint,
-                tqdm_class=None,
             )
         except failures as error:
             raise PullError(f"{origin.repo} could not be fetched from the hub: {error}", model=model) from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the hub's notes about unfinished files
     return folder
+
+
+@contextmanager
+def _silent_hub() -> Iterator[None]:
+    """Keep the hub library's own progress bars off the terminal: progress is reported through callbacks here."""
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented there, exported implicitly
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    was_disabled = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not was_disabled:
+            enable_progress_bars()
 
 
 class _Watch:

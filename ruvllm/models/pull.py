@@ -41,9 +41,7 @@ class PullProgress:
 OnProgress = Callable[[PullProgress], None]
 
 
-def pull(
-    spec: str, config: ModelsConfig, *, quantization: str = "int8", on_progress: OnProgress | None = None
-) -> Path:
+def pull(spec: str, config: ModelsConfig, *, quantization: str = "int8", on_progress: OnProgress | None = None) -> Path:
     """Return the directory of a model, fetched and converted now unless the cache holds it whole.
 
     Args:

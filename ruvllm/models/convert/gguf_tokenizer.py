@@ -63,7 +63,7 @@ def _strings(fields: Mapping[str, Any], key: str, model: str) -> list[str]:
 
 
 def _token(fields: Mapping[str, Any], key: str, tokens: list[str], model: str) -> str | None:
-    index = fields.get(key)
+    index: int | None = fields.get(key)
     if index is None:
         return None
     if not 0 <= index < len(tokens):
@@ -74,9 +74,9 @@ def _token(fields: Mapping[str, Any], key: str, tokens: list[str], model: str) -
 def _byte_level_bpe(tokens: list[str], types: list[int], merges: list[str], pre: str, model: str) -> Tokenizer:
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
-    pairs = [tuple(merge.split(" ")) for merge in merges]
-    if any(len(pair) != 2 for pair in pairs):
+    if any(merge.count(" ") != 1 for merge in merges):
         raise ModelDamaged(f"{model}: tokenizer.ggml.merges holds an entry that is no pair", model=model)
+    pairs = [(left, right) for left, right in (merge.split(" ") for merge in merges)]
     vocabulary = {token: i for i, token in enumerate(tokens)}
     if len(vocabulary) != len(tokens):
         raise ModelDamaged(f"{model}: tokenizer.ggml.tokens holds a token twice", model=model)
