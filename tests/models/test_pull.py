@@ -30,6 +30,7 @@ from ruvllm.models.pull import pull_entry
 
 from . import tiny
 
+PULL_MODULE = sys.modules[pull_entry.__module__]  # the name ruvllm.models.pull is the function
 ENTRY = CatalogueEntry(
     name="tiny",
     task="generate",
@@ -125,7 +126,7 @@ def test_hub_model_is_fetched_converted_and_its_hashes_recorded(
     def copy(origin: HubOrigin, folder: Path, **_: object) -> Path:
         return shutil.copytree(source, folder, dirs_exist_ok=True)
 
-    monkeypatch.setattr("ruvllm.models.pull.fetch_hub", copy)  # test_fetch.py tests the real one against a server
+    monkeypatch.setattr(PULL_MODULE, "fetch_hub", copy)  # test_fetch.py tests the real one against a server
     card = read_card(pull_entry(entry, config))
     assert card.origin == "hub:owner/tiny@main" and leftovers(config) == []
     assert card.source["model.safetensors"] == sha256_of(source / "model.safetensors")
@@ -141,7 +142,7 @@ def test_unfinished_hub_download_is_kept_for_the_next_pull(
         (folder / "model.safetensors.incomplete").write_bytes(b"half")
         raise PullError("the line went dead", model="tiny")
 
-    monkeypatch.setattr("ruvllm.models.pull.fetch_hub", break_off)
+    monkeypatch.setattr(PULL_MODULE, "fetch_hub", break_off)
     for _ in range(2):
         with pytest.raises(PullError, match="line went dead"):
             pull_entry(entry, config)
