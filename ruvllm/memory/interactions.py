@@ -134,7 +134,8 @@ def read_record(store: Store, namespace: str, id: str) -> Record:
     rows = store.rows(
         "SELECT i.session, i.created, q.text, a.text, query_node, answer_node, source_ids, used_ids, route, "
         "timings_ms, confidence, finish_reason, f.interaction IS NOT NULL, f.rating, f.quality, f.task_success, "
-        "f.correction FROM interactions i LEFT JOIN nodes q ON q.id = query_node LEFT JOIN nodes a ON a.id = answer_node "
+        "f.correction FROM interactions i "
+        "LEFT JOIN nodes q ON q.id = query_node LEFT JOIN nodes a ON a.id = answer_node "
         "LEFT JOIN feedback f ON f.interaction = i.id WHERE i.id = ? AND i.namespace = ?",
         (id, namespace),
     )

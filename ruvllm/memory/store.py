@@ -88,6 +88,8 @@ class Store:
         connection = apsw.Connection(str(self.path))
         try:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            if connection.readonly("main"):  # SQLite falls back to reading without a word
+                raise BrainReadOnly(f"{self.path} cannot be written", path=self.path)
             require_known(connection, self.path)  # before the first write to a file that may not be ours
             connection.pragma("journal_mode", "WAL")
             connection.pragma("synchronous", "FULL")  # what is acknowledged survives a power cut

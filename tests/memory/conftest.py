@@ -13,6 +13,7 @@ import pytest
 
 from ruvllm.config import Config, load_config
 from ruvllm.memory import Memory
+
 from .fakes import WordEmbedder
 
 NOBODY = 65534

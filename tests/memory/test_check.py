@@ -18,9 +18,10 @@ DAMAGE = {
     "UPDATE vectors SET vector = zeroblob(3) WHERE node = 2": "1 nodes have no sound vector (0 have none), first 2",
     "UPDATE vectors SET vector = randomblob(256)": "3 nodes have no sound vector (0 have none), first 1",
     "DELETE FROM keywords WHERE rowid = 2": "1 nodes are not found by keywords",
-    "INSERT INTO keywords (rowid, title, body) VALUES (77, '', 'x')": "1 keyword rows belong to nodes that do not exist",
+    "INSERT INTO keywords (rowid, body) VALUES (77, 'x')": "1 keyword rows belong to nodes that do not exist",
     "INSERT INTO edges VALUES (1, 99, 'Cites', 0.5, 0, 0, 0.0, 'x')": "1 edges lead to nodes that do not exist",
-    "DELETE FROM keywords WHERE rowid = 1; DELETE FROM nodes WHERE id = 1": "s0 should have 1 chunks and has 0; ingest it again",
+    "DELETE FROM keywords WHERE rowid = 1; DELETE FROM nodes WHERE id = 1": "s0 should have 1 chunks and has 0; "
+    "ingest it again",
 }
 
 

@@ -203,7 +203,7 @@ def test_two_texts_of_one_source_are_not_mixed_up(memory: Memory) -> None:
     "bad", [[3], 7, {"text": "x"}, [{"txt": "x"}], [{"text": 3}], [{"text": "x", "metadata": [1]}]]
 )
 def test_what_is_no_source_is_an_error(memory: Memory, bad: Any) -> None:
-    with pytest.raises((TypeError, ValueError), match="sources|text|metadata"):
+    with pytest.raises((TypeError, ValueError), match=r"sources|text|metadata"):
         memory.ingest(bad)
 
 

@@ -147,6 +147,7 @@ def test_read_only_database_file_opens_for_reading(unprivileged: Path) -> None:
         memory.add(["cats purr"])
     (brain / "brain.db").chmod(0o400)
     with Memory(brain, embedder=WordEmbedder()) as memory:
+        assert memory.read_only
         assert memory.search("cats")[0].node.text == "cats purr"
         with pytest.raises(BrainReadOnly):
             memory.insert_node("x")

@@ -29,13 +29,17 @@ def content(memory: Memory) -> dict[str, Any]:
     """Everything in a brain without its ids."""
     rows = memory._store.rows
     name = "(SELECT text FROM nodes WHERE id = {})"
+    columns = "namespace, type, text, source, created, last_used, use_count, tier, trust, session, probation, vector"
+    ends = f"{name.format('src')}, {name.format('dst')}"
+    asked = f"{name.format('query_node')}, {name.format('answer_node')}"
+    shown = "(SELECT group_concat(text) FROM nodes WHERE id IN (SELECT value FROM json_each(source_ids)))"
     return {
-        "nodes": rows("SELECT namespace, type, text, source, created, last_used, use_count, tier, trust, session, probation, vector FROM nodes JOIN vectors ON node = id ORDER BY text"),
-        "edges": rows(f"SELECT {name.format('src')}, {name.format('dst')}, type, weight, success, failure, created_by FROM edges ORDER BY 1, 2, 3"),
+        "nodes": rows(f"SELECT {columns} FROM nodes JOIN vectors ON node = id ORDER BY text"),
+        "edges": rows(f"SELECT {ends}, type, weight, success, failure, created_by FROM edges ORDER BY 1, 2, 3"),
         "documents": rows("SELECT namespace, source, title, sha256, chunks FROM documents ORDER BY source"),
-        "interactions": rows(f"SELECT id, session, {name.format('query_node')}, {name.format('answer_node')}, (SELECT group_concat(text) FROM nodes WHERE id IN (SELECT value FROM json_each(source_ids))), route, confidence FROM interactions"),
+        "interactions": rows(f"SELECT id, session, {asked}, {shown}, route, confidence FROM interactions"),
         "feedback": rows(f"SELECT rating, correction, {name.format('correction_node')} FROM feedback"),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("name", ["brain.jsonl", "brain.jsonl.gz"])
@@ -115,8 +119,8 @@ def spoil(lines: list[str], how: str) -> tuple[list[str], int]:
 
 @pytest.mark.parametrize(
     "how",
-    ["not json", "short vector", "zero vector", "missing field", "wrong type", "unknown kind", "no object", "edge to nowhere",
-     "header", "cut off"],
+    ["not json", "short vector", "zero vector", "missing field", "wrong type", "unknown kind", "no object",
+     "edge to nowhere", "header", "cut off"],
 )  # fmt: skip
 def test_damaged_line_is_named_and_nothing_is_imported(
     filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path, how: str

@@ -51,5 +51,5 @@ def test_unit_rows_come_back_uncopied_and_others_normalised() -> None:
     ("text", "error"), [("", ValueError), (" \n", ValueError), (3, TypeError), ("\ud800", ValueError)]
 )
 def test_text_that_cannot_be_stored_is_named(text: object, error: type[Exception]) -> None:
-    with pytest.raises(error, match="^query "):
+    with pytest.raises(error, match=r"^query "):
         checked_text(text, "query")
