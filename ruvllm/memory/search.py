@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -79,12 +80,21 @@ class HybridSearch:
         by_vector = sorted(similarity, key=lambda i: (-similarity[i], i))[:candidates]
         by_keyword = self._keyword_ranking(query, candidates, visible)
         scores = fuse([by_vector, by_keyword], self._config.rrf_k)
-        nodes = fetch_nodes(self._store, scores)
-        similarity |= self._missing_similarities(native, vector, nodes.keys() - similarity.keys())
+        for node_id, trust in self._trust(scores):
+            scores[node_id] *= trust
+        best = sorted(scores, key=lambda i: (-scores[i], i))[:k]
+        nodes = fetch_nodes(self._store, best)
+        similarity |= self._missing_similarities(native, vector, [i for i in best if i not in similarity])
         keyword_rank = {node_id: rank for rank, node_id in enumerate(by_keyword, start=1)}
-        hits = [Hit(node, scores[i] * node.trust, similarity.get(i), keyword_rank.get(i)) for i, node in nodes.items()]
-        hits.sort(key=lambda hit: (-hit.score, hit.node.id))
-        return hits[:k]
+        return [
+            Hit(nodes[i], scores[i], similarity.get(i), keyword_rank.get(i))
+            for i in best
+            if i in nodes  # not deleted since
+        ]
+
+    def _trust(self, ids: Iterable[int]) -> list[tuple[Any, ...]]:
+        sql = "SELECT id, trust FROM nodes WHERE trust <> 1.0 AND id IN (SELECT value FROM json_each(?))"
+        return self._store.rows(sql, (json.dumps(list(ids)),))
 
     def _vector_ranking(self, vector: np.ndarray, k: int, condition: tuple[str, list[Any]] | None) -> dict[int, float]:
         among = None

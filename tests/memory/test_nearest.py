@@ -74,7 +74,7 @@ def test_close_stops_building_and_the_next_opening_goes_on(
     open_memory: Callable[..., Memory],
     hnsw_config: Config,
     held_build: threading.Event,
-    monkeypatch: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(nearest_module, "MIN_UNSAVED", 1)
     first = open_memory(config=hnsw_config)
