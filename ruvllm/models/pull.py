@@ -46,7 +46,7 @@ def pull(spec: str, config: ModelsConfig, *, quantization: str = "int8", on_prog
 
     Args:
         spec: a catalogue name, or "path:" and a Hugging Face folder or a .gguf file, whose name becomes the model's.
-        on_progress: called several times a second while bytes arrive; for hub models from another thread.
+        on_progress: called several times a second while bytes arrive.
 
     Raises:
         PullError: offline, no pip, no space, no such path, a failed download, or a file with another sha256.
@@ -150,7 +150,7 @@ class _Place:
 
     @property
     def resumable(self) -> Path:
-        """Downloads that a later pull can continue; the only part of `work` that outlives a failure."""
+        """Downloaded files that a later pull can use; the only part of `work` that outlives a failure."""
         return self.work / "hub"
 
     def is_whole(self, source: dict[str, str] | None = None) -> bool:
@@ -214,7 +214,7 @@ class _Place:
         return self.path
 
     def clear(self) -> None:
-        """Remove everything unfinished but what a download can continue from."""
+        """Remove everything unfinished but the files that a download can keep."""
         for item in self.work.iterdir() if self.work.is_dir() else []:
             if item == self.resumable and any(item.iterdir()):
                 continue

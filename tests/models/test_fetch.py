@@ -114,7 +114,11 @@ def test_progress_is_the_size_of_what_has_arrived(tmp_path: Path, work: Path) ->
     assert seen == [5000]
 
 
-REPO_FILES = {"config.json": b'{"model_type": "llama"}', "model.safetensors": b"w" * 4000, "README.md": b"not wanted"}
+REPO_FILES = {
+    "config.json": b'{"model_type": "llama"}',
+    "model.safetensors": bytes(25_000_000),
+    "README.md": b"not wanted",
+}
 COMMIT = "c" * 40
 
 
@@ -143,6 +147,8 @@ class HubHandler(BaseHTTPRequestHandler):
             self._send(b'{"error": "Repository not found"}', status=404)
 
     def _send(self, body: bytes, *, status: int = 200, etag: bool = False) -> None:
+        server = self.server
+        assert isinstance(server, Hub)
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-Repo-Commit", COMMIT)
@@ -151,32 +157,65 @@ class HubHandler(BaseHTTPRequestHandler):
         if etag:
             self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "GET":
+            return
+        server.sent.append(self.path.rpartition("/")[2])
+        if etag and len(body) > server.stall_after:
+            self.wfile.write(body[: server.stall_after])
+            server.go_on.wait()
+            self.close_connection = True
+        else:
             self.wfile.write(body)
 
 
+class Hub(ThreadingHTTPServer):
+    """A stand-in for the hub that can stall in the middle of a large file."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), HubHandler)
+        self.stall_after, self.go_on, self.sent = 1 << 60, threading.Event(), list[str]()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
 @pytest.fixture
-def hub() -> Iterator[str]:
-    """The address of a local stand-in for the hub."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def hub() -> Iterator[Hub]:
+    with Hub() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.go_on.set()
+        server.shutdown()
+        thread.join()
 
 
-def test_hub_repository_is_fetched_by_its_patterns(hub: str, work: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    folder = fetch_hub(HubOrigin(repo="owner/tiny"), work, model="tiny", endpoint=hub)
+def test_hub_repository_is_fetched_by_its_patterns(hub: Hub, work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = fetch_hub(HubOrigin(repo="owner/tiny"), work, model="tiny", endpoint=hub.url)
     assert (folder / "model.safetensors").read_bytes() == REPO_FILES["model.safetensors"]
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
     assert capfd.readouterr().err == ""
 
 
-def test_unknown_hub_repository_is_a_pull_error(hub: str, work: Path) -> None:
+def test_unknown_hub_repository_is_a_pull_error(hub: Hub, work: Path) -> None:
     with pytest.raises(PullError, match="owner/other could not be fetched"):
-        fetch_hub(HubOrigin(repo="owner/other"), work, model="tiny", endpoint=hub)
+        fetch_hub(HubOrigin(repo="owner/other"), work, model="tiny", endpoint=hub.url)
+
+
+def test_broken_off_hub_download_keeps_whole_files_and_no_halves(hub: Hub, work: Path) -> None:
+    def interrupt(done: int) -> None:
+        config_is_noted = (work / ".cache/huggingface/download/config.json.metadata").exists()
+        if done > 10_000_000 and config_is_noted:  # the hub's library writes blocks of 10 MiB
+            raise KeyboardInterrupt
+
+    hub.stall_after = 15_000_000
+    with pytest.raises(KeyboardInterrupt):
+        fetch_hub(HubOrigin(repo="owner/tiny"), work, model="tiny", endpoint=hub.url, on_bytes=interrupt)
+    hub.stall_after = 1 << 60
+    folder = fetch_hub(HubOrigin(repo="owner/tiny"), work, model="tiny", endpoint=hub.url)
+    assert (hub.sent.count("config.json"), hub.sent.count("model.safetensors")) == (1, 2)
+    assert sorted(p.name for p in folder.rglob("*")) == ["config.json", "model.safetensors"]
 
 
 def test_unreachable_hub_is_a_pull_error(work: Path) -> None:
