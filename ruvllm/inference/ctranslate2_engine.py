@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import queue
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -27,15 +29,16 @@ logger = logging.getLogger(__name__)
 
 _GREEDY_BELOW = 1e-4  # a temperature that leaves float32 no choice
 _UNSEEDED = 2**32 - 1  # what CTranslate2 takes for "seed from the system"
+_POLL_S = 0.05  # between tokens nothing is lost by it; a longer one would delay a cancel during the prefill
 _seeding = threading.Lock()
+_open_engines: weakref.WeakSet[CTranslate2Engine] = weakref.WeakSet()
 
 
 class CTranslate2Engine:
     """A decoder in CTranslate2's format on the CPU; streams from several threads wait for each other.
 
-    Differences to the stated order of sampling: CTranslate2 applies top_p before the temperature, and its repetition
-    penalty covers the generated tokens only. Log-probabilities are the model's own, before the temperature (after the
-    penalty, and within the top_p nucleus where one is set).
+    The repetition penalty covers the generated tokens, not the prompt. Log-probabilities are those after the penalty
+    and before temperature, top_k and top_p.
 
     A seeded, sampled stream loads a second copy of the model for its duration: CTranslate2 draws from a generator that
     each worker thread seeds once in its life from one process-wide number, which is set back afterwards.
@@ -55,6 +58,7 @@ class CTranslate2Engine:
         self._model_dir = model_dir
         self._num_threads = num_threads
         self._closed = threading.Event()
+        self._runs: weakref.WeakSet[_Run] = weakref.WeakSet()
         self._generator: ctranslate2.Generator | None = self._load()
         self._template = ChatTemplate.from_directory(model_dir)
         self._tokenizer = load_tokenizer(model_dir, self._card)
@@ -62,7 +66,9 @@ class CTranslate2Engine:
         self._end_ids = frozenset(i for i in ids if i is not None)
         self.name = model_dir.name
         self.context_tokens = min(context_tokens, self._card.context_tokens)
+        self.parameters: int | None = self._card.parameters
         self.size_bytes = (model_dir / "model.bin").stat().st_size
+        _open_engines.add(self)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the exact length of the rendered prompt."""
@@ -81,8 +87,10 @@ class CTranslate2Engine:
         return self._pieces(prompt, options, cancelled or (lambda: False))
 
     def close(self) -> None:
-        """Stop what runs after its current token and free the weights."""
+        """Stop what runs after its current token, wait for that, and free the weights."""
         self._closed.set()
+        for run in list(self._runs):
+            run.release()
         self._generator = None
 
     def _pieces(self, prompt: list[int], options: GenerationOptions, cancelled: Cancelled) -> Iterator[Piece]:
@@ -94,6 +102,7 @@ class CTranslate2Engine:
             return Piece(text + tail, logprobs, reason, len(prompt), count)
 
         run = _Run(self._generator_for(options), self._tokens(prompt), self._arguments(options), self._closed)
+        self._runs.add(run)
         try:
             for token_id, logprob, is_last in run.steps(cancelled):
                 if token_id in self._end_ids:
@@ -151,23 +160,32 @@ class CTranslate2Engine:
 
 
 class _Run:
-    """One generation on CTranslate2's worker thread, read from this one."""
+    """One generation on CTranslate2's worker thread, read from this one.
+
+    The worker's callback knows neither this object nor the generator: whoever drops a generator last waits for its
+    worker, and the worker must not wait for itself.
+    """
 
     def __init__(
         self, generator: ctranslate2.Generator, prompt: list[str], arguments: dict[str, Any], closed: threading.Event
     ) -> None:
-        self._arrived: queue.SimpleQueue[tuple[int, float, bool]] = queue.SimpleQueue()
-        self._halted = threading.Event()
-        self._closed = closed
+        arrived: queue.SimpleQueue[tuple[int, float, bool]] = queue.SimpleQueue()
+        halted = threading.Event()
+
+        def on_step(step: ctranslate2.GenerationStepResult) -> bool:
+            arrived.put((step.token_id, step.log_prob, step.is_last))
+            return halted.is_set() or closed.is_set()
+
+        self._arrived, self._halted, self._closed = arrived, halted, closed
         self._has_started = False
-        self._generator = generator  # keeps a seeded generator alive
+        self._generator: ctranslate2.Generator | None = generator
         self._result = generator.generate_batch(
             [prompt],
             asynchronous=True,
             beam_size=1,
             return_scores=True,
             include_prompt_in_result=False,
-            callback=self._on_step,
+            callback=on_step,
             **arguments,
         )[0]
 
@@ -179,7 +197,7 @@ class _Run:
         """
         while not (cancelled() or self._closed.is_set()):
             try:
-                step = self._arrived.get(timeout=0.05)  # a longer wait would only delay a cancel
+                step = self._arrived.get(timeout=_POLL_S)
             except queue.Empty:
                 if self._result.done() and self._arrived.empty():
                     self._result.result()  # raises what went wrong
@@ -195,7 +213,15 @@ class _Run:
         self._halted.set()
         if self._has_started:
             self._result.result()
+        self.release()
 
-    def _on_step(self, step: ctranslate2.GenerationStepResult) -> bool:
-        self._arrived.put((step.token_id, step.log_prob, step.is_last))
-        return self._halted.is_set() or self._closed.is_set()
+    def release(self) -> None:
+        """Let go of the generator; the last to do so waits until the worker has ended."""
+        self._generator = None
+
+
+@atexit.register
+def _close_open_engines() -> None:
+    """A worker that needs the interpreter once more after its end would abort the process."""
+    for engine in list(_open_engines):
+        engine.close()

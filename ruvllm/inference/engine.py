@@ -35,7 +35,8 @@ class Engine(Protocol):
     """A generator of text. Safe to share between threads; concurrent streams do not mix."""
 
     name: str
-    context_tokens: int
+    context_tokens: int  # prompt and answer together
+    parameters: int | None  # size of the model, None when unknown
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the length of the rendered prompt: exact for local engines, never too low for remote ones."""

@@ -14,6 +14,8 @@ from ruvllm.inference.remote import RemoteEngine
 
 __all__ = ["find_or_pull", "open_engine"]
 
+WINDOW_TOKENS = 4096  # prompt and answer together, where the model holds as much and the configuration asks no more
+
 
 def open_engine(model: str, generation: GenerationConfig, config: ModelsConfig) -> Engine:
     """Return the engine for `model`: "http(s)://host/v1#name", a catalogue name, or a model directory.
@@ -25,17 +27,18 @@ def open_engine(model: str, generation: GenerationConfig, config: ModelsConfig) 
         ModelMissing, ModelDamaged, ModelUnsupported: see `models.find` and `CTranslate2Engine`.
         PullError: fetching failed.
     """
+    window_tokens = max(WINDOW_TOKENS, generation.context_tokens + generation.max_new_tokens)
     if model.startswith(("http://", "https://")):
         return RemoteEngine(
             model,
             timeout_s=generation.timeout_s,
-            context_tokens=generation.context_tokens,
+            context_tokens=window_tokens,
             api_key=generation.api_key,
         )
     return CTranslate2Engine(
         find_or_pull(model, config, task="generate"),
         num_threads=generation.num_threads,
-        context_tokens=generation.context_tokens,
+        context_tokens=window_tokens,
     )
 
 

@@ -71,6 +71,7 @@ class RemoteEngine:
         self._shown_url = str(self._url.copy_with(userinfo=b""))
         self.name = f"{parsed.copy_with(userinfo=b'')}#{model}"
         self.context_tokens = context_tokens
+        self.parameters: int | None = None
         self._timeout_s = timeout_s
         self._backoff_s = backoff_s
         self._secrets = tuple(s for s in (api_key, parsed.password) if s)

@@ -21,6 +21,7 @@ class EchoEngine:
     def __init__(self, *, name: str = "echo", context_tokens: int = 512, probability: float = 0.9) -> None:
         self.name = name
         self.context_tokens = context_tokens
+        self.parameters: int | None = None
         self._logprob = math.log(probability)
         self._is_closed = False
         self.asked: list[tuple[Message, ...]] = []  # what each stream was given

@@ -11,15 +11,16 @@ from ruvllm.config import GenerationConfig, ModelsConfig
 from ruvllm.errors import ModelMissing, PullError
 from ruvllm.inference import find_or_pull, open_engine
 from ruvllm.inference.ctranslate2_engine import CTranslate2Engine
+from ruvllm.inference.open import WINDOW_TOKENS
 from ruvllm.inference.remote import RemoteEngine
 
 
-def test_a_url_opens_a_remote_engine_with_the_configured_limits(tmp_path: Path) -> None:
-    generation = GenerationConfig(context_tokens=4096)
+def test_a_url_opens_a_remote_engine_with_room_for_prompt_and_answer(tmp_path: Path) -> None:
+    generation = GenerationConfig(context_tokens=6000, max_new_tokens=500)
     engine = open_engine("http://localhost:11434/v1#llama3.2", generation, ModelsConfig(cache_dir=str(tmp_path)))
     engine.close()
     assert isinstance(engine, RemoteEngine)
-    assert engine.context_tokens == 4096
+    assert engine.context_tokens == 6500
 
 
 @pytest.mark.real
@@ -29,7 +30,7 @@ def test_a_name_and_a_directory_open_a_local_engine(smollm2_dir: Path, models_co
         engine = open_engine(model, GenerationConfig(context_tokens=300), models_config)
         engine.close()
         assert isinstance(engine, CTranslate2Engine)
-        assert (engine.name, engine.context_tokens) == ("smollm2-135m", 300)
+        assert (engine.name, engine.context_tokens) == ("smollm2-135m", WINDOW_TOKENS)
 
 
 @pytest.mark.parametrize(("offline", "auto_pull"), [(True, True), (False, False)])
