@@ -6,7 +6,8 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -145,7 +146,7 @@ class Nearest:
 
     def added(self, ids: Iterable[int], vectors: np.ndarray) -> None:
         """Take in nodes that were just committed; `vectors` is (n, native_dim) float32."""
-        with self._lock:
+        with self._in_step():
             if self._matrix is None:  # whoever loads will find them in the database
                 return
             labels = np.fromiter(ids, np.int64)
@@ -157,9 +158,19 @@ class Nearest:
 
     def removed(self, ids: Iterable[int]) -> None:
         """Forget nodes that were just deleted."""
-        with self._lock:
+        with self._in_step():
             if self._matrix is not None:
                 self._drop(np.fromiter(ids, np.int64))
+
+    @contextmanager
+    def _in_step(self) -> Iterator[None]:
+        """Hold the lock; what a failure or Ctrl-C leaves half done is thrown away and read again by the next search."""
+        with self._lock:
+            try:
+                yield
+            except BaseException:
+                self._matrix = self._index = None
+                raise
 
     def _drop(self, labels: np.ndarray) -> None:
         if self._matrix is not None:
@@ -171,7 +182,7 @@ class Nearest:
         """Throw the derived state away; the next search reads it again from the database."""
         self.stop()
         with self._lock:
-            self._matrix = self._index = None
+            self._matrix = self._index = self._building = None
 
     # -- the index ---------------------------------------------------------------------------------------------------
 

@@ -175,12 +175,17 @@ class Store:
             raise
         for ticket in group:
             ticket.is_done = True
+        interrupt: BaseException | None = None
         for ticket in group:
             if ticket.error is None and ticket.after is not None:
                 try:
                     ticket.after(ticket.value)
                 except Exception as error:
                     ticket.error = error
+                except BaseException as error:  # Ctrl-C: the others' work is committed, and their hooks are due
+                    interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
     def _commit(self, group: list[_Ticket]) -> None:
         writer = self._require_writer()

@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 
 from ruvllm.types import Interaction, Route
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+"""For property tests on a busy machine."""
 
 
 class WordEmbedder:

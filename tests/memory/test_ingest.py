@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,38 @@ def test_every_format_is_read(memory: Memory, tmp_path: Path) -> None:
     assert nodes["b.md"].metadata["date"] == "2020-01-01"
     assert nodes["c.html"].text == "Body text.\n\n- one\n- two\n\n```\ncode  here\n```"
     assert "menu" not in nodes["c.html"].text
+
+
+def pdf(line: str) -> bytes:
+    """The smallest PDF that shows a line of text."""
+    stream = f"BT /F1 12 Tf 72 720 Td ({line}) Tj ET"
+    font = "<< /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R /Resources {font} >>",
+        f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream",
+    ]
+    content, offsets = "%PDF-1.4\n", []
+    for number, body in enumerate(objects, start=1):
+        offsets.append(len(content))
+        content += f"{number} 0 obj\n{body}\nendobj\n"
+    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
+    trailer = f"trailer << /Size 5 /Root 1 0 R >>\nstartxref\n{len(content)}\n%%EOF"
+    return f"{content}xref\n0 5\n0000000000 65535 f \n{table}{trailer}".encode()
+
+
+def test_pdf_is_read_with_the_extra(memory: Memory, tmp_path: Path) -> None:
+    pytest.importorskip("pypdf", reason="the pdf extra is not installed")
+    (tmp_path / "a.pdf").write_bytes(pdf("Hello from a page"))
+    assert memory.ingest(tmp_path / "a.pdf").added == 1
+    assert memory.search("hello")[0].node.text == "Hello from a page"
+
+
+def test_pdf_without_the_extra_says_what_to_install(memory: Memory, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    (tmp_path / "a.pdf").write_bytes(pdf("Hello"))
+    assert reasons(memory.ingest(tmp_path / "a.pdf")) == {"a.pdf": 'PDF needs an extra: pip install "ruvllm[pdf]"'}
 
 
 def test_forget_takes_a_source_and_what_used_it(memory: Memory, docs: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruvllm.config import load_config
@@ -19,7 +19,7 @@ from ruvllm.memory.outcomes import is_good, moved_weight, quality_of, unmoved_we
 from ruvllm.memory.writeback import WriteBack
 from ruvllm.types import EdgeType, Feedback, Interaction, NodeType, Turn
 
-from .fakes import WordEmbedder, interaction
+from .fakes import PATIENT, WordEmbedder, interaction
 
 SLOW = load_config(environment={}, overrides={"store": {"flush_interval_s": 3600.0}})
 
@@ -181,6 +181,7 @@ def test_later_feedback_replaces_the_earlier_outcome(memory: Memory) -> None:
     assert {(e.success, e.failure) for e, _ in memory.neighbours(answer) if e.src == answer} == {(1, 0)}
 
 
+@settings(PATIENT)
 @given(st.floats(0, 1), st.floats(0, 1), st.booleans(), st.sampled_from([0.25, 1.0]))
 def test_moved_weight_stays_in_range_moves_the_right_way_and_can_be_undone(
     w: float, q: float, good: bool, credit: float

@@ -141,3 +141,17 @@ def test_reader_without_a_usable_index_searches_exactly(
     memory = open_memory(config=hnsw_config, read_only=True)
     assert memory.search("item7", k=1)[0].node.source == "s7"
     assert memory.stats().index == "exact"
+
+
+def test_interrupted_update_is_made_good_by_the_next_search(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    insert(memory, 0, 3)
+    memory.search("item1")
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("ruvllm.memory.vectors.VectorMatrix.add", interrupted)
+        memory.insert_node("zebra stripes")
+
+    assert memory.search("zebra stripes", k=1)[0].node.text == "zebra stripes"

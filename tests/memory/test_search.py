@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruvllm.config import Config
@@ -16,7 +16,7 @@ from ruvllm.memory import Memory
 from ruvllm.memory.search import fuse, keyword_query
 from ruvllm.types import NodeType
 
-from .fakes import WordEmbedder, interaction
+from .fakes import PATIENT, WordEmbedder, interaction
 
 ANIMALS = ["cats chase mice", "dogs chase cats", "cows eat grass", "birds eat worms", "fish swim in water"]
 
@@ -33,6 +33,7 @@ def texts(hits: list[Any]) -> list[str]:
     return [hit.node.text for hit in hits]
 
 
+@settings(PATIENT)
 @given(st.lists(st.lists(st.integers(0, 30), unique=True), max_size=3), st.integers(1, 100))
 def test_fusion_is_the_sum_of_reciprocal_ranks(rankings: list[list[int]], rrf_k: int) -> None:
     scores = fuse(rankings, rrf_k)
@@ -41,7 +42,7 @@ def test_fusion_is_the_sum_of_reciprocal_ranks(rankings: list[list[int]], rrf_k:
         assert scores.get(i, 0.0) == pytest.approx(sum(expected))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(PATIENT, max_examples=200)
 @given(st.text(min_size=1).filter(lambda text: text.strip()))
 def test_no_text_is_a_keyword_syntax_error(animals: Memory, query: str) -> None:
     terms = keyword_query(query)
@@ -123,7 +124,7 @@ VALUES = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from
 KEYS = st.sampled_from(["k", "$.k", 'a"b', "tags", "x y", "'"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(PATIENT, max_examples=60)
 @given(
     st.lists(
         st.dictionaries(KEYS, st.one_of(VALUES, st.lists(VALUES, max_size=3)), max_size=3), min_size=1, max_size=6

@@ -108,6 +108,27 @@ def test_after_runs_in_commit_order_with_the_value(store: Store) -> None:
     assert seen == [0, 1, 2]
 
 
+def test_interrupt_in_one_hook_does_not_lose_the_others(store: Store) -> None:
+    seen: list[str] = []
+
+    def lead(connection: apsw.Connection) -> str:
+        waiter.start()
+        while len(store._waiting) < 1:
+            pass
+        return "lead"
+
+    def interrupt(_: object) -> None:
+        seen.append("interrupted")
+        raise KeyboardInterrupt
+
+    waiter = threading.Thread(target=lambda: store.write(lambda _: "waiter", after=seen.append))
+    with pytest.raises(KeyboardInterrupt):
+        store.write(lead, after=interrupt)
+    waiter.join()
+
+    assert seen == ["interrupted", "waiter"]
+
+
 def test_readers_cannot_write(store: Store) -> None:
     with pytest.raises(BrainReadOnly):
         store.rows("INSERT INTO meta VALUES ('a', '')")

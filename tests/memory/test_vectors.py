@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from ruvllm.memory.rows import as_unit_rows, checked_text
 from ruvllm.memory.vectors import VectorMatrix
 
-from .fakes import unit_vectors
+from .fakes import PATIENT, unit_vectors
 
 POOL = unit_vectors(40, 16)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(PATIENT, max_examples=60)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 39)), max_size=80))
 def test_matrix_finds_what_a_plain_dict_would(steps: list[tuple[bool, int]]) -> None:
     matrix, plain = VectorMatrix(16, capacity=1), dict[int, np.ndarray]()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ruvllm.text.chunking import Chunk, Format, chunk_blocks, parse_blocks, title_of
@@ -142,7 +142,7 @@ TEXTS = st.lists(
 ).map("\n".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TEXTS, st.sampled_from(["markdown", "rst", "text"]), st.sampled_from([None, "A title", "t " * 40]))
 def test_any_text_stays_in_budget_and_loses_nothing_but_headings(text: str, format: Format, title: str | None) -> None:
     chunks = chunk(text, format, title=title, max_tokens=32)
