@@ -7,8 +7,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,8 @@ class HnswIndex:
 
     def __len__(self) -> int:
         """How many live vectors it holds."""
-        return int(self._index.element_count) - len(self._deleted)
+        count: int = self._index.element_count
+        return count - len(self._deleted)
 
     @property
     def tombstones(self) -> float:
@@ -126,23 +126,34 @@ class HnswIndex:
         self, queries: np.ndarray, k: int, *, ef_search: int | None = None, num_threads: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return (q, k') labels and cosines for (q, dim) or (dim,) `queries`, k' = min(k, live vectors)."""
-        queries = as_unit_rows(queries, self.dim, "query")
+        queries = self._checked(queries)
         if k < 1:
             raise ValueError(f"k must be >= 1 ({k})")
-        k = min(k, int(self._index.element_count))
-        with self._reading(max(ef_search or self._config.ef_search, k)):
+        k = min(k, self._index.element_count)
+        ef = ef_search or self._config.ef_search
+        self._acquire_read(ef if ef > k else k)
+        try:
             k = min(k, len(self))
             if not k:
-                return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
-            try:
-                labels, distances = self._index.knn_query(queries, k=k, num_threads=num_threads)
-            except RuntimeError as error:  # the graph does not reach k live entries from its entry point
-                raise IndexUnusable(f"it finds fewer than {k} of {len(self)} vectors: {error}") from error
+                rows = len(np.atleast_2d(queries))
+                return np.empty((rows, 0), np.int64), np.empty((rows, 0), np.float32)
+            labels, distances = self._index.knn_query(queries, k, num_threads)
+        except RuntimeError as error:  # the graph does not reach k live entries from its entry point
+            raise IndexUnusable(f"it finds fewer than {k} of {len(self)} vectors: {error}") from error
+        finally:
+            self._lock.release_read()
         return labels.view(np.int64), np.subtract(1.0, distances, out=distances)
 
-    @contextmanager
-    def _reading(self, ef: int) -> Iterator[None]:
-        """Hold the lock for reading with hnswlib's one global `ef` set as wanted."""
+    def _checked(self, queries: np.ndarray) -> np.ndarray:
+        """Return the queries ready to search with; one sound query costs a dot product."""
+        if isinstance(queries, np.ndarray) and queries.shape == (self.dim,) and queries.dtype == np.float32:
+            square = queries.dot(queries)
+            if 0.998 < square < 1.002:  # False for NaN too
+                return queries
+        return as_unit_rows(queries, self.dim, "query")
+
+    def _acquire_read(self, ef: int) -> None:
+        """Take the lock for reading with hnswlib's one global `ef` set as wanted."""
         self._lock.acquire_read()
         while self._ef != ef:
             self._lock.release_read()
@@ -150,10 +161,6 @@ class HnswIndex:
                 self._index.set_ef(ef)
                 self._ef = ef
             self._lock.acquire_read()
-        try:
-            yield
-        finally:
-            self._lock.release_read()
 
     def save(self, base: Path, *, embedder_id: str) -> None:
         """Write `base`.hnsw, then `base`.json, its manifest; a crash in between means a rebuild, no wrong index."""
