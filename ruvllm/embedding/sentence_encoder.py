@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,8 +30,8 @@ class SentenceEncoder:
     Args:
         model_dir: a converted encoder.
         max_tokens: longest input, the two special tokens included; never more than the model was trained for.
-        batch_tokens: padded tokens in one call of the model.
-        num_threads: cores for one batch; 0 takes all.
+        batch_tokens: padded tokens in one call of the model; more than the cache holds costs more than it saves.
+        num_threads: batches that run beside each other, each on one core; 0 takes all cores.
 
     Raises:
         ModelDamaged: the card cannot be read. Tokenizer and weights raise it at first use.
@@ -58,9 +59,21 @@ class SentenceEncoder:
         _require_texts(texts)
         ids = [self._truncated(encoding) for encoding in self._token_ids(texts, special=True)]
         vectors = np.empty((len(ids), self.dim), np.float32)
-        for batch in _batches_by_length([len(row) for row in ids], self._batch_tokens):
-            hidden = self._native.hidden_states([ids[i] for i in batch])
-            vectors[batch] = _mean_pool(hidden, [len(ids[i]) for i in batch])
+        if not ids:
+            return vectors
+        native = self._native
+
+        def fill(batch: list[int]) -> None:
+            rows = [ids[i] for i in batch]
+            vectors[batch] = _mean_pool(native.hidden_states(rows), [len(row) for row in rows])
+
+        share = -(-sum(map(len, ids)) // native.num_threads)
+        batches = list(_batches_by_length([len(row) for row in ids], min(self._batch_tokens, share)))
+        if len(batches) == 1:
+            fill(batches[0])
+        else:
+            with ThreadPoolExecutor(native.num_threads) as threads:
+                list(threads.map(fill, batches))
         return vectors
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

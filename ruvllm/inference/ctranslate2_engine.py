@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ruvllm.errors import EngineError
 from ruvllm.inference.chat import ChatTemplate
-from ruvllm.inference.ctranslate2_model import load_tokenizer, open_native
+from ruvllm.inference.ctranslate2_model import available_threads, load_tokenizer, open_native
 from ruvllm.inference.decoding import TokenDecoder
 from ruvllm.inference.engine import Cancelled, Piece, require_fits, require_messages
 from ruvllm.inference.stops import StopFilter
@@ -56,7 +56,7 @@ class CTranslate2Engine:
     def __init__(self, model_dir: Path, *, num_threads: int = 1, context_tokens: int = 2048) -> None:
         self._card = read_card(model_dir)
         self._model_dir = model_dir
-        self._num_threads = num_threads
+        self._num_threads = available_threads(num_threads)
         self._closed = threading.Event()
         self._runs: weakref.WeakSet[_Run] = weakref.WeakSet()
         self._generator: ctranslate2.Generator | None = self._load()
@@ -155,7 +155,7 @@ class CTranslate2Engine:
         return generator
 
     def _load(self) -> ctranslate2.Generator:
-        generator = open_native("Generator", self._model_dir, self._card, self._num_threads)
+        generator = open_native("Generator", self._model_dir, self._card, intra_threads=self._num_threads)
         return cast("ctranslate2.Generator", generator)
 
 
