@@ -96,7 +96,7 @@ class Nearest:
         with self._lock:
             if self._matrix is None:
                 dim, _ = self._space()
-                matrix = VectorMatrix(dim)
+                matrix = VectorMatrix(dim, capacity=self._count() + READ_ROWS)
                 self._read_into(matrix, None)
                 self._matrix = matrix
                 self._load_index()
@@ -114,8 +114,8 @@ class Nearest:
         last = 0
         while True:
             rows = self._store.rows(
-                f"SELECT node, vector FROM vectors JOIN ({SEARCHED_IDS}{wanted}) ON id = node WHERE node > ? "
-                "ORDER BY node LIMIT ?",
+                f"SELECT id, vector FROM ({SEARCHED_IDS}{wanted}) JOIN vectors ON node = id WHERE id > ? "
+                "ORDER BY id LIMIT ?",  # by id, not by node: the index is in that order, nothing is sorted
                 (*parameters, last, READ_ROWS),
             )
             if not rows:
@@ -248,10 +248,12 @@ class Nearest:
 
     def prepare(self) -> None:
         """Have the index ready when there are enough vectors to want one."""
-        count = self._store.value(f"SELECT count(*) FROM ({SEARCHED_IDS})", (self._namespace,))
-        if count >= self._config.exact_below:
+        if self._count() >= self._config.exact_below:
             self.load()
             self.settle()
+
+    def _count(self) -> int:
+        return int(self._store.value(f"SELECT count(*) FROM ({SEARCHED_IDS})", (self._namespace,)))
 
     def settle(self) -> None:
         """Wait until the index, if one is being built, is in use."""

@@ -37,11 +37,13 @@ class VectorMatrix:
         vectors = as_unit_rows(vectors, self.dim, "vectors")
         with self._lock.writing():
             new = [i for i, node_id in enumerate(ids.tolist()) if node_id not in self._row_of]
-            start, stop = len(self), len(self) + len(new)
+            if len(new) < len(ids):
+                ids, vectors = ids[new], vectors[new]
+            start, stop = len(self), len(self) + len(ids)
             self._reserve(stop)
-            self._vectors[start:stop] = vectors[new]
-            self._ids[start:stop] = ids[new]
-            self._row_of.update(zip(ids[new].tolist(), range(start, stop), strict=True))
+            self._vectors[start:stop] = vectors
+            self._ids[start:stop] = ids
+            self._row_of.update(zip(ids.tolist(), range(start, stop), strict=True))
 
     def _reserve(self, count: int) -> None:
         if count > len(self._ids):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -24,19 +24,26 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest_module, "BUILD_ROWS", 16)
 
 
+class HeldBuild(NamedTuple):
+    """Building stops after its second batch, says so, and waits."""
+
+    has_stopped: threading.Event
+    may_go_on: threading.Event
+
+
 @pytest.fixture
-def held_build(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Building stops after its second batch until this is set."""
-    may_go_on, batches, add = threading.Event(), list[int](), HnswIndex.add
+def held_build(monkeypatch: pytest.MonkeyPatch) -> HeldBuild:
+    held, batches, add = HeldBuild(threading.Event(), threading.Event()), list[int](), HnswIndex.add
 
     def held_add(self: HnswIndex, labels: np.ndarray, vectors: np.ndarray, **options: Any) -> None:
         batches.append(len(labels))
         if len(batches) == 3:
-            may_go_on.wait(30)
+            held.has_stopped.set()
+            held.may_go_on.wait(30)
         add(self, labels, vectors, **options)
 
     monkeypatch.setattr(HnswIndex, "add", held_add)
-    return may_go_on
+    return held
 
 
 def insert(memory: Memory, first: int, last: int) -> None:
@@ -52,7 +59,7 @@ def filled(open_memory: Callable[..., Memory]) -> Memory:
 
 
 def test_search_is_exact_while_the_index_is_built_and_misses_nothing_afterwards(
-    filled: Memory, open_memory: Callable[..., Memory], hnsw_config: Config, held_build: threading.Event
+    filled: Memory, open_memory: Callable[..., Memory], hnsw_config: Config, held_build: HeldBuild
 ) -> None:
     memory = open_memory(config=hnsw_config)
     assert memory.search("item7", k=1)[0].node.source == "s7"
@@ -61,7 +68,7 @@ def test_search_is_exact_while_the_index_is_built_and_misses_nothing_afterwards(
     memory.forget("s7")
     assert memory.search("item500", k=1)[0].node.source == "s500"
 
-    held_build.set()
+    held_build.may_go_on.set()
     memory._nearest.settle()
 
     assert (memory.stats().index, memory.stats().indexed) == ("ready", 100)
@@ -73,14 +80,15 @@ def test_close_stops_building_and_the_next_opening_goes_on(
     filled: Memory,
     open_memory: Callable[..., Memory],
     hnsw_config: Config,
-    held_build: threading.Event,
+    held_build: HeldBuild,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(nearest_module, "MIN_UNSAVED", 1)
     first = open_memory(config=hnsw_config)
     first.search("item7")
+    held_build.has_stopped.wait(30)
     first._nearest._stop.set()
-    held_build.set()
+    held_build.may_go_on.set()
     first.close()
     loaded: list[int] = []
     load = HnswIndex.load
