@@ -4,7 +4,9 @@ from ruvllm.memory.check import CheckReport, Finding
 from ruvllm.memory.index import HnswIndex
 from ruvllm.memory.ingest import IngestProgress
 from ruvllm.memory.interactions import Record
-from ruvllm.memory.memory import CompactReport, Memory, MemoryStats, SourceSummary
+from ruvllm.memory.memory import CompactReport, Memory
+from ruvllm.memory.sources import SourceSummary
+from ruvllm.memory.stats import MemoryStats
 
 __all__ = [
     "CheckReport",

@@ -1,4 +1,4 @@
-"""Documents into memory: find them, read them, cut them, embed them together, commit each by itself."""
+"""Documents into memory: read them, cut them, embed them together, commit each by itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -16,20 +16,19 @@ import apsw
 import numpy as np
 
 from ruvllm.config import IngestConfig
+from ruvllm.memory.gather import FailedItem, FileItem, Item, Sources, TextItem, gather
 from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.readers import SUFFIXES, Document, Unreadable, read_document
-from ruvllm.memory.rows import checked_text, delete_nodes, insert_edge, insert_node
+from ruvllm.memory.rows import delete_nodes, insert_edge, insert_node
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store
 from ruvllm.text.chunking import Chunk, chunk_blocks, parse_blocks, title_of
 from ruvllm.types import DocumentFailure, EdgeType, Embedder, IngestReport, NodeType
 
-__all__ = ["IngestProgress", "Ingester", "Sources"]
+__all__ = ["IngestProgress", "Ingester"]
 
 BATCH_CHUNKS = 256  # texts embedded in one call, across documents
 BATCH_DOCUMENTS = 64
-
-Sources = str | Path | Iterable[str | Path | Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +39,6 @@ class IngestProgress:
     documents_total: int
     chunks: int
     source: str
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    path: Path
-
-    @property
-    def source(self) -> str:
-        return os.path.abspath(self.path)
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    source: str
-    text: str
-    title: str | None
-    metadata: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    source: str
-    reason: str
-
-
-_Item = _File | _Text | _Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +82,7 @@ class Ingester:
         run goes on where this one was.
         """
         started = time.perf_counter()
-        items = _unique(_expanded(sources))
+        items = gather(sources)
         tally = _Tally(len(items))
         batch: list[_Prepared] = []
         for item in items:
@@ -131,12 +104,12 @@ class Ingester:
             seconds=time.perf_counter() - started,
         )
 
-    def _prepare(self, item: _Item, tally: _Tally) -> _Prepared | None:
+    def _prepare(self, item: Item, tally: _Tally) -> _Prepared | None:
         """Return the document ready to embed; None, and a line in the tally, when it failed or did not change."""
         try:
-            if isinstance(item, _Failure):
+            if isinstance(item, FailedItem):
                 raise Unreadable(item.reason)
-            if isinstance(item, _Text):
+            if isinstance(item, TextItem):
                 content = json.dumps([item.text, item.title, dict(item.metadata)], sort_keys=True).encode()
             else:
                 content = _read(item.path, self._config.max_file_bytes)
@@ -144,12 +117,12 @@ class Ingester:
             if self._known_sha256(item.source) == sha256:
                 tally.unchanged += 1
                 return None
-            if isinstance(item, _Text):
+            if isinstance(item, TextItem):
                 document = Document(item.text, "text", item.title, dict(item.metadata))
             else:
                 document = read_document(content, item.path.suffix.lower())
             blocks = parse_blocks(document.text, document.format)
-            title = document.title or title_of(blocks) or (item.path.stem if isinstance(item, _File) else None)
+            title = document.title or title_of(blocks) or (item.path.stem if isinstance(item, FileItem) else None)
             chunks = chunk_blocks(
                 blocks,
                 title=title,
@@ -256,97 +229,3 @@ def _read(path: Path, max_bytes: int) -> bytes:
     if size > max_bytes or len(content) > max_bytes:
         raise Unreadable(f"it is larger than ingest.max_file_bytes ({size} > {max_bytes})")
     return content
-
-
-# -- what the caller meant -------------------------------------------------------------------------------------------
-
-
-def _expanded(sources: Sources) -> Iterator[_Item]:
-    """Yield documents: a lone str or Path is a path; in an iterable a str that names nothing on disk is a text."""
-    if isinstance(sources, str | Path):
-        yield from _files(Path(sources))
-        return
-    if isinstance(sources, Mapping) or not isinstance(sources, Iterable):
-        raise TypeError(f"sources must be a path or an iterable of paths and texts, not {type(sources).__name__}")
-    for entry in sources:
-        if isinstance(entry, Path) or (isinstance(entry, str) and _names_a_path(entry)):
-            yield from _files(Path(entry))
-        elif isinstance(entry, str | Mapping):
-            yield text_item(entry)
-        else:
-            raise TypeError(f"sources must hold str, Path or mappings, not {type(entry).__name__}")
-
-
-def _names_a_path(text: str) -> bool:
-    if len(text) > 4096 or "\n" in text or "\0" in text or not text.strip():
-        return False
-    try:
-        return os.path.lexists(text)
-    except (OSError, ValueError):  # a name the file system cannot have
-        return False
-
-
-def text_item(entry: str | Mapping[str, Any]) -> _Text | _Failure:
-    """Return the document in a text, or in a mapping with text and perhaps title, source, metadata."""
-    given = {"text": entry} if isinstance(entry, str) else dict(entry)
-    unknown = given.keys() - {"text", "title", "source", "metadata"}
-    if unknown:
-        names = ", ".join(sorted(map(str, unknown)))
-        raise ValueError(f"a text has text, title, source and metadata; unknown: {names}")
-    title, metadata = given.get("title"), given.get("metadata") or {}
-    if not isinstance(metadata, Mapping):
-        raise TypeError(f"metadata must be a mapping, not {type(metadata).__name__}")
-    json.dumps(dict(metadata), allow_nan=False)  # what JSON cannot hold is the caller's mistake, named by json
-    text = given.get("text")
-    if not isinstance(text, str):
-        raise TypeError(f"text must be a str, not {type(text).__name__}")
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    source = str(given.get("source") or f"text:{digest[:16]}")
-    try:
-        checked_text(text, "text")
-    except ValueError as error:
-        return _Failure(source, str(error))
-    return _Text(source, text, str(title) if title else None, metadata)
-
-
-def _files(path: Path) -> Iterator[_Item]:
-    if path.is_dir():
-        yield from _walk(path, seen=set(), above=())
-    else:
-        yield _File(path)
-
-
-def _walk(folder: Path, *, seen: set[tuple[int, int]], above: tuple[tuple[int, int], ...]) -> Iterator[_Item]:
-    """Yield the files below a folder in name order; hidden ones and unknown suffixes are passed over."""
-    try:
-        status = folder.stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            yield _Failure(os.path.abspath(folder), "it is a link to a folder above it")
-            return
-        if identity in seen:
-            return
-        seen.add(identity)
-        names = sorted(os.listdir(folder))
-    except OSError as error:
-        yield _Failure(os.path.abspath(folder), error.strerror or str(error))
-        return
-    for name in names:
-        path = folder / name
-        if name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _walk(path, seen=seen, above=(*above, identity))
-        elif path.suffix.lower() in SUFFIXES:
-            yield _File(path)
-
-
-def _unique(items: Iterable[_Item]) -> list[_Item]:
-    """Return each source once; a second, different text under one source would replace the first, so it is refused."""
-    first: dict[str, _Item] = {}
-    extra: list[_Item] = []
-    for item in items:
-        known = first.setdefault(item.source, item)
-        if known != item and not isinstance(known, _File):
-            extra.append(_Failure(item.source, "another text of this call has the same source"))
-    return [*first.values(), *extra]

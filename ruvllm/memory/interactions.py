@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import apsw
 import numpy as np
 
-from ruvllm.memory.rows import insert_edge, insert_node
+from ruvllm.memory.rows import as_unit_rows, insert_edge, insert_node
+from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store, fetch
-from ruvllm.types import EdgeType, Feedback, FinishReason, Interaction, NodeType, Route, Turn
+from ruvllm.types import EdgeType, Embedder, Feedback, FinishReason, Interaction, NodeType, Route, Turn
 
-__all__ = ["Record", "insert_interaction", "read_record", "read_sessions", "read_turns"]
+__all__ = ["Record", "commit_interactions", "insert_interaction", "read_record", "read_sessions", "read_turns"]
+
+logger = logging.getLogger(__name__)
 
 PROBATION_TRUST = 0.3  # of an answer nobody has confirmed yet
 USED_WEIGHT, SHOWN_WEIGHT = 0.6, 0.4
@@ -38,6 +43,55 @@ class Record:
     confidence: float | None
     finish_reason: FinishReason
     feedback: Feedback | None
+
+
+def commit_interactions(
+    store: Store,
+    group: Sequence[Interaction],
+    embedder: Embedder,
+    encode: Callable[[list[str]], np.ndarray],
+) -> int:
+    """Store a group in one transaction, embedding what came without vectors; return how many could not be stored."""
+    ready: list[tuple[Interaction, np.ndarray, np.ndarray]] = []
+    for one in _with_vectors(group, encode):
+        try:
+            query = as_unit_rows(one.query_vector, embedder.native_dim, "query_vector")[0]
+            answer = as_unit_rows(one.answer_vector, embedder.native_dim, "answer_vector")[0]
+            ready.append((one, query, answer))
+        except ValueError as error:
+            logger.error("the record of %s is not stored: %s", one.id, error)
+
+    def work(connection: apsw.Connection) -> int:
+        remember_embedder(connection, embedder)
+        return sum(_inserted(connection, *each) for each in ready)
+
+    return len(group) - store.write(work)
+
+
+def _with_vectors(group: Sequence[Interaction], encode: Callable[[list[str]], np.ndarray]) -> list[Interaction]:
+    """Return the group with every missing vector filled in by one call of `encode`."""
+    missing = [(i, "query") for i, one in enumerate(group) if one.query_vector is None]
+    missing += [(i, "answer") for i, one in enumerate(group) if one.answer_vector is None]
+    filled = list(group)
+    if missing:
+        vectors = encode([getattr(group[i], name) for i, name in missing])
+        for (i, name), vector in zip(missing, vectors, strict=True):
+            filled[i] = replace(filled[i], **{f"{name}_vector": vector})
+    return filled
+
+
+def _inserted(connection: apsw.Connection, interaction: Interaction, query: np.ndarray, answer: np.ndarray) -> bool:
+    """Insert one record in a savepoint of its own; log what is wrong with it and return False when it cannot be."""
+    connection.execute("SAVEPOINT record")
+    try:
+        insert_interaction(connection, interaction, query, answer)
+    except (ValueError, TypeError, AttributeError, apsw.ConstraintError) as error:
+        connection.execute("ROLLBACK TO record")
+        logger.error("the record of %s is not stored: %s", interaction.id, error)
+        return False
+    finally:
+        connection.execute("RELEASE record")
+    return True
 
 
 def insert_interaction(

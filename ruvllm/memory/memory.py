@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import json
 import logging
-import os
 import threading
 import time
 import weakref
@@ -21,10 +20,11 @@ import numpy as np
 from ruvllm.config import Config, load_config
 from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly
 from ruvllm.memory.check import CheckReport, run_check
-from ruvllm.memory.ingest import Ingester, IngestProgress, Sources
-from ruvllm.memory.interactions import Record, insert_interaction, read_record, read_sessions, read_turns
+from ruvllm.memory.gather import Sources
+from ruvllm.memory.ingest import Ingester, IngestProgress
+from ruvllm.memory.interactions import Record, commit_interactions, read_record, read_sessions, read_turns
 from ruvllm.memory.lock import WriterLock
-from ruvllm.memory.nearest import IndexState, Nearest
+from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.outcomes import apply_feedback
 from ruvllm.memory.rows import (
     EDGE_COLUMNS,
@@ -32,7 +32,6 @@ from ruvllm.memory.rows import (
     as_unit_rows,
     checked_text,
     checked_weight,
-    delete_nodes,
     edge_of,
     fetch_nodes,
     insert_edge,
@@ -40,10 +39,12 @@ from ruvllm.memory.rows import (
     node_of,
 )
 from ruvllm.memory.search import HybridSearch
+from ruvllm.memory.sources import SourceSummary, forget_source, read_sources
 from ruvllm.memory.space import Space, remember_embedder, require_same_embedder
-from ruvllm.memory.store import Store, fetch
+from ruvllm.memory.stats import MemoryStats, read_stats, size_of
+from ruvllm.memory.store import Store
 from ruvllm.memory.transfer import export_brain, import_brain
-from ruvllm.memory.writeback import WriteBack, with_vectors
+from ruvllm.memory.writeback import WriteBack
 from ruvllm.text import jaccard, minhash
 from ruvllm.types import (
     Edge,
@@ -59,38 +60,13 @@ from ruvllm.types import (
     Turn,
 )
 
-__all__ = ["CompactReport", "Memory", "MemoryStats", "SourceSummary"]
+__all__ = ["CompactReport", "Memory"]
 
 logger = logging.getLogger(__name__)
 
 SAME_COSINE, SAME_JACCARD = 0.95, 0.8  # both: a near-duplicate
 DUPLICATE_CANDIDATES = 32
 TEXT_LOCKS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryStats:
-    """What a brain holds; counts are of the opened namespace, sizes of the whole directory."""
-
-    path: str
-    namespace: str
-    nodes: int
-    nodes_by_type: dict[str, int]
-    on_probation: int
-    edges: int
-    documents: int
-    interactions: int
-    feedback: int
-    sessions: int
-    index: IndexState
-    indexed: int
-    embedder: str | None
-    database_bytes: int
-    index_bytes: int
-    queued: int
-    failed_records: int
-    schema_version: int
-    read_only: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +78,6 @@ class CompactReport:
     indexed: int
     log_bytes: int
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSummary:
-    """One ingested document; `ingested` is seconds since the epoch."""
-
-    source: str
-    title: str | None
-    chunks: int
-    ingested: float
 
 
 class Memory:
@@ -254,32 +220,15 @@ class Memory:
         """
         self._require_writable()
         self._writeback.flush()
-        name = str(source)
-        names = [name, os.path.abspath(name)]
-        prefixes = [n.rstrip(os.sep) + os.sep for n in names]
-
-        def work(connection: apsw.Connection) -> list[int]:
-            below = " OR ".join(["source = ?"] * 2 + ["substr(source, 1, ?) = ?"] * 2)
-            parameters = [*names, *(value for prefix in prefixes for value in (len(prefix), prefix))]
-            chunks = f"SELECT id FROM nodes WHERE namespace = ? AND ({below})"
-            ids = [row[0] for row in connection.execute(chunks, (self.namespace, *parameters))]
-            if not ids:
-                raise ValueError(f"source: nothing here is called {name!r}")
-            ids += _answers_using(connection, ids)
-            delete_nodes(connection, ids)
-            documents = f"DELETE FROM documents WHERE namespace = ? AND ({below})"
-            connection.execute(documents, (self.namespace, *parameters))
-            return ids
-
-        return len(self._store.write(work, after=self._nearest.removed))
+        return len(
+            self._store.write(
+                lambda connection: forget_source(connection, self.namespace, str(source)), after=self._nearest.removed
+            )
+        )
 
     def sources(self) -> list[SourceSummary]:
         """Return the ingested documents, in order of their names."""
-        rows = self._store.rows(
-            "SELECT source, title, chunks, ingested FROM documents WHERE namespace = ? ORDER BY source",
-            (self.namespace,),
-        )
-        return [SourceSummary(*row) for row in rows]
+        return read_sources(self._store, self.namespace)
 
     # -- search ------------------------------------------------------------------------------------------------------
 
@@ -448,29 +397,7 @@ class Memory:
 
     def _commit_interactions(self, group: Sequence[Interaction]) -> int:
         """Commit a group of the queue; return how many of it could not be stored."""
-        native_dim = self._embedder().native_dim
-        group = with_vectors(group, self._encode)
-        ready: list[tuple[Interaction, np.ndarray, np.ndarray]] = []
-        failed = 0
-        for interaction in group:
-            try:
-                vectors = [
-                    as_unit_rows(vector, native_dim, name)[0]
-                    for name, vector in (
-                        ("query_vector", interaction.query_vector),
-                        ("answer_vector", interaction.answer_vector),
-                    )
-                ]
-                ready.append((interaction, vectors[0], vectors[1]))
-            except ValueError as error:
-                failed += 1
-                logger.error("the record of %s is not stored: %s", interaction.id, error)
-
-        def work(connection: apsw.Connection) -> int:
-            remember_embedder(connection, self._embedder())
-            return sum(not _inserted(connection, *one) for one in ready)
-
-        return failed + self._store.write(work)
+        return commit_interactions(self._store, group, self._embedder(), self._encode)
 
     def flush(self) -> None:
         """Wait until every queued record is on disk (or, after a second try, given up and counted)."""
@@ -531,42 +458,14 @@ class Memory:
 
     def stats(self) -> MemoryStats:
         """Return counts and sizes; needs neither model nor index."""
-        row = self._store.rows(
-            "SELECT (SELECT count(*) FROM nodes WHERE namespace = ?1 AND probation = 1), "
-            "(SELECT count(*) FROM edges JOIN nodes ON id = src WHERE namespace = ?1), "
-            "(SELECT count(*) FROM documents WHERE namespace = ?1), "
-            "(SELECT count(*) FROM interactions WHERE namespace = ?1), "
-            "(SELECT count(*) FROM feedback JOIN interactions i ON i.id = interaction WHERE namespace = ?1), "
-            "(SELECT count(DISTINCT session) FROM interactions WHERE namespace = ?1), "
-            "(SELECT value FROM meta WHERE key = 'embedder')",
-            (self.namespace,),
-        )[0]
-        on_probation, edges, documents, interactions, feedback, sessions, embedder = row
-        by_type = dict(
-            self._store.rows(
-                "SELECT type, count(*) FROM nodes WHERE namespace = ? GROUP BY type ORDER BY type", (self.namespace,)
-            )
-        )
-        return MemoryStats(
-            path=str(self.path),
-            namespace=self.namespace,
-            nodes=sum(by_type.values()),
-            nodes_by_type=by_type,
-            on_probation=on_probation,
-            edges=edges,
-            documents=documents,
-            interactions=interactions,
-            feedback=feedback,
-            sessions=sessions,
+        return read_stats(
+            self._store,
+            self.path,
+            self.namespace,
             index=self._nearest.state,
             indexed=self._nearest.indexed,
-            embedder=embedder,
-            database_bytes=_bytes(self.path.glob("brain.db*")),
-            index_bytes=_bytes((self.path / "index").glob("*")),
             queued=len(self._writeback.pending()),
             failed_records=self._writeback.failed + self._skipped_records,
-            schema_version=self._store.value("PRAGMA user_version"),
-            read_only=self.read_only,
         )
 
     def check(self, *, repair: bool = False) -> CheckReport:
@@ -597,7 +496,7 @@ class Memory:
         if self._space.known() is not None:
             rebuilt = self._nearest.compact()
             saved = self._nearest.save(force=True)
-        log_bytes = _bytes(self.path.glob("brain.db-wal"))
+        log_bytes = size_of(self.path.glob("brain.db-wal"))
         with self._store.exclusive() as connection:
             connection.pragma("optimize")
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -680,29 +579,6 @@ class Memory:
         return as_unit_rows(embedder.encode(texts), embedder.native_dim, "embedding")
 
 
-def _inserted(connection: apsw.Connection, interaction: Interaction, query: np.ndarray, answer: np.ndarray) -> bool:
-    """Insert one record in a savepoint of its own; log what is wrong with it and return False when it cannot be."""
-    connection.execute("SAVEPOINT record")
-    try:
-        insert_interaction(connection, interaction, query, answer)
-    except (ValueError, TypeError, AttributeError, apsw.ConstraintError) as error:
-        connection.execute("ROLLBACK TO record")
-        logger.error("the record of %s is not stored: %s", interaction.id, error)
-        return False
-    finally:
-        connection.execute("RELEASE record")
-    return True
-
-
-def _answers_using(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:
-    sql = (
-        "SELECT DISTINCT src FROM edges JOIN nodes ON id = src WHERE edges.type = ? AND nodes.type = ? "
-        "AND created_by = 'ask' AND dst IN (SELECT value FROM json_each(?))"
-    )
-    parameters = (EdgeType.CITES.value, NodeType.ANSWER.value, json.dumps(list(ids)))
-    return [row[0] for row in fetch(connection, sql, parameters) if row[0] not in set(ids)]
-
-
 def _count_use(connection: apsw.Connection, node_id: int, now: float) -> None:
     connection.execute("UPDATE nodes SET use_count = use_count + 1, last_used = ? WHERE id = ?", (now, node_id))
 
@@ -713,10 +589,6 @@ def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise ValueError(f"metadata must be a mapping that JSON can hold: {error}") from error
     return dict(metadata or {})
-
-
-def _bytes(files: Iterable[Path]) -> int:
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _close_later(memory: weakref.ref[Memory]) -> Callable[[], None]:

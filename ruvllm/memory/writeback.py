@@ -7,14 +7,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-
-import numpy as np
 
 from ruvllm.errors import RuvLLMError
 from ruvllm.types import Interaction
 
-__all__ = ["WriteBack", "with_vectors"]
+__all__ = ["WriteBack"]
 
 logger = logging.getLogger(__name__)
 
@@ -117,16 +114,3 @@ class WriteBack:
                 if not self._changed.wait(max(due - time.monotonic(), 0.0)):
                     break
             return list(self._queue)
-
-
-def with_vectors(group: Sequence[Interaction], encode: Callable[[list[str]], np.ndarray]) -> list[Interaction]:
-    """Return the group with every missing vector filled in by one call of `encode`."""
-    missing = [(i, "query") for i, one in enumerate(group) if one.query_vector is None]
-    missing += [(i, "answer") for i, one in enumerate(group) if one.answer_vector is None]
-    if not missing:
-        return list(group)
-    vectors = encode([getattr(group[i], name) for i, name in missing])
-    filled = list(group)
-    for (i, name), vector in zip(missing, vectors, strict=True):
-        filled[i] = replace(filled[i], **{f"{name}_vector": vector})
-    return filled
