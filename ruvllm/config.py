@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def _require(statement: bool, message: str) -> None:
         raise ValueError(message)
 
 
-class ModelsConfig(_Section):
+class ModelsConfig(_Section, frozen=True):
     """Where models live and whether the network may be used."""
 
     cache_dir: str = ""  # "" = RUVLLM_CACHE, else the platform's cache folder
@@ -43,14 +43,14 @@ class ModelsConfig(_Section):
     auto_pull: bool = True  # fetch a missing catalogue model at first use
 
 
-class EmbeddingConfig(_Section):
+class EmbeddingConfig(_Section, frozen=True):
     """Text to vectors."""
 
     model: str = "minilm-l6"
     dim: int = 384  # below the model's own: PCA of the brain's texts (a seeded Gaussian until there are 2,000)
     max_tokens: int = 256
-    batch_tokens: int = 8192  # padded tokens in one call of the encoder
-    num_threads: int = 0  # 0 = every core
+    batch_tokens: int = 1024  # padded tokens in one call of the encoder; larger batches leave the cache and are slower
+    num_threads: int = 0  # batches at a time, each on one core; 0 = every core
 
     def __post_init__(self) -> None:
         _require(self.dim >= 8, f"embedding.dim must be >= 8 ({self.dim})")
@@ -58,12 +58,12 @@ class EmbeddingConfig(_Section):
         _require(self.batch_tokens >= self.max_tokens, "embedding.batch_tokens must be >= embedding.max_tokens")
 
 
-class GenerationConfig(_Section):
+class GenerationConfig(_Section, frozen=True):
     """The reader."""
 
     model: str = "smollm2-135m"  # a catalogue name, a model directory, or http(s)://host/v1#model
-    context_tokens: int = 2048
-    max_new_tokens: int = 160
+    context_tokens: int = 0  # longest prompt; 0 = by the reader's size: 256 below 300 M parameters, else 2048
+    max_new_tokens: int = 96
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
@@ -74,24 +74,23 @@ class GenerationConfig(_Section):
     api_key: str = ""  # remote endpoints: best given as RUVLLM_GENERATION__API_KEY; shown nowhere
 
     def __post_init__(self) -> None:
-        _require(self.context_tokens >= 256, f"generation.context_tokens must be >= 256 ({self.context_tokens})")
         _require(
-            1 <= self.max_new_tokens < self.context_tokens,
-            f"generation.max_new_tokens must be in [1, context_tokens) ({self.max_new_tokens})",
+            self.context_tokens == 0 or self.context_tokens >= 128,
+            f"generation.context_tokens must be 0 or >= 128 ({self.context_tokens})",
         )
+        _require(self.max_new_tokens >= 1, f"generation.max_new_tokens must be >= 1 ({self.max_new_tokens})")
         _require(0.0 <= self.min_confidence <= 1.0, "generation.min_confidence must be in [0, 1]")
         _require(self.timeout_s > 0, "generation.timeout_s must be > 0")
 
-    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            yield name, "***" if name == "api_key" and value else value
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        hidden = {"api_key": "***"} if self.api_key else {}
+        return [(name, hidden.get(name, getattr(self, name))) for name in self.__struct_fields__]
 
     def __repr__(self) -> str:
         return f"GenerationConfig({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
 
-class IngestConfig(_Section):
+class IngestConfig(_Section, frozen=True):
     """Documents to chunks."""
 
     chunk_tokens: int = 200  # the context prefix included, so that MiniLM's 256 are never exceeded
@@ -101,7 +100,7 @@ class IngestConfig(_Section):
         _require(self.chunk_tokens >= 32, f"ingest.chunk_tokens must be >= 32 ({self.chunk_tokens})")
 
 
-class IndexConfig(_Section):
+class IndexConfig(_Section, frozen=True):
     """The vector index."""
 
     m: int = 32
@@ -115,7 +114,7 @@ class IndexConfig(_Section):
         _require(self.ef_search >= 1, "index.ef_search must be >= 1")
 
 
-class RetrievalConfig(_Section):
+class RetrievalConfig(_Section, frozen=True):
     """What is looked for and shown."""
 
     k: int = 5  # sources shown to the model
@@ -128,7 +127,7 @@ class RetrievalConfig(_Section):
         _require(self.candidates >= self.k, "retrieval.candidates must be >= retrieval.k")
 
 
-class StoreConfig(_Section):
+class StoreConfig(_Section, frozen=True):
     """Durability."""
 
     flush_interval_s: float = 0.2  # what a crash can lose of queued records of answered requests
@@ -138,7 +137,7 @@ class StoreConfig(_Section):
         _require(self.flush_interval_s > 0, "store.flush_interval_s must be > 0")
 
 
-class Config(_Section):
+class Config(_Section, frozen=True):
     """The whole tree; each component receives its own section."""
 
     models: ModelsConfig = ModelsConfig()

@@ -24,6 +24,7 @@ __all__ = [
     "Message",
     "Node",
     "NodeType",
+    "Request",
     "Response",
     "Route",
     "Source",
@@ -124,7 +125,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class GenerationOptions:
-    """How to sample. Temperature 0 is greedy; `top_k` 0 keeps every token; order: penalty, temperature, top_k, top_p."""
+    """How to sample: penalty, temperature, top_k, top_p, in this order.
+
+    Temperature 0 is greedy, `top_k` 0 keeps every token.
+    """
 
     max_new_tokens: int = 160
     temperature: float = 0.0
@@ -147,6 +151,17 @@ class GenerationOptions:
             raise ValueError(f"repetition_penalty must be > 0 ({self.repetition_penalty})")
         if any(not s for s in self.stop):
             raise ValueError("stop must not hold an empty string")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question: within a session or alone, over all sources or a `filter` of them, `k` sources at most."""
+
+    query: str
+    session: str | None = None
+    k: int | None = None
+    filter: Filter | None = None
+    options: GenerationOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +193,9 @@ class Response:
     """An answer with everything needed to check it.
 
     `finish_reason` is "extract" when no model answered or its own probability was too low: then `text` quotes the best
-    passage and `draft` holds what the model had said. `confidence` is the geometric mean token probability in [0, 1].
-    `timings_ms` maps stage -> milliseconds. `warnings` says what was degraded and why.
+    passage and `draft` holds what the model had said. `confidence` is the geometric mean token probability in [0, 1],
+    None where the engine does not tell probabilities. `timings_ms` maps stage -> milliseconds. `warnings` says what was
+    degraded and why.
     """
 
     id: str
@@ -187,7 +203,7 @@ class Response:
     text: str
     sources: tuple[Source, ...]
     route: Route
-    confidence: float
+    confidence: float | None
     finish_reason: FinishReason
     session: str | None = None
     prompt_tokens: int = 0
@@ -239,7 +255,7 @@ class Interaction:
     source_ids: tuple[int, ...]
     used_ids: tuple[int, ...]
     route: Route
-    confidence: float
+    confidence: float | None
     finish_reason: FinishReason
     timings_ms: Mapping[str, float]
     query_vector: np.ndarray | None = None

@@ -1,0 +1,1 @@
+"""Benchmarks behind `ruvllm bench`; asv_benchmarks share their setup code."""

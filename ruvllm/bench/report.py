@@ -1,0 +1,85 @@
+"""One way to show a figure: rows with units, intervals, peers and targets, as a table or as one JSON object."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ruvllm import kernels
+
+__all__ = ["Report", "Row", "bootstrap_interval", "machine", "make_report"]
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure. `interval` is a 95 % interval, `ratio` the value over the best peer, `floor` a physical limit."""
+
+    name: str
+    value: float
+    unit: str
+    interval: tuple[float, float] | None = None
+    peers: Mapping[str, float] = field(default_factory=dict)
+    ratio: float | None = None
+    floor: float | None = None
+    target: float | None = None
+    met: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All rows of one bench, with the machine and the commit they were measured on."""
+
+    bench: str
+    machine: Mapping[str, str | int]
+    commit: str | None
+    rows: tuple[Row, ...]
+
+
+def machine() -> dict[str, str | int]:
+    """Return what a reader must know to compare figures: processor, cores, instruction set, Python."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+        "isa": kernels.isa(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+def make_report(bench: str, rows: list[Row]) -> Report:
+    """Return a report of `rows` measured here and now."""
+    return Report(bench=bench, machine=machine(), commit=_commit(), rows=tuple(rows))
+
+
+def bootstrap_interval(values: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % percentile-bootstrap interval of the mean of `values` (n,); for paired gains pass differences."""
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout this package runs from, None when installed elsewhere."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    done = subprocess.run(["git", "-C", str(root), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return done.stdout.strip() or None

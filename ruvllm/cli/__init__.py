@@ -1,0 +1,5 @@
+"""The `ruvllm` command."""
+
+from ruvllm.cli.app import main
+
+__all__ = ["main"]

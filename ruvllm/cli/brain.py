@@ -1,0 +1,195 @@
+"""Commands on a brain directory: ingest, ask, chat, feedback, check, stats, forget, export, import, config."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.markup import escape
+
+from ruvllm.cli.console import err, ingest_bar, out, print_ingest, stream_answer
+from ruvllm.cli.models import fetch_missing
+from ruvllm.config import load_config
+from ruvllm.memory import Memory
+from ruvllm.system import RuvLLM
+
+__all__ = ["register"]
+
+BrainOption = Annotated[Path, typer.Option("--brain", "-b", help="The brain's directory.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="A catalogue name, a model directory, or http://host:port/v1#model.")
+]
+SessionOption = Annotated[str | None, typer.Option("--session", "-s", help="Name of the conversation.")]
+DEFAULT_BRAIN = Path("brain")
+
+
+def ingest(
+    sources: Annotated[list[Path], typer.Argument(help="Files and folders: .md .txt .rst .html .pdf")],
+    brain: BrainOption = DEFAULT_BRAIN,
+) -> None:
+    """Read documents into the brain. Stop it at any time and run it again: it goes on where it was."""
+    config = load_config(brain / "ruvllm.toml")
+    fetch_missing(config.models, config.embedding.model)
+    with Memory(brain, config=config) as memory, ingest_bar() as show:
+        report = memory.ingest(list(sources), on_progress=show)
+    print_ingest(report)
+    if report.failures and not (report.added or report.updated or report.unchanged):
+        raise typer.Exit(1)
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    brain: BrainOption = DEFAULT_BRAIN,
+    session: SessionOption = None,
+    model: ModelOption = None,
+    k: Annotated[int | None, typer.Option("--k", "-k", help="Sources to show the model.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Answer a question from the brain, with sources."""
+    with _open(brain, model) as llm:
+        stream = llm.stream(question, session=session, k=k)
+        if json:
+            print(msgspec.json.encode(stream.response).decode())
+        else:
+            stream_answer(stream)
+
+
+def chat(brain: BrainOption = DEFAULT_BRAIN, session: SessionOption = "chat", model: ModelOption = None) -> None:
+    """Talk with the brain. "+" and "-" rate the last answer, Ctrl-C stops one, an empty line or Ctrl-D ends it all."""
+    with _open(brain, model) as llm:
+        last: str | None = None
+        while True:
+            try:
+                question = input("> " if sys.stdin.isatty() else "").strip()
+            except EOFError:
+                break
+            if not question:
+                break
+            if question in ("+", "-"):
+                if last is None:
+                    err.print("[yellow]nothing to rate yet[/]")
+                else:
+                    llm.feedback(last, rating=5 if question == "+" else 1)
+                    out.print("[dim]noted[/]")
+                continue
+            stream = llm.stream(question, session=session)
+            try:
+                last = stream_answer(stream).id
+            except KeyboardInterrupt:
+                stream.close()
+                err.print("\n[yellow]stopped[/]")
+
+
+def feedback(
+    id: Annotated[str, typer.Argument(help="The answer's id, as `ask` printed it.")],
+    brain: BrainOption = DEFAULT_BRAIN,
+    rating: Annotated[int | None, typer.Option(help="1 to 5.")] = None,
+    quality: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
+    success: Annotated[bool | None, typer.Option("--success/--failure", help="Whether the task succeeded.")] = None,
+    correction: Annotated[str | None, typer.Option(help="The right answer.")] = None,
+) -> None:
+    """Say how good an answer was."""
+    with RuvLLM(brain) as llm:
+        llm.feedback(id, rating=rating, quality=quality, task_success=success, correction=correction)
+    out.print("noted")
+
+
+def check(
+    brain: BrainOption = DEFAULT_BRAIN,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+) -> None:
+    """Check database, index and models against each other."""
+    with RuvLLM(_existing(brain)) as llm:
+        report = llm.check(repair=repair)
+    for finding in report.findings:
+        colour = "green" if finding.repaired else "yellow" if finding.severity == "warning" else "red"
+        mended = " (repaired)" if finding.repaired else ""
+        out.print(f"[{colour}]{finding.severity}[/] {escape(finding.what)}{mended}")
+    out.print("everything agrees" if report.ok else "problems are left" + ("" if repair else "; try --repair"))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def stats(
+    brain: BrainOption = DEFAULT_BRAIN,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what the brain holds."""
+    with Memory(_existing(brain), read_only=True) as memory:
+        found = memory.stats()
+    if json:
+        print(msgspec.json.encode(found).decode())
+        return
+    for name, value in msgspec.to_builtins(found).items():
+        out.print(f"{name.replace('_', ' '):24} {_shown(value)}")
+
+
+def forget(
+    source: Annotated[str, typer.Argument(help="A source as `ask` shows it, or a folder of sources.")],
+    brain: BrainOption = DEFAULT_BRAIN,
+) -> None:
+    """Delete a source and everything that came from its text."""
+    with Memory(_existing(brain)) as memory:
+        out.print(f"{memory.forget(source)} nodes deleted")
+
+
+def export(
+    file: Annotated[Path, typer.Argument(help="JSON Lines; compressed when the name ends in .gz.")],
+    brain: BrainOption = DEFAULT_BRAIN,
+) -> None:
+    """Write the whole brain to a file."""
+    with Memory(_existing(brain), read_only=True) as memory:
+        out.print(f"{memory.export(file)} lines written to {file}")
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="A file that `export` wrote.")], brain: BrainOption = DEFAULT_BRAIN
+) -> None:
+    """Read an exported brain into this one."""
+    with Memory(brain) as memory:
+        out.print(f"{memory.import_file(file)} lines read from {file}")
+
+
+config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
+
+
+@config_app.command("show")
+def config_show(brain: BrainOption = DEFAULT_BRAIN) -> None:
+    """Show every setting in force, as it would stand in ruvllm.toml."""
+    config = load_config(brain / "ruvllm.toml")
+    for section, fields in msgspec.to_builtins(config).items():
+        out.print(f"\\[{section}]")
+        for name, value in fields.items():
+            hidden = "..." if name == "api_key" and value else value
+            out.print(f"{name} = {msgspec.json.encode(hidden).decode()}", markup=False)
+        out.print()
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    for command in (ingest, ask, chat, feedback, check, stats, forget, export):
+        app.command()(command)
+    app.command("import")(import_)
+    app.add_typer(config_app, name="config")
+
+
+def _open(brain: Path, model: str | None) -> RuvLLM:
+    """Open a brain, fetching the models it needs first."""
+    folder = _existing(brain)
+    config = load_config(folder / "ruvllm.toml", overrides={"generation": {"model": model}} if model else None)
+    fetch_missing(config.models, config.embedding.model, config.generation.model)
+    return RuvLLM(folder, config=config)
+
+
+def _existing(brain: Path) -> Path:
+    if not brain.is_dir():
+        hint = f"make one with `ruvllm ingest DOCUMENTS --brain {brain}`"
+        raise FileNotFoundError(f"brain: {brain} is not a directory; {hint}")
+    return brain
+
+
+def _shown(value: object) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)

@@ -1,0 +1,118 @@
+"""What the commands share: two consoles, progress bars, and how an answer looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from ruvllm.memory import IngestProgress
+from ruvllm.models import PullProgress
+from ruvllm.pipeline import AnswerStream
+from ruvllm.types import IngestReport, Response
+
+__all__ = ["err", "ingest_bar", "out", "print_answer", "print_ingest", "pull_bar", "stream_answer"]
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+PREVIEW_CHARS = 160
+
+
+@contextmanager
+def pull_bar() -> Iterator[Callable[[PullProgress], None]]:
+    """Yield a callback that draws a download's progress on stderr."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=not err.is_terminal) as progress:
+        tasks: dict[tuple[str, str], object] = {}
+
+        def show(step: PullProgress) -> None:
+            key = (step.model, step.stage)
+            if key not in tasks:
+                tasks[key] = progress.add_task(f"{step.stage} {step.model}", total=step.total_bytes or None)
+            progress.update(tasks[key], completed=step.done_bytes)  # type: ignore[arg-type]
+
+        yield show
+
+
+@contextmanager
+def ingest_bar() -> Iterator[Callable[[IngestProgress], None]]:
+    """Yield a callback that draws an ingest's progress on stderr."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("reading"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} documents, {task.fields[chunks]} chunks"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("reading", total=None, chunks=0)
+
+        def show(step: IngestProgress) -> None:
+            progress.update(task, completed=step.documents_done, total=step.documents_total, chunks=step.chunks)
+
+        yield show
+
+
+def print_ingest(report: IngestReport) -> None:
+    """Say what an ingest did, failures last."""
+    rate = report.chunks / report.seconds if report.seconds else 0.0
+    out.print(
+        f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged; "
+        f"{report.chunks} chunks in {report.seconds:.1f} s ({rate:.0f}/s)"
+    )
+    for failure in report.failures:
+        err.print(f"[yellow]not read:[/] {escape(failure.source)}: {escape(failure.reason)}")
+
+
+def stream_answer(stream: AnswerStream) -> Response:
+    """Print an answer: word by word on a terminal, whole elsewhere; then its sources."""
+    if not out.is_terminal:
+        response = stream.response
+        print_answer(response)
+        return response
+    for text in stream:
+        out.print(text, end="", markup=False)
+    response = stream.response
+    if response.finish_reason == "extract":
+        out.print()
+        out.print(response.text, markup=False)
+    else:
+        out.print()
+    _print_details(response)
+    return response
+
+
+def print_answer(response: Response) -> None:
+    """Print a finished answer and its sources."""
+    out.print(response.text, markup=False)
+    _print_details(response)
+
+
+def _print_details(response: Response) -> None:
+    for warning in response.warnings:
+        err.print(f"[yellow]note:[/] {escape(warning)}")
+    for source in response.sources:
+        mark = "[green]*[/]" if source.used else " "
+        where = " ".join(part for part in (source.title, f"({source.source})" if source.source else None) if part)
+        preview = " ".join(source.text.split())
+        preview = preview if len(preview) <= PREVIEW_CHARS else preview[: PREVIEW_CHARS - 1] + "…"
+        out.print(f"{mark} [cyan]{source.number}[/] {escape(where)}\n    [dim]{escape(preview)}[/]")
+    out.print(f"[dim]{escape(summary(response))}[/]")
+
+
+def summary(response: Response) -> str:
+    """One line: id, route, confidence, timings."""
+    confidence = "unknown" if response.confidence is None else f"{response.confidence:.2f}"
+    ms = response.timings_ms
+    speed = ""
+    if response.completion_tokens > 1 and ms.get("generate", 0) > 0:
+        speed = f", {response.completion_tokens} tokens"
+    return (
+        f"id {response.id} · {response.route.model} ({response.route.decided_by}) · confidence {confidence} · "
+        f"embed {ms.get('embed', 0):.0f} ms, retrieve {ms.get('retrieve', 0):.0f} ms, "
+        f"first token {ms.get('first_token', 0):.0f} ms, total {ms.get('total', 0):.0f} ms{speed}"
+    )

@@ -1,0 +1,251 @@
+"""RuvLLM: opens a directory, wires the parts and owns their lifetimes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ruvllm.config import Config, load_config
+from ruvllm.memory import Memory
+from ruvllm.pipeline import AnswerStream, Pipeline
+from ruvllm.types import Feedback, Filter, GenerationOptions, Hit, IngestReport, Request, Response, Turn
+
+if TYPE_CHECKING:
+    from ruvllm.inference import Engine
+    from ruvllm.memory import CheckReport, CompactReport, IngestProgress, MemoryStats
+
+__all__ = ["RuvLLM", "open"]
+
+ASYNC_THREADS = 4
+
+
+class RuvLLM:
+    """A brain directory with a reader on top. Safe to use from several threads; questions of one session wait in line.
+
+    Args:
+        path: the brain's directory, made when missing.
+        model: a catalogue name, a model directory, or "http://host:port/v1#model"; the configured one when None.
+        config: the whole configuration; `path`/ruvllm.toml, environment and defaults when None.
+        namespace: which part of the brain is seen and written.
+
+    Raises:
+        BrainTooNew, BrainDamaged: the directory holds a database that cannot be used.
+
+    When another process holds the brain's lock, or the directory cannot be written, the brain opens for reading:
+    `ask` and `retrieve` work, what would write raises BrainLocked or BrainReadOnly.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        model: str | None = None,
+        config: Config | None = None,
+        namespace: str = "default",
+        read_only: bool = False,
+    ) -> None:
+        from ruvllm.embedding import open_embedder
+
+        folder = Path(path)
+        if config is None:
+            overrides = {"generation": {"model": model}} if model is not None else None
+            config = load_config(folder / "ruvllm.toml", overrides=overrides)
+        elif model is not None:
+            raise ValueError("model: give either config or model, not both")
+        self.config = config
+        self._embedder = open_embedder(config.embedding, config.models)
+        self.memory = Memory(folder, embedder=self._embedder, config=config, namespace=namespace, read_only=read_only)
+        self._engine: Engine | None = None
+        self._engine_lock = threading.Lock()
+        self._session_locks: dict[str, threading.Lock] = {}
+        self._executor: ThreadPoolExecutor | None = None
+        self._pipeline = Pipeline(self.memory, self._embedder, self._open_engine, config)
+
+    @property
+    def path(self) -> Path:
+        """The brain's directory."""
+        return self.memory.path
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writing is refused here."""
+        return self.memory.read_only
+
+    def ingest(
+        self,
+        sources: str | Path | Iterable[str | Path | Mapping[str, Any]],
+        *,
+        on_progress: Callable[[IngestProgress], None] | None = None,
+    ) -> IngestReport:
+        """Read documents into memory and return what happened; durable on return, and free for unchanged documents.
+
+        `sources` is a file, a folder (read with all below it), or an iterable of paths and texts; a text may be a
+        mapping with text, title, source and metadata. Documents that cannot be read are listed in the report.
+        """
+        return self.memory.ingest(sources, on_progress=on_progress)
+
+    def ask(
+        self,
+        query: str,
+        *,
+        session: str | None = None,
+        k: int | None = None,
+        filter: Filter | None = None,
+        options: GenerationOptions | None = None,
+    ) -> Response:
+        """Answer from memory, with sources.
+
+        Args:
+            query: the question.
+            session: a name; earlier turns under the same name are part of the conversation.
+            k: sources shown to the model at most; the configured number when None.
+            filter: only sources whose fields have these values, such as {"source": "guide.md"} or {"tags": ["a", "b"]}.
+            options: sampling; the configured ones when None.
+
+        Raises:
+            ValueError: the question is empty, too long for the model, or not valid text.
+            EndpointError: the remote model is down, slow or answers garbage.
+        """
+        return self.stream(query, session=session, k=k, filter=filter, options=options).response
+
+    def stream(
+        self,
+        query: str,
+        *,
+        session: str | None = None,
+        k: int | None = None,
+        filter: Filter | None = None,
+        options: GenerationOptions | None = None,
+    ) -> AnswerStream:
+        """Return the answer as a stream of text; `.response` is the finished response. Arguments as in `ask`."""
+        return self._stream(Request(query, session, k, filter, options), cancelled=_never)
+
+    async def aask(
+        self,
+        query: str,
+        *,
+        session: str | None = None,
+        k: int | None = None,
+        filter: Filter | None = None,
+        options: GenerationOptions | None = None,
+    ) -> Response:
+        """`ask` on a worker thread. Cancelling the task stops the model between two tokens."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(ASYNC_THREADS, thread_name_prefix="ruvllm-ask")
+        cancelled = threading.Event()
+        stream = self._stream(Request(query, session, k, filter, options), cancelled=cancelled.is_set)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: stream.response)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    def _stream(self, request: Request, *, cancelled: Callable[[], bool]) -> AnswerStream:
+        return AnswerStream(self._in_session(request, cancelled))
+
+    def _in_session(self, request: Request, cancelled: Callable[[], bool]) -> Any:
+        if request.session is None:
+            return (yield from self._pipeline.run(request, cancelled))
+        if not isinstance(request.session, str) or not request.session.strip():
+            raise ValueError("session must be a name that is not empty")
+        lock = self._session_locks.setdefault(request.session, threading.Lock())
+        if not lock.acquire(timeout=self.config.generation.timeout_s):
+            raise TimeoutError(f"session {request.session!r} is still busy: finish or close its earlier stream first")
+        try:
+            return (yield from self._pipeline.run(request, cancelled))
+        finally:
+            lock.release()
+
+    def retrieve(
+        self, query: str, k: int = 10, *, filter: Filter | None = None, session: str | None = None
+    ) -> list[Hit]:
+        """Return the `k` best pieces of memory for `query`, best first, without asking a model."""
+        return self.memory.search(query, k, filter=filter, session=session)
+
+    def feedback(
+        self,
+        id: str,
+        *,
+        rating: int | None = None,
+        quality: float | None = None,
+        task_success: bool | None = None,
+        correction: str | None = None,
+    ) -> None:
+        """Say how good the answer `id` was; durable on return, and the same words twice count once.
+
+        Args:
+            rating: 1 to 5.
+            quality: 0 to 1.
+            task_success: whether the task the answer served succeeded.
+            correction: the right answer; it becomes a fact that later questions find.
+
+        Raises:
+            ValueError: nothing was said, a value is out of range, or `id` is unknown.
+        """
+        self.memory.feedback(id, Feedback(rating, quality, task_success, correction))
+
+    def learn(self) -> CompactReport:
+        """Run one pass of the medium-term loops and return what it did: today, compaction of the index."""
+        return self.memory.compact()
+
+    def forget(self, source: str) -> int:
+        """Delete a source and all that came from its text; return how many nodes went. It cannot be undone."""
+        return self.memory.forget(source)
+
+    def history(self, session: str, limit: int = 20) -> list[Turn]:
+        """Return the newest `limit` turns of a session, oldest first."""
+        return self.memory.turns(session, limit)
+
+    def stats(self) -> MemoryStats:
+        """Return counts and sizes."""
+        return self.memory.stats()
+
+    def check(self, *, repair: bool = False) -> CheckReport:
+        """Compare database, index and files with each other and return the findings; mend them with `repair`."""
+        return self.memory.check(repair=repair)
+
+    def flush(self) -> None:
+        """Wait until every answered request is on disk."""
+        self.memory.flush()
+
+    def close(self) -> None:
+        """Finish writing and let go of everything. May be called twice."""
+        if self._executor is not None:
+            self._executor.shutdown()
+        self.memory.close()
+        with self._engine_lock:
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"RuvLLM({str(self.path)!r}, model={self.config.generation.model!r})"
+
+    def _open_engine(self) -> Engine:
+        from ruvllm.inference import open_engine
+
+        with self._engine_lock:
+            if self._engine is None:
+                self._engine = open_engine(self.config.generation.model, self.config.generation, self.config.models)
+            return self._engine
+
+
+def _never() -> bool:
+    return False
+
+
+open = RuvLLM
+"""Open a brain directory: `llm = ruvllm.open("brain")`."""

@@ -1,0 +1,61 @@
+"""Fixtures of general use: real models from the cache, the shared data, a clean environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ruvllm import models
+from ruvllm.config import ModelsConfig
+from ruvllm.errors import ModelMissing
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Settings of whoever runs the tests do not reach them; tests never fetch anything."""
+    for name in list(os.environ):
+        if name.startswith("RUVLLM_") and "__" in name:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("RUVLLM_MODELS__OFFLINE", "true")
+    yield
+
+
+@pytest.fixture(scope="session")
+def models_config() -> ModelsConfig:
+    """The user's own model cache, offline."""
+    return ModelsConfig(offline=True)
+
+
+def _cached(name: str, config: ModelsConfig) -> Path:
+    try:
+        return models.find(name, config)
+    except ModelMissing:
+        if os.environ.get("RUVLLM_TEST_NEEDS_MODELS"):
+            raise
+        pytest.skip(f"model {name} is not in the cache: run `ruvllm pull {name}`")
+
+
+@pytest.fixture(scope="session")
+def minilm_dir(models_config: ModelsConfig) -> Path:
+    """The real all-MiniLM-L6-v2, converted."""
+    return _cached("minilm-l6", models_config)
+
+
+@pytest.fixture(scope="session")
+def smollm2_dir(models_config: ModelsConfig) -> Path:
+    """The real SmolLM2-135M-Instruct, converted."""
+    return _cached("smollm2-135m", models_config)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Real evaluation data beside the repository; users do not have it."""
+    folder = REPOSITORY.parent / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("the evaluation data is not beside this checkout")
+    return folder

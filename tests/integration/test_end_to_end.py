@@ -1,0 +1,131 @@
+"""The real parts together: real embedder, index, database and reader."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import ruvllm
+from ruvllm.cli.demo import QUESTIONS
+from ruvllm.config import load_config
+from ruvllm.types import GenerationOptions, NodeType
+
+pytestmark = [pytest.mark.integration, pytest.mark.real]
+
+DOCUMENTS = Path(str(files("ruvllm") / "demo" / "docs"))
+
+
+@pytest.fixture(scope="module")
+def brain(tmp_path_factory: pytest.TempPathFactory, minilm_dir: Path, smollm2_dir: Path) -> Iterator[ruvllm.RuvLLM]:
+    with ruvllm.open(tmp_path_factory.mktemp("brain")) as llm:
+        report = llm.ingest(DOCUMENTS)
+        assert not report.failures
+        yield llm
+
+
+def test_end_to_end_query(brain: ruvllm.RuvLLM) -> None:
+    response = brain.ask("Who founded Tern Point Station?")
+    assert "Solheim" in response.text
+    assert response.confidence is not None and 0 < response.confidence <= 1
+    assert response.finish_reason == "stop"
+    assert [s.source for s in response.sources if s.used] and response.sources[0].source.endswith("station.md")
+    assert response.route.decided_by == "default"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"), zip(QUESTIONS, ("Solheim", "six hours", "whistle", "Tuesday", "60 euros"), strict=True)
+)
+def test_demo_questions_are_answered_from_the_documents(brain: ruvllm.RuvLLM, question: str, answer: str) -> None:
+    assert answer in brain.ask(question).text
+
+
+def test_stream_gives_the_text_of_the_response(brain: ruvllm.RuvLLM) -> None:
+    stream = brain.stream("Who founded Tern Point Station?")
+    assert "".join(stream).strip() == stream.response.text
+
+
+def test_every_request_and_feedback_is_read_back_after_reopening(
+    tmp_path: Path, minilm_dir: Path, smollm2_dir: Path
+) -> None:
+    with ruvllm.open(tmp_path / "b") as llm:
+        llm.ingest(DOCUMENTS / "supplies.md")
+        response = llm.ask("On which days is bread baked?", session="alice")
+        llm.feedback(response.id, rating=5)
+    with ruvllm.open(tmp_path / "b") as llm:
+        kept = llm.memory.interaction(response.id)
+        assert (kept.query, kept.answer, kept.rating) == (response.query, response.text, 5)
+        assert [t.query for t in llm.history("alice")] == [response.query]
+        hits = llm.retrieve("On which days is bread baked?", 20, session="alice")
+        assert {NodeType.QUERY, NodeType.ANSWER} <= {h.node.type for h in hits}
+        elsewhere = llm.retrieve("On which days is bread baked?", 20, session="bob")
+        assert {h.node.type for h in elsewhere} == {NodeType.DOCUMENT}
+
+
+def test_a_correction_is_found_by_later_questions(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path) -> None:
+    with ruvllm.open(tmp_path / "b") as llm:
+        llm.ingest(DOCUMENTS / "supplies.md")
+        response = llm.ask("Who is the cook?")
+        llm.feedback(response.id, correction="The cook of Tern Point is called Mathilde Aas.")
+        assert "Mathilde" in llm.retrieve("Who is the cook?", 3)[0].node.text
+
+
+def test_aask_is_the_same_answer(brain: ruvllm.RuvLLM) -> None:
+    question = "How much does one night at the station cost?"
+
+    async def both() -> list[str]:
+        answers = await asyncio.gather(brain.aask(question), brain.aask(question))
+        return [a.text for a in answers]
+
+    assert asyncio.run(both()) == [brain.ask(question).text] * 2
+
+
+def test_without_a_reader_the_best_passage_is_quoted(tmp_path: Path, minilm_dir: Path) -> None:
+    with ruvllm.open(tmp_path / "b", model="lfm2-350m") as llm:
+        llm.ingest(DOCUMENTS / "supplies.md")
+        response = llm.ask("On which days is bread baked?")
+    assert response.finish_reason == "extract"
+    assert "Tuesdays and Fridays" in response.text
+    assert response.confidence is None and response.warnings
+
+
+def test_an_unsure_reader_is_replaced_by_the_best_passage(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path) -> None:
+    config = load_config(overrides={"generation": {"min_confidence": 1.0}})
+    with ruvllm.open(tmp_path / "b", config=config) as llm:
+        llm.ingest(DOCUMENTS / "supplies.md")
+        response = llm.ask("On which days is bread baked?")
+    assert response.finish_reason == "extract" and response.draft
+    assert "Tuesdays and Fridays" in response.text
+    assert any("not sure" in warning for warning in response.warnings)
+
+
+def test_a_closed_stream_records_nothing(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path) -> None:
+    with ruvllm.open(tmp_path / "b") as llm:
+        llm.ingest(DOCUMENTS / "supplies.md")
+        stream = llm.stream("What is the Petrel?", session="alice", options=GenerationOptions(max_new_tokens=100))
+        next(stream)
+        stream.close()
+        stream.close()
+        llm.flush()
+        assert llm.history("alice") == []
+        assert llm.ask("What is the Petrel?", session="alice").text  # the session is free again
+
+
+def test_answers_survive_being_written_as_json(brain: ruvllm.RuvLLM) -> None:
+    response = brain.ask("How many beds are there for visitors?")
+    assert msgspec.json.decode(msgspec.json.encode(response))["id"] == response.id
+
+
+@pytest.mark.parametrize("question", ["", "   ", "x" * 20_001, "lone \ud800 surrogate"])
+def test_bad_questions_are_refused_by_name(brain: ruvllm.RuvLLM, question: str) -> None:
+    with pytest.raises(ValueError, match="query"):
+        brain.ask(question)
+
+
+def test_a_question_longer_than_the_context_is_refused(brain: ruvllm.RuvLLM) -> None:
+    with pytest.raises(ValueError, match="query is too long"):
+        brain.ask("why is the ice old and cold " * 600)

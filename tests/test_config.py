@@ -1,0 +1,51 @@
+"""Defaults, then file, then environment, then arguments; wrong keys and values are refused by name."""
+
+from pathlib import Path
+
+import pytest
+
+from ruvllm.config import Config, ModelsConfig, cache_dir, load_config
+
+
+def test_defaults_need_no_file(tmp_path: Path) -> None:
+    assert load_config(tmp_path / "missing.toml", environment={}) == Config()
+
+
+def test_later_layers_win(tmp_path: Path) -> None:
+    file = tmp_path / "ruvllm.toml"
+    file.write_text("[index]\nm = 16\nef_search = 10\n[retrieval]\nk = 7\n")
+    config = load_config(
+        file,
+        environment={"RUVLLM_INDEX__EF_SEARCH": "20", "RUVLLM_RETRIEVAL__K": "8", "RUVLLM_CACHE": "/x"},
+        overrides={"retrieval": {"k": 9}},
+    )
+    assert (config.index.m, config.index.ef_search, config.retrieval.k) == (16, 20, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[index]\nef_serch = 3\n", "unknown key index.ef_serch; did you mean index.ef_search"),
+        ("[indx]\nm = 3\n", "unknown key indx; did you mean index"),
+        ("[index]\nm = 'many'\n", "index"),
+        ("[index]\nm = 1\n", "index.m must be in"),
+        ("index = 3\n", r"\[index\] must be a table"),
+        ("[index\n", "not valid TOML"),
+    ],
+)
+def test_wrong_files_are_refused_by_name(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "ruvllm.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_config(file, environment={})
+
+
+def test_wrong_environment_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"generation\.max_new_tokens must be in"):
+        load_config(environment={"RUVLLM_GENERATION__MAX_NEW_TOKENS": "0"})
+
+
+def test_cache_dir_prefers_configuration_then_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUVLLM_CACHE", "/from/environment")
+    assert cache_dir(ModelsConfig()) == Path("/from/environment")
+    assert cache_dir(ModelsConfig(cache_dir="/from/file")) == Path("/from/file")
