@@ -62,13 +62,13 @@ class GenerationConfig(_Section, frozen=True):
     """The reader."""
 
     model: str = "smollm2-135m"  # a catalogue name, a model directory, or http(s)://host/v1#model
-    context_tokens: int = 0  # longest prompt; 0 = by the reader's size: 256 below 300 M parameters, else 2048
+    context_tokens: int = 0  # longest prompt; 0 = by the reader's size: from 512 below 300 M parameters, else 2048
     max_new_tokens: int = 96
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
-    repetition_penalty: float = 1.0
-    min_confidence: float = 0.4  # below it `ask` quotes the best passage instead
+    repetition_penalty: float = 1.15  # small readers loop without it
+    min_confidence: float = 0.6  # below it `ask` quotes the best passage instead
     num_threads: int = 1  # CTranslate2 decodes small models slower on two threads than on one
     timeout_s: float = 120.0  # remote endpoints: longest silence
     api_key: str = ""  # remote endpoints: best given as RUVLLM_GENERATION__API_KEY; shown nowhere

@@ -27,12 +27,13 @@ from ruvllm.types import (
     Route,
 )
 
-__all__ = ["AnswerStream", "Pipeline", "default_context"]
+__all__ = ["SMALL_READER_SENTENCES", "AnswerStream", "Pipeline", "default_context", "is_small"]
 
 TURNS_READ = 50  # newest turns looked at; how many are sent is the token budget's decision
 EXTRACT_SOURCES = 3  # sources whose sentences compete for the quoted passage
-SMALL_READER = 300e6  # parameters; below, a reader is confused by more than a few sentences
-CONTEXT_BINS = (256, 512, 1024, 2048)  # prompt tokens
+SMALL_READER = 300e6  # parameters; below, a reader is confused by more than
+SMALL_READER_SENTENCES = 3
+CONTEXT_BINS = (512, 1024, 2048)  # prompt tokens
 
 
 class AnswerStream(Iterator[str]):
@@ -133,6 +134,7 @@ class Pipeline:
                 relevance=lambda texts: self._embedder.encode(texts) @ query_vector,
                 budget_tokens=route.context_tokens,
                 max_sources=k,
+                max_sentences=SMALL_READER_SENTENCES if is_small(engine) else None,
                 duplicate_similarity=self._config.retrieval.duplicate_similarity,
             )
         if not prompt.sources:
@@ -248,6 +250,11 @@ class Pipeline:
         )
 
 
+def is_small(engine: Engine | None) -> bool:
+    """Return whether this reader does better with a few sentences than with whole passages."""
+    return engine is not None and engine.parameters is not None and engine.parameters < SMALL_READER
+
+
 def default_context(query: str, engine: Engine | None, options: GenerationOptions, configured: int) -> int:
     """Return how many prompt tokens to use: the configured number, else the reader's bin.
 
@@ -258,8 +265,7 @@ def default_context(query: str, engine: Engine | None, options: GenerationOption
     window = engine.context_tokens - options.max_new_tokens
     if configured:
         return min(configured, window)
-    small = engine.parameters is not None and engine.parameters < SMALL_READER
-    bins = CONTEXT_BINS if small else CONTEXT_BINS[-1:]
+    bins = CONTEXT_BINS if is_small(engine) else CONTEXT_BINS[-1:]
     question = engine.count_tokens([Message("user", query)])
     return min(next((b for b in bins if 2 * question < b), window), window)
 

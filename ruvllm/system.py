@@ -6,18 +6,20 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ruvllm.config import Config, load_config
+from ruvllm.config import Config, ModelsConfig, load_config
+from ruvllm.errors import ModelError, ModelMissing
 from ruvllm.memory import Memory
 from ruvllm.pipeline import AnswerStream, Pipeline
 from ruvllm.types import Feedback, Filter, GenerationOptions, Hit, IngestReport, Request, Response, Turn
 
 if TYPE_CHECKING:
     from ruvllm.inference import Engine
-    from ruvllm.memory import CheckReport, CompactReport, IngestProgress, MemoryStats
+    from ruvllm.memory import CheckReport, CompactReport, Finding, IngestProgress, MemoryStats
 
 __all__ = ["RuvLLM", "open"]
 
@@ -206,8 +208,11 @@ class RuvLLM:
         return self.memory.stats()
 
     def check(self, *, repair: bool = False) -> CheckReport:
-        """Compare database, index and files with each other and return the findings; mend them with `repair`."""
-        return self.memory.check(repair=repair)
+        """Compare database, index, files and models with what was recorded; mend with `repair`, models by pulling."""
+        report = self.memory.check(repair=repair)
+        names = (self.config.embedding.model, self.config.generation.model)
+        found = [finding for name in names for finding in _check_model(name, self.config.models, repair=repair)]
+        return replace(report, findings=(*report.findings, *found))
 
     def flush(self) -> None:
         """Wait until every answered request is on disk."""
@@ -241,6 +246,23 @@ class RuvLLM:
             if self._engine is None:
                 self._engine = open_engine(self.config.generation.model, self.config.generation, self.config.models)
             return self._engine
+
+
+def _check_model(name: str, section: ModelsConfig, *, repair: bool) -> list[Finding]:
+    """Read every byte of a model in the cache; one that is not there yet, or is served elsewhere, is no finding."""
+    from ruvllm import models
+    from ruvllm.memory import Finding
+
+    try:
+        problems = models.verify(models.find(name, section))
+    except ModelMissing:
+        return []
+    except ModelError as error:
+        problems = [str(error)]
+    mend = repair and bool(problems) and name in models.catalogue()
+    if mend:
+        models.pull(name, section)
+    return [Finding(f"model {name}: {problem}", "error", repaired=mend) for problem in problems]
 
 
 def _never() -> bool:

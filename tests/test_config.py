@@ -41,7 +41,7 @@ def test_wrong_files_are_refused_by_name(tmp_path: Path, text: str, message: str
 
 
 def test_wrong_environment_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"generation\.max_new_tokens must be in"):
+    with pytest.raises(ValueError, match=r"generation\.max_new_tokens must be >= 1"):
         load_config(environment={"RUVLLM_GENERATION__MAX_NEW_TOKENS": "0"})
 
 

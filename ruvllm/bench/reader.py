@@ -19,7 +19,7 @@ from ruvllm.context import build_prompt
 from ruvllm.embedding import open_embedder
 from ruvllm.inference import Engine, complete, open_engine
 from ruvllm.memory import Memory
-from ruvllm.pipeline import default_context
+from ruvllm.pipeline import SMALL_READER_SENTENCES, default_context, is_small
 from ruvllm.text import token_f1
 from ruvllm.types import Embedder, GenerationOptions, Hit, Node, NodeType
 
@@ -98,6 +98,7 @@ def _score(engine: Engine, embedder: Embedder, question: Question, hits: list[Hi
         relevance=lambda texts: embedder.encode(texts) @ query_vector,
         budget_tokens=default_context(question.question, engine, options, config.generation.context_tokens),
         max_sources=config.retrieval.k,
+        max_sentences=SMALL_READER_SENTENCES if is_small(engine) else None,
         duplicate_similarity=config.retrieval.duplicate_similarity,
     )
     answer = complete(engine, prompt.messages, options).text

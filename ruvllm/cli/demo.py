@@ -20,10 +20,10 @@ __all__ = ["QUESTIONS", "register"]
 
 QUESTIONS = (
     "Who founded Tern Point Station?",
-    "How long can the batteries supply the station?",
-    "What is the polar bear alarm?",
-    "On which days is bread baked?",
-    "How much does one night at the station cost?",
+    "Where is the rescue sled kept?",
+    "Why is flying drones forbidden?",
+    "How old is the ice at the lower end of the core?",
+    "What is the polar bear alarm?",  # too hard for the default reader: the best passage is quoted instead
 )
 
 

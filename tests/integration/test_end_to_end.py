@@ -13,7 +13,7 @@ import pytest
 import ruvllm
 from ruvllm.cli.demo import QUESTIONS
 from ruvllm.config import load_config
-from ruvllm.types import GenerationOptions, NodeType
+from ruvllm.types import Feedback, GenerationOptions, NodeType
 
 pytestmark = [pytest.mark.integration, pytest.mark.real]
 
@@ -38,7 +38,8 @@ def test_end_to_end_query(brain: ruvllm.RuvLLM) -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "answer"), zip(QUESTIONS, ("Solheim", "six hours", "whistle", "Tuesday", "60 euros"), strict=True)
+    ("question", "answer"),
+    list(zip(QUESTIONS, ("Solheim", "hut three", "terns attack", "8,000 years", "three short blasts"), strict=True)),
 )
 def test_demo_questions_are_answered_from_the_documents(brain: ruvllm.RuvLLM, question: str, answer: str) -> None:
     assert answer in brain.ask(question).text
@@ -53,29 +54,32 @@ def test_every_request_and_feedback_is_read_back_after_reopening(
     tmp_path: Path, minilm_dir: Path, smollm2_dir: Path
 ) -> None:
     with ruvllm.open(tmp_path / "b") as llm:
-        llm.ingest(DOCUMENTS / "supplies.md")
-        response = llm.ask("On which days is bread baked?", session="alice")
+        llm.ingest(DOCUMENTS / "safety.md")
+        response = llm.ask("Where is the rescue sled kept?", session="alice")
         llm.feedback(response.id, rating=5)
     with ruvllm.open(tmp_path / "b") as llm:
         kept = llm.memory.interaction(response.id)
-        assert (kept.query, kept.answer, kept.rating) == (response.query, response.text, 5)
+        assert (kept.query, kept.answer, kept.feedback) == (response.query, response.text, Feedback(rating=5))
         assert [t.query for t in llm.history("alice")] == [response.query]
-        hits = llm.retrieve("On which days is bread baked?", 20, session="alice")
-        assert {NodeType.QUERY, NodeType.ANSWER} <= {h.node.type for h in hits}
-        elsewhere = llm.retrieve("On which days is bread baked?", 20, session="bob")
-        assert {h.node.type for h in elsewhere} == {NodeType.DOCUMENT}
+        talk = {"type": ["Query", "Answer"]}
+        hits = llm.retrieve("Where is the rescue sled kept?", filter=talk, session="alice")
+        assert {h.node.type for h in hits} == {NodeType.QUERY, NodeType.ANSWER}
+        assert llm.retrieve("Where is the rescue sled kept?", filter=talk, session="bob") == []
+        answer = next(h.node for h in hits if h.node.type == NodeType.ANSWER)
+        linked = {node.id for _, node in llm.memory.neighbours(answer.id)}
+        assert {s.node_id for s in response.sources} <= linked
 
 
 def test_a_correction_is_found_by_later_questions(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path) -> None:
     with ruvllm.open(tmp_path / "b") as llm:
-        llm.ingest(DOCUMENTS / "supplies.md")
-        response = llm.ask("Who is the cook?")
-        llm.feedback(response.id, correction="The cook of Tern Point is called Mathilde Aas.")
-        assert "Mathilde" in llm.retrieve("Who is the cook?", 3)[0].node.text
+        llm.ingest(DOCUMENTS / "safety.md")
+        response = llm.ask("Who checks the sled?")
+        llm.feedback(response.id, correction="Mathilde Aas checks the sled.")
+        assert "Mathilde" in llm.retrieve("Who checks the sled?", 3)[0].node.text
 
 
 def test_aask_is_the_same_answer(brain: ruvllm.RuvLLM) -> None:
-    question = "How much does one night at the station cost?"
+    question = "Why is flying drones forbidden?"
 
     async def both() -> list[str]:
         answers = await asyncio.gather(brain.aask(question), brain.aask(question))
@@ -86,33 +90,35 @@ def test_aask_is_the_same_answer(brain: ruvllm.RuvLLM) -> None:
 
 def test_without_a_reader_the_best_passage_is_quoted(tmp_path: Path, minilm_dir: Path) -> None:
     with ruvllm.open(tmp_path / "b", model="lfm2-350m") as llm:
-        llm.ingest(DOCUMENTS / "supplies.md")
-        response = llm.ask("On which days is bread baked?")
+        llm.ingest(DOCUMENTS / "safety.md")
+        response = llm.ask("Where is the rescue sled kept?")
     assert response.finish_reason == "extract"
-    assert "Tuesdays and Fridays" in response.text
+    assert "hut three" in response.text
     assert response.confidence is None and response.warnings
 
 
 def test_an_unsure_reader_is_replaced_by_the_best_passage(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path) -> None:
     config = load_config(overrides={"generation": {"min_confidence": 1.0}})
     with ruvllm.open(tmp_path / "b", config=config) as llm:
-        llm.ingest(DOCUMENTS / "supplies.md")
-        response = llm.ask("On which days is bread baked?")
+        llm.ingest(DOCUMENTS / "safety.md")
+        response = llm.ask("Where is the rescue sled kept?")
     assert response.finish_reason == "extract" and response.draft
-    assert "Tuesdays and Fridays" in response.text
+    assert "hut three" in response.text
     assert any("not sure" in warning for warning in response.warnings)
 
 
 def test_a_closed_stream_records_nothing(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path) -> None:
     with ruvllm.open(tmp_path / "b") as llm:
-        llm.ingest(DOCUMENTS / "supplies.md")
-        stream = llm.stream("What is the Petrel?", session="alice", options=GenerationOptions(max_new_tokens=100))
+        llm.ingest(DOCUMENTS / "safety.md")
+        stream = llm.stream(
+            "What does the rescue sled carry?", session="alice", options=GenerationOptions(max_new_tokens=100)
+        )
         next(stream)
         stream.close()
         stream.close()
         llm.flush()
         assert llm.history("alice") == []
-        assert llm.ask("What is the Petrel?", session="alice").text  # the session is free again
+        assert llm.ask("What does the rescue sled carry?", session="alice").text  # the session is free again
 
 
 def test_answers_survive_being_written_as_json(brain: ruvllm.RuvLLM) -> None:
