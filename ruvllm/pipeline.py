@@ -17,7 +17,6 @@ from ruvllm.inference import Engine, confidence
 from ruvllm.memory import Memory
 from ruvllm.text import sentence_spans
 from ruvllm.types import (
-    Embedder,
     FinishReason,
     GenerationOptions,
     Interaction,
@@ -96,11 +95,10 @@ class _Stopwatch:
 
 
 class Pipeline:
-    """Owns nothing: memory, embedder and engine are lent by the system that opens and closes them."""
+    """Owns nothing: memory and engine are lent by the system that opens and closes them."""
 
-    def __init__(self, memory: Memory, embedder: Embedder, engine: Callable[[], Engine], config: Config) -> None:
+    def __init__(self, memory: Memory, engine: Callable[[], Engine], config: Config) -> None:
         self._memory = memory
-        self._embedder = embedder
         self._engine = engine
         self._config = config
 
@@ -114,7 +112,7 @@ class Pipeline:
         watch = _Stopwatch()
         query = self._validated(request.query)
         with watch.stage("embed"):
-            query_vector = self._embedder.encode([query])[0]
+            query_vector = self._memory.encode([query])[0]
         k = request.k or self._config.retrieval.k
         with watch.stage("retrieve"):
             hits = self._memory.search(
@@ -131,7 +129,7 @@ class Pipeline:
                 hits,
                 turns,
                 count_tokens=engine.count_tokens if engine else _no_tokens,
-                relevance=lambda texts: self._embedder.encode(texts) @ query_vector,
+                relevance=lambda texts: self._memory.encode(texts) @ query_vector,
                 budget_tokens=route.context_tokens,
                 max_sources=k,
                 max_sentences=SMALL_READER_SENTENCES if is_small(engine) else None,
@@ -235,7 +233,7 @@ class Pipeline:
         if not candidates:
             text, used = "I do not know, and memory holds nothing on this.", -1
         else:
-            vectors = self._embedder.encode([sentence for _, sentence in candidates])
+            vectors = self._memory.encode([sentence for _, sentence in candidates])
             source, sentence = candidates[int(np.argmax(vectors @ query_vector))]
             where = source.title or source.source or f"source {source.number}"
             text, used = (

@@ -51,8 +51,6 @@ class RuvLLM:
         namespace: str = "default",
         read_only: bool = False,
     ) -> None:
-        from ruvllm.embedding import open_embedder
-
         folder = Path(path)
         if config is None:
             overrides = {"generation": {"model": model}} if model is not None else None
@@ -60,13 +58,12 @@ class RuvLLM:
         elif model is not None:
             raise ValueError("model: give either config or model, not both")
         self.config = config
-        self._embedder = open_embedder(config.embedding, config.models)
-        self.memory = Memory(folder, embedder=self._embedder, config=config, namespace=namespace, read_only=read_only)
+        self.memory = Memory(folder, config=config, namespace=namespace, read_only=read_only)
         self._engine: Engine | None = None
         self._engine_lock = threading.Lock()
         self._session_locks: dict[str, threading.Lock] = {}
         self._executor: ThreadPoolExecutor | None = None
-        self._pipeline = Pipeline(self.memory, self._embedder, self._open_engine, config)
+        self._pipeline = Pipeline(self.memory, self._open_engine, config)
 
     @property
     def path(self) -> Path:

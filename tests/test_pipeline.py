@@ -35,7 +35,7 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
 
 
 def pipeline(memory: Memory, engine: Callable[[], Engine], config: Config = CONFIG) -> Pipeline:
-    return Pipeline(memory, WordEmbedder(), engine, config)
+    return Pipeline(memory, engine, config)
 
 
 def ask(pipeline: Pipeline, request: Request) -> Response:

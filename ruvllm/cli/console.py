@@ -77,11 +77,11 @@ def stream_answer(stream: AnswerStream) -> Response:
     for text in stream:
         out.print(text, end="", markup=False)
     response = stream.response
+    out.print()
     if response.finish_reason == "extract":
-        out.print()
+        if response.draft:
+            out.print("[yellow]the reader is not sure of that[/]")
         out.print(response.text, markup=False)
-    else:
-        out.print()
     _print_details(response)
     return response
 

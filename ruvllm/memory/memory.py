@@ -261,9 +261,14 @@ class Memory:
             filter = None
         if self._space.known() is None:
             return []
-        native = self._encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
+        native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
         vector = self._space.project(native[np.newaxis])[0]
         return self._search.search(query, native, vector, k, filter=filter, session=session)
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Return (n, native_dim) float32 unit vectors of `texts`, by the brain's own embedder, opened at first use."""
+        embedder = self._embedder()
+        return as_unit_rows(embedder.encode(texts), embedder.native_dim, "embedding")
 
     def _checked_vector(self, vector: np.ndarray) -> np.ndarray:
         if np.ndim(vector) != 1:
@@ -326,7 +331,7 @@ class Memory:
         checked_text(text, "text")
         checked_weight(trust, "trust")
         type, metadata = NodeType(type), _checked_metadata(metadata)
-        vectors = self._encode([text])
+        vectors = self.encode([text])
         embedder, now = self._embedder(), time.time()
 
         def work(connection: apsw.Connection) -> int:
@@ -397,7 +402,7 @@ class Memory:
 
     def _commit_interactions(self, group: Sequence[Interaction]) -> int:
         """Commit a group of the queue; return how many of it could not be stored."""
-        return commit_interactions(self._store, group, self._embedder(), self._encode)
+        return commit_interactions(self._store, group, self._embedder(), self.encode)
 
     def flush(self) -> None:
         """Wait until every queued record is on disk (or, after a second try, given up and counted)."""
@@ -417,7 +422,7 @@ class Memory:
         vectors = None
         if feedback.correction is not None:
             correction = checked_text(feedback.correction, "correction")
-            vectors = self._encode([f"{record.query}\n{correction}" if record.query else correction])
+            vectors = self.encode([f"{record.query}\n{correction}" if record.query else correction])
         vector = None if vectors is None else vectors[0]
 
         def after(changes: tuple[list[int], list[int], str]) -> None:
@@ -484,7 +489,7 @@ class Memory:
             space=self._space.known(),
             index_config=self.config.index,
             namespace=self.namespace,
-            encode=self._encode if repair else None,
+            encode=self.encode if repair else None,
         )
 
     def compact(self) -> CompactReport:
@@ -573,10 +578,6 @@ class Memory:
                 require_same_embedder(self._store, self._given)
                 self._checked = self._given
             return self._checked
-
-    def _encode(self, texts: Sequence[str]) -> np.ndarray:
-        embedder = self._embedder()
-        return as_unit_rows(embedder.encode(texts), embedder.native_dim, "embedding")
 
 
 def _count_use(connection: apsw.Connection, node_id: int, now: float) -> None:
