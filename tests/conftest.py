@@ -59,3 +59,23 @@ def shared_dir() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("the evaluation data is not beside this checkout")
     return folder
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Count the floors of the pyramid among the tests that will run."""
+    floors = {"unit": 0, "integration": 0, "e2e": 0}
+    for item in session.items:
+        floors[next((name for name in ("e2e", "integration") if item.get_closest_marker(name)), "unit")] += 1
+    session.config.stash[_FLOORS] = floors
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print how the tests divide into unit, integration and end to end (75 / 20 / 5 is the aim)."""
+    floors = config.stash.get(_FLOORS, {})
+    total = sum(floors.values())
+    if total:
+        shares = ", ".join(f"{name} {count} ({100 * count / total:.0f} %)" for name, count in floors.items())
+        terminalreporter.write_line(f"tests by floor: {shares}")
+
+
+_FLOORS: pytest.StashKey[dict[str, int]] = pytest.StashKey()
