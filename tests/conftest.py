@@ -62,10 +62,11 @@ def shared_dir() -> Path:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Count the floors of the pyramid among the tests that will run."""
+    """Count the floors of the pyramid among the tests that will run; a test on a real model is an integration test."""
     floors = {"unit": 0, "integration": 0, "e2e": 0}
     for item in session.items:
-        floors[next((name for name in ("e2e", "integration") if item.get_closest_marker(name)), "unit")] += 1
+        kinds = {mark.name for mark in item.iter_markers()}
+        floors["e2e" if "e2e" in kinds else "integration" if kinds & {"integration", "real"} else "unit"] += 1
     session.config.stash[_FLOORS] = floors
 
 

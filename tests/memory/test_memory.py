@@ -199,7 +199,7 @@ def test_other_embedder_is_refused_and_says_what_to_do(open_memory: Callable[...
 # -- nodes and edges
 
 
-def test_deduplication_prevents_near_duplicates(memory: Memory) -> None:
+def test_nearly_the_same_words_are_one_node(memory: Memory) -> None:
     text = "The quick brown fox jumps over the lazy dog while the sun sets behind the old red barn"
     first = memory.insert_node(text)
     assert memory.insert_node(text) == first

@@ -37,7 +37,7 @@ def test_meaning_finds_what_words_do_not(memory: Memory) -> None:
     assert hit.keyword_rank is None
 
 
-def test_near_duplicates_by_meaning_alone_are_kept_apart(memory: Memory) -> None:
+def test_deduplication_prevents_near_duplicates(memory: Memory) -> None:
     text = "The committee approved the annual budget for the public library on Tuesday evening after a short debate."
     first = memory.insert_node(text)
     assert memory.insert_node(text.replace("a short debate.", "a short debate!")) == first
