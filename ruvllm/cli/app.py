@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+from rich.markup import escape
 
 import ruvllm
 from ruvllm.cli import bench, brain, demo, models
 from ruvllm.cli.console import err
-from ruvllm.errors import RuvLLMError
+from ruvllm.errors import ModelMissing, RuvLLMError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "run"]
+
+INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
+MISTAKES = (ValueError, TypeError, FileNotFoundError, ModelMissing)  # of the user: exit code 2
+FAULTS = (RuvLLMError, OSError)  # of the world: exit code 1
 
 app = typer.Typer(
     name="ruvllm",
@@ -43,22 +49,43 @@ def _root(
     pass
 
 
-def main() -> None:
-    """Run the command line."""
+def run() -> None:
+    """Run the command line and exit."""
     try:
         app()
     except KeyboardInterrupt:
-        err.print("\n[yellow]stopped[/]; what was reported as done is on disk")
-        sys.exit(130)
+        _stopped()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # Typer's word for Ctrl-C
+            _stopped()
+        raise
     except BrokenPipeError:  # the reader of our output went away, as in `ruvllm stats | head -1`
         sys.stdout = None
-        sys.exit(0)
-    except (ValueError, TypeError, FileNotFoundError, TimeoutError) as error:
-        _fail(error, 2)
-    except (RuvLLMError, OSError) as error:
-        _fail(error, 1)
+        sys.exit(1)
+    except Exception as error:
+        if _is_interrupt(error):
+            _stopped()
+        if not isinstance(error, (*MISTAKES, *FAULTS)):
+            raise
+        _fail(error, 2 if isinstance(error, MISTAKES) else 1)
 
 
-def _fail(error: BaseException, code: int) -> None:
-    err.print("[bold red]error:[/]", str(error) or type(error).__name__, markup=True, highlight=False, soft_wrap=True)
+def _stopped() -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one has nothing left to stop
+    err.print("\n[yellow]stopped[/]; what was reported as done is on disk")
+    sys.exit(INTERRUPTED)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Return whether Ctrl-C is behind an error: an extension module that is being loaded makes its own of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _fail(error: Exception, code: int) -> NoReturn:
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    err.print("[bold red]error:[/]", escape(text), highlight=False, soft_wrap=True)
     sys.exit(code)

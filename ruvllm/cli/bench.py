@@ -37,7 +37,7 @@ def reader(
     """Token F1 of a reader with no, retrieved and gold context: how much any memory can help it."""
     from ruvllm.bench.reader import run
 
-    with Progress(console=err, transient=True) as progress:
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         tasks: dict[str, object] = {}
 
         def show(name: str, done: int, total: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import msgspec
 import typer
 from rich.markup import escape
 
+from ruvllm import models
 from ruvllm.cli.console import err, ingest_bar, out, print_ingest, stream_answer
 from ruvllm.cli.models import fetch_missing
 from ruvllm.config import load_config
@@ -18,7 +20,17 @@ from ruvllm.system import RuvLLM
 
 __all__ = ["register"]
 
-BrainOption = Annotated[Path, typer.Option("--brain", "-b", help="The brain's directory.")]
+
+def _path(text: str) -> Path:
+    """An empty path would mean the current folder, which nobody means by it (but a shell variable may be unset)."""
+    if not text:
+        raise typer.BadParameter("a path must not be empty")
+    return Path(text)
+
+
+BrainOption = Annotated[
+    Path, typer.Option("--brain", "-b", parser=_path, metavar="DIRECTORY", help="The brain's directory.")
+]
 ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="A catalogue name, a model directory, or http://host:port/v1#model.")
 ]
@@ -27,10 +39,15 @@ DEFAULT_BRAIN = Path("brain")
 
 
 def ingest(
-    sources: Annotated[list[Path], typer.Argument(help="Files and folders: .md .txt .rst .html .pdf")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(parser=_path, metavar="SOURCE", help="Files and folders: .md .txt .rst .html .pdf"),
+    ],
     brain: BrainOption = DEFAULT_BRAIN,
 ) -> None:
     """Read documents into the brain. Stop it at any time and run it again: it goes on where it was."""
+    if not any(os.path.lexists(source) for source in sources):
+        raise FileNotFoundError(f"sources: {', '.join(map(str, sources))}: no such file or folder")
     config = load_config(brain / "ruvllm.toml")
     fetch_missing(config.models, config.embedding.model)
     with Memory(brain, config=config) as memory, ingest_bar() as show:
@@ -92,7 +109,7 @@ def feedback(
     correction: Annotated[str | None, typer.Option(help="The right answer.")] = None,
 ) -> None:
     """Say how good an answer was."""
-    with RuvLLM(brain) as llm:
+    with RuvLLM(_existing(brain)) as llm:
         llm.feedback(id, rating=rating, quality=quality, task_success=success, correction=correction)
     out.print("noted")
 
@@ -137,7 +154,9 @@ def forget(
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="JSON Lines; compressed when the name ends in .gz.")],
+    file: Annotated[
+        Path, typer.Argument(parser=_path, metavar="FILE", help="JSON Lines; compressed when the name ends in .gz.")
+    ],
     brain: BrainOption = DEFAULT_BRAIN,
 ) -> None:
     """Write the whole brain to a file."""
@@ -146,9 +165,12 @@ def export(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="A file that `export` wrote.")], brain: BrainOption = DEFAULT_BRAIN
+    file: Annotated[Path, typer.Argument(parser=_path, metavar="FILE", help="A file that `export` wrote.")],
+    brain: BrainOption = DEFAULT_BRAIN,
 ) -> None:
     """Read an exported brain into this one."""
+    if not file.exists() or file.is_dir():  # said before a brain is made for nothing
+        raise FileNotFoundError(f"file: {file} is {'a directory' if file.is_dir() else 'not there'}")
     with Memory(brain) as memory:
         out.print(f"{memory.import_file(file)} lines read from {file}")
 
@@ -159,6 +181,8 @@ config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
 @config_app.command("show")
 def config_show(brain: BrainOption = DEFAULT_BRAIN) -> None:
     """Show every setting in force, as it would stand in ruvllm.toml."""
+    if brain.exists() and not brain.is_dir():
+        raise FileNotFoundError(f"brain: {brain} is not a directory")
     config = load_config(brain / "ruvllm.toml")
     for section, fields in msgspec.to_builtins(config).items():
         out.print(f"\\[{section}]")
@@ -177,17 +201,21 @@ def register(app: typer.Typer) -> None:
 
 
 def _open(brain: Path, model: str | None) -> RuvLLM:
-    """Open a brain, fetching the models it needs first."""
+    """Open a brain, fetching the models it needs first; a model asked for by name must be there."""
     folder = _existing(brain)
-    config = load_config(folder / "ruvllm.toml", overrides={"generation": {"model": model}} if model else None)
+    config = load_config(folder / "ruvllm.toml", overrides=None if model is None else {"generation": {"model": model}})
     fetch_missing(config.models, config.embedding.model, config.generation.model)
+    if model is not None and not model.startswith(("http://", "https://")):
+        models.find(model, config.models, task="generate")
     return RuvLLM(folder, config=config)
 
 
 def _existing(brain: Path) -> Path:
+    hint = f"make one with `ruvllm ingest DOCUMENTS --brain {brain}`"
     if not brain.is_dir():
-        hint = f"make one with `ruvllm ingest DOCUMENTS --brain {brain}`"
         raise FileNotFoundError(f"brain: {brain} is not a directory; {hint}")
+    if not (brain / "brain.db").exists():
+        raise FileNotFoundError(f"brain: there is no brain in {brain}; {hint}")
     return brain
 
 

@@ -26,7 +26,7 @@ PREVIEW_CHARS = 160
 def pull_bar() -> Iterator[Callable[[PullProgress], None]]:
     """Yield a callback that draws a download's progress on stderr."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=not err.is_terminal) as progress:
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
         tasks: dict[tuple[str, str], object] = {}
 
         def show(step: PullProgress) -> None:
@@ -48,7 +48,7 @@ def ingest_bar() -> Iterator[Callable[[IngestProgress], None]]:
         TextColumn("{task.completed}/{task.total} documents, {task.fields[chunks]} chunks"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("reading", total=None, chunks=0)
 
         def show(step: IngestProgress) -> None:
