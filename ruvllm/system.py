@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ruvllm.config import Config, ModelsConfig, load_config
-from ruvllm.errors import ModelError, ModelMissing
+from ruvllm.errors import ModelError, ModelMissing, PullError
 from ruvllm.memory import Memory
 from ruvllm.pipeline import AnswerStream, Pipeline
 from ruvllm.types import Feedback, Filter, GenerationOptions, Hit, IngestReport, Request, Response, Turn
@@ -256,10 +256,14 @@ def _check_model(name: str, section: ModelsConfig, *, repair: bool) -> list[Find
         return []
     except ModelError as error:
         problems = [str(error)]
-    mend = repair and bool(problems) and name in models.catalogue()
-    if mend:
-        models.pull(name, section)
-    return [Finding(f"model {name}: {problem}", "error", repaired=mend) for problem in problems]
+    mended = False
+    if repair and problems and name in models.catalogue():
+        try:
+            models.pull(name, section)
+            mended = True
+        except PullError as error:
+            problems.append(str(error))
+    return [Finding(f"model {name}: {problem}", "error", repaired=mended) for problem in problems]
 
 
 def _never() -> bool:

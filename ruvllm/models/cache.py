@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from ruvllm.config import ModelsConfig, cache_dir
 from ruvllm.errors import ModelDamaged, ModelMissing, ModelUnsupported
 from ruvllm.models.card import CARD_FILE, ModelCard, read_card
+from ruvllm.models.catalogue import catalogue
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -74,22 +75,28 @@ def find(name: str, config: ModelsConfig, *, task: Literal["generate", "embed"] 
     if not path.is_dir():
         base = name.partition("@")[0]
         wanted = f" --quantization {name.partition('@')[2]}" if "@" in name else ""
-        advice = f"get it with: ruvllm pull {base}{wanted}" if is_name else "there is no such directory"
+        if base in catalogue():
+            advice = f"get it with: ruvllm pull {base}{wanted}"
+        else:
+            known = f"the catalogue holds {', '.join(catalogue())}"
+            advice = f"{known}; there is no such directory either" if is_name else "there is no such directory"
         raise ModelMissing(f"model {name} is not in {models_dir(config)}; {advice}", model=name)
     if not (path / CARD_FILE).is_file():
-        raise ModelDamaged(
-            f"{path} is no model directory of ruvllm: {CARD_FILE} is missing (ruvllm pull path:... converts one)",
-            model=name,
-        )
+        advice = "pull it again" if path.parent == models_dir(config) else "ruvllm pull path:... converts one"
+        raise ModelDamaged(f"{path} is no model directory of ruvllm: {CARD_FILE} is missing ({advice})", model=name)
     card = read_card(path)
+    _require_sizes(path, card, name)
+    if task is not None and card.task != task:
+        raise ModelUnsupported(f"model {name} is made to {card.task}, not to {task}", model=name)
+    return path
+
+
+def _require_sizes(path: Path, card: ModelCard, name: str) -> None:
     for file, record in card.files.items():
         found = (path / file).stat().st_size if (path / file).is_file() else None
         if found != record.bytes:
             state = "is missing" if found is None else f"has {found} bytes instead of {record.bytes}"
             raise ModelDamaged(f"model {name} is damaged: {path / file} {state}; pull it again", model=name)
-    if task is not None and card.task != task:
-        raise ModelUnsupported(f"model {name} is made to {card.task}, not to {task}", model=name)
-    return path
 
 
 def installed(config: ModelsConfig) -> list[InstalledModel]:
@@ -101,6 +108,7 @@ def installed(config: ModelsConfig) -> list[InstalledModel]:
             continue
         try:
             card = read_card(path)
+            _require_sizes(path, card, path.name)
         except (ModelDamaged, ModelUnsupported) as error:
             logger.info("%s", error)
             card = None
