@@ -219,6 +219,8 @@ def _chunk_metadata(prepared: _Prepared, chunk: Chunk) -> dict[str, Any]:
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
+    if not os.path.lexists(path):
+        raise FileNotFoundError(path)
     if path.suffix.lower() not in SUFFIXES:
         raise Unreadable(f"{path.suffix or 'a file without a suffix'} is not one of {' '.join(SUFFIXES)}")
     if not path.is_file() and path.exists():

@@ -49,7 +49,20 @@ JSON_COLUMNS = frozenset(("metadata", "source_ids", "used_ids", "route", "timing
 
 
 def export_brain(store: Store, file: Path) -> int:
-    """Write every row of one moment to `file` (gzip when it ends in .gz) and return the number of lines."""
+    """Write every row of one moment to `file` (gzip when it ends in .gz) and return the number of lines.
+
+    A file of this name is replaced once the new one is whole.
+
+    Raises:
+        ValueError: `file` is a directory, or would lie among the brain's own files.
+        OSError: the file cannot be written; one that was there before stays.
+    """
+    if file.is_dir():
+        raise ValueError(f"file: {file} is a directory")
+    if file.resolve().is_relative_to(store.path.parent.resolve()):
+        raise ValueError(f"file: {file} is inside the brain's own directory; write it elsewhere")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"file: there is no directory {file.parent}")
     part = file.with_name(file.name + ".tmp")
     lines = 0
     try:
@@ -147,7 +160,10 @@ class _Import:
         with _opened(self._file, "rt", is_gzip=self._file.suffix == ".gz") as stream:
             for text in stream:
                 self._number += 1
-                line = json.loads(text)
+                try:
+                    line = json.loads(text)
+                except json.JSONDecodeError as error:
+                    raise ValueError(f"it is not JSON ({error})") from error
                 if not isinstance(line, dict):
                     raise ValueError("it is not a JSON object")
                 yield line
