@@ -53,6 +53,7 @@ class EmbeddingConfig(_Section, frozen=True):
     num_threads: int = 0  # batches at a time, each on one core; 0 = every core
 
     def __post_init__(self) -> None:
+        _require(bool(self.model), "embedding.model must not be empty")
         _require(self.dim >= 8, f"embedding.dim must be >= 8 ({self.dim})")
         _require(8 <= self.max_tokens <= 512, f"embedding.max_tokens must be in [8, 512] ({self.max_tokens})")
         _require(self.batch_tokens >= self.max_tokens, "embedding.batch_tokens must be >= embedding.max_tokens")
@@ -74,6 +75,7 @@ class GenerationConfig(_Section, frozen=True):
     api_key: str = ""  # remote endpoints: best given as RUVLLM_GENERATION__API_KEY; shown nowhere
 
     def __post_init__(self) -> None:
+        _require(bool(self.model), "generation.model must not be empty")
         _require(
             self.context_tokens == 0 or self.context_tokens >= 128,
             f"generation.context_tokens must be 0 or >= 128 ({self.context_tokens})",

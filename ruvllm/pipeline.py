@@ -106,14 +106,16 @@ class Pipeline:
         """Yield the answer's text as it comes and return the response.
 
         Raises:
-            ValueError: the question is empty, too long, or not text.
+            ValueError: the question is empty, too long, or not text, or `k` is below 1.
             EngineError: generation failed.
         """
         watch = _Stopwatch()
         query = self._validated(request.query)
+        k = self._config.retrieval.k if request.k is None else request.k
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise ValueError(f"k must be a whole number >= 1 ({k!r})")
         with watch.stage("embed"):
             query_vector = self._memory.encode([query])[0]
-        k = request.k or self._config.retrieval.k
         with watch.stage("retrieve"):
             hits = self._memory.search(
                 query, 2 * k, filter=request.filter, session=request.session, query_vector=query_vector
