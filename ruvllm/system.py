@@ -58,7 +58,7 @@ class RuvLLM:
         elif model is not None:
             raise ValueError("model: give either config or model, not both")
         self.config = config
-        self.memory = Memory(folder, config=config, namespace=namespace, read_only=read_only)
+        self.memory = Memory(path, config=config, namespace=namespace, read_only=read_only)
         self._engine: Engine | None = None
         self._engine_lock = threading.Lock()
         self._session_locks: dict[str, threading.Lock] = {}

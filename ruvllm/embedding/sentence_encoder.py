@@ -135,4 +135,5 @@ def _mean_pool(hidden: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
     """Return the unit-length mean over each row's own tokens: (n, t, dim) -> (n, dim)."""
     is_token = np.arange(hidden.shape[1]) < np.asarray(lengths)[:, None]  # (n, t)
     total = (is_token[:, None, :].astype(np.float32) @ hidden)[:, 0]  # (n, dim); unit length makes the mean's 1/t moot
-    return np.asarray(total / np.linalg.norm(total, axis=1, keepdims=True), np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a broken model's zeros become NaN, which memory refuses
+        return np.asarray(total / np.linalg.norm(total, axis=1, keepdims=True), np.float32)

@@ -19,7 +19,7 @@ from ruvllm.config import IngestConfig
 from ruvllm.memory.gather import FailedItem, FileItem, Item, Sources, TextItem, gather
 from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.readers import SUFFIXES, Document, Unreadable, read_document
-from ruvllm.memory.rows import delete_nodes, insert_edge, insert_node
+from ruvllm.memory.rows import as_unit_rows, delete_nodes, insert_edge, insert_node
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store
 from ruvllm.text.chunking import Chunk, chunk_blocks, parse_blocks, title_of
@@ -152,6 +152,12 @@ class Ingester:
         for prepared in batch:
             own = vectors[start : start + len(prepared.chunks)]
             start += len(prepared.chunks)
+            try:
+                own = as_unit_rows(own, vectors.shape[1], "its embedding")
+            except ValueError as error:  # a model that gives no numbers for this text
+                tally.failures.append(DocumentFailure(prepared.source, str(error)))
+                self._report(tally, prepared.source, on_progress)
+                continue
             if self._store_document(prepared, own):
                 tally.updated += 1
             else:

@@ -18,7 +18,7 @@ import apsw
 import numpy as np
 
 from ruvllm.config import Config, load_config
-from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly
+from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
 from ruvllm.memory.check import CheckReport, run_check
 from ruvllm.memory.gather import Sources
 from ruvllm.memory.ingest import Ingester, IngestProgress
@@ -108,6 +108,8 @@ class Memory:
         namespace: str = "default",
         read_only: bool = False,
     ) -> None:
+        if not str(path):
+            raise ValueError("path must not be empty")
         self.path = Path(path)
         self.namespace = checked_text(namespace, "namespace")
         self.config = load_config(self.path / "ruvllm.toml") if config is None else config
@@ -266,9 +268,18 @@ class Memory:
         return self._search.search(query, native, vector, k, filter=filter, session=session)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Return (n, native_dim) float32 unit vectors of `texts`, by the brain's own embedder, opened at first use."""
+        """Return (n, native_dim) float32 unit vectors of `texts`, by the brain's own embedder, opened at first use.
+
+        Raises:
+            ValueError: a text is empty.
+            ModelDamaged: the embedder gives NaN, infinities or zeros.
+        """
         embedder = self._embedder()
-        return as_unit_rows(embedder.encode(texts), embedder.native_dim, "embedding")
+        vectors = embedder.encode(texts)
+        try:
+            return as_unit_rows(vectors, embedder.native_dim, "embedding")
+        except ValueError as error:
+            raise ModelDamaged(f"{embedder.id} gives no sound vectors: {error}", model=embedder.id) from error
 
     def _checked_vector(self, vector: np.ndarray) -> np.ndarray:
         if np.ndim(vector) != 1:
