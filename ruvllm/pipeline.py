@@ -139,6 +139,8 @@ class Pipeline:
             )
         if not prompt.sources:
             warnings.append("memory holds nothing on this: the answer, if any, is the model's own")
+        if self._memory.read_only:
+            warnings.append("the brain is open for reading only: this answer is not remembered")
         draft = _Draft()
         if engine is not None:
             with watch.stage("generate"):

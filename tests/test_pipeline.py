@@ -161,3 +161,4 @@ def test_reading_only_still_answers(tmp_path: Path) -> None:
     with Memory(tmp_path / "b", embedder=WordEmbedder(), config=config, read_only=True) as memory:
         response = ask(pipeline(memory, EchoEngine), Request(QUESTION))
     assert response.sources[0].text == TEXTS[0]
+    assert any("not remembered" in warning for warning in response.warnings)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import apsw
 
 from ruvllm.errors import BrainDamaged, BrainError, BrainReadOnly
-from ruvllm.memory.schema import migrate, require_known
+from ruvllm.memory.schema import MIGRATIONS, migrate, require_known
 
 __all__ = ["Store", "fetch", "translated"]
 
@@ -104,7 +104,7 @@ class Store:
         if not self.path.exists():
             raise BrainReadOnly(f"{self.path} does not exist and cannot be made when reading only", path=self.path)
         try:
-            require_known(self.reader(), self.path)
+            version = require_known(self.reader(), self.path)
         except (apsw.CantOpenError, apsw.ReadOnlyError):
             # WAL wants a shared-memory file beside the database; where none can be made, nobody writes either
             wal = self.path.with_name(self.path.name + "-wal")
@@ -113,7 +113,12 @@ class Store:
             self._close_readers()
             self._local = threading.local()
             self._uri_options = "immutable=1"
-            require_known(self.reader(), self.path)
+            version = require_known(self.reader(), self.path)
+        if version < len(MIGRATIONS):
+            self._close_readers()
+            raise BrainReadOnly(
+                f"{self.path} is empty or of an older version: open it for writing once", path=self.path
+            )
 
     def reader(self) -> apsw.Connection:
         """Return the calling thread's read-only connection."""
