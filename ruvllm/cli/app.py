@@ -7,11 +7,10 @@ import sys
 from typing import Annotated, NoReturn
 
 import typer
-from rich.markup import escape
 
 import ruvllm
 from ruvllm.cli import bench, brain, demo, models
-from ruvllm.cli.console import err
+from ruvllm.cli.console import err, print_error
 from ruvllm.errors import ModelMissing, RuvLLMError
 
 __all__ = ["app", "run"]
@@ -84,8 +83,5 @@ def _is_interrupt(error: BaseException | None) -> bool:
 
 
 def _fail(error: Exception, code: int) -> NoReturn:
-    text = str(error) or type(error).__name__
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        text = f"{error.filename}: {error.strerror}"
-    err.print("[bold red]error:[/]", escape(text), highlight=False, soft_wrap=True)
+    print_error(error)
     sys.exit(code)

@@ -12,9 +12,10 @@ import typer
 from rich.markup import escape
 
 from ruvllm import models
-from ruvllm.cli.console import err, ingest_bar, out, print_ingest, stream_answer
+from ruvllm.cli.console import err, ingest_bar, out, print_error, print_ingest, stream_answer
 from ruvllm.cli.models import fetch_missing
 from ruvllm.config import load_config
+from ruvllm.errors import RuvLLMError
 from ruvllm.memory import Memory
 from ruvllm.system import RuvLLM
 
@@ -85,19 +86,27 @@ def chat(brain: BrainOption = DEFAULT_BRAIN, session: SessionOption = "chat", mo
                 break
             if not question:
                 break
-            if question in ("+", "-"):
-                if last is None:
-                    err.print("[yellow]nothing to rate yet[/]")
-                else:
-                    llm.feedback(last, rating=5 if question == "+" else 1)
-                    out.print("[dim]noted[/]")
-                continue
-            stream = llm.stream(question, session=session)
             try:
-                last = stream_answer(stream).id
-            except KeyboardInterrupt:
-                stream.close()
-                err.print("\n[yellow]stopped[/]")
+                last = _exchange(llm, question, session, last)
+            except (ValueError, RuvLLMError) as error:  # this question went wrong, the next one may not
+                print_error(error)
+
+
+def _exchange(llm: RuvLLM, question: str, session: str | None, last: str | None) -> str | None:
+    """Answer a question, or rate the answer `last`; return the id of the answer that the next rating is for."""
+    if question not in ("+", "-"):
+        stream = llm.stream(question, session=session)
+        try:
+            return stream_answer(stream).id
+        except KeyboardInterrupt:
+            stream.close()
+            err.print("\n[yellow]stopped[/]")
+    elif last is None:
+        err.print("[yellow]nothing to rate yet[/]")
+    else:
+        llm.feedback(last, rating=5 if question == "+" else 1)
+        out.print("[dim]noted[/]")
+    return last
 
 
 def feedback(

@@ -14,7 +14,7 @@ from ruvllm.models import PullProgress
 from ruvllm.pipeline import AnswerStream
 from ruvllm.types import IngestReport, Response
 
-__all__ = ["err", "ingest_bar", "out", "print_answer", "print_ingest", "pull_bar", "stream_answer"]
+__all__ = ["err", "ingest_bar", "out", "print_answer", "print_error", "print_ingest", "pull_bar", "stream_answer"]
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -66,6 +66,14 @@ def print_ingest(report: IngestReport) -> None:
     )
     for failure in report.failures:
         err.print(f"[yellow]not read:[/] {escape(failure.source)}: {escape(failure.reason)}")
+
+
+def print_error(error: Exception) -> None:
+    """Say in one line what went wrong."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    err.print("[bold red]error:[/]", escape(text))
 
 
 def stream_answer(stream: AnswerStream) -> Response:
