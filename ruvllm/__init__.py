@@ -13,25 +13,30 @@ if TYPE_CHECKING:
     from ruvllm.config import Config, load_config
     from ruvllm.errors import (
         BrainDamaged,
+        BrainError,
         BrainLocked,
         BrainReadOnly,
         BrainTooNew,
         EndpointError,
         EngineError,
         ModelDamaged,
+        ModelError,
         ModelMissing,
         ModelUnsupported,
         PullError,
         RuvLLMError,
     )
     from ruvllm.memory import Memory
+    from ruvllm.pipeline import AnswerStream
     from ruvllm.system import RuvLLM, open
     from ruvllm.types import Feedback, GenerationOptions, Hit, IngestReport, Node, Response, Route, Source
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AnswerStream": "pipeline",
     "BrainDamaged": "errors",
+    "BrainError": "errors",
     "BrainLocked": "errors",
     "BrainReadOnly": "errors",
     "BrainTooNew": "errors",
@@ -44,6 +49,7 @@ _HOMES = {
     "IngestReport": "types",
     "Memory": "memory",
     "ModelDamaged": "errors",
+    "ModelError": "errors",
     "ModelMissing": "errors",
     "ModelUnsupported": "errors",
     "Node": "types",
@@ -58,7 +64,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnswerStream",
     "BrainDamaged",
+    "BrainError",
     "BrainLocked",
     "BrainReadOnly",
     "BrainTooNew",
@@ -71,6 +79,7 @@ __all__ = [
     "IngestReport",
     "Memory",
     "ModelDamaged",
+    "ModelError",
     "ModelMissing",
     "ModelUnsupported",
     "Node",
@@ -91,3 +100,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"ruvllm.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = [
     "StoreConfig",
     "cache_dir",
     "load_config",
+    "without_userinfo",
 ]
 
 
@@ -56,6 +58,7 @@ class EmbeddingConfig(_Section, frozen=True):
         _require(bool(self.model), "embedding.model must not be empty")
         _require(self.dim >= 8, f"embedding.dim must be >= 8 ({self.dim})")
         _require(8 <= self.max_tokens <= 512, f"embedding.max_tokens must be in [8, 512] ({self.max_tokens})")
+        _require(self.num_threads >= 0, f"embedding.num_threads must be >= 0, 0 = every core ({self.num_threads})")
         _require(self.batch_tokens >= self.max_tokens, "embedding.batch_tokens must be >= embedding.max_tokens")
 
 
@@ -71,7 +74,7 @@ class GenerationConfig(_Section, frozen=True):
     repetition_penalty: float = 1.15  # small readers loop without it
     min_confidence: float = 0.6  # below it `ask` quotes the best passage instead
     num_threads: int = 1  # CTranslate2 decodes small models slower on two threads than on one
-    timeout_s: float = 120.0  # remote endpoints: longest silence
+    timeout_s: float = 120.0  # longest silence of a remote endpoint; longest wait for the session's earlier request
     api_key: str = ""  # remote endpoints: best given as RUVLLM_GENERATION__API_KEY; shown nowhere
 
     def __post_init__(self) -> None:
@@ -81,11 +84,16 @@ class GenerationConfig(_Section, frozen=True):
             f"generation.context_tokens must be 0 or >= 128 ({self.context_tokens})",
         )
         _require(self.max_new_tokens >= 1, f"generation.max_new_tokens must be >= 1 ({self.max_new_tokens})")
+        _require(0.0 <= self.temperature <= 2.0, f"generation.temperature must be in [0, 2] ({self.temperature})")
+        _require(self.top_k >= 0, f"generation.top_k must be >= 0 ({self.top_k})")
+        _require(0.0 < self.top_p <= 1.0, f"generation.top_p must be in (0, 1] ({self.top_p})")
+        _require(self.repetition_penalty > 0.0, "generation.repetition_penalty must be > 0")
+        _require(self.num_threads >= 0, f"generation.num_threads must be >= 0, 0 = every core ({self.num_threads})")
         _require(0.0 <= self.min_confidence <= 1.0, "generation.min_confidence must be in [0, 1]")
         _require(self.timeout_s > 0, "generation.timeout_s must be > 0")
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        hidden = {"api_key": "***"} if self.api_key else {}
+        hidden = {"model": without_userinfo(self.model)} | ({"api_key": "***"} if self.api_key else {})
         return [(name, hidden.get(name, getattr(self, name))) for name in self.__struct_fields__]
 
     def __repr__(self) -> str:
@@ -100,6 +108,7 @@ class IngestConfig(_Section, frozen=True):
 
     def __post_init__(self) -> None:
         _require(self.chunk_tokens >= 32, f"ingest.chunk_tokens must be >= 32 ({self.chunk_tokens})")
+        _require(self.max_file_bytes >= 1, f"ingest.max_file_bytes must be >= 1 ({self.max_file_bytes})")
 
 
 class IndexConfig(_Section, frozen=True):
@@ -127,6 +136,8 @@ class RetrievalConfig(_Section, frozen=True):
     def __post_init__(self) -> None:
         _require(1 <= self.k <= 100, f"retrieval.k must be in [1, 100] ({self.k})")
         _require(self.candidates >= self.k, "retrieval.candidates must be >= retrieval.k")
+        _require(self.rrf_k >= 1, f"retrieval.rrf_k must be >= 1 ({self.rrf_k})")
+        _require(0.0 < self.duplicate_similarity <= 1.0, "retrieval.duplicate_similarity must be in (0, 1]")
 
 
 class StoreConfig(_Section, frozen=True):
@@ -149,6 +160,18 @@ class Config(_Section, frozen=True):
     index: IndexConfig = IndexConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     store: StoreConfig = StoreConfig()
+
+    def __post_init__(self) -> None:
+        room = self.embedding.max_tokens - 2  # [CLS] and [SEP]
+        _require(
+            self.ingest.chunk_tokens <= room,
+            f"ingest.chunk_tokens must fit embedding.max_tokens less 2 ({self.ingest.chunk_tokens} > {room})",
+        )
+
+
+def without_userinfo(model: str) -> str:
+    """Return a model's name or URL with any user and password left out, fit to be shown."""
+    return re.sub(r"(?<=://)[^/#]*@", "", model)
 
 
 def load_config(

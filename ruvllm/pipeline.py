@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 
@@ -36,7 +38,11 @@ CONTEXT_BINS = (512, 1024, 2048)  # prompt tokens
 
 
 class AnswerStream(Iterator[str]):
-    """An answer as it is written: iterate for text, then read `response`. `close()` stops the model."""
+    """An answer as it is written: iterate for text, then read `response`. `close()` stops the model.
+
+    `response.text` is what counts: where the reader turned out to be unsure of what was streamed, it is the nearest
+    passage instead (`finish_reason` "extract"), and the streamed text is `response.draft`.
+    """
 
     def __init__(self, steps: Generator[str, None, Response]) -> None:
         self._steps = steps
@@ -62,6 +68,14 @@ class AnswerStream(Iterator[str]):
     def close(self) -> None:
         """Stop generating; nothing is recorded. May be called twice."""
         self._steps.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 @dataclass(slots=True)
@@ -147,6 +161,8 @@ class Pipeline:
                 yield from _generate(engine, prompt, options, cancelled, draft, watch)
         watch.mark("total")
         response = self._finish(request, query, query_vector, prompt, route, draft, warnings, watch.ms)
+        if not draft.text.strip() and response.text:
+            yield response.text  # nothing was streamed: no model, or not a word from it
         if draft.finish_reason != "cancelled" and not self._memory.read_only:
             self._memory.record(_interaction(response, query_vector, self._memory.namespace))
         return response
@@ -230,7 +246,7 @@ class Pipeline:
     def _extract(self, response: Response, query_vector: np.ndarray) -> Response:
         """Quote the sentence of the best sources that lies nearest to the question."""
         candidates = [
-            (source, source.text[start:end])
+            (source, " ".join(source.text[start:end].split()))
             for source in response.sources[:EXTRACT_SOURCES]
             for start, end in sentence_spans(source.text)
         ]
@@ -265,6 +281,11 @@ def default_context(query: str, engine: Engine | None, options: GenerationOption
     if engine is None:
         return configured or CONTEXT_BINS[-1]
     window = engine.context_tokens - options.max_new_tokens
+    if window <= 0:
+        raise ValueError(
+            f"max_new_tokens must be below the model's {engine.context_tokens} tokens of context "
+            f"({options.max_new_tokens})"
+        )
     if configured:
         return min(configured, window)
     bins = CONTEXT_BINS if is_small(engine) else CONTEXT_BINS[-1:]

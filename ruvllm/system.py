@@ -11,9 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ruvllm.config import Config, ModelsConfig, load_config
+from ruvllm.config import Config, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelError, ModelMissing, PullError
 from ruvllm.memory import Memory
+from ruvllm.orchestrator import SessionQueue
 from ruvllm.pipeline import AnswerStream, Pipeline
 from ruvllm.types import Feedback, Filter, GenerationOptions, Hit, IngestReport, Request, Response, Turn
 
@@ -61,7 +62,7 @@ class RuvLLM:
         self.memory = Memory(path, config=config, namespace=namespace, read_only=read_only)
         self._engine: Engine | None = None
         self._engine_lock = threading.Lock()
-        self._session_locks: dict[str, threading.Lock] = {}
+        self._sessions = SessionQueue()
         self._executor: ThreadPoolExecutor | None = None
         self._pipeline = Pipeline(self.memory, self._open_engine, config)
 
@@ -109,6 +110,8 @@ class RuvLLM:
         Raises:
             ValueError: the question is empty, too long for the model, or not valid text.
             EndpointError: the remote model is down, slow or answers garbage.
+            RuntimeError: this thread has an unfinished stream of the same session.
+            TimeoutError: an earlier request of the same session did not end within generation.timeout_s.
         """
         return self.stream(query, session=session, k=k, filter=filter, options=options).response
 
@@ -152,13 +155,8 @@ class RuvLLM:
             return (yield from self._pipeline.run(request, cancelled))
         if not isinstance(request.session, str) or not request.session.strip():
             raise ValueError("session must be a name that is not empty")
-        lock = self._session_locks.setdefault(request.session, threading.Lock())
-        if not lock.acquire(timeout=self.config.generation.timeout_s):
-            raise TimeoutError(f"session {request.session!r} is still busy: finish or close its earlier stream first")
-        try:
+        with self._sessions.turn(request.session, cancelled=cancelled, timeout_s=self.config.generation.timeout_s):
             return (yield from self._pipeline.run(request, cancelled))
-        finally:
-            lock.release()
 
     def retrieve(
         self, query: str, k: int = 10, *, filter: Filter | None = None, session: str | None = None
@@ -234,7 +232,7 @@ class RuvLLM:
         self.close()
 
     def __repr__(self) -> str:
-        return f"RuvLLM({str(self.path)!r}, model={self.config.generation.model!r})"
+        return f"RuvLLM({str(self.path)!r}, model={without_userinfo(self.config.generation.model)!r})"
 
     def _open_engine(self) -> Engine:
         from ruvllm.inference import open_engine

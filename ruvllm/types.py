@@ -139,6 +139,8 @@ class GenerationOptions:
     seed: int | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.stop, str):
+            raise TypeError(f"stop must be a tuple of strings, not a str: stop=({self.stop!r},)")
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be >= 1 ({self.max_new_tokens})")
         if not 0.0 <= self.temperature <= 2.0:
@@ -227,6 +229,10 @@ class Feedback:
             raise ValueError(f"rating must be a whole number from 1 to 5 ({self.rating!r})")
         if self.quality is not None and not 0.0 <= self.quality <= 1.0:
             raise ValueError(f"quality must be in [0, 1] ({self.quality!r})")
+        if self.task_success is not None and not isinstance(self.task_success, bool):
+            raise TypeError(f"task_success must be True or False ({self.task_success!r})")
+        if self.correction is not None and not isinstance(self.correction, str):
+            raise TypeError(f"correction must be a str, not {type(self.correction).__name__}")
         if self.correction is not None and not self.correction.strip():
             raise ValueError("correction must not be empty")
         if self.rating is None and self.quality is None and self.task_success is None and self.correction is None:

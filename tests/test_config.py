@@ -49,3 +49,26 @@ def test_cache_dir_prefers_configuration_then_environment(monkeypatch: pytest.Mo
     monkeypatch.setenv("RUVLLM_CACHE", "/from/environment")
     assert cache_dir(ModelsConfig()) == Path("/from/environment")
     assert cache_dir(ModelsConfig(cache_dir="/from/file")) == Path("/from/file")
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("generation", "temperature", 5.0),
+        ("generation", "top_p", 0.0),
+        ("generation", "num_threads", -1),
+        ("retrieval", "rrf_k", -1),
+        ("retrieval", "duplicate_similarity", 0.0),
+        ("ingest", "chunk_tokens", 300),
+        ("ingest", "max_file_bytes", 0),
+    ],
+)
+def test_values_that_would_fail_later_fail_now(section: str, field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{section}.{field}"):
+        load_config(environment={}, overrides={section: {field: value}})
+
+
+def test_secrets_are_not_shown() -> None:
+    overrides = {"generation": {"model": "http://me:hunter2@host/v1#m", "api_key": "sk-1"}}
+    shown = repr(load_config(environment={}, overrides=overrides).generation)
+    assert "hunter2" not in shown and "sk-1" not in shown and "http://host/v1#m" in shown

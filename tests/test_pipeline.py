@@ -69,7 +69,9 @@ def test_no_reader_is_said_and_quoted_instead(memory: Memory) -> None:
     def missing() -> Engine:
         raise ModelMissing("model x is not in the cache", model="x")
 
-    response = ask(pipeline(memory, missing), Request(QUESTION))
+    stream = AnswerStream(pipeline(memory, missing).run(Request(QUESTION), lambda: False))
+    streamed, response = "".join(stream), stream.response
+    assert streamed == response.text
     assert response.finish_reason == "extract" and TEXTS[0] in response.text
     assert response.route.model == "none" and "model x" in response.warnings[0]
 
@@ -162,3 +164,9 @@ def test_reading_only_still_answers(tmp_path: Path) -> None:
         response = ask(pipeline(memory, EchoEngine), Request(QUESTION))
     assert response.sources[0].text == TEXTS[0]
     assert any("not remembered" in warning for warning in response.warnings)
+
+
+def test_an_answer_longer_than_the_window_is_refused_by_its_name(memory: Memory) -> None:
+    options = GenerationOptions(max_new_tokens=10_000)
+    with pytest.raises(ValueError, match="max_new_tokens"):
+        ask(pipeline(memory, EchoEngine), Request(QUESTION, options=options))

@@ -16,7 +16,7 @@ FLOORS = [
     {"inference"},
     {"embedding"},
     {"memory"},
-    {"context"},
+    {"context", "orchestrator"},
     {"pipeline"},
     {"system"},
     {"bench", "demo"},

@@ -193,11 +193,10 @@ def config_show(brain: BrainOption = DEFAULT_BRAIN) -> None:
     if brain.exists() and not brain.is_dir():
         raise FileNotFoundError(f"brain: {brain} is not a directory")
     config = load_config(brain / "ruvllm.toml")
-    for section, fields in msgspec.to_builtins(config).items():
-        out.print(f"\\[{section}]")
-        for name, value in fields.items():
-            hidden = "..." if name == "api_key" and value else value
-            out.print(f"{name} = {msgspec.json.encode(hidden).decode()}", markup=False)
+    for section in config.__struct_fields__:
+        out.print(f"[{section}]", markup=False)
+        for name, value in getattr(config, section).__rich_repr__():
+            out.print(f"{name} = {msgspec.json.encode(value).decode()}", markup=False)
         out.print()
 
 

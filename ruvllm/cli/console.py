@@ -16,8 +16,8 @@ from ruvllm.types import IngestReport, Response
 
 __all__ = ["err", "ingest_bar", "out", "print_answer", "print_error", "print_ingest", "pull_bar", "stream_answer"]
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 PREVIEW_CHARS = 160
 
@@ -30,6 +30,8 @@ def pull_bar() -> Iterator[Callable[[PullProgress], None]]:
         tasks: dict[tuple[str, str], object] = {}
 
         def show(step: PullProgress) -> None:
+            if step.stage == "done":
+                return
             key = (step.model, step.stage)
             if key not in tasks:
                 tasks[key] = progress.add_task(f"{step.stage} {step.model}", total=step.total_bytes or None)
@@ -86,9 +88,8 @@ def stream_answer(stream: AnswerStream) -> Response:
         out.print(text, end="", markup=False)
     response = stream.response
     out.print()
-    if response.finish_reason == "extract":
-        if response.draft:
-            out.print("[yellow]the reader is not sure of that[/]")
+    if response.draft:
+        out.print("[yellow]the reader is not sure of that[/]")
         out.print(response.text, markup=False)
     _print_details(response)
     return response

@@ -195,6 +195,8 @@ class RemoteEngine:
         import httpx
 
         for left in range(_CONNECT_TRIES - 1, -1, -1):
+            if self._client.is_closed:
+                raise EngineError(f"{self.name} is closed", engine=self.name)
             try:
                 return self._client.send(self._client.build_request("POST", self._url, json=body), stream=True)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:

@@ -97,6 +97,7 @@ def _parse(data: str, holder: str) -> Chunk:
     _require(isinstance(choice, dict) and isinstance(choice.get(holder), dict), f"field '{holder}' is missing")
     text = choice[holder].get("content") or ""
     _require(isinstance(text, str), f"'{holder}.content' is not text")
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # halves of a pair that JSON let through
     return Chunk(text, _logprobs(choice.get("logprobs")), _finish_reason(choice.get("finish_reason")), usage)
 
 
@@ -106,8 +107,12 @@ def _logprobs(value: Any) -> tuple[float, ...]:
     if not isinstance(entries, list):
         return ()
     numbers = [entry.get("logprob") if isinstance(entry, dict) else None for entry in entries]
-    _require(all(isinstance(x, int | float) and x == x for x in numbers), "'logprobs' holds no numbers")
-    return tuple(float(x) for x in numbers if x is not None)
+    _require(all(map(_is_logprob, numbers)), "'logprobs' holds what is no log-probability")
+    return tuple(min(0.0, float(x)) for x in numbers if x is not None)
+
+
+def _is_logprob(x: Any) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool) and x <= 1e-3  # rounding may lift it past 0
 
 
 def _usage(value: Any) -> Usage | None:

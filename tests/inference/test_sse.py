@@ -68,3 +68,22 @@ def test_other_ways_to_end_count_as_stop() -> None:
 def test_a_whole_completion_needs_its_finish_reason() -> None:
     with pytest.raises(ValueError, match="finish_reason"):
         parse_completion('{"choices": [{"message": {"content": "x"}}]}')
+
+
+def _event(content: str, logprob: object) -> str:
+    choice = {"delta": {"content": content}, "logprobs": {"content": [{"logprob": logprob}]}}
+    return json.dumps({"choices": [choice]})
+
+
+@pytest.mark.parametrize("logprob", [1000.0, True, "no", float("nan")])
+def test_what_is_no_log_probability_is_refused(logprob: object) -> None:
+    with pytest.raises(ValueError, match="log-probability"):
+        parse_chunk(_event("x", logprob))
+
+
+def test_a_rounded_log_probability_counts_as_certain() -> None:
+    assert parse_chunk(_event("x", 1e-6)).logprobs == (0.0,)
+
+
+def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
+    assert parse_chunk(_event("a\ud83db", -1.0)).text == "a\ufffdb"

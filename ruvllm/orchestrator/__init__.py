@@ -1,0 +1,5 @@
+"""What stands between callers and the pipeline: today, the order of requests within a session."""
+
+from ruvllm.orchestrator.sessions import SessionQueue
+
+__all__ = ["SessionQueue"]
