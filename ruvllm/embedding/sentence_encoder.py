@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -72,8 +72,7 @@ class SentenceEncoder:
         if len(batches) == 1:
             fill(batches[0])
         else:
-            with ThreadPoolExecutor(native.num_threads) as threads:
-                list(threads.map(fill, batches))
+            _beside_each_other(fill, batches, native.num_threads)
         return vectors
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -103,6 +102,18 @@ class SentenceEncoder:
         from ruvllm.inference.ctranslate2_encoder import CTranslate2Encoder
 
         return CTranslate2Encoder(self._model_dir, num_threads=self._num_threads)
+
+
+def _beside_each_other(fill: Callable[[list[int]], None], batches: Sequence[list[int]], num_threads: int) -> None:
+    with ThreadPoolExecutor(num_threads) as threads:
+        try:
+            running = [threads.submit(fill, batch) for batch in batches]
+        except RuntimeError:  # no new threads while the interpreter exits, and memory still has answers to write
+            running = []
+            for batch in batches:
+                fill(batch)
+        for one in running:
+            one.result()
 
 
 def _require_texts(texts: Sequence[str]) -> None:

@@ -1,4 +1,5 @@
-"""Run by tests in a process of its own: search once, or ingest without end, saying on stdout what is acknowledged."""
+"""Run by tests in a process of its own: search once, leave without closing, or ingest without end, saying on stdout
+what is acknowledged."""
 
 from __future__ import annotations
 
@@ -12,12 +13,26 @@ from ruvllm.config import load_config
 from ruvllm.memory import IngestProgress, Memory
 from ruvllm.types import Feedback
 
+kept: list[Memory] = []  # alive until the interpreter ends
 
 def search(brain: str, query: str) -> None:
     with Memory(brain, embedder=WordEmbedder()) as memory:
         print("read_only", memory.read_only)
         for hit in memory.search(query):
             print(hit.node.text)
+
+
+def leave(brain: str, cache: str) -> None:
+    """Record two answers on the real encoder "tiny-bert" and end without closing."""
+    overrides = {
+        "models": {"cache_dir": cache, "offline": True},
+        "embedding": {"model": "tiny-bert", "dim": 64, "num_threads": 2},
+        "store": {"flush_interval_s": 3600.0},
+    }
+    memory = Memory(brain, config=load_config(environment={}, overrides=overrides))
+    kept.append(memory)
+    for i in range(2):
+        memory.record(interaction(f"a{i}", query="hello world", answer="hello a b c"))
 
 
 def ingest(brain: str, documents: str, start: str) -> None:
@@ -47,4 +62,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    {"search": search, "ingest": ingest}[sys.argv[1]](*sys.argv[2:])
+    {"search": search, "leave": leave, "ingest": ingest}[sys.argv[1]](*sys.argv[2:])

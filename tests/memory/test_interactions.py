@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models import tiny
 
-from ruvllm.config import load_config
+from ruvllm import models
+from ruvllm.config import ModelsConfig, load_config
 from ruvllm.errors import BrainError
 from ruvllm.memory import Memory
 from ruvllm.memory.outcomes import is_good, moved_weight, quality_of, unmoved_weight
@@ -21,6 +26,7 @@ from ruvllm.types import EdgeType, Feedback, Interaction, NodeType, Turn
 
 from .fakes import PATIENT, WordEmbedder, interaction
 
+CHILD = Path(__file__).with_name("child.py")
 SLOW = load_config(environment={}, overrides={"store": {"flush_interval_s": 3600.0}})
 
 
@@ -113,6 +119,18 @@ def test_bad_record_is_counted_and_the_others_are_stored(memory: Memory, caplog:
 def test_record_never_raises_on_a_closed_brain(memory: Memory) -> None:
     memory.close()
     memory.record(interaction())
+
+
+@pytest.mark.integration
+def test_answers_are_kept_when_the_program_ends_without_closing(tmp_path: Path, brain: Path) -> None:
+    source = tiny.write_encoder_folder(tmp_path / "tiny-bert", tiny.encoder_weights(), tiny.encoder_config())
+    models.pull(f"path:{source}", ModelsConfig(cache_dir=str(tmp_path / "cache"), offline=True))
+    child = subprocess.run(
+        [sys.executable, CHILD, "leave", brain, tmp_path / "cache"], capture_output=True, text=True, timeout=120
+    )
+    assert (child.returncode, child.stderr) == (0, "")
+    with Memory(brain) as memory:
+        assert [memory.interaction(id).query for id in ("a0", "a1")] == ["hello world"] * 2
 
 
 def test_broken_disk_is_tried_twice_then_given_up_and_counted() -> None:
