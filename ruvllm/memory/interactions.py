@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import numpy as np
 
-from ruvllm.memory.rows import as_unit_rows, insert_edge, insert_node
+from ruvllm.memory.rows import as_unit_rows, checked_text, insert_edge, insert_node
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType, Embedder, Feedback, FinishReason, Interaction, NodeType, Route, Turn
@@ -45,20 +45,23 @@ class Record:
     feedback: Feedback | None
 
 
-def commit_interactions(
-    store: Store,
-    group: Sequence[Interaction],
-    embedder: Embedder,
-    encode: Callable[[list[str]], np.ndarray],
-) -> int:
+def commit_interactions(store: Store, group: Sequence[Interaction], embedder: Embedder) -> int:
     """Store a group in one transaction, embedding what came without vectors; return how many could not be stored."""
+    sound = []
+    for one in group:
+        try:
+            checked_text(one.query, "query")
+            checked_text(one.answer, "answer")
+            sound.append(one)
+        except (ValueError, TypeError) as error:
+            logger.error("the record of %s is not stored: %s", one.id, error)
     ready: list[tuple[Interaction, np.ndarray, np.ndarray]] = []
-    for one in _with_vectors(group, encode):
+    for one in _with_vectors(sound, embedder.encode):
         try:
             query = as_unit_rows(one.query_vector, embedder.native_dim, "query_vector")[0]
             answer = as_unit_rows(one.answer_vector, embedder.native_dim, "answer_vector")[0]
             ready.append((one, query, answer))
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             logger.error("the record of %s is not stored: %s", one.id, error)
 
     def work(connection: apsw.Connection) -> int:

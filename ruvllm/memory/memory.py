@@ -413,7 +413,7 @@ class Memory:
 
     def _commit_interactions(self, group: Sequence[Interaction]) -> int:
         """Commit a group of the queue; return how many of it could not be stored."""
-        return commit_interactions(self._store, group, self._embedder(), self.encode)
+        return commit_interactions(self._store, group, self._embedder())
 
     def flush(self) -> None:
         """Wait until every queued record is on disk (or, after a second try, given up and counted)."""

@@ -109,11 +109,13 @@ def test_same_record_twice_is_one(memory: Memory) -> None:
 def test_bad_record_is_counted_and_the_others_are_stored(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
     memory.record(interaction("bad", query_vector=np.full(64, np.nan, np.float32)))
     memory.record(interaction("odd", created="never"))
+    memory.record(interaction("broken", answer="half a pair \ud800"))
+    memory.record(interaction("silent", answer=""))
     memory.record(interaction("good"))
     with caplog.at_level(logging.CRITICAL):
         memory.flush()
     assert memory.interaction("good").id == "good"
-    assert memory.stats().failed_records == 2
+    assert memory.stats().failed_records == 4
 
 
 def test_record_never_raises_on_a_closed_brain(memory: Memory) -> None:
