@@ -117,7 +117,7 @@ def _text_item(entry: str | Mapping[str, Any]) -> TextItem | FailedItem:
 
 
 def _files(path: Path) -> Iterator[Item]:
-    if path.is_dir():
+    if os.path.isdir(path):  # False, not an error, where nothing can be asked
         yield from _walk(path, seen=set(), above=())
     else:
         yield FileItem(path)
@@ -142,7 +142,7 @@ def _walk(folder: Path, *, seen: set[tuple[int, int]], above: tuple[tuple[int, i
         path = folder / name
         if name.startswith("."):
             continue
-        if path.is_dir():
+        if os.path.isdir(path):
             yield from _walk(path, seen=seen, above=(*above, identity))
         elif path.suffix.lower() in SUFFIXES:
             yield FileItem(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -16,16 +17,19 @@ import apsw
 import numpy as np
 
 from ruvllm.config import IngestConfig
+from ruvllm.errors import RuvLLMError
 from ruvllm.memory.gather import FailedItem, FileItem, Item, Sources, TextItem, gather
 from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.readers import SUFFIXES, Document, Unreadable, read_document
-from ruvllm.memory.rows import as_unit_rows, delete_nodes, insert_edge, insert_node
+from ruvllm.memory.rows import as_unit_rows, checked_text, delete_nodes, insert_edge, insert_node
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store
 from ruvllm.text.chunking import Chunk, chunk_blocks, parse_blocks, title_of
 from ruvllm.types import DocumentFailure, EdgeType, Embedder, IngestReport, NodeType
 
 __all__ = ["IngestProgress", "Ingester"]
+
+logger = logging.getLogger(__name__)
 
 BATCH_CHUNKS = 256  # texts embedded in one call, across documents
 BATCH_DOCUMENTS = 64
@@ -107,36 +111,27 @@ class Ingester:
     def _prepare(self, item: Item, tally: _Tally) -> _Prepared | None:
         """Return the document ready to embed; None, and a line in the tally, when it failed or did not change."""
         try:
-            if isinstance(item, FailedItem):
-                raise Unreadable(item.reason)
-            if isinstance(item, TextItem):
-                content = json.dumps([item.text, item.title, dict(item.metadata)], sort_keys=True).encode()
-            else:
-                content = _read(item.path, self._config.max_file_bytes)
-            sha256 = hashlib.sha256(content).hexdigest()
-            if self._known_sha256(item.source) == sha256:
-                tally.unchanged += 1
-                return None
-            if isinstance(item, TextItem):
-                document = Document(item.text, "text", item.title, dict(item.metadata))
-            else:
-                document = read_document(content, item.path.suffix.lower())
+            content = _content(item, self._config.max_file_bytes)
+        except Exception as error:
+            tally.failures.append(_failure(item.source, error))
+            return None
+        sha256 = hashlib.sha256(content).hexdigest()
+        if self._known_sha256(item.source) == sha256:
+            tally.unchanged += 1
+            return None
+        count_tokens = self._embedder().count_tokens
+        try:
+            document = _document(item, content)
             blocks = parse_blocks(document.text, document.format)
             title = document.title or title_of(blocks) or (item.path.stem if isinstance(item, FileItem) else None)
-            chunks = chunk_blocks(
-                blocks,
-                title=title,
-                count_tokens=self._embedder().count_tokens,
-                max_tokens=self._config.chunk_tokens,
-            )
+            _require_storable(title, document.metadata)
+            chunks = chunk_blocks(blocks, title=title, count_tokens=count_tokens, max_tokens=self._config.chunk_tokens)
             return _Prepared(item.source, sha256, title, document.metadata, chunks)
-        except Unreadable as error:
-            tally.failures.append(DocumentFailure(item.source, str(error)))
-        except FileNotFoundError:
-            tally.failures.append(DocumentFailure(item.source, "it does not exist (any more)"))
-        except OSError as error:
-            tally.failures.append(DocumentFailure(item.source, error.strerror or str(error)))
-        return None
+        except RuvLLMError:  # the model's trouble, not the document's
+            raise
+        except Exception as error:
+            tally.failures.append(_failure(item.source, error))
+            return None
 
     def _known_sha256(self, source: str) -> str | None:
         sql = "SELECT sha256 FROM documents WHERE namespace = ? AND source = ?"
@@ -207,7 +202,7 @@ class Ingester:
     def _report(self, tally: _Tally, source: str, on_progress: Callable[[IngestProgress], None] | None) -> None:
         tally.done += 1
         if on_progress is not None:
-            on_progress(IngestProgress(tally.done, tally.total, tally.chunks, source))
+            on_progress(IngestProgress(tally.done, tally.total, tally.chunks, _printable(source)))
 
 
 def _document_nodes(connection: apsw.Connection, namespace: str, source: str) -> list[int]:
@@ -224,9 +219,54 @@ def _chunk_metadata(prepared: _Prepared, chunk: Chunk) -> dict[str, Any]:
     return metadata
 
 
+def _content(item: Item, max_bytes: int) -> bytes:
+    """Return what tells one version of a document from another: a file's bytes, or all that came with a text."""
+    if isinstance(item, FailedItem):
+        raise Unreadable(item.reason)
+    try:
+        checked_text(item.source, "its name")
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
+    if isinstance(item, TextItem):
+        return json.dumps([item.text, item.title, dict(item.metadata)], sort_keys=True).encode()
+    return _read(item.path, max_bytes)
+
+
+def _document(item: Item, content: bytes) -> Document:
+    if isinstance(item, FileItem):
+        return read_document(content, item.path.suffix.lower())
+    if isinstance(item, TextItem):
+        return Document(item.text, "text", item.title, dict(item.metadata))
+    raise Unreadable(item.reason)
+
+
+def _require_storable(title: str | None, metadata: Mapping[str, Any]) -> None:
+    try:
+        json.dumps([title, dict(metadata)], ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Unreadable(f"its title or metadata cannot be stored: {error}") from error
+
+
+def _failure(source: str, error: Exception) -> DocumentFailure:
+    """Return the line of the report about a document that failed; what nobody foresaw is logged, too."""
+    source = _printable(source)
+    if isinstance(error, Unreadable):
+        return DocumentFailure(source, str(error))
+    if isinstance(error, FileNotFoundError):
+        return DocumentFailure(source, "it does not exist (any more)")
+    if isinstance(error, OSError):
+        return DocumentFailure(source, error.strerror or str(error))
+    logger.warning("%s is not ingested: %r", source, error)
+    return DocumentFailure(source, f"it cannot be read ({type(error).__name__}: {error})")
+
+
+def _printable(source: str) -> str:
+    """Return a name that can be printed, also of a file whose name is not UTF-8."""
+    return source.encode("utf-8", "backslashreplace").decode()
+
+
 def _read(path: Path, max_bytes: int) -> bytes:
-    if not os.path.lexists(path):
-        raise FileNotFoundError(path)
+    os.lstat(path)  # says why when there is nothing
     if path.suffix.lower() not in SUFFIXES:
         raise Unreadable(f"{path.suffix or 'a file without a suffix'} is not one of {' '.join(SUFFIXES)}")
     if not path.is_file() and path.exists():

@@ -199,8 +199,12 @@ def _read_pdf(content: bytes) -> Document:
         title = reader.metadata.title if reader.metadata else None
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable(f"it is not a readable PDF: {error}") from error
-    # pypdf can return lone surrogates from broken fonts
-    return Document(text.encode("utf-8", "replace").decode("utf-8"), "text", title or None)
+    return Document(_whole(text), "text", _whole(str(title)) if title else None)
+
+
+def _whole(text: str) -> str:
+    """Return text without the lone surrogates that pypdf makes of broken fonts."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 SUFFIXES: dict[str, Callable[[bytes], Document]] = {

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from ruvllm.config import load_config
+from ruvllm.errors import BrainError
 from ruvllm.memory import IngestProgress, Memory
+from ruvllm.memory.readers import SUFFIXES
 from ruvllm.types import EdgeType, IngestReport
 
 from .fakes import WordEmbedder
@@ -211,6 +213,33 @@ def test_what_is_no_source_is_an_error(memory: Memory, bad: Any) -> None:
 def test_empty_and_broken_texts_are_listed(memory: Memory) -> None:
     report = memory.add([" ", "\ud800", "fine"])
     assert (report.added, len(report.failures)) == (1, 2)
+
+
+def test_odd_documents_are_listed_and_the_rest_is_stored(memory: Memory, docs: Path, monkeypatch: Any) -> None:
+    Path(os.fsdecode(os.fsencode(docs) + b"/caf\xe9.txt")).write_text("coffee")
+    (docs / "nan.md").write_text("+++\nx = nan\n+++\nBody.")
+    (docs / "nested.md").write_text("+++\nx = " + "[" * 5000 + "]" * 5000 + "\n+++\nBody.")
+    (docs / "section.html").write_text("<p>Body.</p><![foo[bar]]>")
+    (docs / "odd.pdf").write_bytes(b"%PDF-1.4")
+    monkeypatch.setitem(SUFFIXES, ".pdf", lambda content: 1 // 0)
+
+    report = memory.ingest([docs, {"text": "t", "title": "\ud800", "source": "s"}, {"text": "t", "source": "\ud800"}])
+
+    assert report.added == 2
+    assert set(reasons(report)) == {
+        "caf\\udce9.txt", "nan.md", "nested.md", "section.html", "odd.pdf", "s", "\\ud800",
+    }  # fmt: skip
+    assert "ZeroDivisionError" in reasons(report)["odd.pdf"]
+
+
+def test_what_is_not_the_documents_fault_ends_the_ingest(memory: Memory, monkeypatch: Any) -> None:
+    def fail(*_: object) -> None:
+        raise BrainError("full", path=memory.path)
+
+    for owner, name in ((memory._embedder(), "count_tokens"), (memory._store, "value")):
+        with monkeypatch.context() as patch, pytest.raises(BrainError, match="full"):
+            patch.setattr(owner, name, fail)
+            memory.add(["one"])
 
 
 FORMATS = {
