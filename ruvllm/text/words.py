@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Final
 
 from ruvllm.text import _text
 
-__all__ = ["STOP_WORDS", "containment", "normalize_question", "normalized_tokens", "stop_words", "token_f1"]
+__all__ = ["STOP_WORDS", "containment", "normalized_tokens", "token_f1"]
 
 _ARTICLES: Final = frozenset(("a", "an", "the"))
 
@@ -24,11 +23,6 @@ STOP_WORDS: Final = frozenset(
 """English words that carry no content, in lower case."""
 
 _STOP_HASHES: Final = _text.hash_terms(STOP_WORDS)
-
-
-def stop_words() -> frozenset[str]:
-    """Return the English stop words, in lower case."""
-    return STOP_WORDS
 
 
 def normalized_tokens(text: str) -> list[str]:
@@ -52,12 +46,3 @@ def containment(part: str, whole: str) -> float:
     A word that occurs twice in `part` counts twice. A part without content words is contained in nothing: 0.0.
     """
     return _text.containment(part, whole, _STOP_HASHES)
-
-
-def normalize_question(text: str) -> str:
-    """Return `text` so that spellings of one question agree: case folded, NFC, single spaces, no closing punctuation.
-
-    Inner punctuation stays: "C" and "C++" are different questions.
-    """
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
-    return " ".join(folded.split()).rstrip(" ?!.。？！…")
