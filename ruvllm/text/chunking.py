@@ -101,9 +101,13 @@ def _prefix(title: str | None, path: tuple[str, ...], count_tokens: CountTokens,
     """Return "title > path", short: middle headings go first, then the end is cut."""
     parts = [" ".join(part.split()) for part in (title or "", *path)]
     parts = [part for part in parts if part]
-    while len(parts) > 2 and count_tokens([" > ".join(parts)])[0] > budget:
+    while len(parts) > 2 and not _is_within(" > ".join(parts), budget, count_tokens):
         del parts[1]
     return _cut(" > ".join(parts), budget, count_tokens)[0] if parts else ""
+
+
+def _is_within(text: str, budget: int, count_tokens: CountTokens) -> bool:
+    return len(text) <= budget * CHARS_PER_TOKEN and count_tokens([text])[0] <= budget
 
 
 # -- packing ---------------------------------------------------------------------------------------------------------
@@ -164,10 +168,11 @@ def _split(
     budget: int,
     count_tokens: CountTokens,
 ) -> Iterator[_Piece]:
-    tokens = count_tokens([text])[0] if text.strip() else 0
-    if tokens <= budget and len(text) <= budget * CHARS_PER_TOKEN:
-        yield _Piece(text, joint, tokens)
-        return
+    if len(text) <= budget * CHARS_PER_TOKEN:  # counting megabytes would take seconds
+        tokens = count_tokens([text])[0] if text.strip() else 0
+        if tokens <= budget:
+            yield _Piece(text, joint, tokens)
+            return
     if not steps:
         for i, part in enumerate(_cut(text, budget, count_tokens)):
             yield _Piece(part, "" if i else joint, count_tokens([part])[0])

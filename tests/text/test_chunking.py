@@ -124,6 +124,21 @@ def test_line_without_spaces_is_cut_by_characters() -> None:
     assert {words([c.text])[0] for c in chunk(dense, max_tokens=32)[:-1]} == {32}
 
 
+@pytest.mark.parametrize(
+    "text", ["word " * 20_000, "x" * 100_000, "# " + "head " * 20_000 + "\n\n## Sub\n\n### Low\n\nBody."]
+)
+def test_tokenizer_never_sees_more_than_could_be_a_chunk(text: str) -> None:
+    longest = 0
+
+    def count(texts: Sequence[str]) -> list[int]:
+        nonlocal longest
+        longest = max(longest, *map(len, texts))
+        return words(texts)
+
+    chunk_blocks(parse_blocks(text, "markdown"), title="t " * 50_000, count_tokens=count, max_tokens=32)
+    assert longest <= 2 * 32 * 8
+
+
 def test_long_headings_leave_room_for_text() -> None:
     heading = " ".join(f"word{i}" for i in range(200))
     chunks = chunk(f"# {heading}\n\n## Mid {heading}\n\n## Last\n\nBody.", title=heading, max_tokens=40)
