@@ -168,19 +168,21 @@ class Store:
     def _commit_waiting(self, own: _Ticket) -> None:
         with self._waiting_lock:
             group, self._waiting = self._waiting, []
+        interrupt: BaseException | None = None
         try:
             with translated(self.path):
                 self._commit(group)
         except Exception as error:
             for ticket in group:
                 ticket.error = ticket.error or error
-        except BaseException:  # Ctrl-C in the caller that leads: the others try again
-            with self._waiting_lock:
-                self._waiting[:0] = [ticket for ticket in group if ticket is not own]
-            raise
+        except BaseException as error:  # Ctrl-C in the caller that leads
+            if not own.is_done:  # nothing is committed: the others try again
+                with self._waiting_lock:
+                    self._waiting[:0] = [ticket for ticket in group if ticket is not own]
+                raise
+            interrupt = error
         for ticket in group:
             ticket.is_done = True
-        interrupt: BaseException | None = None
         for ticket in group:
             if ticket.error is None and ticket.after is not None:
                 try:
@@ -193,15 +195,21 @@ class Store:
             raise interrupt
 
     def _commit(self, group: list[_Ticket]) -> None:
+        """Run and commit a group; its tickets are done once that is on disk, whatever interrupts then."""
         writer = self._require_writer()
-        writer.execute("BEGIN IMMEDIATE")
+        have_run = False
         try:
+            writer.execute("BEGIN IMMEDIATE")
             for ticket in group:
                 self._run(writer, ticket)
+            have_run = True
             writer.execute("COMMIT")
         finally:
             if writer.in_transaction:
                 writer.execute("ROLLBACK")
+            elif have_run:
+                for ticket in group:
+                    ticket.is_done = True
 
     def _run(self, writer: apsw.Connection, ticket: _Ticket) -> None:
         writer.execute("SAVEPOINT work")

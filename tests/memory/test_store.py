@@ -11,7 +11,7 @@ import pytest
 
 from ruvllm.errors import BrainDamaged, BrainError, BrainReadOnly, BrainTooNew
 from ruvllm.memory.schema import APPLICATION_ID, MIGRATIONS
-from ruvllm.memory.store import Store
+from ruvllm.memory.store import Store, _Ticket
 
 
 @pytest.fixture
@@ -99,6 +99,21 @@ def test_interrupted_leader_does_not_lose_the_others_work(store: Store) -> None:
     waiter.join()
 
     assert keys(store) == ["a"]
+
+
+def test_interrupt_just_after_the_commit_undoes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(group: list[_Ticket]) -> None:
+        commit(group)
+        raise KeyboardInterrupt
+
+    seen: list[object] = []
+    commit = store._commit
+    monkeypatch.setattr(store, "_commit", interrupted)
+    store._waiting.append(_Ticket(put("a"), seen.append))  # somebody else's, in the same group
+    with pytest.raises(KeyboardInterrupt):
+        store.write(put("b"), after=seen.append)
+
+    assert (keys(store), len(seen), store._waiting) == (["a", "b"], 2, [])
 
 
 def test_after_runs_in_commit_order_with_the_value(store: Store) -> None:
