@@ -162,10 +162,11 @@ def _existing(connection: apsw.Connection, ids: tuple[int, ...]) -> list[int]:
 
 
 def read_turns(store: Store, namespace: str, session: str, limit: int) -> list[tuple[str, Turn]]:
-    """Return (interaction id, turn) of the newest `limit` turns of a session, oldest first."""
+    """Return (interaction id, turn) of the newest `limit` turns of a session, oldest first; corrections count."""
     rows = store.rows(
-        "SELECT i.id, q.text, a.text, i.created FROM interactions i JOIN nodes q ON q.id = query_node "
-        "JOIN nodes a ON a.id = answer_node WHERE i.namespace = ? AND i.session = ? "
+        "SELECT i.id, q.text, ifnull(f.correction, a.text), i.created FROM interactions i "
+        "JOIN nodes q ON q.id = query_node JOIN nodes a ON a.id = answer_node "
+        "LEFT JOIN feedback f ON f.interaction = i.id WHERE i.namespace = ? AND i.session = ? "
         "ORDER BY i.created DESC, i.rowid DESC LIMIT ?",
         (namespace, session, limit),
     )

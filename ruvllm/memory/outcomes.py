@@ -68,7 +68,14 @@ def apply_feedback(
         "SELECT namespace, query_node, answer_node, used_ids FROM interactions WHERE id = ?",
         (interaction,),
     )[0]
-    if merged == before:
+    old = [
+        row[0]
+        for row in connection.execute(
+            "SELECT correction_node FROM feedback WHERE interaction = ? AND correction_node IS NOT NULL", (interaction,)
+        )
+    ]
+    corrects = correction_vector is not None and (before is None or merged.correction != before.correction or not old)
+    if merged == before and not corrects:
         return [], [], namespace
     now = time.time()
     if answer is not None:
@@ -80,14 +87,8 @@ def apply_feedback(
         "task_success = excluded.task_success, correction = excluded.correction, updated = excluded.updated",
         (interaction, merged.rating, merged.quality, merged.task_success, merged.correction, now),
     )
-    if correction_vector is None or (before is not None and merged.correction == before.correction):
+    if correction_vector is None or not corrects:
         return [], [], namespace
-    old = [
-        row[0]
-        for row in connection.execute(
-            "SELECT correction_node FROM feedback WHERE interaction = ? AND correction_node IS NOT NULL", (interaction,)
-        )
-    ]
     delete_nodes(connection, old)
     new = _insert_correction(connection, interaction, merged.correction or "", correction_vector, namespace, query, now)
     connection.execute("UPDATE feedback SET correction_node = ? WHERE interaction = ?", (new, interaction))

@@ -33,7 +33,10 @@ def read_sources(store: Store, namespace: str) -> list[SourceSummary]:
 
 
 def forget_source(connection: apsw.Connection, namespace: str, name: str) -> list[int]:
-    """Delete what came from a source, or from all sources below a folder, and the answers that used it.
+    """Delete what came from a source, or from all sources below a folder, and the answers that saw any of it.
+
+    An answer that was only shown a source, or an answer made of it, may still repeat it. Of a correction, which is a
+    source by the name of feedback:ID, the words in the feedback go too.
 
     Returns:
         the ids of the deleted nodes.
@@ -48,16 +51,25 @@ def forget_source(connection: apsw.Connection, namespace: str, name: str) -> lis
     ids = [row[0] for row in fetch(connection, f"SELECT id FROM nodes WHERE {is_it}", parameters)]
     if not ids:
         raise ValueError(f"source: nothing here is called {name!r}")
-    ids += _answers_using(connection, ids)
+    ids = _with_answers(connection, ids)
+    _forget_corrections(connection, ids)
     delete_nodes(connection, ids)
     connection.execute(f"DELETE FROM documents WHERE {is_it}", parameters)
     return ids
 
 
-def _answers_using(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:
+def _with_answers(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:
+    """Return `ids` and all answers that were derived from them, directly or through other answers."""
     sql = (
-        "SELECT DISTINCT src FROM edges JOIN nodes ON id = src WHERE edges.type = ? AND nodes.type = ? "
-        "AND created_by = 'ask' AND dst IN (SELECT value FROM json_each(?))"
+        "WITH RECURSIVE gone (id) AS (SELECT value FROM json_each(?) UNION "
+        "SELECT src FROM gone JOIN edges ON dst = gone.id JOIN nodes ON nodes.id = src "
+        "WHERE edges.type = ? AND nodes.type = ? AND created_by = 'ask') SELECT id FROM gone"
     )
-    parameters = (EdgeType.CITES.value, NodeType.ANSWER.value, json.dumps(list(ids)))
-    return [row[0] for row in fetch(connection, sql, parameters) if row[0] not in set(ids)]
+    return [row[0] for row in fetch(connection, sql, (json.dumps(list(ids)), EdgeType.DERIVED.value, NodeType.ANSWER.value))]
+
+
+def _forget_corrections(connection: apsw.Connection, ids: Sequence[int]) -> None:
+    where = "correction_node IN (SELECT value FROM json_each(?))"
+    is_all = "rating IS NULL AND quality IS NULL AND task_success IS NULL"
+    connection.execute(f"DELETE FROM feedback WHERE {where} AND {is_all}", (json.dumps(list(ids)),))
+    connection.execute(f"UPDATE feedback SET correction = NULL WHERE {where}", (json.dumps(list(ids)),))

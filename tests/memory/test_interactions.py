@@ -259,11 +259,44 @@ def test_answers_that_used_a_forgotten_source_go_with_it(memory: Memory) -> None
     assert memory.check().ok
 
 
-def test_answers_that_were_only_shown_a_forgotten_source_stay(memory: Memory) -> None:
+def test_answers_that_were_only_shown_a_forgotten_source_go_too_and_what_came_of_them(memory: Memory) -> None:
     memory.record(shown(memory))
-    memory.flush()
-    assert memory.forget("a") == 1
-    assert memory.interaction("a1").answer is not None
+    first = memory.interaction("a1").answer_node or 0
+    memory.record(interaction("a2", source_ids=(first,)))
+    second = memory.interaction("a2").answer_node or 0
+    memory.record(interaction("a3", source_ids=(second, 2)))
+    memory.record(interaction("a4", source_ids=(2,)))
+    assert memory.forget("a") == 4
+    assert [memory.interaction(f"a{i}").answer is None for i in (1, 2, 3, 4)] == [True, True, True, False]
+    assert len(memory.turns("alice")) == 1
+
+
+@pytest.mark.parametrize("rating", [None, 2])
+def test_forgotten_correction_leaves_nothing_and_can_be_given_again(memory: Memory, rating: int | None) -> None:
+    memory.record(shown(memory))
+    said = Feedback(rating=rating, correction="Zanzibar.")
+    memory.feedback("a1", said)
+    assert memory.forget("feedback:a1") == 1
+    assert memory.interaction("a1").feedback == (None if rating is None else Feedback(rating=rating))
+    assert memory._store.value("SELECT count(*) FROM feedback WHERE correction IS NOT NULL") == 0
+    memory.feedback("a1", said)
+    assert memory.search("zanzibar")[0].node.text == "Zanzibar."
+
+
+def test_correction_whose_fact_is_lost_can_be_given_again(memory: Memory) -> None:
+    memory.record(shown(memory))
+    memory.feedback("a1", Feedback(correction="Zanzibar."))
+    memory._store.write(lambda c: c.execute("UPDATE feedback SET correction_node = NULL").fetchall())
+    memory.feedback("a1", Feedback(correction="Zanzibar."))
+    assert memory._store.value("SELECT correction_node FROM feedback") is not None
+
+
+def test_conversation_goes_on_from_what_was_corrected(memory: Memory) -> None:
+    memory.record(interaction("a1", query="q", answer="wrong", created=1.0))
+    memory.feedback("a1", Feedback(correction="right"))
+    assert memory.turns("alice") == [Turn("q", "right", 1.0)]
+    memory.forget("feedback:a1")
+    assert memory.turns("alice") == [Turn("q", "wrong", 1.0)]
 
 
 def test_record_of_a_source_forgotten_meanwhile_is_stored_without_the_edge(memory: Memory) -> None:
