@@ -14,13 +14,17 @@ from typing import IO, Any, cast
 
 import apsw
 
+from ruvllm.memory.lines import require_sound
 from ruvllm.memory.rows import as_unit_rows, title_of, vector_of
 from ruvllm.memory.store import Store, fetch, translated
 
 __all__ = ["export_brain", "import_brain"]
 
 VERSION = 1
-DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, apsw.ConstraintError, apsw.MismatchError)
+DAMAGE = (
+    ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, apsw.ConstraintError,
+    apsw.MismatchError,
+)  # fmt: skip
 
 # kind -> (table, columns); ids in a file only connect its own lines
 TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -98,24 +102,28 @@ def _lines(connection: apsw.Connection) -> Iterator[dict[str, Any]]:
         connection.execute("ROLLBACK")
 
 
-def import_brain(store: Store, file: Path) -> int:
+def import_brain(store: Store, file: Path, *, embedder: str | None = None) -> int:
     """Add what `export_brain` wrote and return the number of lines read; rows that are here already stay as they are.
 
     A document of the same source is replaced unless its content is the same.
+
+    Args:
+        embedder: whose vectors the brain will hold, where it is known before the first of them.
 
     Raises:
         ValueError: a line is damaged or the file is cut off; the message names the line and nothing is imported.
         OSError: the file cannot be read.
     """
-    return store.write(lambda connection: _Import(connection, file).run())
+    return store.write(lambda connection: _Import(connection, file, embedder).run())
 
 
 class _Import:
     """One import inside one transaction."""
 
-    def __init__(self, connection: apsw.Connection, file: Path) -> None:
+    def __init__(self, connection: apsw.Connection, file: Path, embedder: str | None) -> None:
         self._connection = connection
         self._file = file
+        self._embedder = embedder
         self._number = 0
         self._native_dim = 0
         self._documents: dict[int, int] = {}  # id in the file -> id here
@@ -140,6 +148,7 @@ class _Import:
                         raise ValueError(f"{rows} rows came before the end, not {line['count']}")
                 else:
                     rows += 1
+                    require_sound(kind, line)
                     {
                         "document": self._document,
                         "node": self._node,
@@ -161,7 +170,7 @@ class _Import:
             for text in stream:
                 self._number += 1
                 try:
-                    line = json.loads(text)
+                    line = json.loads(text, parse_constant=_refuse)
                 except json.JSONDecodeError as error:
                     raise ValueError(f"it is not JSON ({error})") from error
                 if not isinstance(line, dict):
@@ -175,8 +184,9 @@ class _Import:
             return
         meta = {key: str(line[key]) for key in ("embedder", "native_dim")}
         here: dict[str, str] = dict(fetch(self._connection, "SELECT key, value FROM meta"))
-        if here.get("embedder", meta["embedder"]) != meta["embedder"]:
-            raise ValueError(f"its vectors are by {meta['embedder']}, those here by {here['embedder']}")
+        embedder = here.get("embedder", self._embedder)
+        if embedder not in (None, meta["embedder"]):
+            raise ValueError(f"its vectors are by {meta['embedder']}, those here by {embedder}")
         self._connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", list(meta.items()))
         self._native_dim = int(meta["native_dim"])
 
@@ -262,6 +272,10 @@ class _Import:
         marks = ", ".join("?" * len(names))
         self._connection.execute(f"{verb} INTO {table} ({', '.join(names)}) VALUES ({marks})", values)
         return self._connection.last_insert_rowid()
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number that can be stored")
 
 
 def _opened(file: Path, mode: str, *, is_gzip: bool) -> IO[str]:

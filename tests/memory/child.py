@@ -15,6 +15,7 @@ from ruvllm.types import Feedback
 
 kept: list[Memory] = []  # alive until the interpreter ends
 
+
 def search(brain: str, query: str) -> None:
     with Memory(brain, embedder=WordEmbedder()) as memory:
         print("read_only", memory.read_only)

@@ -89,7 +89,33 @@ def test_empty_brain_travels(memory: Memory, tmp_path: Path) -> None:
     assert memory.import_file(tmp_path / "x.jsonl") == 2
 
 
-def spoil(lines: list[str], how: str) -> tuple[list[str], int]:
+BAD_VALUES: list[tuple[str, dict[str, Any]]] = [
+    ("document", {"ingested": float("inf")}),
+    ("document", {"source": ""}),
+    ("node", {"type": "Spell"}),
+    ("node", {"text": " "}),
+    ("node", {"tier": "warm"}),
+    ("node", {"trust": 1.5}),
+    ("node", {"trust": float("nan")}),
+    ("node", {"metadata": []}),
+    ("edge", {"dst": 999}),
+    ("edge", {"type": "Loves"}),
+    ("edge", {"weight": -0.1}),
+    ("edge", {"success": -1}),
+    ("interaction", {"route": {}}),
+    ("interaction", {"route": {"model": 3, "context_tokens": "x", "temperature": 0, "top_p": 1}}),
+    ("interaction", {"finish_reason": "bored"}),
+    ("interaction", {"confidence": "high"}),
+    ("interaction", {"source_ids": ["x"]}),
+    ("interaction", {"timings_ms": {"total": "long"}}),
+    ("feedback", {"rating": 9}),
+    ("feedback", {"quality": -1.0}),
+    ("feedback", {"task_success": 7}),
+    ("feedback", {"rating": None, "correction": None}),
+]
+
+
+def spoil(lines: list[str], how: Any) -> tuple[list[str], int]:
     node = next(i for i, line in enumerate(lines) if json.loads(line)["kind"] == "node")
     row = json.loads(lines[node])
     if how == "not json":
@@ -106,9 +132,10 @@ def spoil(lines: list[str], how: str) -> tuple[list[str], int]:
         lines[node] = json.dumps(row | {"kind": "spell"})
     elif how == "no object":
         lines[node] = "[1]"
-    elif how == "edge to nowhere":
-        node = next(i for i, line in enumerate(lines) if json.loads(line)["kind"] == "edge")
-        lines[node] = json.dumps(json.loads(lines[node]) | {"dst": 999})
+    elif isinstance(how, tuple):
+        kind, change = how
+        node = next(i for i, line in enumerate(lines) if json.loads(line)["kind"] == kind)
+        lines[node] = json.dumps(json.loads(lines[node]) | change)
     elif how == "header":
         node, lines[0] = 0, '{"kind": "brain", "version": 99}'
     else:  # cut off
@@ -120,10 +147,11 @@ def spoil(lines: list[str], how: str) -> tuple[list[str], int]:
 @pytest.mark.parametrize(
     "how",
     ["not json", "short vector", "zero vector", "missing field", "wrong type", "unknown kind", "no object",
-     "edge to nowhere", "header", "cut off"],
+     "header", "cut off", *BAD_VALUES],
+    ids=str,
 )  # fmt: skip
 def test_damaged_line_is_named_and_nothing_is_imported(
-    filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path, how: str
+    filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path, how: Any
 ) -> None:
     file = tmp_path / "x.jsonl"
     filled.export(file)
@@ -157,3 +185,13 @@ def test_vectors_of_another_embedder_are_refused(
     other.add(["mine"])
     with pytest.raises(ValueError, match="line 1: its vectors are by words-64, those here by other"):
         other.import_file(tmp_path / "x.jsonl")
+
+
+def test_empty_brain_whose_embedder_is_open_takes_no_vectors_by_another(
+    filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path
+) -> None:
+    filled.export(tmp_path / "x.jsonl")
+    other = open_memory(tmp_path / "other", embedder=WordEmbedder(id="other"))
+    with pytest.raises(ValueError, match="line 1: its vectors are by words-64, those here by other"):
+        other.import_file(tmp_path / "x.jsonl")
+    assert other.add(["mine"]).added == 1
