@@ -154,11 +154,19 @@ def test_filters_agree_with_a_plain_twin(
 
 
 @pytest.mark.parametrize(
-    ("bad", "error"), [({"a": {}}, TypeError), ({1: 2}, TypeError), (["a"], TypeError), ({"a": 2**70}, ValueError)]
-)
+    ("bad", "error"),
+    [({"a": {}}, TypeError), ({1: 2}, TypeError), (["a"], TypeError), ({"a": 2**70}, ValueError),
+     ({"a": float("nan")}, ValueError)],
+)  # fmt: skip
 def test_bad_filters_are_named(animals: Memory, bad: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="filter"):
         animals.search("cats", filter=bad)
+
+
+def test_filter_takes_thousands_of_values(animals: Memory) -> None:
+    many = [f"x{i}" for i in range(5000)]
+    for condition in ({"source": [*many, "s1"]}, {"tags": [*many, None, "dogs"]}, {"n": [*range(100, 5000), 1]}):
+        assert texts(animals.search("cats", filter=condition)) == ["dogs chase cats"]
 
 
 @pytest.mark.parametrize("k", [0, -1, True, 2.5])
