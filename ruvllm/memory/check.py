@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -58,12 +57,12 @@ def run_check(
     encode: Callable[[list[str]], np.ndarray] | None,
 ) -> CheckReport:
     """Look at everything; mend when `encode`, which embeds texts whose vector is lost, is given."""
-    check = _Check(store, encode)
+    check = _Check(store, nearest, encode)
     check.database()
     check.vectors()
     check.keywords()
     check.documents()
-    check.index(nearest, index_base(brain, namespace), space, index_config)
+    check.index(index_base(brain, namespace), space, index_config)
     check.stale_files(brain)
     return CheckReport(
         tuple(check.findings),
@@ -73,9 +72,10 @@ def run_check(
 
 
 class _Check:
-    def __init__(self, store: Store, encode: Callable[[list[str]], np.ndarray] | None) -> None:
+    def __init__(self, store: Store, nearest: Nearest, encode: Callable[[list[str]], np.ndarray] | None) -> None:
         self.findings: list[Finding] = []
         self._store = store
+        self._nearest = nearest
         self._encode = encode
 
     def _found(self, what: str, severity: Severity, mend: Callable[[], object] | None = None) -> None:
@@ -133,6 +133,7 @@ class _Check:
                 connection.execute("INSERT OR REPLACE INTO vectors (node, vector) VALUES (?, ?)", (node_id, blob))
 
         self._store.write(work)
+        self._nearest.reload()
 
     def keywords(self) -> None:
         missing = self._store.rows("SELECT id FROM nodes EXCEPT SELECT rowid FROM keywords")
@@ -163,10 +164,9 @@ class _Check:
             "GROUP BY d.id HAVING d.chunks <> count(nodes.id)"
         )
         for source, chunks, found in rows:
-            what = f"{source} should have {chunks} chunks and has {found}; ingest it again"
-            self._found(what, "error", partial(self._store.write, partial(_expect_again, source=source)))
+            self._found(f"{source} should have {chunks} chunks and has {found}; ingest it again", "error")
 
-    def index(self, nearest: Nearest, base: Path, space: tuple[int, str] | None, config: IndexConfig) -> None:
+    def index(self, base: Path, space: tuple[int, str] | None, config: IndexConfig) -> None:
         saved = base.with_name(base.name + ".hnsw").exists() or base.with_name(base.name + ".json").exists()
         if not saved or space is None:
             return
@@ -174,7 +174,7 @@ class _Check:
             verify_saved(base, dim=space[0], embedder_id=space[1], config=config)
         except IndexUnusable as reason:
             what = f"index {base.name}: {reason}; search is exact until it is built anew"
-            self._found(what, "warning", nearest.rebuild)
+            self._found(what, "warning", self._nearest.rebuild)
 
     def stale_files(self, brain: Path) -> None:
         for file in sorted([*brain.glob("*.tmp"), *(brain / "index").glob("*.tmp")]):
@@ -183,9 +183,3 @@ class _Check:
 
 def _is_sound(blob: bytes, native_dim: int) -> bool:
     return len(blob) == 4 * native_dim and bool(are_unit(vector_of(blob)[np.newaxis])[0])
-
-
-def _expect_again(connection: apsw.Connection, *, source: str) -> None:
-    """Take the checksum off a document, so that the next ingest reads it again."""
-    count = "(SELECT count(*) FROM nodes WHERE document = documents.id)"
-    connection.execute(f"UPDATE documents SET sha256 = '', chunks = {count} WHERE source = ?", (source,))

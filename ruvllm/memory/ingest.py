@@ -134,7 +134,11 @@ class Ingester:
             return None
 
     def _known_sha256(self, source: str) -> str | None:
-        sql = "SELECT sha256 FROM documents WHERE namespace = ? AND source = ?"
+        """Return the checksum of the document as it is stored; None when it is new or lacks chunks."""
+        sql = (
+            "SELECT sha256 FROM documents d WHERE namespace = ? AND source = ? "
+            "AND chunks = (SELECT count(*) FROM nodes WHERE document = d.id)"
+        )
         value: str | None = self._store.value(sql, (self._namespace, source))
         return value
 

@@ -20,8 +20,6 @@ DAMAGE = {
     "DELETE FROM keywords WHERE rowid = 2": "1 nodes are not found by keywords",
     "INSERT INTO keywords (rowid, body) VALUES (77, 'x')": "1 keyword rows belong to nodes that do not exist",
     "INSERT INTO edges VALUES (1, 99, 'Cites', 0.5, 0, 0, 0.0, 'x')": "1 edges lead to nodes that do not exist",
-    "DELETE FROM keywords WHERE rowid = 1; DELETE FROM nodes WHERE id = 1": "s0 should have 1 chunks and has 0; "
-    "ingest it again",
 }
 
 
@@ -50,11 +48,22 @@ def test_damage_is_found_and_mended(damaged: Callable[[str], Memory], sql: str) 
     assert memory.check().findings == ()
 
 
+def test_lost_chunks_come_back_by_ingesting_again_and_not_before(damaged: Callable[[str], Memory]) -> None:
+    memory = damaged("DELETE FROM keywords WHERE rowid = 1; DELETE FROM nodes WHERE id = 1")
+    for repair in (False, True, True):
+        report = memory.check(repair=repair)
+        assert [finding.what for finding in report.findings] == ["s0 should have 1 chunks and has 0; ingest it again"]
+        assert not report.ok
+    assert memory.add([{"text": f"text{i} words", "source": f"s{i}"} for i in range(3)]).unchanged == 2
+    assert memory.check().findings == ()
+
+
 def test_lost_vector_is_embedded_again_and_found(damaged: Callable[[str], Memory]) -> None:
     memory = damaged("DELETE FROM vectors WHERE node = 2")
     assert memory.search("text1", k=1)[0].similarity is None
     memory.check(repair=True)
     assert memory.search("text1", k=1)[0].similarity == pytest.approx(0.7, abs=0.3)
+    assert 2 in memory._nearest.load()
 
 
 def test_left_over_temporary_files_are_warnings(memory: Memory, brain: Path) -> None:
