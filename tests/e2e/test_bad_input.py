@@ -350,7 +350,7 @@ def interrupt_at(shell: Shell, after_s: float, *arguments: object, **environment
 def test_ctrl_c_at_any_moment_of_a_command(shell: Shell) -> None:
     commands = [["ask", "where is lamp 1?"], ["ingest", "docs"], ["chat"], ["pull", "path:tiny-llama.gguf"]]
     for seed, command in enumerate(commands):
-        for after_s in moments(seed, 4, 0.7):
+        for after_s in moments(seed, 3, 0.6):
             interrupt_at(shell, after_s, *command)
     assert shell.run("check").stdout == "everything agrees\n"
     assert shell.stats()["documents"] >= KNOWN
@@ -439,7 +439,7 @@ def committed(database: Path) -> int:
 
 
 def kill_often(shell: Shell, cycles: int, seed: int) -> None:
-    for number, after_s in enumerate(moments(seed, cycles, 0.8)):
+    for number, after_s in enumerate(moments(seed, cycles, 0.6)):
         kill_cycle(shell, f"brain{number % 5}", after_s)
     done = shell.run("ingest", "docs", "--brain", "brain0").stdout.split()
     assert int(done[0]) + int(done[4]) == DOCUMENTS and done[2] == "0"

@@ -270,7 +270,7 @@ def test_a_damaged_index_costs_no_answer_and_is_mended(tmp_path: Path, configure
         return [hit.node.id for hit in memory.search("lamp number 77", 5)]
 
     with ruvllm.Memory(tmp_path / "b", config=config, embedder=WordEmbedder()) as memory:
-        memory.add([f"The lamp number {i} hangs in hall {i % 7}." for i in range(300)])
+        memory.add([f"The lamp number {i} hangs in hall {i % 7}." for i in range(80)])
         memory.compact()
         expected = found(memory)
     file = tmp_path / "b" / "index" / ("default.json" if damage == "manifest" else "default.hnsw")
