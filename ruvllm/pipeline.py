@@ -159,8 +159,8 @@ class Pipeline:
         if engine is not None:
             with watch.stage("generate"):
                 yield from _generate(engine, prompt, options, cancelled, draft, watch)
-        watch.mark("total")
         response = self._finish(request, query, query_vector, prompt, route, draft, warnings, watch.ms)
+        watch.mark("total")
         if not draft.text.strip() and response.text:
             yield response.text  # nothing was streamed: no model, or not a word from it
         if draft.finish_reason != "cancelled" and not self._memory.read_only:
