@@ -121,8 +121,12 @@ class Memory:
         self._lock, self._why_read_only = self._take_lock(read_only)
         try:
             self._store = self._open_store()
-            if embedder is not None:
-                require_same_embedder(self._store, embedder)
+            try:
+                if embedder is not None:
+                    require_same_embedder(self._store, embedder)
+            except BaseException:
+                self._store.close()
+                raise
         except BaseException:
             if self._lock is not None:
                 self._lock.release()
@@ -537,16 +541,23 @@ class Memory:
         return lines
 
     def close(self) -> None:
-        """Drain the queue, save the index if it changed much, let go of the lock. May be called twice."""
+        """Drain the queue, save the index if it changed much, let go of the lock. May be called twice.
+
+        Ctrl-C meanwhile is raised once the queue is drained; a second one gives up what still waits.
+        """
         if self._is_closed:
             return
-        self._is_closed = True
-        atexit.unregister(self._at_exit)
         try:
-            self._writeback.close()
+            try:
+                self._writeback.close()
+            except BaseException:
+                self._writeback.close()
+                raise
             self._nearest.stop()
             self._save_index()
         finally:
+            self._is_closed = True
+            atexit.unregister(self._at_exit)
             self._store.close()
             if self._lock is not None:
                 self._lock.release()

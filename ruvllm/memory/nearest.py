@@ -169,7 +169,7 @@ class Nearest:
             try:
                 yield
             except BaseException:
-                self._matrix = self._index = None
+                self._matrix = self._index = self._building = None
                 raise
 
     def _drop(self, labels: np.ndarray) -> None:
@@ -218,17 +218,18 @@ class Nearest:
         try:
             while not self._stop.is_set() and not self._publish(index, limit=BUILD_ROWS // 4):
                 matrix = self._matrix
-                if matrix is None:
+                if matrix is None or self._building is not index:  # thrown away meanwhile
                     return
                 missing = np.setdiff1d(matrix.ids(), index.ids(), assume_unique=True)
                 for start in range(0, len(missing), BUILD_ROWS):
-                    if self._stop.is_set():
+                    if self._stop.is_set() or self._building is not index:
                         return
                     index.add(*matrix.take(missing[start : start + BUILD_ROWS]), num_threads=2)
         except Exception:
             logger.exception("building the index %s failed; search stays exact", self._base)
             with self._lock:
-                self._building = None
+                if self._building is index:
+                    self._building = None
 
     def _publish(self, index: HnswIndex, *, limit: int) -> bool:
         """Put `index` to use when it lacks at most `limit` vectors of the matrix; they are added under the lock."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Space:
         self._dim = dim
         self._embedder = embedder
         self._projection: Projection | None = None
+        self._lock = threading.Lock()
 
     def known(self) -> tuple[int, str] | None:
         """Return (dim, id) of the space; None while the brain holds no vector."""
@@ -54,9 +56,10 @@ class Space:
 
     def projection(self) -> Projection:
         """Return the map in force."""
-        if self._projection is None:
-            self._projection = self._choose()
-        return self._projection
+        with self._lock:  # two choices in the midst of an ingest could differ
+            if self._projection is None:
+                self._projection = self._choose()
+            return self._projection
 
     def _native(self) -> tuple[str, int]:
         meta = dict(self._store.rows("SELECT key, value FROM meta WHERE key IN ('embedder', 'native_dim')"))

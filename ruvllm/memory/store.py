@@ -79,10 +79,14 @@ class Store:
         self._waiting_lock = threading.Lock()
         self._writer: apsw.Connection | None = None
         with translated(path):
-            if read_only:
-                self._open_read_only()
-            else:
+            if not read_only:
                 self._writer = self._open_writer()
+                return
+            try:
+                self._open_read_only()
+            except BaseException:
+                self._close_readers()
+                raise
 
     def _open_writer(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path))
@@ -115,7 +119,6 @@ class Store:
             self._uri_options = "immutable=1"
             version = require_known(self.reader(), self.path)
         if version < len(MIGRATIONS):
-            self._close_readers()
             raise BrainReadOnly(
                 f"{self.path} is empty or of an older version: open it for writing once", path=self.path
             )

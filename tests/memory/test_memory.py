@@ -196,6 +196,34 @@ def test_other_embedder_is_refused_and_says_what_to_do(open_memory: Callable[...
     assert not open_memory().read_only
 
 
+def test_failed_opening_leaves_no_connection_open(open_memory: Callable[..., Memory], brain: Path) -> None:
+    first = open_memory()
+    first.add(["one"])
+    first.close()
+    with pytest.raises(ValueError, match="words-64") as caught:  # its traceback holds on to the memory
+        open_memory(embedder=WordEmbedder(id="other"))
+    assert caught.traceback and {file.name for file in brain.iterdir()} == {
+        "brain.db",
+        "lock",
+    }  # the last to close folds the log
+
+
+def test_interrupt_while_closing_loses_no_answer(
+    open_memory: Callable[..., Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    first = open_memory(config=load_config(environment={}, overrides={"store": {"flush_interval_s": 3600.0}}))
+    first.record(interaction())
+    monkeypatch.setattr(first._writeback, "flush", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        first.close()
+    second = open_memory()
+    assert not second.read_only and second.interaction("a1").id == "a1"
+
+
 # -- nodes and edges
 
 
@@ -355,6 +383,24 @@ def test_smaller_dimension_projects_and_moves_to_pca(open_memory: Callable[..., 
     assert memory.search("item3 of shelf3 in room0", k=1)[0].node.source == "s3"
     assert memory._space.dim_and_id()[1].startswith("words-64/pca-16-")
     assert memory.stats().indexed == 210
+
+
+def test_projection_is_chosen_once(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[object] = []
+    choose = memory._space._choose
+
+    def held() -> object:
+        chosen.append(object())
+        if len(chosen) == 1:
+            other.start()
+            other.join(0.2)  # it waits for this one, or chooses by itself
+        return choose()
+
+    other = threading.Thread(target=memory._space.projection)
+    monkeypatch.setattr(memory._space, "_choose", held)
+    memory._space.projection()
+    other.join()
+    assert len(chosen) == 1
 
 
 @pytest.mark.integration

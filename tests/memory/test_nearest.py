@@ -116,6 +116,25 @@ def test_failing_build_leaves_search_exact(
     assert "search stays exact" in caplog.text
 
 
+def test_build_that_lost_its_vectors_begins_again(
+    filled: Memory, open_memory: Callable[..., Memory], hnsw_config: Config, held_build: HeldBuild, monkeypatch: Any
+) -> None:
+    def fail(*_: Any) -> None:
+        raise MemoryError("no room")
+
+    memory = open_memory(config=hnsw_config)
+    memory.search("item7")
+    held_build.has_stopped.wait(30)
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr("ruvllm.memory.vectors.VectorMatrix.add", fail)
+        memory.insert_node("zebra stripes")
+    held_build.may_go_on.set()
+    memory._nearest.settle()
+    memory.search("item7")
+    memory._nearest.settle()
+    assert (memory.stats().index, memory.stats().indexed) == ("ready", 101)
+
+
 def test_index_that_cannot_answer_is_replaced_by_exact_search(
     filled: Memory, open_memory: Callable[..., Memory], hnsw_config: Config, monkeypatch: Any
 ) -> None:
