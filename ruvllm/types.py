@@ -289,18 +289,13 @@ class IngestReport:
 
 
 class Embedder(Protocol):
-    """Text to unit vectors. `encode` gives the model's own dimension, `project` brings it to `dim`."""
+    """Text to unit vectors of the model's own dimension; those of different ids cannot be compared."""
 
     id: str
     native_dim: int
-    dim: int
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return (n, native_dim) float32 unit vectors; empty text is a ValueError."""
-        ...
-
-    def project(self, vectors: np.ndarray) -> np.ndarray:
-        """Return (n, dim) float32 unit vectors; the input itself when no projection is set."""
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

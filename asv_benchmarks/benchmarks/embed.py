@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from ruvllm.config import EmbeddingConfig, ModelsConfig
-from ruvllm.embedding import TextEmbedder, open_embedder
+from ruvllm.embedding import SentenceEncoder, open_embedder
 from ruvllm.errors import ModelMissing
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "embedding" / "data" / "minilm_golden.json"
 SENTENCE = "The memory of a graph keeps what the router learnt about queries, sources and answers. "
 
 
-def loaded_embedder(num_threads: int) -> TextEmbedder:
+def loaded_embedder(num_threads: int) -> SentenceEncoder:
     """Return the default embedder with its weights in memory."""
     try:
         embedder = open_embedder(EmbeddingConfig(num_threads=num_threads), ModelsConfig(offline=True))

@@ -22,7 +22,6 @@ class RandomEmbedder:
 
     id = "random"
     native_dim = DIM
-    dim = DIM
 
     def __init__(self) -> None:
         self._rng = np.random.default_rng(0)
@@ -30,9 +29,6 @@ class RandomEmbedder:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         vectors = self._rng.standard_normal((len(texts), DIM), dtype=np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-    def project(self, vectors: np.ndarray) -> np.ndarray:
-        return vectors
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(re.findall(r"\w+|[^\w\s]", text)) for text in texts]

@@ -1,6 +1,6 @@
 """Texts to unit vectors, and those to fewer dimensions."""
 
-from ruvllm.embedding.embedder import TextEmbedder, open_embedder
+from ruvllm.embedding.embedder import open_embedder
 from ruvllm.embedding.projection import MIN_PCA_TEXTS, Projection, choose_projection, fit_pca, gaussian, identity
 from ruvllm.embedding.sentence_encoder import SentenceEncoder
 
@@ -8,7 +8,6 @@ __all__ = [
     "MIN_PCA_TEXTS",
     "Projection",
     "SentenceEncoder",
-    "TextEmbedder",
     "choose_projection",
     "fit_pca",
     "gaussian",

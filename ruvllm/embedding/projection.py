@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["MIN_PCA_TEXTS", "Projection", "choose_projection", "fit_pca", "gaussian", "identity"]
+__all__ = ["MIN_PCA_TEXTS", "Projection", "choose_projection", "fit_pca", "gaussian", "identity", "require_dim"]
 
 MIN_PCA_TEXTS = 2000
 
@@ -86,7 +86,7 @@ def gaussian(native_dim: int, dim: int, *, seed: int = 0) -> Projection:
     Raises:
         ValueError: `dim` is not in [1, native_dim].
     """
-    _require_dim(native_dim, dim)
+    require_dim(native_dim, dim)
     # RandomState, because its stream never changes; Generator's may with NumPy's version
     q, r = np.linalg.qr(np.random.RandomState(seed).standard_normal((native_dim, dim)))
     matrix = (q * np.sign(np.diag(r))).astype(np.float32)  # QR alone leaves each column's sign open
@@ -102,7 +102,7 @@ def fit_pca(vectors: np.ndarray, dim: int) -> Projection:
     if vectors.ndim != 2:
         raise ValueError(f"vectors must be (n, native_dim), got {vectors.shape}")
     n, native_dim = vectors.shape
-    _require_dim(native_dim, dim)
+    require_dim(native_dim, dim)
     if n < dim:
         raise ValueError(f"vectors must hold at least dim rows ({n} < {dim})")
     x = vectors.astype(np.float32, copy=False)
@@ -124,7 +124,7 @@ def choose_projection(native_dim: int, dim: int, vectors: np.ndarray | None = No
     Raises:
         ValueError: `dim` is not in [1, native_dim].
     """
-    _require_dim(native_dim, dim)
+    require_dim(native_dim, dim)
     if dim == native_dim:
         return identity(dim)
     if vectors is not None and len(vectors) >= MIN_PCA_TEXTS:
@@ -137,6 +137,7 @@ def _pca_version(matrix: np.ndarray) -> str:
     return f"pca-{matrix.shape[1]}-{digest[:12]}"
 
 
-def _require_dim(native_dim: int, dim: int) -> None:
+def require_dim(native_dim: int, dim: int) -> None:
+    """Raise ValueError when vectors of `native_dim` dimensions cannot be brought to `dim`."""
     if not 1 <= dim <= native_dim:
         raise ValueError(f"embedding.dim must be in [1, {native_dim}], the model's own ({dim})")

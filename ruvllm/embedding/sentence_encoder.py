@@ -23,7 +23,7 @@ __all__ = ["SentenceEncoder"]
 
 
 class SentenceEncoder:
-    """A sentence-transformers-like model on the CPU. Safe to share between threads.
+    """A sentence-transformers-like model on the CPU; implements `ruvllm.types.Embedder`. Safe to share between threads.
 
     The card is read here; tokenizer and weights load at first use (about 0.1 s and 30 MB for MiniLM).
 
@@ -47,18 +47,21 @@ class SentenceEncoder:
         self._num_threads = num_threads
         self._loading = threading.Lock()
         self.max_tokens = min(max_tokens, self._card.context_tokens)
-        self.dim = self._card.hidden_size
+        self.native_dim = self._card.hidden_size
         self.id = f"{model_dir.name}-{self._card.files['model.bin'].sha256[:12]}-{self.max_tokens}"
 
+    def __repr__(self) -> str:
+        return f"SentenceEncoder({self.id!r})"
+
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Return (n, dim) float32 unit vectors; what exceeds `max_tokens` of a text is not seen.
+        """Return (n, native_dim) float32 unit vectors; what exceeds `max_tokens` of a text is not seen.
 
         Raises:
             ValueError: a text is empty, only whitespace, or holds a lone surrogate; the message says which.
         """
         _require_texts(texts)
         ids = [self._truncated(encoding) for encoding in self._token_ids(texts, special=True)]
-        vectors = np.empty((len(ids), self.dim), np.float32)
+        vectors = np.empty((len(ids), self.native_dim), np.float32)
         if not ids:
             return vectors
         native = self._native

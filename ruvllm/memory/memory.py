@@ -40,7 +40,7 @@ from ruvllm.memory.rows import (
 )
 from ruvllm.memory.search import HybridSearch
 from ruvllm.memory.sources import SourceSummary, forget_source, read_sources
-from ruvllm.memory.space import Space, native_id, remember_embedder, require_same_embedder
+from ruvllm.memory.space import Space, remember_embedder, require_same_embedder
 from ruvllm.memory.stats import MemoryStats, read_stats, size_of
 from ruvllm.memory.store import Store
 from ruvllm.memory.transfer import export_brain, import_brain
@@ -536,7 +536,7 @@ class Memory:
         self._require_writable()
         self._writeback.flush()
         embedder = self._given  # None while the configured one is not open
-        lines = import_brain(self._store, Path(file), embedder=None if embedder is None else native_id(embedder))
+        lines = import_brain(self._store, Path(file), embedder=None if embedder is None else embedder.id)
         self._nearest.reload()
         return lines
 

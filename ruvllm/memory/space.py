@@ -15,7 +15,7 @@ from ruvllm.memory.rows import are_unit, vector_of
 from ruvllm.memory.store import Store
 from ruvllm.types import Embedder
 
-__all__ = ["Space", "native_id", "remember_embedder", "require_same_embedder"]
+__all__ = ["Space", "remember_embedder", "require_same_embedder"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Space:
         if meta:
             return str(meta["embedder"]), int(meta["native_dim"])
         embedder = self._embedder()
-        return native_id(embedder), embedder.native_dim
+        return embedder.id, embedder.native_dim
 
     def _choose(self) -> Projection:
         _, native_dim = self._native()
@@ -95,24 +95,19 @@ class Space:
         return chosen
 
 
-def native_id(embedder: Embedder) -> str:
-    """Return the name of what an embedder's native vectors depend on (its id without a projection, if it has one)."""
-    return str(getattr(embedder, "encoder_id", embedder.id))
-
-
 def remember_embedder(connection: apsw.Connection, embedder: Embedder) -> None:
     """Write down whose vectors this brain holds, the first time one comes."""
     connection.executemany(
         "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)",
-        [("embedder", native_id(embedder)), ("native_dim", str(embedder.native_dim))],
+        [("embedder", embedder.id), ("native_dim", str(embedder.native_dim))],
     )
 
 
 def require_same_embedder(store: Store, embedder: Embedder) -> None:
     """Raise ValueError when the brain's vectors are by another embedder: they could not be compared."""
     found = store.value("SELECT value FROM meta WHERE key = 'embedder'")
-    if found is not None and found != native_id(embedder):
+    if found is not None and found != embedder.id:
         raise ValueError(
-            f"embedder: {store.path.parent} holds vectors by {found!r}, not {native_id(embedder)!r}; "
+            f"embedder: {store.path.parent} holds vectors by {found!r}, not {embedder.id!r}; "
             "set embedding.model back to it, or ingest the documents into a new brain"
         )

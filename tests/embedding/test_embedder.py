@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ruvllm.config import EmbeddingConfig, ModelsConfig
-from ruvllm.embedding import TextEmbedder, fit_pca, identity, open_embedder
+from ruvllm.config import EmbeddingConfig, ModelsConfig, load_config
+from ruvllm.embedding import SentenceEncoder, open_embedder
 from ruvllm.errors import ModelMissing, ModelUnsupported
+from ruvllm.memory import Memory
 
 pytestmark = pytest.mark.real
 GOLDEN = Path(__file__).parent / "data" / "minilm_golden.json"
 
 
-def test_int8_stays_within_one_percent_of_the_float32_reference(embedder: TextEmbedder) -> None:
+def test_int8_stays_within_one_percent_of_the_float32_reference(embedder: SentenceEncoder) -> None:
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     wanted = np.frombuffer(base64.b64decode(golden["float16"]), np.float16).reshape(-1, golden["dim"])
     cosines = (embedder.encode(golden["texts"]) * wanted.astype(np.float32)).sum(axis=1)
@@ -27,11 +28,14 @@ def test_int8_stays_within_one_percent_of_the_float32_reference(embedder: TextEm
 
 
 @pytest.mark.parametrize("dim", [384, 256, 64])
-def test_embedding_dimension_matches_config(minilm_dir: Path, models_config: ModelsConfig, dim: int) -> None:
-    embedder = open_embedder(EmbeddingConfig(model=str(minilm_dir), dim=dim), models_config)
-    vectors = embedder.embed(["one text", "another"])
-    assert vectors.shape == (2, dim) == (2, embedder.dim)
-    assert vectors.dtype == np.float32
+def test_embedding_dimension_matches_config(minilm_dir: Path, tmp_path: Path, dim: int) -> None:
+    embedding = {"model": str(minilm_dir), "dim": dim}
+    config = load_config(environment={}, overrides={"embedding": embedding, "models": {"offline": True}})
+    with Memory(tmp_path / "brain", config=config) as memory:
+        memory.add(["A cat sits on the mat.", "Interest rates were increased by the central bank."])
+        assert memory.search("Where is the kitten?", k=1)[0].node.text == "A cat sits on the mat."
+        _, vectors = memory._nearest.load().take(np.array([1, 2]))
+    assert (vectors.shape, vectors.dtype) == ((2, dim), np.float32)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
 
 
@@ -43,8 +47,8 @@ def test_embedding_dimension_matches_config(minilm_dir: Path, models_config: Mod
         ("The bank raised interest rates.", "Interest rates were increased by the central bank."),
     ],
 )
-def test_similar_texts_have_similar_embeddings(embedder: TextEmbedder, a: str, b: str) -> None:
-    first, second = embedder.embed([a, b])
+def test_similar_texts_have_similar_embeddings(embedder: SentenceEncoder, a: str, b: str) -> None:
+    first, second = embedder.encode([a, b])
     assert first @ second > 0.6
 
 
@@ -55,12 +59,12 @@ def test_similar_texts_have_similar_embeddings(embedder: TextEmbedder, a: str, b
         ("How do I reset my password?", "Photosynthesis turns light into sugar."),
     ],
 )
-def test_different_texts_have_different_embeddings(embedder: TextEmbedder, a: str, b: str) -> None:
-    first, second = embedder.embed([a, b])
+def test_different_texts_have_different_embeddings(embedder: SentenceEncoder, a: str, b: str) -> None:
+    first, second = embedder.encode([a, b])
     assert first @ second < 0.2
 
 
-def test_long_text_truncation(embedder: TextEmbedder) -> None:
+def test_long_text_truncation(embedder: SentenceEncoder) -> None:
     head = "memory graph music " * 84 + "tail tail"  # 254 tokens, and the two special ones
     assert embedder.count_tokens([head]) == [254]
     same, longer, changed = embedder.encode([head, head + " whale ocean" * 500, "whale " + head])
@@ -78,7 +82,7 @@ def test_more_tokens_than_the_model_was_trained_for_are_not_used(minilm_dir: Pat
     assert open_embedder(EmbeddingConfig(model=str(minilm_dir), max_tokens=512), models_config).max_tokens == 256
 
 
-def test_batch_embedding_matches_individual(embedder: TextEmbedder) -> None:
+def test_batch_embedding_matches_individual(embedder: SentenceEncoder) -> None:
     texts = ["short", "a somewhat longer text about graphs", "word " * 300, "x", "the end of it all, finally"] * 3
     together = embedder.encode(texts)
     alone = np.concatenate([embedder.encode([t]) for t in texts])
@@ -95,23 +99,22 @@ def test_small_batches_give_the_same_in_the_same_order(minilm_dir: Path, models_
 
 
 @pytest.mark.parametrize("empty", ["", "   ", "\n\t\u3000"])
-def test_empty_string_handling(embedder: TextEmbedder, empty: str) -> None:
+def test_empty_string_handling(embedder: SentenceEncoder, empty: str) -> None:
     with pytest.raises(ValueError, match=r"texts\[1\] is empty"):
         embedder.encode(["full", empty])
 
 
-def test_no_texts_give_no_vectors(embedder: TextEmbedder) -> None:
+def test_no_texts_give_no_vectors(embedder: SentenceEncoder) -> None:
     assert embedder.encode([]).shape == (0, 384)
-    assert embedder.embed([]).shape == (0, 384)
     assert embedder.count_tokens([]) == []
 
 
-def test_one_str_instead_of_a_list_is_a_type_error(embedder: TextEmbedder) -> None:
+def test_one_str_instead_of_a_list_is_a_type_error(embedder: SentenceEncoder) -> None:
     with pytest.raises(TypeError, match="sequence"):
         embedder.encode("abc")
 
 
-def test_what_is_not_text_is_named(embedder: TextEmbedder) -> None:
+def test_what_is_not_text_is_named(embedder: SentenceEncoder) -> None:
     with pytest.raises(TypeError, match=r"texts\[0\] must be a str, not int"):
         embedder.encode([3])  # type: ignore[list-item]
     with pytest.raises(ValueError, match=r"texts\[1\] holds a lone surrogate at character 2"):
@@ -119,32 +122,19 @@ def test_what_is_not_text_is_named(embedder: TextEmbedder) -> None:
 
 
 @pytest.mark.parametrize("text", ["\u200b", "\x00", "\U0001f9ff" * 40, "[SEP]", "[CLS] [MASK] [PAD]", "é" * 5000])
-def test_odd_texts_still_give_a_unit_vector(embedder: TextEmbedder, text: str) -> None:
+def test_odd_texts_still_give_a_unit_vector(embedder: SentenceEncoder, text: str) -> None:
     np.testing.assert_allclose(np.linalg.norm(embedder.encode([text])), 1.0, atol=1e-5)
 
 
-def test_tokens_are_counted_without_truncation_and_special_tokens(embedder: TextEmbedder) -> None:
+def test_tokens_are_counted_without_truncation_and_special_tokens(embedder: SentenceEncoder) -> None:
     assert embedder.count_tokens(["hello", "hello world", "hello " * 1000, ""]) == [1, 2, 1000, 0]
 
 
-def test_threads_share_one_embedder(embedder: TextEmbedder) -> None:
+def test_threads_share_one_embedder(embedder: SentenceEncoder) -> None:
     texts = [f"text number {i} about {'ships' if i % 2 else 'music'}" for i in range(12)]
     with ThreadPoolExecutor(4) as threads:
         together = list(threads.map(lambda t: embedder.encode([t])[0], texts))
     np.testing.assert_allclose((np.stack(together) * embedder.encode(texts)).sum(axis=1), 1.0, atol=1e-4)
-
-
-def test_the_id_changes_with_projection_but_the_encoder_id_does_not(embedder: TextEmbedder) -> None:
-    vectors = np.random.default_rng(0).standard_normal((300, 384)).astype(np.float32)
-    projected = embedder.with_projection(fit_pca(vectors, 64))
-    assert projected.id != embedder.id
-    assert projected.encoder_id == embedder.encoder_id
-    assert projected.embed(["a text"]).shape == (1, 64)
-
-
-def test_a_projection_for_another_model_is_refused(embedder: TextEmbedder) -> None:
-    with pytest.raises(ValueError, match="takes 100 dimensions"):
-        embedder.with_projection(identity(100))
 
 
 def test_more_dimensions_than_the_model_has_are_refused(minilm_dir: Path, models_config: ModelsConfig) -> None:

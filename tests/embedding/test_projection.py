@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ruvllm.embedding import MIN_PCA_TEXTS, Projection, TextEmbedder, choose_projection, fit_pca, gaussian, identity
+from ruvllm.embedding import MIN_PCA_TEXTS, Projection, SentenceEncoder, choose_projection, fit_pca, gaussian, identity
 
 
 def unit_vectors(n: int, dim: int, seed: int = 0, rank: int | None = None) -> np.ndarray:
@@ -96,7 +96,7 @@ def test_too_few_or_misshapen_vectors_are_refused() -> None:
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_pca_to_256_loses_at_most_one_point_of_recall(embedder: TextEmbedder, shared_dir: Path) -> None:
+def test_pca_to_256_loses_at_most_one_point_of_recall(embedder: SentenceEncoder, shared_dir: Path) -> None:
     def rows(name: str) -> list[dict]:
         with gzip.open(shared_dir / "data" / "multihop" / name, "rt", encoding="utf-8") as stream:
             return [json.loads(line) for line in stream]

@@ -22,7 +22,6 @@ class WordEmbedder:
     def __init__(self, dim: int = 64, id: str = "words-64") -> None:
         self.id = id
         self.native_dim = dim
-        self.dim = dim
         self.texts_encoded = 0
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -31,9 +30,6 @@ class WordEmbedder:
         self.texts_encoded += len(texts)
         vectors = np.stack([sum(self._direction(word) for word in _words(text)) for text in texts])
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-    def project(self, vectors: np.ndarray) -> np.ndarray:
-        return vectors
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(_words(text)) for text in texts]
