@@ -65,7 +65,9 @@ def _with_answers(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:
         "SELECT src FROM gone JOIN edges ON dst = gone.id JOIN nodes ON nodes.id = src "
         "WHERE edges.type = ? AND nodes.type = ? AND created_by = 'ask') SELECT id FROM gone"
     )
-    return [row[0] for row in fetch(connection, sql, (json.dumps(list(ids)), EdgeType.DERIVED.value, NodeType.ANSWER.value))]
+    return [
+        row[0] for row in fetch(connection, sql, (json.dumps(list(ids)), EdgeType.DERIVED.value, NodeType.ANSWER.value))
+    ]
 
 
 def _forget_corrections(connection: apsw.Connection, ids: Sequence[int]) -> None:
