@@ -219,7 +219,7 @@ class Memory:
         return self.ingest({"text": text} if isinstance(text, str) else text for text in texts)
 
     def forget(self, source: str | Path) -> int:
-        """Delete a source, or all sources below a folder, and the answers that saw any of it; return how many nodes went.
+        """Delete a source, or all below a folder, and the answers that saw any of it; return how many nodes went.
 
         Raises:
             ValueError: nothing is known by this name.
