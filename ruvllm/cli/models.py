@@ -15,6 +15,8 @@ from ruvllm.errors import ModelMissing
 
 __all__ = ["fetch_missing", "register"]
 
+TABLE_WIDTH = 100
+
 models_app = typer.Typer(help="The models in the cache.", no_args_is_help=True)
 
 
@@ -55,7 +57,7 @@ def list_models() -> None:
     if not found:
         err.print("no models yet; `ruvllm pull --list` shows what there is")
         return
-    table = Table("name", "task", "family", "parameters", "quantization", "MiB", "license", box=None)
+    table = _table("task", "family", "parameters", "quantization", "MiB", "license")
     for model in found:
         size = f"{model.bytes / 2**20:.0f}"
         if (card := model.card) is None:
@@ -81,8 +83,13 @@ def register(app: typer.Typer) -> None:
 
 def _print_catalogue() -> None:
     here = {model.name for model in models.installed(load_config().models)}
-    table = Table("name", "task", "parameters", "license", "", box=None)
+    table = _table("task", "parameters", "license", "")
     for name, entry in models.catalogue().items():
         state = "in the cache" if name in here else f"needs: {entry.needs}" if entry.needs else ""
         table.add_row(name, entry.task, f"{entry.parameters / 1e6:.0f} M", entry.license, state)
     out.print(table)
+
+
+def _table(*columns: str) -> Table:
+    """Return a table of models that is not squeezed into a narrow terminal: names must stay whole to be typed."""
+    return Table("name", *columns, box=None, width=TABLE_WIDTH)
