@@ -1,8 +1,9 @@
 """The context builder: drop repeated passages, fit the token budget, number the sources, mark which were used.
 
 When the passages do not all fit, or the reader is too small for whole ones, the sentences nearest to the question are
-kept. The form of the prompt is measured, not styled: one example of a short answer lifts the token F1 of a reader of
-0.5 B parameters on XQuAD from 0.10 to 0.44, and one of 135 M answers more often from three sentences than from six.
+kept. The form of the prompt is measured, not styled: one example of a short answer lifted the token F1 of a reader of
+0.5 B parameters on 30 questions of XQuAD from 0.10 to 0.44; one of 135 M answers more often from three sentences than
+from six.
 """
 
 from __future__ import annotations
