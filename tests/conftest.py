@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from inference.endpoint import Endpoint
 
 from ruvllm import models
 from ruvllm.config import ModelsConfig
@@ -59,6 +60,20 @@ def shared_dir() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("the evaluation data is not beside this checkout")
     return folder
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[str], Endpoint]]:
+    """Start real local endpoints, each in one mode of behaviour; they stop with the test."""
+    started: list[Endpoint] = []
+
+    def start(mode: str) -> Endpoint:
+        started.append(Endpoint(mode))
+        return started[-1]
+
+    yield start
+    for endpoint in started:
+        endpoint.close()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -115,19 +115,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shell(tmp_path: Path, prepared: Path) -> Shell:
     return Shell(Path(shutil.copytree(prepared, tmp_path / "shell")))
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[str], Endpoint]]:
-    started: list[Endpoint] = []
-
-    def start(mode: str) -> Endpoint:
-        started.append(Endpoint(mode))
-        return started[-1]
-
-    yield start
-    for endpoint in started:
-        endpoint.close()
 
 
 # -- mistakes --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import errno
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -54,20 +54,6 @@ def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(tmp_path: Path, tiny_cache: Path) -> Path:
     """A copy of it, to be damaged."""
     return Path(shutil.copytree(tiny_cache, tmp_path / "cache"))
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Start endpoints that stop with the test."""
-    started: list[Endpoint] = []
-
-    def start(mode: str) -> Endpoint:
-        started.append(Endpoint(mode))
-        return started[-1]
-
-    yield start
-    for endpoint in started:
-        endpoint.close()
 
 
 @pytest.fixture
