@@ -4,6 +4,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cmath>
+#include <initializer_list>
 #include <string>
 #include <type_traits>
 
@@ -11,28 +13,57 @@ namespace ruvllm::bindings {
 
 namespace py = pybind11;
 
+inline constexpr py::ssize_t kAny = -1;  // in a shape: any length
+
 inline std::string text_of(const py::handle& object) { return py::str(object).cast<std::string>(); }
 
-inline std::string quantity(const char* name, const char* what, py::ssize_t found) {
-    return std::string(name) + " must " + what + " (" + std::to_string(found) + ")";
+// "name must WHAT (found)"
+inline py::value_error bad_value(const std::string& name, const std::string& what, const std::string& found) {
+    return py::value_error(name + " must " + what + " (" + found + ")");
+}
+inline py::value_error bad_value(const std::string& name, const std::string& what, py::ssize_t found) {
+    return bad_value(name, what, std::to_string(found));
 }
 
-// Return `object` as an aligned, C-contiguous array of T with `ndim` dimensions; never a copy.
+// An array that passed its checks: a pointer, a shape, and the reference that keeps both alive.
+template <typename T>
+class Array {
+  public:
+    Array() = default;
+    explicit Array(py::array array) : array_(std::move(array)) {}
+
+    T* data() const { return static_cast<T*>(const_cast<void*>(array_.data())); }
+    std::size_t size() const { return static_cast<std::size_t>(array_.size()); }
+    std::size_t shape(py::ssize_t axis) const { return static_cast<std::size_t>(array_.shape(axis)); }
+    const T& operator[](std::size_t i) const { return data()[i]; }
+
+  private:
+    py::array array_;
+};
+
+// `object` as an aligned, C-contiguous array of T of this shape (kAny: any length); never a copy.
 // A plain T must be writable, a const T need not.
 template <typename T>
-py::array require_array(const py::object& object, const char* name, py::ssize_t ndim) {
+Array<T> require(const py::object& object, const char* name, std::initializer_list<py::ssize_t> shape) {
     using Value = std::remove_const_t<T>;
     if (!py::isinstance<py::array>(object)) {
         throw py::type_error(std::string(name) + " must be a numpy array (" +
                              text_of(py::type::handle_of(object).attr("__name__")) + ")");
     }
-    const auto array = py::reinterpret_borrow<py::array>(object);
+    auto array = py::reinterpret_borrow<py::array>(object);
     if (!py::isinstance<py::array_t<Value>>(array)) {
-        throw py::value_error(std::string(name) + " must have dtype " + text_of(py::dtype::of<Value>()) + " (" +
-                              text_of(array.dtype()) + ")");
+        throw bad_value(name, "have dtype " + text_of(py::dtype::of<Value>()), text_of(array.dtype()));
     }
-    if (array.ndim() != ndim) {
-        throw py::value_error(quantity(name, ("have " + std::to_string(ndim) + " dimensions").c_str(), array.ndim()));
+    if (array.ndim() != static_cast<py::ssize_t>(shape.size())) {
+        throw bad_value(name, "have " + std::to_string(shape.size()) + " dimensions", array.ndim());
+    }
+    py::ssize_t axis = 0;
+    for (const py::ssize_t length : shape) {
+        if (length != kAny && array.shape(axis) != length) {
+            const std::string which = shape.size() == 1 ? "entries" : axis == 0 ? "rows" : "columns";
+            throw bad_value(name, "have " + std::to_string(length) + " " + which, array.shape(axis));
+        }
+        ++axis;
     }
     constexpr int kOrder = int{py::array::c_style} | int{py::detail::npy_api::NPY_ARRAY_ALIGNED_};
     if ((array.flags() & kOrder) != kOrder) {
@@ -42,7 +73,44 @@ py::array require_array(const py::object& object, const char* name, py::ssize_t 
     if (!std::is_const_v<T> && !array.writeable()) {
         throw py::value_error(std::string(name) + " must be writable");
     }
-    return array;
+    return Array<T>(std::move(array));
+}
+
+// Every entry finite; for small arrays, at every call.
+template <typename T>
+void require_finite(const Array<T>& values, const char* name) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        if (!std::isfinite(values[i])) {
+            throw py::value_error(std::string(name) + " must be finite: entry " + std::to_string(i) +
+                                  " is a NaN or an infinity");
+        }
+    }
+}
+
+template <typename Number>
+void require_finite(Number value, const char* name) {
+    if (!std::isfinite(value)) throw py::value_error(std::string(name) + " must be finite");
+}
+
+// Compressed sparse rows: indptr ascends from 0 to the number of entries, and every index is in [0, num_columns).
+template <typename Pointer, typename Index>
+void require_csr(const Array<Pointer>& indptr, const Array<Index>& indices, std::size_t num_columns) {
+    if (indptr.size() == 0 || indptr[0] != 0) throw py::value_error("indptr must start with 0");
+    for (std::size_t i = 1; i < indptr.size(); ++i) {
+        if (indptr[i] < indptr[i - 1]) {
+            throw py::value_error("indptr must ascend (entry " + std::to_string(i) + " is below the one before)");
+        }
+    }
+    const auto last = static_cast<py::ssize_t>(indptr[indptr.size() - 1]);
+    if (static_cast<std::size_t>(last) != indices.size()) {
+        throw bad_value("indptr", "end with " + std::to_string(indices.size()) + ", the number of indices", last);
+    }
+    for (std::size_t i = 0; i < indices.size(); ++i) {
+        if (indices[i] < 0 || static_cast<std::size_t>(indices[i]) >= num_columns) {
+            throw bad_value("indices[" + std::to_string(i) + "]", "be in [0, " + std::to_string(num_columns) + ")",
+                            static_cast<py::ssize_t>(indices[i]));
+        }
+    }
 }
 
 }  // namespace ruvllm::bindings

@@ -9,58 +9,47 @@ namespace {
 
 using namespace pybind11::literals;
 
-const float* floats(const py::array& array) { return static_cast<const float*>(array.data()); }
-
-void require_finite_rows(const py::array& vectors, const char* name) {
-    const auto num_rows = static_cast<std::size_t>(vectors.shape(0));
-    const auto dim = static_cast<std::size_t>(vectors.shape(1));
-    const float* values = floats(vectors);
+void require_finite_rows(const Array<const float>& vectors, const char* name) {
     std::size_t bad = 0;
     {
         const py::gil_scoped_release nogil;
-        bad = kernels::first_bad_row(values, num_rows, dim);
+        bad = kernels::first_bad_row(vectors.data(), vectors.shape(0), vectors.shape(1));
     }
-    if (bad < num_rows) {
+    if (bad < vectors.shape(0)) {
         throw py::value_error(std::string(name) + "[" + std::to_string(bad) +
                               "] must be finite: it holds a NaN or an infinity");
     }
 }
 
-void require_rows(const py::array& rows, py::ssize_t num_vectors) {
-    const auto* values = static_cast<const std::int64_t*>(rows.data());
-    for (py::ssize_t i = 0; i < rows.size(); ++i) {
-        if (values[i] < 0 || values[i] >= num_vectors) {
-            throw py::value_error("rows[" + std::to_string(i) + "] must be in [0, " + std::to_string(num_vectors) +
-                                  ") (" + std::to_string(values[i]) + ")");
+void require_rows(const Array<const std::int64_t>& rows, std::size_t num_vectors) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        if (rows[i] < 0 || static_cast<std::size_t>(rows[i]) >= num_vectors) {
+            throw bad_value("rows[" + std::to_string(i) + "]", "be in [0, " + std::to_string(num_vectors) + ")", rows[i]);
         }
     }
 }
 
 py::tuple exact_search(const py::object& vectors_object, const py::object& queries_object, py::ssize_t k,
                        const py::object& rows_object, py::ssize_t num_threads) {
-    const py::array vectors = require_array<const float>(vectors_object, "vectors", 2);
-    const py::array queries = require_array<const float>(queries_object, "queries", 2);
-    const py::ssize_t n = vectors.shape(0), dim = vectors.shape(1), num_queries = queries.shape(0);
-    if (queries.shape(1) != dim) {
-        throw py::value_error(quantity("queries", ("have " + std::to_string(dim) + " columns, as vectors has").c_str(),
-                                       queries.shape(1)));
-    }
-    if (k < 1) throw py::value_error(quantity("k", "be >= 1", k));
-    if (num_threads < 1) throw py::value_error(quantity("num_threads", "be >= 1", num_threads));
+    const auto vectors = require<const float>(vectors_object, "vectors", {kAny, kAny});
+    const auto queries = require<const float>(queries_object, "queries",
+                                              {kAny, static_cast<py::ssize_t>(vectors.shape(1))});
+    if (k < 1) throw bad_value("k", "be >= 1", k);
+    if (num_threads < 1) throw bad_value("num_threads", "be >= 1", num_threads);
     require_finite_rows(queries, "queries");
 
-    engines::ExactSearch search{floats(vectors), nullptr, static_cast<std::size_t>(n), floats(queries),
-                                static_cast<std::size_t>(num_queries), static_cast<std::size_t>(dim), 0};
-    py::array rows;
+    engines::ExactSearch search{vectors.data(), nullptr, vectors.shape(0), queries.data(),
+                                queries.shape(0), vectors.shape(1), 0};
+    Array<const std::int64_t> rows;
     if (!rows_object.is_none()) {
-        rows = require_array<const std::int64_t>(rows_object, "rows", 1);
-        require_rows(rows, n);
-        search.rows = static_cast<const std::int64_t*>(rows.data());
-        search.num_rows = static_cast<std::size_t>(rows.size());
+        rows = require<const std::int64_t>(rows_object, "rows", {kAny});
+        require_rows(rows, vectors.shape(0));
+        search.rows = rows.data();
+        search.num_rows = rows.size();
     }
     search.k = std::min(static_cast<std::size_t>(k), search.num_rows);
 
-    const auto found = static_cast<py::ssize_t>(search.k);
+    const auto num_queries = static_cast<py::ssize_t>(search.num_queries), found = static_cast<py::ssize_t>(search.k);
     py::array_t<std::int64_t> labels({num_queries, found});
     py::array_t<float> scores({num_queries, found});
     std::int64_t* labels_out = labels.mutable_data();
@@ -78,7 +67,9 @@ void register_exact_search(py::module_& m) {
     m.def("exact_search", exact_search, "vectors"_a, "queries"_a, "k"_a, "rows"_a, "num_threads"_a);
     m.def(
         "require_finite_rows",
-        [](const py::object& vectors) { require_finite_rows(require_array<const float>(vectors, "vectors", 2), "vectors"); },
+        [](const py::object& vectors) {
+            require_finite_rows(require<const float>(vectors, "vectors", {kAny, kAny}), "vectors");
+        },
         "vectors"_a);
 }
 

@@ -10,7 +10,16 @@
 
 namespace ruvllm::bindings {
 
+void register_bm25(py::module_& m);
+void register_edge_decay(py::module_& m);
 void register_exact_search(py::module_& m);
+void register_fastgrnn(py::module_& m);
+void register_graph(py::module_& m);
+void register_graph_attention(py::module_& m);
+void register_optimiser(py::module_& m);
+void register_pagerank(py::module_& m);
+void register_probe(py::module_& m);
+void register_reservoir(py::module_& m);
 
 namespace {
 
@@ -42,5 +51,14 @@ PYBIND11_MODULE(_core, m) {
     m.def("isa", [] { return ruvllm::kernels::name_of(ruvllm::kernels::active_isa()); });
     m.def("available_isas", b::available_isas);
     m.def("_use_isa", [](const std::string& name) { b::use_isa(name.c_str(), "isa"); });
+    b::register_bm25(m);
+    b::register_edge_decay(m);
     b::register_exact_search(m);
+    b::register_fastgrnn(m);
+    b::register_graph(m);
+    b::register_graph_attention(m);
+    b::register_optimiser(m);
+    b::register_pagerank(m);
+    b::register_probe(m);
+    b::register_reservoir(m);
 }

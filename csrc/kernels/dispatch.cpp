@@ -1,33 +1,11 @@
-// One table of function pointers, filled from the processor; the public kernels jump through it.
+// The instruction set in use: one value, set at import.
 #include "kernels/dispatch.hpp"
 
 #include <atomic>
 #include <cstring>
 
-#include "kernels/exact_search.hpp"
-
 namespace ruvllm::kernels {
 namespace {
-
-struct Table {
-    Isa isa;
-    decltype(&kernels::inner_products) inner_products;
-    decltype(&kernels::first_bad_row) first_bad_row;
-};
-
-constexpr Table kScalar{Isa::scalar, scalar::inner_products, scalar::first_bad_row};
-#ifdef RUVLLM_X86
-constexpr Table kAvx2{Isa::avx2, avx2::inner_products, avx2::first_bad_row};
-constexpr Table kAvx512{Isa::avx512, avx512::inner_products, avx512::first_bad_row};
-#endif
-
-const Table& table_of([[maybe_unused]] Isa isa) {
-#ifdef RUVLLM_X86
-    if (isa == Isa::avx512) return kAvx512;
-    if (isa == Isa::avx2) return kAvx2;
-#endif
-    return kScalar;
-}
 
 Isa best_isa() {
     Isa best = Isa::scalar;
@@ -37,12 +15,10 @@ Isa best_isa() {
     return best;
 }
 
-std::atomic<const Table*>& active() {
-    static std::atomic<const Table*> table{&table_of(best_isa())};
-    return table;
+std::atomic<Isa>& active() {
+    static std::atomic<Isa> isa{best_isa()};
+    return isa;
 }
-
-const Table& table() { return *active().load(std::memory_order_relaxed); }
 
 }  // namespace
 
@@ -63,9 +39,9 @@ bool is_available(Isa isa) {
 #endif
 }
 
-Isa active_isa() { return table().isa; }
+Isa active_isa() { return active().load(std::memory_order_relaxed); }
 
-void use_isa(Isa isa) { active().store(&table_of(isa), std::memory_order_relaxed); }
+void use_isa(Isa isa) { active().store(isa, std::memory_order_relaxed); }
 
 bool find_isa(const char* name, Isa& isa) {
     if (name == nullptr || *name == '\0') {
@@ -79,15 +55,6 @@ bool find_isa(const char* name, Isa& isa) {
         }
     }
     return false;
-}
-
-void inner_products(const float* vectors, const std::int64_t* rows, std::size_t num_rows, const float* queries,
-                    std::size_t num_queries, std::size_t dim, float* scores) {
-    table().inner_products(vectors, rows, num_rows, queries, num_queries, dim, scores);
-}
-
-std::size_t first_bad_row(const float* vectors, std::size_t num_rows, std::size_t dim) {
-    return table().first_bad_row(vectors, num_rows, dim);
 }
 
 }  // namespace ruvllm::kernels

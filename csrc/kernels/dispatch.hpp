@@ -3,7 +3,7 @@
 
 namespace ruvllm::kernels {
 
-enum class Isa { scalar, avx2, avx512 };  // in rising order; a missing variant falls back to the next lower one
+enum class Isa { scalar, avx2, avx512 };  // in rising order
 inline constexpr Isa kAllIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512};
 
 const char* name_of(Isa isa);
@@ -14,12 +14,20 @@ bool is_available(Isa isa);
 // What the kernels use now.
 Isa active_isa();
 
-// Fills the table for an available `isa`. Called once at start; afterwards only tests and benchmarks re-point it,
-// and never while a kernel runs.
+// Re-points every kernel to the variants of an available `isa`. Called once at start; afterwards only by tests and
+// benchmarks, and never while a kernel runs.
 void use_isa(Isa isa);
 
 // The instruction set called `name`, or the best available one when `name` is null or empty. False when the name is
 // unknown or the processor lacks it.
 bool find_isa(const char* name, Isa& isa);
+
+// RUVLLM_DISPATCH(f)(...) calls the variant of f in use. Only for files compiled without instruction-set flags.
+#ifdef RUVLLM_X86
+#define RUVLLM_DISPATCH(f) \
+    (active_isa() == Isa::avx512 ? avx512::f : active_isa() == Isa::avx2 ? avx2::f : scalar::f)
+#else
+#define RUVLLM_DISPATCH(f) (scalar::f)
+#endif
 
 }  // namespace ruvllm::kernels

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/kernel.hpp"
+
 namespace ruvllm::kernels {
 
 // Inner product of every query with every chosen row.
@@ -13,28 +15,10 @@ namespace ruvllm::kernels {
 //   scores   (num_queries, num_rows) float32, out: scores[q, i] = queries[q] . vectors[rows[i]]
 // A score depends on its row and its query only, never on what else is in the call: each pair has one accumulator,
 // filled in the order of the dimensions. So any blocking and any number of threads give the same bits.
-void inner_products(const float* vectors, const std::int64_t* rows, std::size_t num_rows, const float* queries,
-                    std::size_t num_queries, std::size_t dim, float* scores);
+RUVLLM_KERNEL(void inner_products(const float* vectors, const std::int64_t* rows, std::size_t num_rows,
+                                  const float* queries, std::size_t num_queries, std::size_t dim, float* scores))
 
 // Index of the first row of `vectors` (num_rows, dim) that holds a NaN or an infinity; num_rows when there is none.
-std::size_t first_bad_row(const float* vectors, std::size_t num_rows, std::size_t dim);
-
-namespace scalar {
-void inner_products(const float* vectors, const std::int64_t* rows, std::size_t num_rows, const float* queries,
-                    std::size_t num_queries, std::size_t dim, float* scores);
-std::size_t first_bad_row(const float* vectors, std::size_t num_rows, std::size_t dim);
-}  // namespace scalar
-
-namespace avx2 {
-void inner_products(const float* vectors, const std::int64_t* rows, std::size_t num_rows, const float* queries,
-                    std::size_t num_queries, std::size_t dim, float* scores);
-std::size_t first_bad_row(const float* vectors, std::size_t num_rows, std::size_t dim);
-}  // namespace avx2
-
-namespace avx512 {
-void inner_products(const float* vectors, const std::int64_t* rows, std::size_t num_rows, const float* queries,
-                    std::size_t num_queries, std::size_t dim, float* scores);
-std::size_t first_bad_row(const float* vectors, std::size_t num_rows, std::size_t dim);
-}  // namespace avx512
+RUVLLM_KERNEL(std::size_t first_bad_row(const float* vectors, std::size_t num_rows, std::size_t dim))
 
 }  // namespace ruvllm::kernels

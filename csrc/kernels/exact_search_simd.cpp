@@ -1,45 +1,37 @@
-// AVX-512: blocks of 4 rows x 4 queries, so that each loaded vector is used four times.
-#include <immintrin.h>
-
-#include <cstddef>
-#include <cstdint>
-
+// Blocks of rows x queries, so that each loaded vector is used several times.
 #include "kernels/exact_search.hpp"
+#include "kernels/simd.hpp"
 
-namespace ruvllm::kernels::avx512 {
+namespace ruvllm::kernels::RUVLLM_VARIANT {
 namespace {
 
-constexpr std::size_t kLanes = 16, kRows = 4, kQueries = 4;
-
-__mmask16 first_lanes(std::size_t count) { return static_cast<__mmask16>((1u << count) - 1u); }
+constexpr std::size_t kRows = 4, kQueries = kLanes == 16 ? 4 : 2;  // as many accumulators as there are registers for
 
 // scores[q * stride + r] = row[r] . queries[q], one accumulator a pair.
 template <std::size_t R, std::size_t Q>
 void block(const float* const* row, const float* queries, std::size_t dim, float* scores, std::size_t stride) {
-    __m512 acc_f32x16[R][Q];
+    F32 acc[R][Q];
     for (std::size_t r = 0; r < R; ++r) {
-        for (std::size_t q = 0; q < Q; ++q) acc_f32x16[r][q] = _mm512_setzero_ps();
+        for (std::size_t q = 0; q < Q; ++q) acc[r][q] = zeros();
     }
     std::size_t d = 0;
     for (; d + kLanes <= dim; d += kLanes) {
-        __m512 x[R];
-        for (std::size_t r = 0; r < R; ++r) x[r] = _mm512_loadu_ps(row[r] + d);
+        F32 x[R];
+        for (std::size_t r = 0; r < R; ++r) x[r] = load(row[r] + d);
         for (std::size_t q = 0; q < Q; ++q) {
-            const __m512 y = _mm512_loadu_ps(queries + q * dim + d);
-            for (std::size_t r = 0; r < R; ++r) acc_f32x16[r][q] = _mm512_fmadd_ps(x[r], y, acc_f32x16[r][q]);
+            const F32 y = load(queries + q * dim + d);
+            for (std::size_t r = 0; r < R; ++r) acc[r][q] = fma(x[r], y, acc[r][q]);
         }
     }
     if (d < dim) {
-        const __mmask16 tail = first_lanes(dim - d);
+        const Mask tail = first_lanes(dim - d);
         for (std::size_t q = 0; q < Q; ++q) {
-            const __m512 y = _mm512_maskz_loadu_ps(tail, queries + q * dim + d);
-            for (std::size_t r = 0; r < R; ++r) {
-                acc_f32x16[r][q] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(tail, row[r] + d), y, acc_f32x16[r][q]);
-            }
+            const F32 y = load(queries + q * dim + d, tail);
+            for (std::size_t r = 0; r < R; ++r) acc[r][q] = fma(load(row[r] + d, tail), y, acc[r][q]);
         }
     }
     for (std::size_t r = 0; r < R; ++r) {
-        for (std::size_t q = 0; q < Q; ++q) scores[q * stride + r] = _mm512_reduce_add_ps(acc_f32x16[r][q]);
+        for (std::size_t q = 0; q < Q; ++q) scores[q * stride + r] = sum(acc[r][q]);
     }
 }
 
@@ -70,21 +62,15 @@ void inner_products(const float* vectors, const std::int64_t* rows, std::size_t 
 }
 
 std::size_t first_bad_row(const float* vectors, std::size_t num_rows, std::size_t dim) {
-    constexpr int kNanOrInfinity = 0x01 | 0x80 | 0x08 | 0x10;  // quiet NaN, signalling NaN, +inf, -inf
     for (std::size_t i = 0; i < num_rows; ++i) {
         const float* row = vectors + i * dim;
-        __mmask16 bad = 0;
+        F32 bad = zeros();  // x * 0 is 0 for a finite x, and NaN for the others; a sum with a NaN stays one
         std::size_t d = 0;
-        for (; d + kLanes <= dim; d += kLanes) {
-            bad = _kor_mask16(bad, _mm512_fpclass_ps_mask(_mm512_loadu_ps(row + d), kNanOrInfinity));
-        }
-        if (d < dim) {
-            const __m512 x = _mm512_maskz_loadu_ps(first_lanes(dim - d), row + d);
-            bad = _kor_mask16(bad, _mm512_fpclass_ps_mask(x, kNanOrInfinity));
-        }
-        if (bad != 0) return i;
+        for (; d + kLanes <= dim; d += kLanes) bad = fma(load(row + d), zeros(), bad);
+        if (d < dim) bad = fma(load(row + d, first_lanes(dim - d)), zeros(), bad);
+        if (sum(bad) != 0.0f) return i;
     }
     return num_rows;
 }
 
-}  // namespace ruvllm::kernels::avx512
+}  // namespace ruvllm::kernels::RUVLLM_VARIANT

@@ -1,24 +1,13 @@
-"""The documented Python face of the compiled core; nothing else imports `ruvllm._core`.
-
-Arrays are C-contiguous and of the stated dtype: a wrong one is an error naming the argument, never a silent copy. The
-interpreter lock is released around the work. `RUVLLM_ISA=scalar|avx2|avx512`, read once at import, forces an
-instruction set; without it the best one the processor has is used.
-"""
+"""The rows with the largest inner products, exactly."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-try:
-    import ruvllm._core as _core
-except ModuleNotFoundError as error:
-    raise ImportError(
-        "the compiled core ruvllm._core is missing: build it with `pip install .` in the source tree and run Python "
-        "outside that tree, or with `pip install -e .` to work inside it"
-    ) from error
+from ruvllm.kernels.loaded import core
 
-__all__ = ["available_isas", "exact_search", "isa", "require_finite_rows"]
+__all__ = ["exact_search", "require_finite_rows"]
 
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -47,9 +36,9 @@ def exact_search(
         ValueError: a wrong dtype, shape or order; k or num_threads below 1; a row out of range; a NaN in a query.
     """
     if isinstance(queries, np.ndarray) and queries.ndim == 1:
-        labels, scores = _core.exact_search(vectors, queries[np.newaxis], k, rows, num_threads)
+        labels, scores = core.exact_search(vectors, queries[np.newaxis], k, rows, num_threads)
         return labels[0], scores[0]
-    return _core.exact_search(vectors, queries, k, rows, num_threads)
+    return core.exact_search(vectors, queries, k, rows, num_threads)
 
 
 def require_finite_rows(vectors: Floats) -> None:
@@ -57,19 +46,4 @@ def require_finite_rows(vectors: Floats) -> None:
 
     Bulk arrays pass through here once, when they enter; this runs at memory speed.
     """
-    _core.require_finite_rows(vectors)
-
-
-def isa() -> str:
-    """Return the instruction set in use: "scalar", "avx2" or "avx512"."""
-    return _core.isa()
-
-
-def available_isas() -> tuple[str, ...]:
-    """Return every instruction set this build and this processor have, lowest first."""
-    return tuple(_core.available_isas())
-
-
-def _use_isa(name: str) -> None:
-    """Re-point every kernel to the variants of `name`; for tests and benchmarks, while nothing else runs."""
-    _core._use_isa(name)
+    core.require_finite_rows(vectors)

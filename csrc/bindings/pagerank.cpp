@@ -1,0 +1,7 @@
+#include "bindings/checks.hpp"
+
+namespace ruvllm::bindings {
+
+void register_pagerank(py::module_&) {}
+
+}  // namespace ruvllm::bindings

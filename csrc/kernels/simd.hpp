@@ -1,0 +1,162 @@
+// Vectors of float32 for the files that are compiled once per instruction set (*_simd.cpp): the same code, written in
+// these words, becomes the AVX2 and the AVX-512 variant. RUVLLM_VARIANT is the namespace of the variant: avx2 or avx512.
+// Everything here has internal linkage, so that no copy leaks into other files.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ruvllm::kernels::RUVLLM_VARIANT {
+namespace {
+
+#ifdef __AVX512F__
+
+using F32 = __m512;   // 16 floats
+using Mask = __mmask16;
+constexpr std::size_t kLanes = 16;
+
+inline F32 zeros() { return _mm512_setzero_ps(); }
+inline F32 set(float x) { return _mm512_set1_ps(x); }
+inline F32 load(const float* p) { return _mm512_loadu_ps(p); }
+inline void store(float* p, F32 x) { _mm512_storeu_ps(p, x); }
+
+inline Mask first_lanes(std::size_t count) { return static_cast<Mask>((1u << count) - 1u); }  // count < 16
+inline F32 load(const float* p, Mask mask) { return _mm512_maskz_loadu_ps(mask, p); }           // others are 0
+inline void store(float* p, F32 x, Mask mask) { _mm512_mask_storeu_ps(p, mask, x); }
+inline F32 gather(const float* p, const std::int32_t* index) { return _mm512_i32gather_ps(_mm512_loadu_si512(index), p, 4); }
+inline F32 gather(const float* p, const std::int32_t* index, Mask mask) {
+    return _mm512_mask_i32gather_ps(zeros(), mask, _mm512_maskz_loadu_epi32(mask, index), p, 4);
+}
+
+inline F32 add(F32 a, F32 b) { return _mm512_add_ps(a, b); }
+inline F32 sub(F32 a, F32 b) { return _mm512_sub_ps(a, b); }
+inline F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
+inline F32 div(F32 a, F32 b) { return _mm512_div_ps(a, b); }
+inline F32 min(F32 a, F32 b) { return _mm512_min_ps(a, b); }
+inline F32 max(F32 a, F32 b) { return _mm512_max_ps(a, b); }
+inline F32 sqrt(F32 a) { return _mm512_sqrt_ps(a); }
+inline F32 abs(F32 a) { return _mm512_abs_ps(a); }
+inline F32 fma(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }    // a b + c
+inline F32 fnma(F32 a, F32 b, F32 c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
+inline F32 round(F32 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline F32 scale_by_power_of_2(F32 a, F32 n) { return _mm512_scalef_ps(a, n); }  // a 2^n, n whole
+
+inline Mask is_less(F32 a, F32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+inline F32 select(Mask mask, F32 yes, F32 no) { return _mm512_mask_blend_ps(mask, no, yes); }
+
+inline float sum(F32 a) { return _mm512_reduce_add_ps(a); }
+inline float largest(F32 a) { return _mm512_reduce_max_ps(a); }
+
+#else
+
+using F32 = __m256;   // 8 floats
+using Mask = __m256;  // all bits of a lane, or none
+constexpr std::size_t kLanes = 8;
+
+inline F32 zeros() { return _mm256_setzero_ps(); }
+inline F32 set(float x) { return _mm256_set1_ps(x); }
+inline F32 load(const float* p) { return _mm256_loadu_ps(p); }
+inline void store(float* p, F32 x) { _mm256_storeu_ps(p, x); }
+
+inline Mask first_lanes(std::size_t count) {  // a window that slides over ones followed by zeros; count < 8
+    alignas(32) static const std::int32_t window[2 * kLanes] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    return _mm256_castsi256_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(window + kLanes - count)));
+}
+inline F32 load(const float* p, Mask mask) { return _mm256_maskload_ps(p, _mm256_castps_si256(mask)); }
+inline void store(float* p, F32 x, Mask mask) { _mm256_maskstore_ps(p, _mm256_castps_si256(mask), x); }
+inline F32 gather(const float* p, const std::int32_t* index) {
+    return _mm256_i32gather_ps(p, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), 4);
+}
+inline F32 gather(const float* p, const std::int32_t* index, Mask mask) {
+    return _mm256_mask_i32gather_ps(zeros(), p, _mm256_maskload_epi32(index, _mm256_castps_si256(mask)), mask, 4);
+}
+
+inline F32 add(F32 a, F32 b) { return _mm256_add_ps(a, b); }
+inline F32 sub(F32 a, F32 b) { return _mm256_sub_ps(a, b); }
+inline F32 mul(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
+inline F32 div(F32 a, F32 b) { return _mm256_div_ps(a, b); }
+inline F32 min(F32 a, F32 b) { return _mm256_min_ps(a, b); }
+inline F32 max(F32 a, F32 b) { return _mm256_max_ps(a, b); }
+inline F32 sqrt(F32 a) { return _mm256_sqrt_ps(a); }
+inline F32 abs(F32 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+inline F32 fma(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }    // a b + c
+inline F32 fnma(F32 a, F32 b, F32 c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a b
+inline F32 round(F32 a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline F32 scale_by_power_of_2(F32 a, F32 n) {  // a 2^n, n whole; in two steps, so that tiny results come out right
+    const __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1), bias = _mm256_set1_epi32(127);
+    const auto power = [&](__m256i e) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, bias), 23)); };
+    return mul(mul(a, power(half)), power(_mm256_sub_epi32(whole, half)));
+}
+
+inline Mask is_less(F32 a, F32 b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+inline F32 select(Mask mask, F32 yes, F32 no) { return _mm256_blendv_ps(no, yes, mask); }
+
+inline float sum(F32 a) {
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+inline float largest(F32 a) {
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+
+#endif
+
+// 2^x within 2 ulp; 0 below -150, infinity above 128. x = n + f, |f| <= 1/2: 2^n times the Taylor series of e^(f ln 2),
+// whose eighth term is below 1e-8.
+inline F32 exp2(F32 x) {
+    x = min(max(x, set(-151.0f)), set(129.0f));
+    const F32 n = round(x), f = sub(x, n);
+    F32 p = set(1.5252734e-5f);  // (ln 2)^7 / 7!
+    p = fma(p, f, set(1.5403530e-4f));
+    p = fma(p, f, set(1.3333558e-3f));
+    p = fma(p, f, set(9.6181291e-3f));
+    p = fma(p, f, set(5.5504109e-2f));
+    p = fma(p, f, set(2.4022651e-1f));
+    p = fma(p, f, set(6.9314718e-1f));
+    p = fma(p, f, set(1.0f));
+    return scale_by_power_of_2(p, n);
+}
+
+// e^x within 2 ulp; 0 below -104, infinity above 88.73. x = n ln 2 + r with ln 2 in two parts, so that r is exact.
+inline F32 exp(F32 x) {
+    x = min(max(x, set(-104.5f)), set(89.0f));
+    const F32 n = round(mul(x, set(1.44269504f)));
+    const F32 r = fnma(n, set(-2.12194440e-4f), fnma(n, set(0.693359375f), x));
+    F32 p = set(1.9841270e-4f);  // 1 / 7!
+    p = fma(p, r, set(1.3888889e-3f));
+    p = fma(p, r, set(8.3333333e-3f));
+    p = fma(p, r, set(4.1666667e-2f));
+    p = fma(p, r, set(1.6666667e-1f));
+    p = fma(p, r, set(0.5f));
+    p = fma(p, r, set(1.0f));
+    p = fma(p, r, set(1.0f));
+    return scale_by_power_of_2(p, n);
+}
+
+// 1 / (1 + e^-x), from e^-|x| so that nothing overflows.
+inline F32 sigmoid(F32 x) {
+    const F32 e = exp(sub(zeros(), abs(x))), one = set(1.0f);
+    return div(select(is_less(x, zeros()), e, one), add(one, e));
+}
+
+// tanh x: from e^-2|x|, and a polynomial below 0.625, where that would cancel (coefficients of Moshier's Cephes).
+inline F32 tanh(F32 x) {
+    const F32 a = abs(x), e = exp(mul(a, set(-2.0f))), one = set(1.0f);
+    const F32 large = div(sub(one, e), add(one, e));
+    const F32 z = mul(x, x);
+    F32 p = set(-5.70498872745e-3f);
+    p = fma(p, z, set(2.06390887954e-2f));
+    p = fma(p, z, set(-5.37397155531e-2f));
+    p = fma(p, z, set(1.33314422036e-1f));
+    p = fma(p, z, set(-3.33332819422e-1f));
+    const F32 small = fma(mul(p, z), x, x);
+    return select(is_less(a, set(0.625f)), small, select(is_less(x, zeros()), sub(zeros(), large), large));
+}
+
+}  // namespace
+}  // namespace ruvllm::kernels::RUVLLM_VARIANT

@@ -1,0 +1,17 @@
+"""The documented Python face of the compiled core; nothing else imports `ruvllm._core`.
+
+Arrays are C-contiguous and of the stated dtype: a wrong one is an error naming the argument, never a silent copy. The
+interpreter lock is released around the work. `RUVLLM_ISA=scalar|avx2|avx512`, read once at import, forces an
+instruction set; without it the best one the processor has is used.
+"""
+
+from ruvllm.kernels.exact_search import exact_search, require_finite_rows
+from ruvllm.kernels.isa import _use_isa as _use_isa
+from ruvllm.kernels.isa import available_isas, isa
+
+__all__ = [
+    "available_isas",
+    "exact_search",
+    "isa",
+    "require_finite_rows",
+]
