@@ -16,6 +16,7 @@ void register_exact_search(py::module_& m);
 void register_fastgrnn(py::module_& m);
 void register_graph(py::module_& m);
 void register_graph_attention(py::module_& m);
+void register_matmul(py::module_& m);
 void register_optimiser(py::module_& m);
 void register_pagerank(py::module_& m);
 void register_probe(py::module_& m);
@@ -57,6 +58,7 @@ PYBIND11_MODULE(_core, m) {
     b::register_fastgrnn(m);
     b::register_graph(m);
     b::register_graph_attention(m);
+    b::register_matmul(m);
     b::register_optimiser(m);
     b::register_pagerank(m);
     b::register_probe(m);
