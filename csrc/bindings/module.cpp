@@ -20,7 +20,6 @@ void register_matmul(py::module_& m);
 void register_optimiser(py::module_& m);
 void register_pagerank(py::module_& m);
 void register_probe(py::module_& m);
-void register_reservoir(py::module_& m);
 
 namespace {
 
@@ -62,5 +61,4 @@ PYBIND11_MODULE(_core, m) {
     b::register_optimiser(m);
     b::register_pagerank(m);
     b::register_probe(m);
-    b::register_reservoir(m);
 }

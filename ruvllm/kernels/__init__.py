@@ -8,8 +8,10 @@ instruction set; without it the best one the processor has is used.
 from ruvllm.kernels.exact_search import exact_search, require_finite_rows
 from ruvllm.kernels.isa import _use_isa as _use_isa
 from ruvllm.kernels.isa import available_isas, isa
+from ruvllm.kernels.reservoir import Reservoir
 
 __all__ = [
+    "Reservoir",
     "available_isas",
     "exact_search",
     "isa",
