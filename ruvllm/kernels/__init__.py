@@ -6,11 +6,16 @@ instruction set; without it the best one the processor has is used.
 """
 
 from ruvllm.kernels.exact_search import exact_search, require_finite_rows
+from ruvllm.kernels.graph_attention import Attention, AttentionGradients, AttentionTape, GraphAttention
 from ruvllm.kernels.isa import _use_isa as _use_isa
 from ruvllm.kernels.isa import available_isas, isa
 from ruvllm.kernels.reservoir import Reservoir
 
 __all__ = [
+    "Attention",
+    "AttentionGradients",
+    "AttentionTape",
+    "GraphAttention",
     "Reservoir",
     "available_isas",
     "exact_search",

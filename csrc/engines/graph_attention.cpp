@@ -1,0 +1,343 @@
+#include "engines/graph_attention.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <type_traits>
+
+#include "kernels/graph_attention.hpp"
+#include "kernels/matmul.hpp"
+
+namespace ruvllm::engines {
+namespace {
+
+using kernels::matmul;
+using kernels::matmul_nt;
+using kernels::matmul_tn;
+
+constexpr bool kReplace = false, kAdd = true;  // what a product does to its output
+
+// Hands out parts of a buffer that start on a cache line; with no buffer it only counts.
+template <typename Real>
+class Carver {
+  public:
+    explicit Carver(Real* memory) : memory_(memory) {}
+    Real* take(std::size_t size) {
+        Real* part = memory_ ? memory_ + used_ : nullptr;
+        used_ += (size + 15) / 16 * 16;
+        return part;
+    }
+    std::size_t used() const { return used_; }
+
+  private:
+    Real* memory_;
+    std::size_t used_ = 0;
+};
+
+template <typename Real>
+kernels::EdgeAttention<Real> edges_of(const GraphAttentionSizes& sizes, const Subgraph<Real>& graph, const Real* qkv,
+                                      const Real* self_bias) {
+    const std::size_t head_dim = sizes.width / sizes.num_heads;
+    return {graph.num_nodes, sizes.num_heads, head_dim, graph.indptr, graph.indices, qkv, self_bias,
+            1 / std::sqrt(static_cast<Real>(head_dim))};
+}
+
+std::size_t hop_row(const GraphAttentionSizes& sizes, std::int32_t hop) {
+    return std::min(static_cast<std::size_t>(hop), sizes.num_hop_biases - 1);
+}
+
+}  // namespace
+
+GraphAttentionLayout::GraphAttentionLayout(const GraphAttentionSizes& s) {
+    for (std::size_t l = 0; l < s.num_layers; ++l) {
+        const std::string layer = "layers." + std::to_string(l) + ".";
+        layers_.push_back({place(layer + "w_qkv", {3 * s.width, s.dim}), place(layer + "w_o", {s.width, s.dim}),
+                           place(layer + "edge_bias", {s.num_edge_features, s.num_heads}),
+                           place(layer + "self_bias", {s.num_heads}), place(layer + "gamma", {s.dim}),
+                           place(layer + "beta", {s.dim})});
+    }
+    readout_ = {place("readout.w_q", {s.width, s.dim}), place("readout.w_k", {s.width, s.dim}),
+                place("readout.w_v", {s.width, s.dim}), place("readout.w_o", {s.width, s.dim}),
+                place("readout.hop_bias", {s.num_hop_biases, s.num_heads}),
+                place("readout.node_bias", {s.num_node_features, s.num_heads})};
+}
+
+std::size_t GraphAttentionLayout::place(const std::string& name, std::vector<std::size_t> shape) {
+    const std::size_t offset = size_;
+    std::size_t size = 1;
+    for (const std::size_t length : shape) size *= length;
+    parameters_.push_back({name, offset, std::move(shape)});
+    size_ += size;
+    return offset;
+}
+
+template <typename Real>
+GraphAttention<Real>::GraphAttention(const GraphAttentionSizes& sizes) : sizes_(sizes), layout_(sizes) {
+    std::vector<Real> flat(layout_.size(), Real{0});
+    for (std::size_t l = 0; l < sizes.num_layers; ++l) {
+        std::fill_n(flat.begin() + static_cast<std::ptrdiff_t>(layout_.layer(l).gamma), sizes.dim, Real{1});
+    }
+    set_parameters(flat.data());
+}
+
+template <typename Real>
+void GraphAttention<Real>::set_parameters(const Real* flat) {
+    auto weights = std::make_shared<Weights>();
+    weights->flat.reserve(layout_.size());
+    std::copy_n(flat, layout_.size(), weights->flat.data());
+    if constexpr (std::is_same_v<Real, float>) {
+        const std::size_t d = sizes_.dim, p = sizes_.width;
+        const std::size_t qkv_size = kernels::packed_size(d, 3 * p), o_size = kernels::packed_size(p, d);
+        weights->packed.reserve(sizes_.num_layers * (qkv_size + o_size));
+        for (std::size_t l = 0, offset = 0; l < sizes_.num_layers; ++l) {
+            kernels::pack(flat + layout_.layer(l).w_qkv, 1, d, d, 3 * p, weights->packed.data() + offset);
+            kernels::pack(flat + layout_.layer(l).w_o, d, 1, p, d, weights->packed.data() + offset + qkv_size);
+            weights->layers.push_back({offset, offset + qkv_size});
+            offset += qkv_size + o_size;
+        }
+    }
+    const std::lock_guard lock(mutex_);
+    weights_ = std::move(weights);
+}
+
+template <typename Real>
+void GraphAttention<Real>::copy_parameters(Real* flat) const {
+    const auto weights = current_weights();
+    std::copy_n(weights->flat.data(), layout_.size(), flat);
+}
+
+template <typename Real>
+std::shared_ptr<const GraphAttentionWeights<Real>> GraphAttention<Real>::current_weights() const {
+    const std::lock_guard lock(mutex_);
+    return weights_;
+}
+
+// Gives the tape its subgraph, its weights and its memory.
+template <typename Real>
+void GraphAttention<Real>::start(const Subgraph<Real>& graph, bool with_readout, Tape& tape) const {
+    const std::size_t n = graph.num_nodes, d = sizes_.dim, p = sizes_.width, heads = sizes_.num_heads;
+    tape.graph = graph;
+    tape.weights = current_weights();
+    tape.layers.resize(sizes_.num_layers);
+    const auto carve = [&](Carver<Real> carver) {
+        for (auto& layer : tape.layers) {
+            layer = {carver.take(n * 3 * p), carver.take(graph.num_edges() * heads), carver.take(n * heads),
+                     carver.take(n * p), carver.take(n * d), carver.take(n), carver.take(n * d)};
+        }
+        if (with_readout) {
+            tape.query = carver.take(p);
+            tape.folded = carver.take(heads * d);
+            tape.attention = carver.take(n * heads);
+            tape.pooled = carver.take(heads * d);
+            tape.values = carver.take(p);
+        }
+        return carver.used();
+    };
+    tape.memory.reserve(carve(Carver<Real>(nullptr)));
+    carve(Carver<Real>(tape.memory.data()));
+    tape.states = tape.layers.empty() ? graph.nodes : tape.layers.back().states;
+}
+
+template <typename Real>
+void GraphAttention<Real>::run_layers(Tape& tape) const {
+    const std::size_t n = tape.graph.num_nodes, d = sizes_.dim, p = sizes_.width, heads = sizes_.num_heads;
+    const std::size_t num_edges = tape.graph.num_edges(), num_features = sizes_.num_edge_features;
+    const Weights& weights = *tape.weights;
+    const Real* flat = weights.flat.data();
+    const Real* states = tape.graph.nodes;
+    for (std::size_t l = 0; l < sizes_.num_layers; ++l) {
+        const auto& at = layout_.layer(l);
+        const auto& layer = tape.layers[l];
+        matmul(tape.graph.edge_features, num_features, flat + at.edge_bias, heads, num_edges, heads, num_features,
+               kReplace, layer.edge_weights, heads);
+        const auto edges = edges_of(sizes_, tape.graph, layer.qkv, flat + at.self_bias);
+        if constexpr (std::is_same_v<Real, float>) {
+            const float* packed = weights.packed.data();
+            kernels::matmul_packed(states, d, packed + weights.layers[l].w_qkv, n, 3 * p, d, kReplace, layer.qkv, 3 * p);
+            kernels::edge_attention(edges, layer.edge_weights, layer.self_weights, layer.context);
+            kernels::matmul_packed(layer.context, p, packed + weights.layers[l].w_o, n, d, p, kReplace,
+                                   layer.normalized, d);
+        } else {
+            matmul_nt(states, d, flat + at.w_qkv, d, n, 3 * p, d, kReplace, layer.qkv, 3 * p);
+            kernels::edge_attention(edges, layer.edge_weights, layer.self_weights, layer.context);
+            matmul(layer.context, p, flat + at.w_o, d, n, d, p, kReplace, layer.normalized, d);
+        }
+        kernels::add_and_normalize(states, flat + at.gamma, flat + at.beta, n, d, layer.normalized, layer.inverse_std,
+                                   layer.states);
+        states = layer.states;
+    }
+}
+
+template <typename Real>
+void GraphAttention<Real>::read_out(Tape& tape, Real* weights, Real* attended) const {
+    const std::size_t n = tape.graph.num_nodes, d = sizes_.dim, p = sizes_.width, heads = sizes_.num_heads;
+    const std::size_t head_dim = p / heads, num_features = sizes_.num_node_features;
+    const auto& at = layout_.readout();
+    const Real* flat = tape.weights->flat.data();
+    const Real scale = 1 / std::sqrt(static_cast<Real>(head_dim));
+
+    matmul_nt(tape.graph.query, d, flat + at.w_q, d, 1, p, d, kReplace, tape.query, p);
+    for (std::size_t c = 0; c < p; ++c) tape.query[c] *= scale;
+    for (std::size_t h = 0; h < heads; ++h) {  // u_h = q_h W_k[h]
+        const std::size_t first = h * head_dim;
+        matmul(tape.query + first, head_dim, flat + at.w_k + first * d, d, 1, d, head_dim, kReplace,
+               tape.folded + h * d, d);
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+        std::copy_n(flat + at.hop_bias + hop_row(sizes_, tape.graph.hops[i]) * heads, heads, tape.attention + i * heads);
+    }
+    matmul(tape.graph.node_features, num_features, flat + at.node_bias, heads, n, heads, num_features, kAdd,
+           tape.attention, heads);
+    matmul_nt(tape.states, d, tape.folded, d, n, heads, d, kAdd, tape.attention, heads);
+    kernels::softmax_columns(n, heads, tape.attention);
+
+    for (std::size_t i = 0; i < n; ++i) {
+        Real total = 0;
+        for (std::size_t h = 0; h < heads; ++h) total += tape.attention[i * heads + h];
+        weights[i] = total / static_cast<Real>(heads);
+    }
+    matmul_tn(tape.attention, heads, tape.states, d, heads, d, n, kReplace, tape.pooled, d);
+    for (std::size_t h = 0; h < heads; ++h) {  // W_v[h] applied to head h's pooled vector
+        const std::size_t first = h * head_dim;
+        matmul_nt(tape.pooled + h * d, d, flat + at.w_v + first * d, d, 1, head_dim, d, kReplace, tape.values + first,
+                  head_dim);
+    }
+    matmul(tape.values, p, flat + at.w_o, d, 1, d, p, kReplace, attended, d);
+}
+
+template <typename Real>
+void GraphAttention<Real>::encode(const Subgraph<Real>& graph, Real* out) const {
+    thread_local Tape scratch;
+    start(graph, false, scratch);
+    run_layers(scratch);
+    std::copy_n(scratch.states, graph.num_nodes * sizes_.dim, out);
+    scratch.weights.reset();
+}
+
+template <typename Real>
+void GraphAttention<Real>::forward(const Subgraph<Real>& graph, Real* weights, Real* attended) const {
+    thread_local Tape scratch;
+    forward(graph, scratch, weights, attended);
+    scratch.weights.reset();
+}
+
+template <typename Real>
+void GraphAttention<Real>::forward(const Subgraph<Real>& graph, Tape& tape, Real* weights, Real* attended) const {
+    start(graph, true, tape);
+    run_layers(tape);
+    read_out(tape, weights, attended);
+}
+
+// The lines of read_out, last one first. Adds to gradients that are zero on entry.
+template <typename Real>
+void GraphAttention<Real>::backward_readout(const Tape& tape, const Real* grad_weights, const Real* grad_attended,
+                                            const GraphAttentionGradients<Real>& gradients, Real* grad_states) const {
+    const std::size_t n = tape.graph.num_nodes, d = sizes_.dim, p = sizes_.width, heads = sizes_.num_heads;
+    const std::size_t head_dim = p / heads, num_features = sizes_.num_node_features;
+    const auto& at = layout_.readout();
+    const Real* flat = tape.weights->flat.data();
+    Real* grad_flat = gradients.parameters;
+    const Real scale = 1 / std::sqrt(static_cast<Real>(head_dim));
+    std::vector<Real> grad_attention(n * heads), grad_values(p), grad_pooled(heads * d), grad_folded(heads * d),
+        grad_query(p);
+
+    if (grad_attended) {
+        matmul_tn(tape.values, p, grad_attended, d, p, d, 1, kAdd, grad_flat + at.w_o, d);
+        matmul_nt(grad_attended, d, flat + at.w_o, d, 1, p, d, kReplace, grad_values.data(), p);
+        for (std::size_t h = 0; h < heads; ++h) {
+            const std::size_t first = h * head_dim;
+            matmul_tn(grad_values.data() + first, head_dim, tape.pooled + h * d, d, head_dim, d, 1, kAdd,
+                      grad_flat + at.w_v + first * d, d);
+            matmul(grad_values.data() + first, head_dim, flat + at.w_v + first * d, d, 1, d, head_dim, kReplace,
+                   grad_pooled.data() + h * d, d);
+        }
+        matmul_nt(tape.states, d, grad_pooled.data(), d, n, heads, d, kReplace, grad_attention.data(), heads);
+        matmul(tape.attention, heads, grad_pooled.data(), d, n, d, heads, kAdd, grad_states, d);
+    }
+    for (std::size_t i = 0; grad_weights && i < n; ++i) {
+        for (std::size_t h = 0; h < heads; ++h) {
+            grad_attention[i * heads + h] += grad_weights[i] / static_cast<Real>(heads);
+        }
+    }
+    kernels::softmax_columns_backward(tape.attention, n, heads, grad_attention.data());
+    const Real* grad_scores = grad_attention.data();
+
+    matmul_tn(grad_scores, heads, tape.states, d, heads, d, n, kReplace, grad_folded.data(), d);
+    matmul(grad_scores, heads, tape.folded, d, n, d, heads, kAdd, grad_states, d);
+    matmul_tn(tape.graph.node_features, num_features, grad_scores, heads, num_features, heads, n, kAdd,
+              grad_flat + at.node_bias, heads);
+    matmul_nt(grad_scores, heads, flat + at.node_bias, heads, n, num_features, heads, kAdd, gradients.node_features,
+              num_features);
+    for (std::size_t i = 0; i < n; ++i) {
+        Real* grad_bias = grad_flat + at.hop_bias + hop_row(sizes_, tape.graph.hops[i]) * heads;
+        for (std::size_t h = 0; h < heads; ++h) grad_bias[h] += grad_scores[i * heads + h];
+    }
+    for (std::size_t h = 0; h < heads; ++h) {
+        const std::size_t first = h * head_dim;
+        matmul_tn(tape.query + first, head_dim, grad_folded.data() + h * d, d, head_dim, d, 1, kAdd,
+                  grad_flat + at.w_k + first * d, d);
+        matmul_nt(grad_folded.data() + h * d, d, flat + at.w_k + first * d, d, 1, head_dim, d, kReplace,
+                  grad_query.data() + first, head_dim);
+    }
+    for (Real& grad : grad_query) grad *= scale;
+    matmul_tn(grad_query.data(), p, tape.graph.query, d, p, d, 1, kAdd, grad_flat + at.w_q, d);
+    matmul(grad_query.data(), p, flat + at.w_q, d, 1, d, p, kAdd, gradients.query, d);
+}
+
+// The lines of one layer, last one first. `grad_states` (n, d): dL/dH after the layer on entry, before it on return.
+template <typename Real>
+void GraphAttention<Real>::backward_layer(const Tape& tape, std::size_t l,
+                                          const GraphAttentionGradients<Real>& gradients, Real* grad_states) const {
+    const std::size_t n = tape.graph.num_nodes, d = sizes_.dim, p = sizes_.width, heads = sizes_.num_heads;
+    const std::size_t num_edges = tape.graph.num_edges(), num_features = sizes_.num_edge_features;
+    const auto& at = layout_.layer(l);
+    const auto& layer = tape.layers[l];
+    const Real* flat = tape.weights->flat.data();
+    const Real* states = l == 0 ? tape.graph.nodes : tape.layers[l - 1].states;  // before this layer
+    Real* grad_flat = gradients.parameters;
+    std::vector<Real> grad_context(n * p), grad_qkv(n * 3 * p), grad_edge_scores(num_edges * heads),
+        grad_self_scores(n * heads);
+
+    kernels::normalize_backward(layer.normalized, layer.inverse_std, flat + at.gamma, grad_states, n, d,
+                                grad_flat + at.gamma, grad_flat + at.beta, grad_states);
+    matmul_tn(layer.context, p, grad_states, d, p, d, n, kAdd, grad_flat + at.w_o, d);
+    matmul_nt(grad_states, d, flat + at.w_o, d, n, p, d, kReplace, grad_context.data(), p);
+    kernels::edge_attention_backward(edges_of(sizes_, tape.graph, layer.qkv, flat + at.self_bias), layer.edge_weights,
+                                     layer.self_weights, grad_context.data(), grad_edge_scores.data(),
+                                     grad_self_scores.data(), grad_qkv.data());
+    for (std::size_t i = 0; i < n * heads; ++i) grad_flat[at.self_bias + i % heads] += grad_self_scores[i];
+    matmul_tn(tape.graph.edge_features, num_features, grad_edge_scores.data(), heads, num_features, heads, num_edges,
+              kAdd, grad_flat + at.edge_bias, heads);
+    matmul_nt(grad_edge_scores.data(), heads, flat + at.edge_bias, heads, num_edges, num_features, heads, kAdd,
+              gradients.edge_features, num_features);
+    matmul_tn(grad_qkv.data(), 3 * p, states, d, 3 * p, d, n, kAdd, grad_flat + at.w_qkv, d);
+    matmul(grad_qkv.data(), 3 * p, flat + at.w_qkv, d, n, d, 3 * p, kAdd, grad_states, d);  // beside the residual
+}
+
+template <typename Real>
+void GraphAttention<Real>::backward(const Tape& tape, const Real* grad_weights, const Real* grad_attended,
+                                    const GraphAttentionGradients<Real>& gradients) const {
+    const std::size_t n = tape.graph.num_nodes, d = sizes_.dim;
+    std::fill_n(gradients.parameters, layout_.size(), Real{0});
+    std::fill_n(gradients.nodes, n * d, Real{0});
+    std::fill_n(gradients.edge_features, tape.graph.num_edges() * sizes_.num_edge_features, Real{0});
+    std::fill_n(gradients.query, d, Real{0});
+    std::fill_n(gradients.node_features, n * sizes_.num_node_features, Real{0});
+    backward_readout(tape, grad_weights, grad_attended, gradients, gradients.nodes);
+    for (std::size_t l = sizes_.num_layers; l-- > 0;) backward_layer(tape, l, gradients, gradients.nodes);
+}
+
+template <typename Real>
+void rank(const Real* weights, std::size_t n, std::int64_t* ranking) {
+    std::iota(ranking, ranking + n, std::int64_t{0});
+    std::sort(ranking, ranking + n, [weights](std::int64_t i, std::int64_t j) {
+        return weights[i] > weights[j] || (weights[i] == weights[j] && i < j);
+    });
+}
+
+template void rank(const float*, std::size_t, std::int64_t*);
+template void rank(const double*, std::size_t, std::int64_t*);
+template class GraphAttention<float>;
+template class GraphAttention<double>;
+
+}  // namespace ruvllm::engines
