@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -70,3 +70,38 @@ class GraphAttention:
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]: ...
 
 class GraphAttentionInDouble(GraphAttention): ...
+
+class FastGrnn:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        w_rank: int,
+        u_rank: int,
+        w_support: npt.NDArray[np.bool_] | None,
+        heads: list[tuple[int, str]],
+    ) -> None: ...
+    def layout(self) -> list[tuple[str, int, int, int]]: ...
+    def params(self) -> npt.NDArray[Any]: ...
+    def set_params(self, params: npt.NDArray[Any]) -> None: ...
+    def step(self, x: npt.NDArray[Any], h: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]: ...
+    @overload
+    def forward(
+        self, x: npt.NDArray[Any], h_0: npt.NDArray[Any], with_tape: Literal[False]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]: ...
+    @overload
+    def forward(
+        self, x: npt.NDArray[Any], h_0: npt.NDArray[Any], with_tape: Literal[True]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], FastGrnnTape]: ...
+    def quantize(self) -> FastGrnnInt8: ...
+
+class FastGrnnInDouble(FastGrnn): ...  # without quantize
+
+class FastGrnnTape:
+    def backward(
+        self, d_logits: npt.NDArray[Any] | None, d_hidden: npt.NDArray[Any] | None, want_d_x: bool
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any] | None]: ...
+
+class FastGrnnInt8:
+    def weight_bytes(self) -> int: ...
+    def step(self, x: npt.NDArray[Any], h: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]: ...

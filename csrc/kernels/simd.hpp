@@ -30,6 +30,14 @@ inline F32 gather(const float* p, const std::int32_t* index, Mask mask) {
     return _mm512_mask_i32gather_ps(zeros(), mask, _mm512_maskz_loadu_epi32(mask, index), p, 4);
 }
 
+inline F32 load(const std::int8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+// table[index[lane]] for kLanes indices in [0, 16), from registers
+inline F32 lookup_16(const float* table, const std::int32_t* index) {
+    return _mm512_permutexvar_ps(_mm512_loadu_si512(index), load(table));
+}
+
 inline F32 add(F32 a, F32 b) { return _mm512_add_ps(a, b); }
 inline F32 sub(F32 a, F32 b) { return _mm512_sub_ps(a, b); }
 inline F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
@@ -48,6 +56,34 @@ inline F32 select(Mask mask, F32 yes, F32 no) { return _mm512_mask_blend_ps(mask
 
 inline float sum(F32 a) { return _mm512_reduce_add_ps(a); }
 inline float largest(F32 a) { return _mm512_reduce_max_ps(a); }
+
+// rows[i][j] <-> rows[j][i]: pairs, then quads within each quarter, then the quarters themselves.
+inline void transpose(F32 (&rows)[kLanes]) {
+    F32 t[kLanes];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    const auto low = [](F32 a, F32 b) { return _mm512_shuffle_ps(a, b, 0x44); };
+    const auto high = [](F32 a, F32 b) { return _mm512_shuffle_ps(a, b, 0xEE); };
+    F32 q[4][4];  // q[i][c]: rows 4 i .. 4 i + 3 of columns c, c + 4, c + 8, c + 12
+    for (int i = 0; i < 4; ++i) {
+        q[i][0] = low(t[4 * i], t[4 * i + 2]);
+        q[i][1] = high(t[4 * i], t[4 * i + 2]);
+        q[i][2] = low(t[4 * i + 1], t[4 * i + 3]);
+        q[i][3] = high(t[4 * i + 1], t[4 * i + 3]);
+    }
+    for (int c = 0; c < 4; ++c) {
+        const F32 low_left = _mm512_shuffle_f32x4(q[0][c], q[1][c], 0x44);
+        const F32 low_right = _mm512_shuffle_f32x4(q[0][c], q[1][c], 0xEE);
+        const F32 high_left = _mm512_shuffle_f32x4(q[2][c], q[3][c], 0x44);
+        const F32 high_right = _mm512_shuffle_f32x4(q[2][c], q[3][c], 0xEE);
+        rows[c] = _mm512_shuffle_f32x4(low_left, high_left, 0x88);
+        rows[c + 4] = _mm512_shuffle_f32x4(low_left, high_left, 0xDD);
+        rows[c + 8] = _mm512_shuffle_f32x4(low_right, high_right, 0x88);
+        rows[c + 12] = _mm512_shuffle_f32x4(low_right, high_right, 0xDD);
+    }
+}
 
 #else
 
@@ -71,6 +107,16 @@ inline F32 gather(const float* p, const std::int32_t* index) {
 }
 inline F32 gather(const float* p, const std::int32_t* index, Mask mask) {
     return _mm256_mask_i32gather_ps(zeros(), p, _mm256_maskload_epi32(index, _mm256_castps_si256(mask)), mask, 4);
+}
+
+inline F32 load(const std::int8_t* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+// table[index[lane]] for kLanes indices in [0, 16), from registers
+inline F32 lookup_16(const float* table, const std::int32_t* index) {
+    const __m256i i = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index));
+    const F32 low = _mm256_permutevar8x32_ps(load(table), i), high = _mm256_permutevar8x32_ps(load(table + 8), i);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(i, 28)));  // bit 3 becomes the sign
 }
 
 inline F32 add(F32 a, F32 b) { return _mm256_add_ps(a, b); }
@@ -102,6 +148,25 @@ inline float largest(F32 a) {
     __m128 half = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     half = _mm_max_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+
+// rows[i][j] <-> rows[j][i]: pairs, then quads within each half, then the halves themselves.
+inline void transpose(F32 (&rows)[kLanes]) {
+    F32 t[kLanes], q[kLanes];  // q[i]: rows 0 .. 3 of columns i and i + 4 for i < 4, rows 4 .. 7 for the others
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        q[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+        q[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xEE);
+        q[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        q[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
+    }
+    for (int c = 0; c < 4; ++c) {
+        rows[c] = _mm256_permute2f128_ps(q[c], q[c + 4], 0x20);
+        rows[c + 4] = _mm256_permute2f128_ps(q[c], q[c + 4], 0x31);
+    }
 }
 
 #endif

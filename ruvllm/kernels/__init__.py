@@ -6,19 +6,35 @@ instruction set; without it the best one the processor has is used.
 """
 
 from ruvllm.kernels.exact_search import exact_search, require_finite_rows
+from ruvllm.kernels.fastgrnn import (
+    ROUTER_HEADS,
+    FastGrnn,
+    FastGrnnGradients,
+    FastGrnnInt8,
+    FastGrnnTape,
+    Head,
+    keep_largest,
+)
 from ruvllm.kernels.graph_attention import Attention, AttentionGradients, AttentionTape, GraphAttention
 from ruvllm.kernels.isa import _use_isa as _use_isa
 from ruvllm.kernels.isa import available_isas, isa
 from ruvllm.kernels.reservoir import Reservoir
 
 __all__ = [
+    "ROUTER_HEADS",
     "Attention",
     "AttentionGradients",
     "AttentionTape",
+    "FastGrnn",
+    "FastGrnnGradients",
+    "FastGrnnInt8",
+    "FastGrnnTape",
     "GraphAttention",
+    "Head",
     "Reservoir",
     "available_isas",
     "exact_search",
     "isa",
+    "keep_largest",
     "require_finite_rows",
 ]
