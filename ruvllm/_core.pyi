@@ -3,6 +3,101 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
+class Graph:
+    def __init__(self, epoch: float, num_types: int, decayed_at: float | None) -> None: ...
+    @property
+    def epoch(self) -> float: ...
+    @property
+    def num_types(self) -> int: ...
+    @property
+    def decayed_at(self) -> float: ...
+    def num_nodes(self) -> int: ...
+    def num_edges(self) -> int: ...
+    def nbytes(self) -> int: ...
+    def add_nodes(self, ids: npt.NDArray[np.int64]) -> int: ...
+    def remove_nodes(self, ids: npt.NDArray[np.int64]) -> None: ...
+    def has_nodes(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]: ...
+    def node_ids(self) -> npt.NDArray[np.int64]: ...
+    def add_edges(
+        self,
+        src: npt.NDArray[np.int64],
+        dst: npt.NDArray[np.int64],
+        types: npt.NDArray[np.uint8],
+        weights: npt.NDArray[np.float32],
+        last_used: npt.NDArray[np.float32] | None,
+        successes: npt.NDArray[np.uint16] | None,
+        failures: npt.NDArray[np.uint16] | None,
+    ) -> int: ...
+    def update_edges(
+        self,
+        src: npt.NDArray[np.int64],
+        dst: npt.NDArray[np.int64],
+        types: npt.NDArray[np.uint8],
+        weights: npt.NDArray[np.float32] | None,
+        last_used: npt.NDArray[np.float32] | None,
+        successes: npt.NDArray[np.uint16] | None,
+        failures: npt.NDArray[np.uint16] | None,
+    ) -> None: ...
+    def remove_edges(
+        self, src: npt.NDArray[np.int64], dst: npt.NDArray[np.int64], types: npt.NDArray[np.uint8]
+    ) -> None: ...
+    def edge(self, src: int, dst: int, type: int) -> tuple[float, float, int, int] | None: ...
+    def neighbours(self, id: int, types: list[int] | None, direction: str) -> tuple[npt.NDArray[Any], ...]: ...
+    def expand(
+        self,
+        seeds: npt.NDArray[np.int64],
+        hops: int,
+        max_nodes: int,
+        fan_out: int,
+        types: list[int] | None,
+        min_weight: float,
+        direction: str,
+    ) -> tuple[npt.NDArray[Any], ...]: ...
+    def reinforce(
+        self,
+        nodes: npt.NDArray[np.int64],
+        quality: float,
+        success: bool | None,
+        credit: float,
+        eta: float,
+        now: float,
+    ) -> int: ...
+    def decay(self, now: float, half_life_s: npt.NDArray[np.float32], floor: float, min_interactions: int) -> int: ...
+    def snapshot(self) -> bytes: ...
+    @staticmethod
+    def restore(snapshot: bytes) -> Graph: ...
+
+def edge_decay(
+    weights: npt.NDArray[np.float32],
+    last_used: npt.NDArray[np.float32],
+    types: npt.NDArray[np.uint8] | None,
+    now: float,
+    since: float,
+    half_life_s: npt.NDArray[np.float32],
+) -> None: ...
+def edge_decay_and_mark(
+    weights: npt.NDArray[np.float32],
+    last_used: npt.NDArray[np.float32],
+    types: npt.NDArray[np.uint8],
+    successes: npt.NDArray[np.uint16],
+    failures: npt.NDArray[np.uint16],
+    now: float,
+    since: float,
+    half_life_s: npt.NDArray[np.float32],
+    floor: float,
+    min_interactions: int,
+    is_prunable: npt.NDArray[np.bool_],
+) -> int: ...
+def edge_features(
+    types: npt.NDArray[np.uint8],
+    weights: npt.NDArray[np.float32],
+    last_used: npt.NDArray[np.float32],
+    successes: npt.NDArray[np.uint16],
+    failures: npt.NDArray[np.uint16],
+    directions: npt.NDArray[np.uint8],
+    now: float,
+    half_life_s: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]: ...
 def exact_search(
     vectors: npt.NDArray[np.float32],
     queries: npt.NDArray[np.float32],
@@ -10,6 +105,17 @@ def exact_search(
     rows: npt.NDArray[np.int64] | None,
     num_threads: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]: ...
+def pagerank(
+    indptr: npt.NDArray[np.int64],
+    indices: npt.NDArray[np.int32],
+    weights: npt.NDArray[np.float32],
+    restart: npt.NDArray[np.float32],
+    damping: float,
+    tolerance: float,
+    max_iterations: int,
+    types: npt.NDArray[np.uint8] | None,
+    type_weights: npt.NDArray[np.float32] | None,
+) -> tuple[npt.NDArray[np.float32], int]: ...
 def require_finite_rows(vectors: npt.NDArray[np.float32]) -> None: ...
 
 probe_chains: int

@@ -85,6 +85,20 @@ inline void transpose(F32 (&rows)[kLanes]) {
     }
 }
 
+using I32 = __m512i;  // as many int32 as there are floats
+inline I32 set(std::int32_t x) { return _mm512_set1_epi32(x); }
+inline I32 load(const std::uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+inline I32 load(const std::uint16_t* p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+inline I32 add(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
+inline Mask is_less(I32 a, I32 b) { return _mm512_cmplt_epi32_mask(a, b); }
+inline Mask both(Mask a, Mask b) { return static_cast<Mask>(a & b); }
+inline F32 lookup(F32 table, I32 index) { return _mm512_permutexvar_ps(index, table); }  // index < kLanes
+inline F32 gather(const float* p, I32 index) { return _mm512_i32gather_ps(index, p, 4); }
+inline void store_bytes(std::uint8_t* p, Mask mask) {  // 1 or 0 a lane
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_maskz_set1_epi8(mask, 1));
+}
+inline std::size_t count(Mask mask) { return static_cast<std::size_t>(__builtin_popcount(mask)); }
+
 #else
 
 using F32 = __m256;   // 8 floats
@@ -168,6 +182,22 @@ inline void transpose(F32 (&rows)[kLanes]) {
         rows[c + 4] = _mm256_permute2f128_ps(q[c], q[c + 4], 0x31);
     }
 }
+
+using I32 = __m256i;  // as many int32 as there are floats
+inline I32 set(std::int32_t x) { return _mm256_set1_epi32(x); }
+inline I32 load(const std::uint8_t* p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))); }
+inline I32 load(const std::uint16_t* p) { return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+inline I32 add(I32 a, I32 b) { return _mm256_add_epi32(a, b); }
+inline Mask is_less(I32 a, I32 b) { return _mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a)); }
+inline Mask both(Mask a, Mask b) { return _mm256_and_ps(a, b); }
+inline F32 lookup(F32 table, I32 index) { return _mm256_permutevar8x32_ps(table, index); }  // index < kLanes
+inline F32 gather(const float* p, I32 index) { return _mm256_i32gather_ps(p, index, 4); }
+inline void store_bytes(std::uint8_t* p, Mask mask) {  // 1 or 0 a lane
+    const __m256i ones = _mm256_srli_epi32(_mm256_castps_si256(mask), 31);
+    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(ones), _mm256_extracti128_si256(ones, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+}
+inline std::size_t count(Mask mask) { return static_cast<std::size_t>(__builtin_popcount(_mm256_movemask_ps(mask))); }
 
 #endif
 

@@ -5,6 +5,7 @@ interpreter lock is released around the work. `RUVLLM_ISA=scalar|avx2|avx512`, r
 instruction set; without it the best one the processor has is used.
 """
 
+from ruvllm.kernels.edge_decay import edge_decay, edge_decay_and_mark, edge_features
 from ruvllm.kernels.exact_search import exact_search, require_finite_rows
 from ruvllm.kernels.fastgrnn import (
     ROUTER_HEADS,
@@ -15,9 +16,11 @@ from ruvllm.kernels.fastgrnn import (
     Head,
     keep_largest,
 )
+from ruvllm.kernels.graph import Direction, EdgeValues, Graph, Neighbours, Subgraph
 from ruvllm.kernels.graph_attention import Attention, AttentionGradients, AttentionTape, GraphAttention
 from ruvllm.kernels.isa import _use_isa as _use_isa
 from ruvllm.kernels.isa import available_isas, isa
+from ruvllm.kernels.pagerank import pagerank
 from ruvllm.kernels.reservoir import Reservoir
 
 __all__ = [
@@ -25,16 +28,25 @@ __all__ = [
     "Attention",
     "AttentionGradients",
     "AttentionTape",
+    "Direction",
+    "EdgeValues",
     "FastGrnn",
     "FastGrnnGradients",
     "FastGrnnInt8",
     "FastGrnnTape",
+    "Graph",
     "GraphAttention",
     "Head",
+    "Neighbours",
     "Reservoir",
+    "Subgraph",
     "available_isas",
+    "edge_decay",
+    "edge_decay_and_mark",
+    "edge_features",
     "exact_search",
     "isa",
     "keep_largest",
+    "pagerank",
     "require_finite_rows",
 ]

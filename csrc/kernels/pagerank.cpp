@@ -1,0 +1,56 @@
+// Power iteration that pushes each node's score along its links: one multiply-add a link, all in cache.
+#include "kernels/pagerank.hpp"
+
+#include <cmath>
+#include <utility>
+
+namespace ruvllm::kernels {
+namespace {
+
+// transition = damping * P; dangling = damping for rows with no weight to give away, else 0.
+void normalise(const Links& links, double damping, double* transition, double* dangling) {
+    for (std::size_t i = 0; i < links.n; ++i) {
+        const std::int64_t begin = links.indptr[i], end = links.indptr[i + 1];
+        double sum = 0.0;
+        for (std::int64_t e = begin; e < end; ++e) {
+            transition[e] = links.weights[e];
+            if (links.types) transition[e] *= links.type_weights[links.types[e]];
+            sum += transition[e];
+        }
+        const double scale = sum > 0.0 ? damping / sum : 0.0;
+        for (std::int64_t e = begin; e < end; ++e) transition[e] *= scale;
+        dangling[i] = sum > 0.0 ? 0.0 : damping;
+    }
+}
+
+}  // namespace
+
+std::size_t pagerank(const Links& links, const float* restart, const PageRank& settings, double* scratch,
+                     float* scores) {
+    const std::size_t n = links.n;
+    double *p = scratch, *next = p + n, *dangling = next + n, *transition = dangling + n;
+    normalise(links, settings.damping, transition, dangling);
+    double total = 0.0;
+    for (std::size_t i = 0; i < n; ++i) total += restart[i];
+    for (std::size_t i = 0; i < n; ++i) p[i] = restart[i] / total;
+
+    std::size_t iteration = 0;
+    for (double change = settings.tolerance; change >= settings.tolerance && iteration < settings.max_iterations;
+         ++iteration) {
+        double returned = 1.0 - settings.damping;  // (1 - damping) + damping d
+        for (std::size_t i = 0; i < n; ++i) returned += dangling[i] * p[i];
+        for (std::size_t i = 0; i < n; ++i) next[i] = returned * (restart[i] / total);
+        for (std::size_t i = 0; i < n; ++i) {
+            for (std::int64_t e = links.indptr[i]; e < links.indptr[i + 1]; ++e) {
+                next[links.indices[e]] += p[i] * transition[e];
+            }
+        }
+        change = 0.0;
+        for (std::size_t i = 0; i < n; ++i) change += std::fabs(next[i] - p[i]);
+        std::swap(p, next);
+    }
+    for (std::size_t i = 0; i < n; ++i) scores[i] = static_cast<float>(p[i]);
+    return iteration;
+}
+
+}  // namespace ruvllm::kernels

@@ -1,0 +1,419 @@
+"""The graph: what each call answers, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ruvllm.kernels import EdgeValues, Graph, Subgraph
+
+I, B, F, C = np.int64, np.uint8, np.float32, np.uint16  # noqa: E741
+NUM_TYPES = 3
+
+
+def graph_of(*edges: tuple[int, int, int, float], nodes: tuple[int, ...] = (), epoch: float = 0.0) -> Graph:
+    """A graph with these (src, dst, type, weight) edges."""
+    graph = Graph(num_types=NUM_TYPES, epoch=epoch)
+    ids = sorted({id for edge in edges for id in edge[:2]} | set(nodes))
+    graph.add_nodes(np.array(ids, I))
+    if edges:
+        src, dst, types, weights = zip(*edges, strict=True)
+        graph.add_edges(np.array(src, I), np.array(dst, I), np.array(types, B), np.array(weights, F))
+    return graph
+
+
+def row(subgraph: Subgraph, id: int) -> list[tuple[int, int, int]]:
+    """(neighbour id, type, direction) of each entry of a node."""
+    i = subgraph.ids.tolist().index(id)
+    entries = slice(subgraph.indptr[i], subgraph.indptr[i + 1])
+    neighbours = subgraph.ids[subgraph.indices[entries]].tolist()
+    return list(zip(neighbours, subgraph.types[entries].tolist(), subgraph.directions[entries].tolist(), strict=True))
+
+
+def chain(length: int) -> Graph:
+    return graph_of(*[(i, i + 1, 0, 0.5) for i in range(length)])
+
+
+def test_graph_expansion_respects_hop_limit() -> None:
+    for hops in range(6):
+        subgraph = chain(9).expand(np.array([2], I), hops=hops)
+        assert dict(zip(subgraph.ids.tolist(), subgraph.hops.tolist(), strict=True)) == {
+            id: abs(id - 2) for id in range(10) if abs(id - 2) <= hops
+        }
+
+
+def test_edge_weight_update() -> None:
+    graph = graph_of((1, 2, 0, 0.5), (2, 1, 1, 0.5), (2, 3, 0, 0.5), epoch=1000.0)
+    nodes = np.array([1, 2], I)
+    assert graph.reinforce(nodes, quality=0.9, success=True, now=1060.0) == 2
+    assert graph.edge(1, 2, 0) == pytest.approx((0.54, 60.0, 1, 0))  # a = 2 * 0.1 * 0.4
+    assert graph.edge(2, 1, 1) == pytest.approx((0.54, 60.0, 1, 0))
+    assert graph.edge(2, 3, 0) == (0.5, 0.0, 0, 0)
+    assert graph.reinforce(nodes, quality=0.3, success=False, credit=0.5, now=1090.0) == 2
+    assert graph.edge(1, 2, 0) == pytest.approx((0.54 * 0.98, 90.0, 1, 1))  # a = 2 * 0.1 * 0.2 * 0.5
+
+
+@pytest.mark.parametrize(("quality", "success"), [(0.9, False), (0.1, True)])
+def test_an_outcome_that_contradicts_itself_moves_nothing(quality: float, success: bool) -> None:
+    graph = graph_of((1, 2, 0, 0.5))
+    assert graph.reinforce(np.array([1, 2], I), quality=quality, success=success, now=9.0) == 0
+    assert graph.edge(1, 2, 0) == (0.5, 0.0, 0, 0)
+
+
+def test_an_outcome_without_a_task_counts_by_its_quality() -> None:
+    graph = graph_of((1, 2, 0, 0.5))
+    graph.reinforce(np.array([1, 2], I), quality=1.0, now=0.0)
+    graph.reinforce(np.array([1, 2], I), quality=0.0, now=0.0)
+    assert graph.edge(1, 2, 0) == pytest.approx((0.55 * 0.9, 0.0, 1, 1))
+
+
+def test_counts_stay_at_their_maximum() -> None:
+    graph = graph_of((1, 2, 0, 0.5))
+    full = np.array([65535], C)
+    graph.update_edges(np.array([1], I), np.array([2], I), np.array([0], B), successes=full, failures=full)
+    for quality in (1.0, 0.0):
+        graph.reinforce(np.array([1, 2], I), quality=quality, now=0.0)
+    edge = graph.edge(1, 2, 0)
+    assert edge is not None and (edge.successes, edge.failures) == (65535, 65535)
+
+
+def test_weights_stay_within_their_range() -> None:
+    graph = graph_of((1, 2, 0, 0.5))
+    for quality, limit in ((1.0, 1.0), (0.0, 0.0)):
+        for _ in range(300):
+            graph.reinforce(np.array([1, 2], I), quality=quality, eta=1.0, now=0.0)
+        edge = graph.edge(1, 2, 0)
+        assert edge is not None and edge.weight == limit
+
+
+def test_an_edge_is_its_source_target_and_type() -> None:
+    graph = graph_of((1, 2, 0, 0.1), (1, 2, 1, 0.2), (2, 1, 0, 0.3))
+    assert graph.num_edges == 3
+    assert graph.edge(1, 2, 1) == EdgeValues(F(0.2), 0.0, 0, 0)
+    assert graph.edge(2, 1, 1) is None
+    assert graph.edge(1, 9, 0) is None
+
+
+def test_a_known_edge_keeps_its_history_and_takes_the_new_weight() -> None:
+    graph = graph_of((1, 2, 0, 0.5))
+    graph.reinforce(np.array([1, 2], I), quality=1.0, now=7.0)
+    again = (np.array([1], I), np.array([2], I), np.array([0], B), np.array([0.25], F))
+    assert graph.add_edges(*again) == 0
+    assert graph.edge(1, 2, 0) == (0.25, 7.0, 1, 0)
+    graph.add_edges(*again, last_used=np.array([9.0], F), failures=np.array([4], C))
+    assert graph.edge(1, 2, 0) == (0.25, 9.0, 1, 4)
+
+
+def test_an_edge_named_twice_takes_the_later_values() -> None:
+    graph = graph_of((1, 2, 0, 0.9), (2, 3, 0, 0.7), (1, 2, 0, 0.125))
+    assert graph.num_edges == 2
+    assert graph.edge(1, 2, 0) == (0.125, 0.0, 0, 0)
+
+
+def test_known_nodes_are_passed_over() -> None:
+    graph = Graph(num_types=1)
+    assert graph.add_nodes(np.array([5, -3, 5], I)) == 2
+    assert graph.add_nodes(np.array([-3, 2**62], I)) == 1
+    assert sorted(graph.node_ids().tolist()) == [-3, 5, 2**62]
+    assert graph.has_nodes(np.array([5, 6], I)).tolist() == [True, False]
+    assert -3 in graph and 4 not in graph
+
+
+def test_a_removed_node_takes_its_edges_along() -> None:
+    graph = graph_of((1, 2, 0, 0.5), (2, 3, 0, 0.5), (3, 1, 0, 0.5), (3, 2, 1, 0.5))
+    graph.remove_nodes(np.array([2, 2], I))
+    assert (graph.num_nodes, graph.num_edges) == (2, 1)
+    assert graph.neighbours(3).ids.tolist() == [1]
+    graph.add_nodes(np.array([2], I))
+    assert graph.neighbours(2).ids.tolist() == []
+
+
+def test_neighbours_come_heaviest_first_with_ties_in_order() -> None:
+    graph = graph_of((1, 5, 0, 0.5), (1, 4, 2, 0.5), (4, 1, 0, 0.5), (1, 4, 1, 0.5), (1, 3, 0, 0.25), (2, 1, 0, 0.75))
+    found = graph.neighbours(1)
+    assert found.ids.tolist() == [2, 4, 4, 4, 5, 3]
+    assert found.types.tolist() == [0, 1, 2, 0, 0, 0]
+    assert found.directions.tolist() == [1, 0, 0, 1, 0, 0]
+    assert found.weights.tolist() == [0.75, 0.5, 0.5, 0.5, 0.5, 0.25]
+
+
+def test_neighbours_are_filtered_by_type_and_direction() -> None:
+    graph = graph_of((1, 2, 0, 0.5), (1, 3, 1, 0.5), (4, 1, 1, 0.5))
+    assert graph.neighbours(1, types=[1]).ids.tolist() == [3, 4]
+    assert graph.neighbours(1, direction="out").ids.tolist() == [2, 3]
+    assert graph.neighbours(1, direction="in", types={1}).ids.tolist() == [4]
+    assert graph.neighbours(1, types=[]).ids.tolist() == []
+
+
+def test_a_subgraph_holds_each_edge_from_both_ends() -> None:
+    subgraph = graph_of((1, 2, 0, 0.5), (3, 1, 1, 0.25)).expand(np.array([1], I))
+    assert subgraph.ids.tolist() == [1, 2, 3]
+    assert row(subgraph, 1) == [(2, 0, 0), (3, 1, 1)]
+    assert row(subgraph, 2) == [(1, 0, 1)]
+    assert row(subgraph, 3) == [(1, 1, 0)]
+    assert subgraph.weights.tolist() == [0.5, 0.25, 0.5, 0.25]
+
+
+def test_edges_between_nodes_of_the_last_hop_are_there() -> None:
+    subgraph = graph_of((1, 2, 0, 0.5), (1, 3, 0, 0.5), (3, 2, 0, 0.5)).expand(np.array([1], I), hops=1)
+    assert (2, 0, 0) in row(subgraph, 3)
+
+
+def test_a_direction_gives_each_edge_once() -> None:
+    graph = graph_of((1, 2, 0, 0.5), (2, 3, 0, 0.5))
+    outgoing, incoming = (graph.expand(np.array([2], I), direction=d) for d in ("out", "in"))  # type: ignore[arg-type]
+    assert outgoing.ids.tolist() == [2, 3] and row(outgoing, 2) == [(3, 0, 0)] and row(outgoing, 3) == []
+    assert incoming.ids.tolist() == [2, 1] and row(incoming, 2) == [(1, 0, 1)] and row(incoming, 1) == []
+
+
+def test_the_heaviest_edges_are_followed() -> None:
+    graph = graph_of(*[(0, i, 0, i / 10) for i in range(1, 10)])
+    assert graph.expand(np.array([0], I), fan_out=3).ids.tolist() == [0, 9, 8, 7]
+
+
+def test_the_node_cap_drops_what_comes_later() -> None:
+    graph = graph_of((1, 2, 0, 0.9), (1, 3, 0, 0.8), (2, 4, 0, 1.0))
+    assert graph.expand(np.array([1], I), max_nodes=3).ids.tolist() == [1, 2, 3]
+    assert graph.expand(np.array([4, 3, 2], I), max_nodes=2).ids.tolist() == [4, 3]
+
+
+def test_light_edges_and_other_types_do_not_exist_for_an_expansion() -> None:
+    graph = graph_of((1, 2, 0, 0.2), (1, 3, 0, 0.6), (3, 2, 1, 0.6), (3, 4, 0, 0.6))
+    assert graph.expand(np.array([1], I), min_weight=0.5, types=[0]).ids.tolist() == [1, 3, 4]
+    assert graph.expand(np.array([1], I), min_weight=0.5, hops=2).indices.size == 6
+
+
+def test_seeds_come_first_once_each_and_unknown_ones_are_passed_over() -> None:
+    subgraph = chain(5).expand(np.array([3, 99, 0, 3], I), hops=0)
+    assert subgraph.ids.tolist() == [3, 0]
+    assert subgraph.hops.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("seeds", [[], [77]])
+def test_nothing_to_start_from_gives_an_empty_subgraph(seeds: list[int]) -> None:
+    subgraph = chain(3).expand(np.array(seeds, I))
+    assert subgraph.ids.size == subgraph.indices.size == subgraph.weights.size == 0
+    assert subgraph.indptr.tolist() == [0]
+
+
+def test_a_subgraph_has_the_dtypes_that_attention_takes() -> None:
+    s = chain(3).expand(np.array([0], I))
+    assert [a.dtype for a in (s.ids, s.hops, s.indptr, s.indices)] == [I, np.int32, I, np.int32]
+    assert [a.dtype for a in (s.types, s.weights, s.last_used, s.successes, s.failures, s.directions)] == [
+        B,
+        F,
+        F,
+        C,
+        C,
+        B,
+    ]
+
+
+def test_edge_features_say_what_an_edge_is() -> None:
+    graph = graph_of((1, 2, 2, 0.75), epoch=100.0)
+    one = (np.array([1], I), np.array([2], I), np.array([2], B))
+    graph.update_edges(*one, last_used=np.array([50.0], F), successes=np.array([3], C), failures=np.array([1], C))
+    subgraph = graph.expand(np.array([1], I))
+    features = graph.edge_features(subgraph, now=170.0, half_life_s=20.0)
+    expected = [0, 0, 1, 0.75, 0.5, 4 / 6, np.log(5)]
+    np.testing.assert_allclose(features, [[*expected, 0], [*expected, 1]], rtol=1e-6)
+
+
+def test_a_hub_is_expanded_to_its_heaviest_edges_and_keeps_its_edges_among_the_chosen() -> None:
+    spokes = 100_000
+    graph = Graph(num_types=2)
+    graph.add_nodes(np.arange(spokes + 1, dtype=I))
+    weights = np.random.default_rng(0).permutation(spokes).astype(F) / spokes
+    outer, hub = np.arange(1, spokes + 1, dtype=I), np.zeros(spokes, I)
+    graph.add_edges(hub, outer, np.zeros(spokes, B), weights)
+    graph.add_edges(outer, hub, np.ones(spokes, B), weights)
+    subgraph = graph.expand(np.array([0], I), hops=1, fan_out=20)
+    assert subgraph.ids[1:].tolist() == (1 + np.argsort(-weights)[:10]).tolist()
+    assert len(row(subgraph, 0)) == 20
+    assert graph.reinforce(subgraph.ids, quality=1.0, now=0.0) == 20
+    graph.remove_nodes(outer[::2].copy())
+    assert graph.num_edges == spokes
+    assert graph.edge(0, 2, 0) is not None and graph.edge(2, 0, 1) is not None
+
+
+def test_decay_is_permanent_and_counts_from_the_last_one() -> None:
+    graph = graph_of((1, 2, 0, 0.8), (1, 3, 1, 0.8), epoch=1000.0)
+    half_lives = np.array([10.0, np.inf, 1.0], F)
+    assert graph.decayed_at is None
+    assert graph.decay(1010.0, half_life_s=half_lives) == 0
+    assert graph.edge(1, 2, 0) == pytest.approx((0.4, 0, 0, 0))
+    graph.decay(1010.0, half_life_s=half_lives)
+    graph.decay(1005.0, half_life_s=half_lives)  # the clock was set back
+    assert graph.edge(1, 2, 0) == pytest.approx((0.4, 0, 0, 0))
+    assert graph.edge(1, 3, 1) == pytest.approx((0.8, 0, 0, 0))
+    assert graph.decayed_at == 1010.0
+    graph.decay(1020.0, half_life_s=half_lives)
+    assert graph.edge(1, 2, 0) == pytest.approx((0.2, 0, 0, 0))
+
+
+def test_only_weak_edges_with_enough_interactions_are_pruned() -> None:
+    graph = graph_of((1, 2, 0, 0.1), (1, 3, 0, 0.1), (2, 3, 0, 0.9))
+    keys = (np.array([1], I), np.array([2], I), np.array([0], B))
+    graph.update_edges(*keys, successes=np.array([2], C), failures=np.array([1], C))
+    assert graph.decay(0.0, half_life_s=1.0, floor=0.5, min_interactions=4) == 0
+    assert graph.decay(0.0, half_life_s=1.0, floor=0.5, min_interactions=3) == 1
+    assert graph.edge(1, 2, 0) is None
+    assert graph.num_edges == 2
+
+
+def test_graphs_can_be_made_where_their_weights_were_decayed_before() -> None:
+    graph = Graph(num_types=1, decayed_at=100.0)
+    graph.add_nodes(np.array([1, 2], I))
+    graph.add_edges(np.array([1], I), np.array([2], I), np.array([0], B), np.array([0.5], F))
+    graph.decay(110.0, half_life_s=10.0)
+    assert graph.edge(1, 2, 0) == pytest.approx((0.25, 0, 0, 0))
+
+
+def test_a_bulk_load_keeps_within_32_bytes_an_edge() -> None:
+    nodes, edges = 20_000, 200_000
+    rng = np.random.default_rng(0)
+    graph = Graph(num_types=2)
+    graph.add_nodes(np.arange(nodes, dtype=I))
+    src, step = rng.integers(0, nodes, edges), rng.integers(1, nodes, edges)
+    graph.add_edges(src, (src + step) % nodes, np.zeros(edges, B), np.full(edges, 0.5, F))
+    assert graph.nbytes / graph.num_edges <= 32
+
+
+def test_memory_stays_bounded_while_edges_come_and_go() -> None:
+    nodes, rng = 500, np.random.default_rng(0)
+    graph = Graph(num_types=1)
+    graph.add_nodes(np.arange(nodes, dtype=I))
+    for _ in range(300):
+        src, step = rng.integers(0, nodes, 100), rng.integers(1, nodes, 100)
+        graph.add_edges(src, (src + step) % nodes, np.zeros(100, B), rng.random(100, dtype=F))
+        graph.decay(0.0, half_life_s=1.0, floor=0.6)
+    assert graph.nbytes < 100 * graph.num_edges
+
+
+ONE = (np.array([1], I), np.array([2], I), np.array([0], B), np.array([0.5], F))
+
+
+def changed(place: int, array: object) -> tuple[object, ...]:
+    return (*ONE[:place], array, *ONE[place + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        (changed(0, [1]), TypeError, r"src must be a numpy array \(list\)"),
+        (changed(0, np.array([1], np.int32)), ValueError, r"src must have dtype int64 \(int32\)"),
+        (changed(0, np.array([[1]], I)), ValueError, r"src must have 1 dimensions \(2\)"),
+        (changed(0, np.array([9], I)), ValueError, r"src\[0\] must be a known node \(9\)"),
+        (changed(1, np.array([9], I)), ValueError, r"dst\[0\] must be a known node \(9\)"),
+        (changed(1, np.array([1], I)), ValueError, r"dst\[0\] must differ from src \(1\)"),
+        (changed(1, np.array([1, 2], I)), ValueError, r"dst must have 1 entries \(2\)"),
+        (changed(2, np.array([3], B)), ValueError, r"types\[0\] must be in \[0, 3\) \(3\)"),
+        (changed(2, np.array([0], I)), ValueError, r"types must have dtype uint8 \(int64\)"),
+        (changed(3, np.array([np.nan], F)), ValueError, r"weights\[0\] must be in \[0.0, 1.0\] \(nan\)"),
+        (changed(3, np.array([1.5], F)), ValueError, r"weights\[0\] must be in \[0.0, 1.0\] \(1.5\)"),
+        (changed(3, np.array([-0.5], F)), ValueError, r"weights\[0\] must be in"),
+        (changed(3, np.array([0.5])), ValueError, r"weights must have dtype float32"),
+        (changed(3, None), TypeError, "weights must be a numpy array"),
+    ],
+)
+def test_bad_edges_are_refused_by_name_and_change_nothing(
+    arguments: tuple[np.ndarray, ...], error: type[Exception], says: str
+) -> None:
+    graph = graph_of((2, 3, 0, 0.5), nodes=(1,))
+    before = graph.snapshot()
+    with pytest.raises(error, match=says):
+        graph.add_edges(*arguments)
+    assert graph.snapshot() == before
+
+
+def test_a_bad_edge_at_the_end_of_a_batch_leaves_the_others_out() -> None:
+    graph = graph_of(nodes=(1, 2, 3))
+    with pytest.raises(ValueError, match=r"dst\[1\] must be a known node \(4\)"):
+        graph.add_edges(np.array([1, 2], I), np.array([2, 4], I), np.zeros(2, B), np.ones(2, F))
+    assert graph.num_edges == 0
+
+
+@pytest.mark.parametrize("time", [np.nan, np.inf, 1e19])
+def test_times_are_finite(time: float) -> None:
+    graph = graph_of((1, 2, 0, 0.5))
+    with pytest.raises(ValueError, match=r"last_used\[0\] must be in"):
+        graph.add_edges(*ONE, last_used=np.array([time], F))
+    for call in (
+        lambda: graph.reinforce(np.array([1], I), quality=1.0, now=time),
+        lambda: graph.decay(time, half_life_s=1.0),
+    ):
+        with pytest.raises(ValueError, match="now must be finite"):
+            call()
+    assert graph.edge(1, 2, 0) == (0.5, 0.0, 0, 0)
+
+
+def test_unknown_edges_and_nodes_are_refused_and_change_nothing() -> None:
+    graph = graph_of((1, 2, 0, 0.5), (2, 3, 1, 0.5))
+    before = graph.snapshot()
+    keys = (np.array([1, 2], I), np.array([2, 3], I), np.array([0, 0], B))
+    with pytest.raises(ValueError, match=r"src\[1\], dst, types must name a known edge \(2, 3, 0\)"):
+        graph.remove_edges(*keys)
+    with pytest.raises(ValueError, match=r"src\[1\], dst, types must name a known edge"):
+        graph.update_edges(*keys, weights=np.ones(2, F))
+    with pytest.raises(ValueError, match=r"ids\[1\] must be a known node \(7\)"):
+        graph.remove_nodes(np.array([1, 7], I))
+    with pytest.raises(ValueError, match=r"nodes\[0\] must be a known node \(7\)"):
+        graph.reinforce(np.array([7], I), quality=1.0, now=0.0)
+    with pytest.raises(ValueError, match=r"id must be a known node \(7\)"):
+        graph.neighbours(7)
+    assert graph.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"hops": -1}, r"hops must be >= 0 \(-1\)"),
+        ({"max_nodes": 0}, r"max_nodes must be >= 1 \(0\)"),
+        ({"fan_out": 0}, r"fan_out must be >= 1 \(0\)"),
+        ({"min_weight": np.nan}, "min_weight must be in"),
+        ({"min_weight": 1.5}, "min_weight must be in"),
+        ({"types": [3]}, r"types must be in \[0, 3\) \(3\)"),
+        ({"types": [-1]}, r"types must be in \[0, 3\) \(-1\)"),
+        ({"direction": "up"}, r"direction must be both, out or in \(up\)"),
+    ],
+)
+def test_bad_limits_are_refused_by_name(change: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        chain(3).expand(np.array([0], I), **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["quality", "credit", "eta"])
+@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan])
+def test_outcomes_are_within_their_range(name: str, value: float) -> None:
+    arguments = {"quality": 1.0, "now": 0.0} | {name: value}
+    with pytest.raises(ValueError, match=f"{name} must be in"):
+        chain(3).reinforce(np.array([0, 1], I), **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("half_life_s", [0.0, -1.0, np.nan, np.array([1, 1, 0], F), np.array([1, 1], F), np.ones(3)])
+def test_half_lives_are_positive_and_one_a_type(half_life_s: float) -> None:
+    graph = chain(3)
+    with pytest.raises(ValueError, match="half_life_s"):
+        graph.decay(1.0, half_life_s=half_life_s)
+    with pytest.raises(ValueError, match="half_life_s"):
+        graph.edge_features(graph.expand(np.array([0], I)), now=1.0, half_life_s=half_life_s)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"num_types": 0}, r"num_types must be in \[1, 256\] \(0\)"),
+        ({"num_types": 257}, "num_types must be in"),
+        ({"num_types": 1, "epoch": np.nan}, "epoch must be finite"),
+        ({"num_types": 1, "decayed_at": np.inf}, "decayed_at must be finite"),
+    ],
+)
+def test_a_graph_needs_types_and_a_time(arguments: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Graph(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("floor, min_interactions", [(-0.1, 0), (1.1, 0), (np.nan, 0), (0.5, -1)])
+def test_pruning_needs_a_floor_and_a_count(floor: float, min_interactions: int) -> None:
+    with pytest.raises(ValueError, match=r"(floor|min_interactions) must be"):
+        chain(3).decay(0.0, half_life_s=1.0, floor=floor, min_interactions=min_interactions)
