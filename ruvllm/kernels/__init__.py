@@ -5,6 +5,7 @@ interpreter lock is released around the work. `RUVLLM_ISA=scalar|avx2|avx512`, r
 instruction set; without it the best one the processor has is used.
 """
 
+from ruvllm.kernels.bm25 import Bm25
 from ruvllm.kernels.edge_decay import edge_decay, edge_decay_and_mark, edge_features
 from ruvllm.kernels.exact_search import exact_search, require_finite_rows
 from ruvllm.kernels.fastgrnn import (
@@ -28,6 +29,7 @@ __all__ = [
     "Attention",
     "AttentionGradients",
     "AttentionTape",
+    "Bm25",
     "Direction",
     "EdgeValues",
     "FastGrnn",
