@@ -227,3 +227,20 @@ class FastGrnnTape:
 class FastGrnnInt8:
     def weight_bytes(self) -> int: ...
     def step(self, x: npt.NDArray[Any], h: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]: ...
+
+def adamw_step(
+    params: npt.NDArray[Any],
+    gradient: npt.NDArray[Any],
+    first_moment: npt.NDArray[Any],
+    second_moment: npt.NDArray[Any],
+    anchor_params: npt.NDArray[Any] | None,
+    fisher_diagonal: npt.NDArray[Any] | None,
+    step: int,
+    learning_rate: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    weight_decay: float,
+    max_norm: float,
+    ewc_lambda: float,
+) -> tuple[float, float]: ...

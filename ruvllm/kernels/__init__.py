@@ -21,6 +21,7 @@ from ruvllm.kernels.graph import Direction, EdgeValues, Graph, Neighbours, Subgr
 from ruvllm.kernels.graph_attention import Attention, AttentionGradients, AttentionTape, GraphAttention
 from ruvllm.kernels.isa import _use_isa as _use_isa
 from ruvllm.kernels.isa import available_isas, isa
+from ruvllm.kernels.optimiser import TrainingStep, adamw_step
 from ruvllm.kernels.pagerank import pagerank
 from ruvllm.kernels.reservoir import Reservoir
 
@@ -42,6 +43,8 @@ __all__ = [
     "Neighbours",
     "Reservoir",
     "Subgraph",
+    "TrainingStep",
+    "adamw_step",
     "available_isas",
     "edge_decay",
     "edge_decay_and_mark",
