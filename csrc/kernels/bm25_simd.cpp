@@ -14,7 +14,6 @@ inline Postings unpack(const std::uint32_t* postings) {
     const __m512i packed = _mm512_loadu_si512(postings);
     return {_mm512_srli_epi32(packed, kTfBits), _mm512_cvtepi32_ps(_mm512_and_si512(packed, _mm512_set1_epi32(255)))};
 }
-inline F32 gather(const float* p, __m512i index) { return _mm512_i32gather_ps(index, p, 4); }
 inline F32 bytes_to_floats(const std::uint8_t* p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
@@ -28,7 +27,6 @@ inline Postings unpack(const std::uint32_t* postings) {
     const __m256i packed = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(postings));
     return {_mm256_srli_epi32(packed, kTfBits), _mm256_cvtepi32_ps(_mm256_and_si256(packed, _mm256_set1_epi32(255)))};
 }
-inline F32 gather(const float* p, __m256i index) { return _mm256_i32gather_ps(p, index, 4); }
 inline F32 bytes_to_floats(const std::uint8_t* p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
