@@ -1,44 +1,35 @@
-"""Exact top-k search over unit vectors of 384 dimensions: time per instruction set, NumPy beside it."""
+"""Exact top-k search over unit vectors of 384 dimensions: time per instruction set, NumPy and faiss beside it."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ruvllm import kernels
-
-DIM = 384
-K = 10
-
-
-def unit_vectors(n: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).standard_normal((n, DIM), dtype=np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def numpy_search(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """The peer: one BLAS product, then the K best of each row, sorted."""
-    scores = queries @ vectors.T
-    best = np.argpartition(-scores, K, axis=1)[:, :K]
-    return np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, 1), axis=1), 1)
+from ruvllm.bench.kernels.exact_search import K, faiss_search, numpy_search, unit_vectors
 
 
 class ExactSearch:
     """K = 10 of 10 000 (in cache) and 100 000 rows (in memory), one query and 64."""
 
-    param_names = ("n", "num_queries", "isa")
-    params = ([10_000, 100_000], [1, 64], ["scalar", "avx2", "avx512", "numpy"])
+    param_names = ("n", "num_queries", "by")
+    params = ([10_000, 100_000], [1, 64], ["scalar", "avx2", "avx512", "NumPy", "faiss"])
 
-    def setup(self, n: int, num_queries: int, isa: str) -> None:
-        if isa != "numpy" and isa not in kernels.available_isas():
+    def setup(self, n: int, num_queries: int, by: str) -> None:
+        vectors, self.queries = unit_vectors(n, seed=0), unit_vectors(num_queries, seed=1)
+        if by == "faiss":
+            self.search = faiss_search(vectors)
+        elif by == "NumPy":
+            self.search = lambda queries: numpy_search(vectors, queries)
+        elif by in kernels.available_isas():
+            kernels._use_isa(by)
+            self.search = lambda queries: kernels.exact_search(vectors, queries, K)
+        else:
+            self.search = None
+        if self.search is None:
             raise NotImplementedError  # asv's way to skip a combination
-        self.vectors, self.queries = unit_vectors(n, seed=0), unit_vectors(num_queries, seed=1)
-        self.search = numpy_search
-        if isa != "numpy":
-            kernels._use_isa(isa)
-            self.search = lambda vectors, queries: kernels.exact_search(vectors, queries, K)
 
-    def time_search(self, n: int, num_queries: int, isa: str) -> None:
-        self.search(self.vectors, self.queries)
+    def time_search(self, n: int, num_queries: int, by: str) -> None:
+        self.search(self.queries)
 
 
 class ExactSearchOfATenth:

@@ -6,13 +6,21 @@
 #include <limits>
 #include <vector>
 
+#include "engines/aligned.hpp"
 #include "kernels/exact_search.hpp"
 
 namespace ruvllm::engines {
 namespace {
 
-constexpr std::size_t kBlockRows = 256;    // at 384 dimensions a block is 384 KiB: it stays in L2 for all queries
-constexpr std::size_t kBlockQueries = 64;  // bounds the scores of one block to 64 KiB
+constexpr std::size_t kRowMultiple = 6;         // what the kernels take at once
+constexpr std::size_t kMaxBlockRows = 126;      // with 64 queries the scores of a block are 32 KiB
+constexpr std::size_t kBlockFloats = 48 << 10;  // of rows: 192 KiB; this block and the next one stay in L2
+constexpr std::size_t kBlockQueries = 64;
+
+std::size_t block_rows(std::size_t dim) {
+    const std::size_t rows = kBlockFloats / std::max<std::size_t>(1, dim) / kRowMultiple * kRowMultiple;
+    return std::clamp(rows, kRowMultiple, kMaxBlockRows);
+}
 
 struct Candidate {
     float score;
@@ -39,6 +47,17 @@ class TopK {
             heap_.push_back(candidate);
         }
         std::push_heap(heap_.begin(), heap_.end(), is_better);
+    }
+
+    // Scores of n rows: rows[i], or first_row + i when `rows` is null.
+    void offer_all(const float* scores, const std::int64_t* rows, std::size_t first_row, std::size_t n) {
+        std::size_t i = 0;
+        const auto offer_one = [&] {
+            offer({scores[i], rows ? rows[i] : static_cast<std::int64_t>(first_row + i)});
+            ++i;
+        };
+        while (i < n && heap_.size() < k_) offer_one();
+        while ((i = kernels::next_not_below(scores, i, n, heap_.front().score)) < n) offer_one();
     }
 
     void offer_all(const TopK& other) {
@@ -68,19 +87,20 @@ std::vector<TopK> heaps(std::size_t count, std::size_t k) {
 // The best of rows [first, last), one TopK a query.
 std::vector<TopK> search_rows(const ExactSearch& s, std::size_t first, std::size_t last) {
     std::vector<TopK> best = heaps(s.num_queries, std::min(s.k, last - first));
-    std::vector<float> scores(kBlockRows * std::min(kBlockQueries, s.num_queries));
-    for (std::size_t begin = first; begin < last; begin += kBlockRows) {
-        const std::size_t size = std::min(kBlockRows, last - begin);
+    const std::size_t max_rows = block_rows(s.dim);
+    std::vector<float> scores(max_rows * std::min(kBlockQueries, s.num_queries));
+    const AlignedBuffer<float> queries(s.num_queries * s.dim);  // a vector that straddles two cache lines loads slower
+    std::copy_n(s.queries, s.num_queries * s.dim, queries.data());
+    for (std::size_t begin = first; begin < last; begin += max_rows) {
+        const std::size_t size = std::min(max_rows, last - begin), ahead = std::min(max_rows, last - begin - size);
         const float* vectors = s.rows ? s.vectors : s.vectors + begin * s.dim;
         const std::int64_t* rows = s.rows ? s.rows + begin : nullptr;
         for (std::size_t q0 = 0; q0 < s.num_queries; q0 += kBlockQueries) {
             const std::size_t num_queries = std::min(kBlockQueries, s.num_queries - q0);
-            kernels::inner_products(vectors, rows, size, s.queries + q0 * s.dim, num_queries, s.dim, scores.data());
+            kernels::inner_products(vectors, rows, size, ahead, queries.data() + q0 * s.dim, num_queries, s.dim,
+                                    scores.data());
             for (std::size_t q = 0; q < num_queries; ++q) {
-                for (std::size_t i = 0; i < size; ++i) {
-                    const std::int64_t row = rows ? rows[i] : static_cast<std::int64_t>(begin + i);
-                    best[q0 + q].offer({scores[q * size + i], row});
-                }
+                best[q0 + q].offer_all(scores.data() + q * size, rows, begin, size);
             }
         }
     }
@@ -90,10 +110,10 @@ std::vector<TopK> search_rows(const ExactSearch& s, std::size_t first, std::size
 }  // namespace
 
 void exact_search(const ExactSearch& search, std::size_t num_threads, std::int64_t* labels, float* scores) {
-    const std::size_t num_blocks = (search.num_rows + kBlockRows - 1) / kBlockRows;
+    const std::size_t max_rows = block_rows(search.dim), num_blocks = (search.num_rows + max_rows - 1) / max_rows;
     const std::size_t num_parts = std::clamp<std::size_t>(num_threads, 1, num_blocks);
     const auto part_start = [&](std::size_t part) {
-        return std::min(search.num_rows, part * num_blocks / num_parts * kBlockRows);
+        return std::min(search.num_rows, part * num_blocks / num_parts * max_rows);
     };
     std::vector<std::future<std::vector<TopK>>> parts;  // each waits for its thread when destroyed
     for (std::size_t part = 1; part < num_parts; ++part) {

@@ -5,8 +5,8 @@
 
 namespace ruvllm::kernels::scalar {
 
-void inner_products(const float* vectors, const std::int64_t* rows, std::size_t num_rows, const float* queries,
-                    std::size_t num_queries, std::size_t dim, float* scores) {
+void inner_products(const float* vectors, const std::int64_t* rows, std::size_t num_rows, std::size_t /*num_ahead*/,
+                    const float* queries, std::size_t num_queries, std::size_t dim, float* scores) {
     for (std::size_t i = 0; i < num_rows; ++i) {
         const float* row = vectors + (rows ? static_cast<std::size_t>(rows[i]) : i) * dim;
         for (std::size_t q = 0; q < num_queries; ++q) {
@@ -16,6 +16,11 @@ void inner_products(const float* vectors, const std::int64_t* rows, std::size_t 
             scores[q * num_rows + i] = acc;
         }
     }
+}
+
+std::size_t next_not_below(const float* scores, std::size_t first, std::size_t n, float threshold) {
+    while (first < n && scores[first] < threshold) ++first;
+    return first;
 }
 
 std::size_t first_bad_row(const float* vectors, std::size_t num_rows, std::size_t dim) {

@@ -52,10 +52,20 @@ inline F32 round(F32 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_I
 inline F32 scale_by_power_of_2(F32 a, F32 n) { return _mm512_scalef_ps(a, n); }  // a 2^n, n whole
 
 inline Mask is_less(F32 a, F32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+inline bool all_lanes(Mask mask) { return mask == 0xffff; }
 inline F32 select(Mask mask, F32 yes, F32 no) { return _mm512_mask_blend_ps(mask, no, yes); }
 
 inline float sum(F32 a) { return _mm512_reduce_add_ps(a); }
 inline float largest(F32 a) { return _mm512_reduce_max_ps(a); }
+// The sums of four vectors, each added up in the same order wherever it stands among them.
+inline __m128 sums(F32 a, F32 b, F32 c, F32 d) {
+    const auto halves = [](F32 x, F32 y) { return add(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee)); };
+    const F32 ab = halves(a, b), cd = halves(c, d);  // two quarters of each are left
+    F32 all = add(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));  // a quarter of each
+    all = add(all, _mm512_permute_ps(all, 0x4e));
+    all = add(all, _mm512_permute_ps(all, 0xb1));
+    return _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, all));
+}
 
 // rows[i][j] <-> rows[j][i]: pairs, then quads within each quarter, then the quarters themselves.
 inline void transpose(F32 (&rows)[kLanes]) {
@@ -151,6 +161,7 @@ inline F32 scale_by_power_of_2(F32 a, F32 n) {  // a 2^n, n whole; in two steps,
 }
 
 inline Mask is_less(F32 a, F32 b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+inline bool all_lanes(Mask mask) { return _mm256_movemask_ps(mask) == 0xff; }
 inline F32 select(Mask mask, F32 yes, F32 no) { return _mm256_blendv_ps(no, yes, mask); }
 
 inline float sum(F32 a) {
@@ -162,6 +173,11 @@ inline float largest(F32 a) {
     __m128 half = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     half = _mm_max_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+// The sums of four vectors, each added up in the same order wherever it stands among them.
+inline __m128 sums(F32 a, F32 b, F32 c, F32 d) {
+    const __m256 all = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));  // half of each is left
+    return _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
 }
 
 // rows[i][j] <-> rows[j][i]: pairs, then quads within each half, then the halves themselves.

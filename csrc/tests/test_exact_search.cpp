@@ -74,7 +74,7 @@ int main() {
         if (!kernels::is_available(isa)) continue;
         kernels::use_isa(isa);
         for (std::size_t dim = 1; dim <= 66; ++dim) {
-            for (std::size_t n = 1; n <= 6; ++n) {
+            for (std::size_t n = 1; n <= 8; ++n) {
                 for (std::size_t num_queries = 1; num_queries <= 5; ++num_queries) {
                     test_search(n, dim, num_queries, false);
                     test_search(n, dim, num_queries, true);
@@ -84,6 +84,7 @@ int main() {
         }
         test_search(1000, 384, 70, false);
         test_search(1000, 384, 70, true);
+        test_search(20, 9001, 9, false);
         std::printf("%s: %d failures\n", kernels::name_of(isa), failures);
     }
     return failures == 0 ? 0 : 1;

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
@@ -69,7 +70,8 @@ def print_report(report: Report, *, json: bool) -> None:
     if json:
         print(msgspec.json.encode(report).decode())
         return
-    out.print(_table(report.rows))
+    # a terminal breaks long cells; a file takes lines as long as they are
+    (out if out.is_terminal else Console(highlight=False, width=10_000)).print(_table(report.rows))
     out.print(f"[dim]{report.machine['processor']}, {report.machine['cores']} cores, commit {report.commit}[/]")
 
 

@@ -34,5 +34,10 @@ def test_columns_that_no_row_fills_are_left_out(capsys: pytest.CaptureFixture[st
     assert row.split() == ["gain", "0.500", "F1", "0.400", "to", "0.600", "met"]
 
 
+def test_long_names_are_not_broken_outside_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a long name " * 20
+    assert name.strip() in shown(capsys, Row(name, 1.0, "us"))
+
+
 def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(shown(capsys, Row("a", 1.0, "us"), as_json=True))["rows"][0]["name"] == "a"

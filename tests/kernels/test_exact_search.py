@@ -53,9 +53,13 @@ def test_every_block_size_matches_the_oracle(isa: str) -> None:
         check(n, num_queries, dim=37, k=3)
 
 
-@pytest.mark.parametrize("n", [255, 256, 257, 1000])
+@pytest.mark.parametrize("n", [125, 126, 127, 257, 1000])
 def test_real_sizes_match_the_oracle(isa: str, n: int) -> None:
     check(n, num_queries=67, dim=384, k=10)
+
+
+def test_long_rows_are_searched_in_small_blocks(isa: str) -> None:
+    check(n=20, num_queries=9, dim=9001, k=7)
 
 
 def test_unaligned_starts_give_the_same_bits(isa: str) -> None:
