@@ -27,26 +27,43 @@ void axpy(float a, const float* x, std::size_t n, float* y) {
     }
 }
 
+// Calls visit(c, lanes) for every vector of `size` values.
+template <typename Visit>
+void for_each_vector(std::size_t size, Visit visit) {
+    std::size_t c = 0;
+    for (; c + kLanes <= size; c += kLanes) visit(c, first_lanes(kLanes));
+    if (c < size) visit(c, first_lanes(size - c));
+}
+
 Mask heads_from(std::size_t h, std::size_t num_heads) {
     return first_lanes(num_heads - h < kLanes ? num_heads - h : kLanes);
 }
 
-// Softmax over the n rows of `scores` (n, H) and one more row, `last`, unless it is null.
-void softmax(std::size_t n, std::size_t num_heads, float* scores, float* last) {
+// Softmax over the n rows of `scores` (n, H) and one more row, `last`, unless it is null, in three steps: shift the largest
+// to 0, take the powers (of as many rows at once as there are), divide by their sum.
+void shift(std::size_t n, std::size_t num_heads, float* scores, float* last) {
     for (std::size_t h = 0; h < num_heads; h += kLanes) {
         const Mask heads = heads_from(h, num_heads);
-        F32 largest = load((last ? last : scores) + h, heads), total = zeros();
+        F32 largest = load((last ? last : scores) + h, heads);
         for (std::size_t i = 0; i < n; ++i) largest = max(largest, load(scores + i * num_heads + h, heads));
-        const auto power = [&](float* place) {
-            const F32 e = exp(sub(load(place, heads), largest));
-            total = add(total, e);
-            store(place, e, heads);
-        };
-        for (std::size_t i = 0; i < n; ++i) power(scores + i * num_heads + h);
-        if (last) power(last + h);
+        const auto lower = [&](float* place) { store(place, sub(load(place, heads), largest), heads); };
+        for (std::size_t i = 0; i < n; ++i) lower(scores + i * num_heads + h);
+        if (last) lower(last + h);
+    }
+}
+
+void take_powers(std::size_t size, float* scores) {
+    for_each_vector(size, [&](std::size_t c, Mask lanes) { store(scores + c, exp(load(scores + c, lanes)), lanes); });
+}
+
+void divide(std::size_t n, std::size_t num_heads, float* powers, float* last) {
+    for (std::size_t h = 0; h < num_heads; h += kLanes) {
+        const Mask heads = heads_from(h, num_heads);
+        F32 total = last ? load(last + h, heads) : zeros();
+        for (std::size_t i = 0; i < n; ++i) total = add(total, load(powers + i * num_heads + h, heads));
         const F32 share = div(set(1.0f), total);
         const auto scale = [&](float* place) { store(place, mul(load(place, heads), share), heads); };
-        for (std::size_t i = 0; i < n; ++i) scale(scores + i * num_heads + h);
+        for (std::size_t i = 0; i < n; ++i) scale(powers + i * num_heads + h);
         if (last) scale(last + h);
     }
 }
@@ -83,23 +100,80 @@ struct Neighbours {
     }
 };
 
-// out = sum_j a_ij V_j of one head.
-void weighted_sum(const EdgeAttention<float>& g, const Neighbours& near, const float* edge_weights,
-                  const float* self_weights, std::size_t h, float* out) {
+// C_i = sum_j a_ij V_j for all nodes, kBlock vectors of a row at a time; a vector lies within one head.
+void weigh_values(const EdgeAttention<float>& g, const float* edge_weights, const float* self_weights, float* context) {
+    constexpr std::size_t kBlock = 4;
     const std::size_t heads = g.num_heads, dim = g.head_dim, width = heads * dim;
-    for (std::size_t c = 0; c < dim; c += kLanes) {
-        const Mask lanes = first_lanes(dim - c < kLanes ? dim - c : kLanes);
-        F32 acc = zeros();
-        for (std::size_t e = near.first; e <= near.last; ++e) {
-            const float* value = g.qkv + (near.node(e) * 3 + 2) * width + h * dim + c;
-            acc = fma(set(near.row(edge_weights, self_weights, e, heads)[h]), load(value, lanes), acc);
+    for (std::size_t h = 0, c = 0; h < heads;) {
+        std::size_t head[kBlock] = {}, place[kBlock] = {};
+        Mask lanes[kBlock];
+        for (std::size_t v = 0; v < kBlock; ++v) {
+            lanes[v] = first_lanes(h == heads ? 0 : dim - c < kLanes ? dim - c : kLanes);
+            if (h == heads) continue;  // nothing left: no lanes of vector 0
+            head[v] = h;
+            place[v] = h * dim + c;
+            c += kLanes;
+            if (c >= dim) {
+                c = 0;
+                ++h;
+            }
         }
-        store(out + c, acc, lanes);
+        for (std::size_t i = 0; i < g.num_nodes; ++i) {
+            const Neighbours near(g, i);
+            F32 acc[kBlock] = {zeros(), zeros(), zeros(), zeros()};
+            for (std::size_t e = near.first; e <= near.last; ++e) {
+                const float* value = g.qkv + (near.node(e) * 3 + 2) * width;
+                const float* weights = near.row(edge_weights, self_weights, e, heads);
+                for (std::size_t v = 0; v < kBlock; ++v) {
+                    acc[v] = fma(set(weights[head[v]]), load(value + place[v], lanes[v]), acc[v]);
+                }
+            }
+            for (std::size_t v = 0; v < kBlock; ++v) store(context + i * width + place[v], acc[v], lanes[v]);
+        }
     }
+}
+
+// R rows side by side: their sums are independent chains.
+template <std::size_t R>
+void normalize_rows(const float* x, const float* gamma, const float* beta, std::size_t dim, float* z,
+                    float* inverse_std, float* out) {
+    const auto size = static_cast<float>(dim);
+    F32 acc[R], mean[R], inverse[R];
+    for (std::size_t r = 0; r < R; ++r) acc[r] = zeros();
+    for_each_vector(dim, [&](std::size_t c, Mask lanes) {
+        for (std::size_t r = 0; r < R; ++r) {
+            const F32 y = add(load(x + r * dim + c, lanes), load(z + r * dim + c, lanes));
+            acc[r] = add(acc[r], y);
+            store(z + r * dim + c, y, lanes);
+        }
+    });
+    for (std::size_t r = 0; r < R; ++r) {
+        mean[r] = set(sum(acc[r]) / size);
+        acc[r] = zeros();
+    }
+    for_each_vector(dim, [&](std::size_t c, Mask lanes) {
+        for (std::size_t r = 0; r < R; ++r) {
+            const F32 deviation = select(lanes, sub(load(z + r * dim + c, lanes), mean[r]), zeros());
+            acc[r] = fma(deviation, deviation, acc[r]);
+        }
+    });
+    for (std::size_t r = 0; r < R; ++r) {
+        inverse[r] = div(set(1.0f), sqrt(set(sum(acc[r]) / size + static_cast<float>(kNormEpsilon))));
+        store(inverse_std + r, inverse[r], first_lanes(1));
+    }
+    for_each_vector(dim, [&](std::size_t c, Mask lanes) {
+        const F32 factor = load(gamma + c, lanes), shift = load(beta + c, lanes);
+        for (std::size_t r = 0; r < R; ++r) {
+            const F32 normal = mul(sub(load(z + r * dim + c, lanes), mean[r]), inverse[r]);
+            store(z + r * dim + c, normal, lanes);
+            store(out + r * dim + c, fma(factor, normal, shift), lanes);
+        }
+    });
 }
 
 }  // namespace
 
+// One step for all nodes before the next: what one step stores has left the core's store queue when the next one loads it.
 void edge_attention(const EdgeAttention<float>& g, float* edge_weights, float* self_weights, float* context) {
     const std::size_t heads = g.num_heads, dim = g.head_dim, width = heads * dim;
     for (std::size_t i = 0; i < g.num_nodes; ++i) {
@@ -113,11 +187,18 @@ void edge_attention(const EdgeAttention<float>& g, float* edge_weights, float* s
                 scores[h] = bias[h] + dot(query + h * dim, key + h * dim, dim) * g.scale;
             }
         }
-        softmax(near.last - near.first, heads, edge_weights + near.first * heads, self_weights + i * heads);
-        for (std::size_t h = 0; h < heads; ++h) {
-            weighted_sum(g, near, edge_weights, self_weights, h, context + i * width + h * dim);
-        }
     }
+    for (std::size_t i = 0; i < g.num_nodes; ++i) {
+        const Neighbours near(g, i);
+        shift(near.last - near.first, heads, edge_weights + near.first * heads, self_weights + i * heads);
+    }
+    take_powers(static_cast<std::size_t>(g.indptr[g.num_nodes]) * heads, edge_weights);
+    take_powers(g.num_nodes * heads, self_weights);
+    for (std::size_t i = 0; i < g.num_nodes; ++i) {
+        const Neighbours near(g, i);
+        divide(near.last - near.first, heads, edge_weights + near.first * heads, self_weights + i * heads);
+    }
+    weigh_values(g, edge_weights, self_weights, context);
 }
 
 void edge_attention_backward(const EdgeAttention<float>& g, const float* edge_weights, const float* self_weights,
@@ -151,7 +232,11 @@ void edge_attention_backward(const EdgeAttention<float>& g, const float* edge_we
     }
 }
 
-void softmax_columns(std::size_t n, std::size_t num_heads, float* scores) { softmax(n, num_heads, scores, nullptr); }
+void softmax_columns(std::size_t n, std::size_t num_heads, float* scores) {
+    shift(n, num_heads, scores, nullptr);
+    take_powers(n * num_heads, scores);
+    divide(n, num_heads, scores, nullptr);
+}
 
 void softmax_columns_backward(const float* weights, std::size_t n, std::size_t num_heads, float* grad) {
     softmax_backward(weights, nullptr, n, num_heads, grad, nullptr);
@@ -159,35 +244,12 @@ void softmax_columns_backward(const float* weights, std::size_t n, std::size_t n
 
 void add_and_normalize(const float* x, const float* gamma, const float* beta, std::size_t n, std::size_t dim,
                        float* normalized, float* inverse_std, float* out) {
-    const auto size = static_cast<float>(dim);
-    const auto for_each_vector = [dim](const auto& visit) {
-        std::size_t c = 0;
-        for (; c + kLanes <= dim; c += kLanes) visit(c, first_lanes(kLanes));
-        if (c < dim) visit(c, first_lanes(dim - c));
-    };
-    for (std::size_t i = 0; i < n; ++i) {
-        const float* x_row = x + i * dim;
-        float *z = normalized + i * dim, *out_row = out + i * dim;
-        F32 acc = zeros();
-        for_each_vector([&](std::size_t c, Mask lanes) {
-            const F32 y = add(load(x_row + c, lanes), load(z + c, lanes));
-            acc = add(acc, y);
-            store(z + c, y, lanes);
-        });
-        const F32 mean = set(sum(acc) / size);
-        acc = zeros();
-        for_each_vector([&](std::size_t c, Mask lanes) {
-            const F32 deviation = select(lanes, sub(load(z + c, lanes), mean), zeros());
-            acc = fma(deviation, deviation, acc);
-        });
-        const F32 variance = set(sum(acc) / size + static_cast<float>(kNormEpsilon));
-        const F32 inverse = div(set(1.0f), sqrt(variance));
-        store(inverse_std + i, inverse, first_lanes(1));
-        for_each_vector([&](std::size_t c, Mask lanes) {
-            const F32 normal = mul(sub(load(z + c, lanes), mean), inverse);
-            store(z + c, normal, lanes);
-            store(out_row + c, fma(load(gamma + c, lanes), normal, load(beta + c, lanes)), lanes);
-        });
+    std::size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        normalize_rows<4>(x + i * dim, gamma, beta, dim, normalized + i * dim, inverse_std + i, out + i * dim);
+    }
+    for (; i < n; ++i) {
+        normalize_rows<1>(x + i * dim, gamma, beta, dim, normalized + i * dim, inverse_std + i, out + i * dim);
     }
 }
 

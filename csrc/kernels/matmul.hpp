@@ -22,9 +22,9 @@ RUVLLM_KERNEL(void matmul_tn(const float* a, std::size_t lda, const float* b, st
 RUVLLM_KERNEL(void matmul_nt(const float* a, std::size_t lda, const float* b, std::size_t ldb, std::size_t m,
                              std::size_t n, std::size_t k, bool add, float* out, std::size_t ldo))
 
-// A b (k, n) that serves many calls is packed once: panels of 32 columns, the last one padded with zeros, each panel
+// A b (k, n) that serves many calls is packed once: panels of 48 columns, the last one padded with zeros, each panel
 // contiguous: packed[panel, row, column]. The same for every instruction set; fastest when aligned to 64 bytes.
-inline constexpr std::size_t kPanelColumns = 32;
+inline constexpr std::size_t kPanelColumns = 48;
 constexpr std::size_t packed_size(std::size_t k, std::size_t n) {
     return (n + kPanelColumns - 1) / kPanelColumns * kPanelColumns * k;
 }
