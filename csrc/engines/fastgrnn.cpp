@@ -52,17 +52,19 @@ void multiply_w(const FastGrnnParams<Real>& params, const Real* x, std::size_t r
     }
 }
 
-// The U half of one step, added to out (rows, hidden_size), rows `stride` apart.
+// The U half of step t, added to out (sequences, hidden_size), rows `steps * hidden_size` apart. low (sequences, steps,
+// u_rank) keeps q = U2^T h.
 template <typename Real>
-void add_u(const FastGrnnParams<Real>& params, const Previous<const Real>& previous, std::size_t rows, Real* low,
-           Real* out, std::size_t stride) {
-    const std::size_t hidden = params.config().hidden_size, rank = params.config().u_rank;
+void add_u(const FastGrnnParams<Real>& params, const Previous<const Real>& previous, std::size_t sequences,
+           std::size_t steps, std::size_t t, Real* low, Real* out) {
+    const std::size_t hidden = params.config().hidden_size, rank = params.config().u_rank, stride = steps * hidden;
     if (rank == 0) {
-        matmul(previous.rows, previous.stride, params.weights().u, padded(hidden), rows, hidden, hidden, true, out,
+        matmul(previous.rows, previous.stride, params.weights().u, padded(hidden), sequences, hidden, hidden, true, out,
                stride);
     } else {
-        matmul(previous.rows, previous.stride, params.at().u2, rank, rows, rank, hidden, false, low, rank);
-        matmul(low, rank, params.weights().u1, padded(hidden), rows, hidden, rank, true, out, stride);
+        Real* q = low + t * rank;
+        matmul(previous.rows, previous.stride, params.at().u2, rank, sequences, rank, hidden, false, q, steps * rank);
+        matmul(q, steps * rank, params.weights().u1, padded(hidden), sequences, hidden, rank, true, out, stride);
     }
 }
 
@@ -88,23 +90,38 @@ void backward_w(const FastGrnnParams<Real>& params, const Real* x, const Real* d
     }
 }
 
-// Gradients of U, and of the previous state through U, from those of one step. low: 2 (rows, u_rank).
+// What step t sends back through U, added to d_previous: g_a U. d_low (sequences, steps, u_rank) keeps g_a U1.
 template <typename Real>
-void backward_u(const FastGrnnParams<Real>& params, const Previous<const Real>& previous, const Real* d_pre,
-                std::size_t stride, std::size_t rows, Real* low, const FastGrnnPointers<Real>& d,
-                const Previous<Real>& d_previous) {
-    const std::size_t hidden = params.config().hidden_size, rank = params.config().u_rank;
+void backward_state(const FastGrnnParams<Real>& params, const Real* d_pre, std::size_t sequences, std::size_t steps,
+                    std::size_t t, Real* d_low, const Previous<Real>& d_previous) {
+    const std::size_t hidden = params.config().hidden_size, rank = params.config().u_rank, stride = steps * hidden;
     if (rank == 0) {
-        matmul_tn(d_pre, stride, previous.rows, previous.stride, hidden, hidden, rows, true, d.u, hidden);
-        matmul(d_pre, stride, params.at().u, hidden, rows, hidden, hidden, true, d_previous.rows, d_previous.stride);
-    } else {
-        Real *q = low, *d_q = low + rows * rank;
-        matmul(previous.rows, previous.stride, params.at().u2, rank, rows, rank, hidden, false, q, rank);
-        matmul(d_pre, stride, params.at().u1, rank, rows, rank, hidden, false, d_q, rank);
-        matmul_tn(d_pre, stride, q, rank, hidden, rank, rows, true, d.u1, rank);
-        matmul_tn(previous.rows, previous.stride, d_q, rank, hidden, rank, rows, true, d.u2, rank);
-        matmul(d_q, rank, params.u2_transposed(), padded(hidden), rows, hidden, rank, true, d_previous.rows,
+        matmul(d_pre, stride, params.at().u, hidden, sequences, hidden, hidden, true, d_previous.rows,
                d_previous.stride);
+    } else {
+        Real* d_q = d_low + t * rank;
+        matmul(d_pre, stride, params.at().u1, rank, sequences, rank, hidden, false, d_q, steps * rank);
+        matmul(d_q, steps * rank, params.u2_transposed(), padded(hidden), sequences, hidden, rank, true,
+               d_previous.rows, d_previous.stride);
+    }
+}
+
+// out (m, hidden_size) += a^T h_{t-1} over the rows (sequence, step) of a block, a (rows, m). Row i of `states` is the
+// state before row i + 1, unless that one begins a sequence: those are taken with h_0, and are zeros afterwards.
+template <typename Real>
+void add_products_with_previous(Real* a, std::size_t m, const Real* h_0, const Real* states, std::size_t hidden,
+                                std::size_t sequences, std::size_t steps, Real* out) {
+    matmul_tn(a, steps * m, h_0, hidden, m, hidden, sequences, true, out, hidden);
+    if (steps == 1) return;
+    for (std::size_t i = 0; i < sequences; ++i) std::fill_n(a + i * steps * m, m, Real{0});
+    matmul_tn(a + m, m, states, hidden, m, hidden, sequences * steps - 1, true, out, hidden);
+}
+
+// to (columns, rows) = from^T, from (rows, columns)
+template <typename Real>
+void transpose(const Real* from, std::size_t rows, std::size_t columns, Real* to) {
+    for (std::size_t i = 0; i < rows; ++i) {
+        for (std::size_t j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
     }
 }
 
@@ -159,7 +176,8 @@ void FastGrnn<Real>::forward(const Sequences<Real>& s, FastGrnnTape<Real>* tape,
     const std::size_t sequences = block_sequences(s.num_sequences, steps);
     const std::size_t kept = (tape ? s.num_sequences : sequences) * stride;
     AlignedBuffer<Real> gate(kept), candidate = AlignedBuffer<Real>(kept);
-    const AlignedBuffer<Real> low(sequences * std::max(steps * config_->w_rank, config_->u_rank));
+    AlignedBuffer<Real> low_u((tape ? s.num_sequences : sequences) * steps * config_->u_rank);
+    const AlignedBuffer<Real> low(sequences * steps * config_->w_rank), head_scratch(16 * num_outputs);
     const AlignedBuffer<Real> csr = csr_scratch<Real>(*config_);
     const kernels::FastGrnnGates<Real> gates = current->gates();
 
@@ -168,10 +186,11 @@ void FastGrnn<Real>::forward(const Sequences<Real>& s, FastGrnnTape<Real>* tape,
         Real* block_hidden = hidden + first * stride;
         Real* block_gate = gate.data() + (tape ? first * stride : 0);
         Real* block_candidate = candidate.data() + (tape ? first * stride : 0);
+        Real* block_low = low_u.data() + (tape ? first * steps * config_->u_rank : 0);
         multiply_w(*current, s.x + first * steps * inputs, rows, low.data(), csr.data(), block_candidate);
         for (std::size_t t = 0; t < steps; ++t) {
             const Previous<const Real> previous(s.h_0 + first * size, block_hidden, t, size, stride);
-            add_u(*current, previous, count, low.data(), block_candidate + t * size, stride);
+            add_u(*current, previous, count, steps, t, block_low, block_candidate + t * size);
             kernels::fastgrnn_cell(gates, count, stride, previous.rows, previous.stride, block_candidate + t * size,
                                    block_gate + t * size, block_hidden + t * size);
         }
@@ -180,10 +199,10 @@ void FastGrnn<Real>::forward(const Sequences<Real>& s, FastGrnnTape<Real>* tape,
             matmul(block_hidden, size, current->weights().head_weight, padded(num_outputs), rows, num_outputs, size,
                    false, logits, num_outputs);
             kernels::activate_heads(config_->heads.data(), config_->heads.size(), current->at().head_bias, rows,
-                                    num_outputs, logits);
+                                    num_outputs, head_scratch.data(), logits);
         }
     }
-    if (tape) *tape = {current, std::move(gate), std::move(candidate)};
+    if (tape) *tape = {current, std::move(gate), std::move(candidate), std::move(low_u)};
 }
 
 template <typename Real>
@@ -195,14 +214,17 @@ void fastgrnn_backward(const FastGrnnTape<Real>& tape, const Sequences<Real>& s,
     const std::size_t num_outputs = params.weights().output_size, stride = steps * size;
     const std::size_t sequences = block_sequences(s.num_sequences, steps);
     const AlignedBuffer<Real> d_block(sequences * stride);
-    const AlignedBuffer<Real> low =
-        AlignedBuffer<Real>(2 * sequences * std::max(steps * config.w_rank, config.u_rank));
+    const std::size_t rank = config.u_rank;
+    const AlignedBuffer<Real> low(2 * sequences * steps * config.w_rank), d_low(sequences * steps * rank);
+    const AlignedBuffer<Real> d_u_transposed(2 * rank * size);
     const AlignedBuffer<Real> csr = csr_scratch<Real>(config);
     const kernels::FastGrnnGates<Real> gates = params.gates();
 
     std::fill_n(gradients.d_params, params.flat().size(), Real{0});
     std::fill_n(gradients.d_h_0, s.num_sequences * size, Real{0});
     const FastGrnnPointers<Real> d(config, gradients.d_params);
+    Real *d_u1 = d_u_transposed.data(), *d_u2 = d_u1 + rank * size;  // (u_rank, hidden_size): whole vectors of units
+    std::fill_n(d_u1, 2 * rank * size, Real{0});
     Real d_scalars[2] = {0, 0};
 
     for (std::size_t first = 0; first < s.num_sequences; first += sequences) {
@@ -224,10 +246,22 @@ void fastgrnn_backward(const FastGrnnTape<Real>& tape, const Sequences<Real>& s,
             kernels::fastgrnn_cell_backward(gates, count, stride, tape.candidate.data() + offset + t * size,
                                             tape.gate.data() + offset + t * size, previous.rows, previous.stride,
                                             d_step, d_previous.rows, d.bias_gate, d.bias_update, d_scalars);
-            backward_u(params, previous, d_step, stride, count, low.data(), d, d_previous);
+            backward_state(params, d_step, count, steps, t, d_low.data(), d_previous);
         }
         backward_w(params, s.x + first * steps * inputs, d_block.data(), rows, low.data(), csr.data(), d,
                    gradients.d_x ? gradients.d_x + first * steps * inputs : nullptr);
+        const Real* h_0 = s.h_0 + first * size;
+        if (rank == 0) {  // g_a is not needed any more, so its rows may become zeros
+            add_products_with_previous(d_block.data(), size, h_0, hidden + offset, size, count, steps, d.u);
+        } else {
+            matmul_tn(tape.low_u.data() + first * steps * rank, rank, d_block.data(), size, rank, size, rows, true,
+                      d_u1, size);
+            add_products_with_previous(d_low.data(), rank, h_0, hidden + offset, size, count, steps, d_u2);
+        }
+    }
+    if (rank > 0) {
+        transpose(d_u1, rank, size, d.u1);
+        transpose(d_u2, rank, size, d.u2);
     }
     *d.zeta_raw = d_scalars[0] * gates.zeta * (1 - gates.zeta);
     *d.nu_raw = d_scalars[1] * gates.nu * (1 - gates.nu);

@@ -16,11 +16,12 @@ struct Sequences {
     std::size_t num_sequences, num_steps;
 };
 
-// What backward needs of a forward pass: the parameters it ran with, and its gates and candidates.
+// What backward needs of a forward pass: the parameters it ran with, and what every step computed.
 template <typename Real>
 struct FastGrnnTape {
     std::shared_ptr<const FastGrnnParams<Real>> params;
     AlignedBuffer<Real> gate, candidate;  // (num_sequences, num_steps, hidden_size)
+    AlignedBuffer<Real> low_u;            // (num_sequences, num_steps, u_rank) U2^T h_{t-1}
 };
 
 // Gradients to fill; d_x may be null. Null inputs count as zeros.

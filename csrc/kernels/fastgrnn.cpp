@@ -30,8 +30,8 @@ void fastgrnn_cell_backward(const FastGrnnGates<float>& gates, std::size_t num_r
 }
 
 void activate_heads(const HeadGroup* groups, std::size_t num_groups, const float* bias, std::size_t num_rows,
-                    std::size_t output_size, float* logits) {
-    RUVLLM_DISPATCH(activate_heads)(groups, num_groups, bias, num_rows, output_size, logits);
+                    std::size_t output_size, float* scratch, float* logits) {
+    RUVLLM_DISPATCH(activate_heads)(groups, num_groups, bias, num_rows, output_size, scratch, logits);
 }
 
 }  // namespace ruvllm::kernels

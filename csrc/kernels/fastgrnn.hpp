@@ -79,7 +79,7 @@ struct FastGrnnInt8Weights {
 // Numbers of scratch memory that one step needs.
 inline constexpr std::size_t step_scratch_size(std::size_t input_size, std::size_t hidden_size, std::size_t w_rank,
                                                std::size_t u_rank, std::size_t output_size) {
-    return padded(input_size) + padded(hidden_size) + padded(w_rank) + padded(u_rank) + padded(output_size);
+    return padded(input_size) + padded(hidden_size) + padded(w_rank) + padded(u_rank) + 2 * padded(output_size);
 }
 
 // One step of the cell and its heads.
@@ -134,10 +134,11 @@ void fastgrnn_cell_backward(const FastGrnnGates<double>& gates, std::size_t num_
                             double* d_bias_update, double* d_scalars);
 
 // Adds `bias` to each row of `logits`, (num_rows, output_size), and applies the groups' activations, in place.
+//   scratch  (16 * output_size,)
 // A softmax subtracts its group's maximum first, so no finite logit overflows.
 RUVLLM_KERNEL(void activate_heads(const HeadGroup* groups, std::size_t num_groups, const float* bias,
-                                  std::size_t num_rows, std::size_t output_size, float* logits))
+                                  std::size_t num_rows, std::size_t output_size, float* scratch, float* logits))
 void activate_heads(const HeadGroup* groups, std::size_t num_groups, const double* bias, std::size_t num_rows,
-                    std::size_t output_size, double* logits);
+                    std::size_t output_size, double* scratch, double* logits);
 
 }  // namespace ruvllm::kernels

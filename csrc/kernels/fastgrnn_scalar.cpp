@@ -190,7 +190,7 @@ void fastgrnn_cell_backward(const FastGrnnGates<float>& gates, std::size_t num_r
 }
 
 void activate_heads(const HeadGroup* groups, std::size_t num_groups, const float* bias, std::size_t num_rows,
-                    std::size_t output_size, float* logits) {
+                    std::size_t output_size, float*, float* logits) {
     activate_rows(groups, num_groups, bias, num_rows, output_size, logits);
 }
 
@@ -215,7 +215,7 @@ void fastgrnn_cell_backward(const FastGrnnGates<double>& gates, std::size_t num_
 }
 
 void activate_heads(const HeadGroup* groups, std::size_t num_groups, const double* bias, std::size_t num_rows,
-                    std::size_t output_size, double* logits) {
+                    std::size_t output_size, double*, double* logits) {
     activate_rows(groups, num_groups, bias, num_rows, output_size, logits);
 }
 

@@ -2,6 +2,7 @@
 // the caller has tails.
 #include "kernels/fastgrnn.hpp"
 #include "kernels/simd.hpp"
+#include "kernels/simd_blocks.hpp"
 
 namespace ruvllm::kernels::RUVLLM_VARIANT {
 namespace {
@@ -90,21 +91,27 @@ void for_each_vector(std::size_t size, Visit visit) {
     }
 }
 
-void activate(const HeadGroup* groups, std::size_t num_groups, float* logits) {
-    for (const HeadGroup* group = groups; group != groups + num_groups; logits += group->size, ++group) {
-        if (group->activation == Activation::sigmoid) {
-            for_each_vector(group->size, [=](std::size_t i, auto get, auto put) {
-                put(logits + i, sigmoid(get(logits + i)));
-            });
-        } else if (group->activation == Activation::softmax) {
-            float largest = logits[0], total = 0.0f;
-            for (std::size_t i = 1; i < group->size; ++i) largest = logits[i] > largest ? logits[i] : largest;
-            for_each_vector(group->size, [=](std::size_t i, auto get, auto put) {
-                put(logits + i, exp(sub(get(logits + i), set(largest))));
-            });
-            for (std::size_t i = 0; i < group->size; ++i) total += logits[i];
-            for (std::size_t i = 0; i < group->size; ++i) logits[i] /= total;
+// One row: logits (padded(size),) in place. One pass gives every e^-|x|, which is e^x where a softmax has subtracted
+// its maximum, and all that a sigmoid needs; `e` (padded(size),) is scratch.
+void activate(const HeadGroup* groups, std::size_t num_groups, std::size_t size, float* logits, float* e) {
+    float* row = logits;
+    for (const HeadGroup* group = groups; group != groups + num_groups; row += group->size, ++group) {
+        if (group->activation != Activation::softmax) continue;
+        float largest = row[0];
+        for (std::size_t i = 1; i < group->size; ++i) largest = row[i] > largest ? row[i] : largest;
+        for (std::size_t i = 0; i < group->size; ++i) row[i] -= largest;
+    }
+    for (std::size_t i = 0; i < padded(size); i += kLanes) store(e + i, exp(sub(zeros(), abs(load(logits + i)))));
+    for (const HeadGroup* group = groups; group != groups + num_groups; ++group) {
+        if (group->activation == Activation::softmax) {
+            float total = 0.0f;
+            for (std::size_t i = 0; i < group->size; ++i) total += e[i];
+            for (std::size_t i = 0; i < group->size; ++i) logits[i] = e[i] / total;
+        } else if (group->activation == Activation::sigmoid) {
+            for (std::size_t i = 0; i < group->size; ++i) logits[i] = (logits[i] < 0.0f ? e[i] : 1.0f) / (1.0f + e[i]);
         }
+        logits += group->size;
+        e += group->size;
     }
 }
 
@@ -115,7 +122,7 @@ inline F32 new_state(F32 a, F32 h, F32 bias_gate, F32 bias_update, F32 zeta, F32
     return fma(z, h, mul(fma(zeta, sub(set(1.0f), z), nu), c));
 }
 
-// What follows the pre-activation: gate, candidate, state, heads. `logits` (padded(output_size),) is scratch.
+// What follows the pre-activation: gate, candidate, state, heads. `logits` (2, padded(output_size)) is scratch.
 template <typename Weights, typename Weight>
 void finish_step(const Weights& weights, const Weight* head_weight, float head_scale, const float* a, const float* h,
                  float* logits, float* new_h, float* outputs) {
@@ -129,7 +136,7 @@ void finish_step(const Weights& weights, const Weight* head_weight, float head_s
         store(logits + i, load(weights.head_bias + i));
     }
     add_product(head_weight, new_h, weights.hidden_size, weights.output_size, head_scale, logits);
-    activate(weights.groups, weights.num_groups, logits);
+    activate(weights.groups, weights.num_groups, weights.output_size, logits, logits + padded(weights.output_size));
     for_each_vector(weights.output_size, [=](std::size_t i, auto, auto put) { put(outputs + i, load(logits + i)); });
 }
 
@@ -199,20 +206,21 @@ void fastgrnn_step_int8(const FastGrnnInt8Weights& weights, const float* x, cons
     finish_step(weights, weights.head_weight, weights.head_scale, s.a, h, s.logits, new_h, outputs);
 }
 
+// Rows one after the other, each in whole: rows that lie a power of two apart would push each other out of the cache.
 void fastgrnn_cell(const FastGrnnGates<float>& gates, std::size_t num_rows, std::size_t stride, const float* previous,
                    std::size_t previous_stride, float* pre_candidate, float* gate, float* hidden) {
     const F32 zeta = set(gates.zeta), nu = set(gates.nu);
-    for_each_vector(gates.hidden_size, [&](std::size_t i, auto get, auto put) {
-        const F32 bias_gate = get(gates.bias_gate + i), bias_update = get(gates.bias_update + i);
-        for (std::size_t row = 0; row < num_rows; ++row) {
+    for (std::size_t row = 0; row < num_rows; ++row) {
+        for_each_vector(gates.hidden_size, [&](std::size_t i, auto get, auto put) {
             const std::size_t at = row * stride + i;
-            F32 z, c;
             const F32 h = get(previous + row * previous_stride + i);
-            put(hidden + at, new_state(get(pre_candidate + at), h, bias_gate, bias_update, zeta, nu, z, c));
+            F32 z, c;
+            put(hidden + at, new_state(get(pre_candidate + at), h, get(gates.bias_gate + i),
+                                       get(gates.bias_update + i), zeta, nu, z, c));
             put(gate + at, z);
             put(pre_candidate + at, c);
-        }
-    });
+        });
+    }
 }
 
 void fastgrnn_cell_backward(const FastGrnnGates<float>& gates, std::size_t num_rows, std::size_t stride,
@@ -221,35 +229,50 @@ void fastgrnn_cell_backward(const FastGrnnGates<float>& gates, std::size_t num_r
                             float* d_bias_update, float* d_scalars) {
     const F32 zeta = set(gates.zeta), nu = set(gates.nu), one = set(1.0f);
     F32 d_zeta = zeros(), d_nu = zeros();  // the lanes past the end of a row add 0: their d is 0
-    for_each_vector(gates.hidden_size, [&](std::size_t i, auto get, auto put) {
-        F32 sum_h = zeros(), sum_z = zeros();
-        for (std::size_t row = 0; row < num_rows; ++row) {
+    for (std::size_t row = 0; row < num_rows; ++row) {
+        for_each_vector(gates.hidden_size, [&](std::size_t i, auto get, auto put) {
             const std::size_t at = row * stride + i, before = row * previous_stride + i;
             const F32 d = get(d_hidden + at), z = get(gate + at), c = get(candidate + at), h = get(previous + before);
             const F32 closed = sub(one, z), d_c = mul(d, c);
             const F32 g_h = mul(mul(d, fma(zeta, closed, nu)), fnma(c, c, one));
             const F32 g_z = mul(mul(d, fnma(zeta, c, h)), mul(z, closed));
-            sum_h = add(sum_h, g_h);
-            sum_z = add(sum_z, g_z);
+            put(d_bias_update + i, add(get(d_bias_update + i), g_h));
+            put(d_bias_gate + i, add(get(d_bias_gate + i), g_z));
             d_zeta = fma(d_c, closed, d_zeta);
             d_nu = add(d_nu, d_c);
             put(d_hidden + at, add(g_h, g_z));
             put(d_previous + before, fma(d, z, get(d_previous + before)));
-        }
-        put(d_bias_update + i, add(get(d_bias_update + i), sum_h));
-        put(d_bias_gate + i, add(get(d_bias_gate + i), sum_z));
-    });
+        });
+    }
     d_scalars[0] += sum(d_zeta);
     d_scalars[1] += sum(d_nu);
 }
 
 void activate_heads(const HeadGroup* groups, std::size_t num_groups, const float* bias, std::size_t num_rows,
-                    std::size_t output_size, float* logits) {
-    for (std::size_t row = 0; row < num_rows; ++row, logits += output_size) {
-        for_each_vector(output_size, [=](std::size_t i, auto get, auto put) {
-            put(logits + i, add(get(logits + i), get(bias + i)));
-        });
-        activate(groups, num_groups, logits);
+                    std::size_t output_size, float* scratch, float* logits) {
+    for (std::size_t row = 0; row < num_rows; row += kLanes) {
+        const std::size_t count = row + kLanes <= num_rows ? kLanes : num_rows - row;
+        load_transposed(logits + row * output_size, count, output_size, scratch);
+        for (std::size_t i = 0; i < output_size; ++i) {
+            store(scratch + i * kLanes, add(load(scratch + i * kLanes), set(bias[i])));
+        }
+        float* block = scratch;  // (size of the group, kLanes): a lane is a row
+        for (const HeadGroup* group = groups; group != groups + num_groups; block += group->size * kLanes, ++group) {
+            const std::size_t end = group->size * kLanes;
+            if (group->activation == Activation::sigmoid) {
+                for (std::size_t i = 0; i < end; i += kLanes) store(block + i, sigmoid(load(block + i)));
+            } else if (group->activation == Activation::softmax) {
+                F32 largest = load(block), total = zeros();
+                for (std::size_t i = kLanes; i < end; i += kLanes) largest = max(largest, load(block + i));
+                for (std::size_t i = 0; i < end; i += kLanes) {
+                    const F32 e = exp(sub(load(block + i), largest));
+                    store(block + i, e);
+                    total = add(total, e);
+                }
+                for (std::size_t i = 0; i < end; i += kLanes) store(block + i, div(load(block + i), total));
+            }
+        }
+        store_transposed(scratch, count, output_size, logits + row * output_size);
     }
 }
 
