@@ -6,11 +6,12 @@ below n^2 / 2^65: about one in ten trillion for a text of a thousand words.
 """
 
 from array import array
-from unicodedata import category
+from unicodedata import category, normalize
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport UINT64_MAX, uint64_t
 from libc.stdlib cimport qsort
+from libc.string cimport memcmp, strlen
 
 cdef extern from "Python.h":  # macros over immutable tables and strings: safe without the interpreter lock
     int PyUnicode_4BYTE_KIND
@@ -246,6 +247,167 @@ def containment(str part not None, str whole not None, const uint64_t[::1] stop_
     finally:
         PyMem_Free(a)
         PyMem_Free(b)
+
+
+# --- index terms -----------------------------------------------------------------------------------------------------
+
+cdef enum:
+    SEPARATOR = 0
+    DROPPED = 1
+    PAGE_SIZE = 256
+    NUM_PAGES = 0x1100
+    LONGEST_STEMMED = 32
+
+# What a character is to the index: SEPARATOR, DROPPED, or the letter without case and diacritics; a page at first use.
+cdef Py_UCS4* folded_pages[NUM_PAGES]
+
+
+cdef Py_UCS4* fill_folded_page(int number) except NULL:
+    cdef Py_UCS4* page = <Py_UCS4*>PyMem_Malloc(PAGE_SIZE * sizeof(Py_UCS4))
+    cdef int i
+    if page == NULL:
+        raise MemoryError
+    for i in range(PAGE_SIZE):
+        page[i] = <Py_UCS4>fold(chr(number * PAGE_SIZE + i))
+    folded_pages[number] = page
+    return page
+
+
+cdef int fold(str c) except -1:
+    if "\u0300" <= c <= "\u036f":  # combining diacritics
+        return DROPPED
+    if not c.isalnum() and (<str>category(c))[0] != "M":  # other marks are letters of their scripts
+        return SEPARATOR
+    letters = normalize("NFC", "".join([x for x in normalize("NFD", c.lower()) if not "\u0300" <= x <= "\u036f"]))
+    return ord(letters) if len(letters) == 1 else ord(c)
+
+
+cdef inline Py_UCS4 folded(Py_UCS4 c) except? 0xFFFFFFFF:
+    cdef Py_UCS4* page = folded_pages[<uint64_t>c // PAGE_SIZE]
+    if page == NULL:
+        page = fill_folded_page(<int>(<uint64_t>c // PAGE_SIZE))
+    return page[<uint64_t>c % PAGE_SIZE]
+
+
+cdef inline bint is_unspaced(Py_UCS4 c) noexcept nogil:
+    """Whether its script puts no space between words: Thai, Lao, Myanmar, Khmer, kana, Han."""
+    return c >= 0x0E00 and (
+        c < 0x0F00 or 0x1000 <= c < 0x10A0 or 0x1780 <= c < 0x1800 or 0x3005 <= c < 0x3008 or 0x3040 <= c < 0x3100
+        or 0x31F0 <= c < 0x3200 or 0x3400 <= c < 0xA000 or 0xF900 <= c < 0xFB00 or 0xFF66 <= c < 0xFFA0
+        or 0x20000 <= c < 0x40000
+    )
+
+
+def fill_terms(str string not None, uint64_t[::1] hashes not None):
+    """Write the hash of every index term of `string`, in order, and return how many; 2 a character is room enough."""
+    cdef Text text = view(string)
+    cdef Py_ssize_t i, length = 0, count = 0
+    cdef uint64_t h = start_hash()
+    cdef Py_UCS4 c, before = 0  # the character before, when both are of a script without spaces
+    cdef unsigned char letters[LONGEST_STEMMED]
+    cdef bint is_plain = True  # so far only a .. z
+    for i in range(text.size + 1):
+        c = folded(at(&text, i)) if i < text.size else SEPARATOR
+        if c == DROPPED:
+            continue
+        if c != SEPARATOR and not is_unspaced(c):
+            before = 0
+            h = add_char(h, c)
+            if length < LONGEST_STEMMED:
+                letters[length] = <unsigned char>c
+            is_plain = is_plain and c'a' <= c <= c'z'
+            length += 1
+            continue
+        if length:
+            if is_plain and length <= LONGEST_STEMMED:
+                h = hash_letters(letters, stem(letters, length))
+            hashes[count] = mix(h)
+            count += 1
+            h = start_hash()
+            length = 0
+            is_plain = True
+        if c != SEPARATOR:
+            hashes[count] = mix(add_char(start_hash(), c))
+            count += 1
+            if before:
+                hashes[count] = mix(add_char(add_char(start_hash(), before), c))
+                count += 1
+        before = c
+    return count
+
+
+cdef uint64_t hash_letters(const unsigned char* letters, Py_ssize_t size) noexcept nogil:
+    cdef uint64_t h = start_hash()
+    cdef Py_ssize_t i
+    for i in range(size):
+        h = add_char(h, letters[i])
+    return h
+
+
+cdef Py_ssize_t stem(unsigned char* w, Py_ssize_t n) noexcept nogil:
+    """Step 1 of Porter 1980, in place: plurals, -ed and -ing, final y. Returns the new length."""
+    if n < 3:
+        return n
+    if ends(w, n, b"sses") or ends(w, n, b"ies"):
+        n -= 2
+    elif w[n - 1] == c's' and w[n - 2] != c's':
+        n -= 1
+    if ends(w, n, b"eed"):
+        n -= count_vc(w, n - 3) > 0
+    elif ends(w, n, b"ed") and has_vowel(w, n - 2):
+        n = mend(w, n - 2)
+    elif ends(w, n, b"ing") and has_vowel(w, n - 3):
+        n = mend(w, n - 3)
+    if w[n - 1] == c'y' and has_vowel(w, n - 1):
+        w[n - 1] = c'i'
+    return n
+
+
+cdef Py_ssize_t mend(unsigned char* w, Py_ssize_t n) noexcept nogil:
+    """What is left of a word that lost -ed or -ing: conflat -> conflate, hopp -> hop, fil -> file."""
+    if ends(w, n, b"at") or ends(w, n, b"bl") or ends(w, n, b"iz") or is_short(w, n):
+        w[n] = c'e'
+        return n + 1
+    if n >= 2 and w[n - 1] == w[n - 2] and is_consonant(w, n - 1) and w[n - 1] not in b"lsz":
+        return n - 1
+    return n
+
+
+cdef bint ends(const unsigned char* w, Py_ssize_t n, const char* suffix) noexcept nogil:
+    cdef Py_ssize_t size = strlen(suffix)
+    return n >= size and memcmp(w + n - size, suffix, size) == 0
+
+
+cdef bint is_consonant(const unsigned char* w, Py_ssize_t i) noexcept nogil:
+    """Whether letter i is one; a y is one at the start and after a vowel."""
+    if w[i] == c'y':
+        return i == 0 or not is_consonant(w, i - 1)
+    return w[i] not in b"aeiou"
+
+
+cdef bint has_vowel(const unsigned char* w, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not is_consonant(w, i):
+            return True
+    return False
+
+
+cdef int count_vc(const unsigned char* w, Py_ssize_t n) noexcept nogil:
+    """How often a consonant follows a vowel: Porter's m."""
+    cdef Py_ssize_t i
+    cdef int m = 0
+    for i in range(1, n):
+        m += is_consonant(w, i) and not is_consonant(w, i - 1)
+    return m
+
+
+cdef bint is_short(const unsigned char* w, Py_ssize_t n) noexcept nogil:
+    """Whether m = 1 and the end is consonant, vowel, consonant, the last no w, x or y."""
+    return (
+        n >= 3 and is_consonant(w, n - 1) and not is_consonant(w, n - 2) and is_consonant(w, n - 3)
+        and w[n - 1] not in b"wxy" and count_vc(w, n) == 1
+    )
 
 
 # --- near duplicates -------------------------------------------------------------------------------------------------
