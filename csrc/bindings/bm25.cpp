@@ -105,6 +105,17 @@ py::array_t<std::int64_t> ids(const Bm25& index) {
     return array_of(ids);
 }
 
+py::array_t<bool> contains(const Bm25& index, const py::object& ids_object) {
+    const auto ids = require<const std::int64_t>(ids_object, "ids", {kAny});
+    py::array_t<bool> found(static_cast<py::ssize_t>(ids.size()));
+    bool* out = found.mutable_data();
+    {
+        const py::gil_scoped_release nogil;
+        index.contains(ids.data(), ids.size(), out);
+    }
+    return found;
+}
+
 py::tuple size(const Bm25& index) {
     Bm25::Size size{};
     {
@@ -145,6 +156,7 @@ void register_bm25(py::module_& m) {
         .def("search", search, "query"_a, "k"_a, "among"_a)
         .def("scores_of", scores_of, "query"_a, "terms"_a, "indptr"_a)
         .def("ids", ids)
+        .def("contains", contains, "ids"_a)
         .def("size", size)
         .def("snapshot", snapshot)
         .def("restore", restore, "snapshot"_a);

@@ -112,6 +112,11 @@ std::vector<std::int64_t> Bm25::ids() const {
     return ids;
 }
 
+void Bm25::contains(const std::int64_t* ids, std::size_t size, bool* found) const {
+    const auto together = reading();
+    for (std::size_t i = 0; i < size; ++i) found[i] = corpus_->row_of(ids[i]) != kNone;
+}
+
 Bm25::Size Bm25::size() const {
     const auto together = reading();
     return {corpus_->num_living(), corpus_->num_postings(), corpus_->allocated_bytes()};

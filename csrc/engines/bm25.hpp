@@ -45,10 +45,12 @@ class Bm25 {
     Found search(const std::uint64_t* query, std::size_t query_size, std::size_t k, const std::int64_t* among,
                  std::size_t among_size) const;
 
-    // The scores that documents outside the index have under its statistics; their ids are not looked at.
+    // The scores that documents outside the index have under its statistics, df being 0 for a term that only they hold;
+    // their ids are not looked at.
     std::vector<float> scores_of(const std::uint64_t* query, std::size_t query_size, const Documents& documents) const;
 
     std::vector<std::int64_t> ids() const;  // ascending
+    void contains(const std::int64_t* ids, std::size_t size, bool* found) const;
     Size size() const;
 
     // The documents as bytes, and back: `restore` takes the place of all that is here. Refused: damage of any kind.

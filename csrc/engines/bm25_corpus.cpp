@@ -163,8 +163,8 @@ double Corpus::average_length() const {
     return num_living_ > 0 ? static_cast<double>(total_length_) / static_cast<double>(num_living_) : 0.0;
 }
 
-double Corpus::idf(const Term& term) const {
-    const auto n = static_cast<double>(num_living_), df = static_cast<double>(term.df);
+double Corpus::idf(std::uint32_t df) const {
+    const auto n = static_cast<double>(num_living_);
     return std::log1p((n - df + 0.5) / (df + 0.5));
 }
 

@@ -126,7 +126,7 @@ class Corpus {
     std::uint32_t large_tf(const Term& term, std::uint32_t row) const;
 
     // log(1 + (N - df + 0.5) / (df + 0.5)).
-    double idf(const Term& term) const;
+    double idf(std::uint32_t df) const;
 
     // k1 (1 - b + b length / average), without the last part while all documents are empty.
     float norm_of(std::uint32_t length) const { return LengthNorm(k1_, b_, average_length())(length); }

@@ -16,14 +16,14 @@ constexpr float kSmallest = std::numeric_limits<float>::min();  // a score below
 constexpr std::size_t kLookupCost = 8;  // of one row in a list, in postings added up
 
 struct QueryTerm {
-    const Term* term;
+    std::uint64_t hash;
+    const Term* term;  // null when no document of the index holds it
     float weight;
     Slice slice = {};        // of the window
     std::size_t cursor = 0;  // where it ends
 };
 
-// The terms of a query that some document holds, in the order in which scores are added up: heaviest first. A term is
-// rare when it is heavy, so bounds shrink fast.
+// The terms of a query in the order in which scores are added up: heaviest, that is rarest, first, so bounds shrink fast.
 std::vector<QueryTerm> weighted(const Corpus& corpus, const std::uint64_t* query, std::size_t query_size) {
     std::vector<std::uint64_t> hashes(query, query + query_size);
     std::sort(hashes.begin(), hashes.end());
@@ -31,12 +31,11 @@ std::vector<QueryTerm> weighted(const Corpus& corpus, const std::uint64_t* query
     for (std::size_t i = 0, end = 0; i < hashes.size(); i = end) {
         while (end < hashes.size() && hashes[end] == hashes[i]) ++end;
         const Term* term = corpus.find(hashes[i]);
-        if (term == nullptr) continue;
-        const auto count = static_cast<double>(end - i);
-        terms.push_back({term, static_cast<float>(count * corpus.idf(*term) * (corpus.k1() + 1.0))});
+        const double idf = corpus.idf(term != nullptr ? term->df : 0);
+        terms.push_back({hashes[i], term, static_cast<float>(static_cast<double>(end - i) * idf * (corpus.k1() + 1.0))});
     }
     std::sort(terms.begin(), terms.end(), [](const QueryTerm& a, const QueryTerm& b) {
-        return a.weight > b.weight || (a.weight == b.weight && a.term->hash < b.term->hash);
+        return a.weight > b.weight || (a.weight == b.weight && a.hash < b.hash);
     });
     return terms;
 }
@@ -230,6 +229,7 @@ Bm25::Found search(const Corpus& corpus, const std::uint64_t* query, std::size_t
                    const std::vector<std::uint32_t>* rows) {
     k = std::min(k, rows != nullptr ? rows->size() : corpus.num_living());
     std::vector<QueryTerm> terms = weighted(corpus, query, query_size);
+    std::erase_if(terms, [](const QueryTerm& q) { return q.term == nullptr; });
     if (k == 0 || terms.empty()) return {};
     return Search(corpus, std::move(terms), k, rows).run();
 }
@@ -243,7 +243,7 @@ std::vector<float> scores_of(const Corpus& corpus, const std::uint64_t* query, s
         const std::uint64_t* end = documents.terms + documents.starts[i + 1];
         const float norm = corpus.norm_of(static_cast<std::uint32_t>(end - begin));
         for (const QueryTerm& q : terms) {
-            const auto tf = std::count(begin, end, q.term->hash);
+            const auto tf = std::count(begin, end, q.hash);
             if (tf > 0) scores[i] += kernels::bm25_score(q.weight, static_cast<float>(tf), norm);
         }
     }

@@ -58,6 +58,10 @@ class Bm25:
         """Return the ids of all documents, (n,) int64, ascending."""
         return self._index.ids()
 
+    def contains(self, ids: Ids) -> npt.NDArray[np.bool_]:
+        """Return for each of `ids`, (n,) int64, whether it is in the index, (n,) bool."""
+        return self._index.contains(ids)
+
     def add(self, ids: Ids, terms: Terms, indptr: Ids) -> None:
         """Add documents. A search that runs beside it may see some of them.
 
@@ -98,8 +102,8 @@ class Bm25:
     def scores_of(self, query: Terms, terms: Terms, indptr: Ids) -> Scores:
         """Return the scores (n,) float32 that documents outside the index have under its statistics.
 
-        The documents are given as in `add`; one without a term of the query scores 0, and so does a term that no
-        document of the index holds.
+        The documents are given as in `add`; one without a term of the query scores 0. A term that no document of the
+        index holds is the rarest there can be: its df is 0.
         """
         return self._index.scores_of(query, terms, indptr)
 

@@ -38,7 +38,7 @@ class Twin:
         scores = np.zeros(len(counts))
         for term in query:
             df = sum(term in document for document in self.documents.values())
-            idf = math.log(1 + (n - df + 0.5) / (df + 0.5)) if df else 0.0
+            idf = math.log(1 + (n - df + 0.5) / (df + 0.5))
             tf = np.array([counter[term] for counter in counts], dtype=np.float64)
             scores += np.where(tf > 0, idf * tf * (self.k1 + 1) / np.where(tf > 0, tf + norms, 1.0), 0.0)
         return scores
@@ -126,6 +126,7 @@ def test_any_program_gives_the_textbooks_scores(
         else:
             index = Bm25.restore(index.snapshot(), k1=k1, b=b)
         assert len(index) == len(twin.documents)
+        assert index.contains(np.arange(-5, 14)).tolist() == [i in twin.documents for i in range(-5, 14)]
         assert index.num_postings == sum(len(set(document)) for document in twin.documents.values())
     assert index.ids().tolist() == sorted(twin.documents)
     assert_equal(index, twin, query, among)
@@ -272,7 +273,7 @@ def test_nothing_finds_nothing() -> None:
     index = Bm25()
     assert len(index) == index.num_postings == 0
     assert index.search(as_terms([1]), 3)[0].shape == (0,)
-    assert index.scores_of(as_terms([1]), *csr([[1], []])).tolist() == [0.0, 0.0]
+    assert index.scores_of(as_terms([1]), *csr([[2], []])).tolist() == [0.0, 0.0]
     assert index.ids().tolist() == []
     add(index, {4: [], 5: [1, 2]})
     for query, among in (([], None), ([3], None), ([1], []), ([1], [4, 6])):
