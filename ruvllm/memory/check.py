@@ -13,6 +13,7 @@ import numpy as np
 
 from ruvllm.config import IndexConfig
 from ruvllm.memory.index import IndexUnusable, verify_saved
+from ruvllm.memory.keywords import Keywords, SnapshotUnusable, read_snapshot, snapshot_path
 from ruvllm.memory.nearest import Nearest, index_base
 from ruvllm.memory.rows import are_unit, title_of, vector_of
 from ruvllm.memory.store import Store
@@ -49,6 +50,7 @@ class CheckReport:
 def run_check(
     store: Store,
     nearest: Nearest,
+    keywords: Keywords,
     brain: Path,
     *,
     space: tuple[int, str] | None,
@@ -57,12 +59,13 @@ def run_check(
     encode: Callable[[list[str]], np.ndarray] | None,
 ) -> CheckReport:
     """Look at everything; mend when `encode`, which embeds texts whose vector is lost, is given."""
-    check = _Check(store, nearest, encode)
+    check = _Check(store, nearest, keywords, encode)
     check.database()
     check.vectors()
     check.keywords()
     check.documents()
     check.index(index_base(brain, namespace), space, index_config)
+    check.snapshot(snapshot_path(brain, namespace))
     check.stale_files(brain)
     return CheckReport(
         tuple(check.findings),
@@ -72,10 +75,17 @@ def run_check(
 
 
 class _Check:
-    def __init__(self, store: Store, nearest: Nearest, encode: Callable[[list[str]], np.ndarray] | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        nearest: Nearest,
+        keywords: Keywords,
+        encode: Callable[[list[str]], np.ndarray] | None,
+    ) -> None:
         self.findings: list[Finding] = []
         self._store = store
         self._nearest = nearest
+        self._keywords = keywords
         self._encode = encode
 
     def _found(self, what: str, severity: Severity, mend: Callable[[], object] | None = None) -> None:
@@ -175,6 +185,15 @@ class _Check:
         except IndexUnusable as reason:
             what = f"index {base.name}: {reason}; search is exact until it is built anew"
             self._found(what, "warning", self._nearest.rebuild)
+
+    def snapshot(self, file: Path) -> None:
+        if not file.exists():
+            return
+        try:
+            read_snapshot(self._store, file)
+        except SnapshotUnusable as reason:
+            what = f"keywords {file.name}: {reason}; they are read anew at the first search"
+            self._found(what, "warning", self._keywords.rebuild)
 
     def stale_files(self, brain: Path) -> None:
         for file in sorted([*brain.glob("*.tmp"), *(brain / "index").glob("*.tmp")]):

@@ -18,8 +18,8 @@ import numpy as np
 
 from ruvllm.config import IngestConfig
 from ruvllm.errors import RuvLLMError
+from ruvllm.memory.derived import Derived
 from ruvllm.memory.gather import FailedItem, FileItem, Item, Sources, TextItem, gather
-from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.readers import SUFFIXES, Document, Unreadable, read_document
 from ruvllm.memory.rows import as_unit_rows, checked_text, delete_nodes, insert_edge, insert_node
 from ruvllm.memory.space import remember_embedder
@@ -71,10 +71,10 @@ class Ingester:
     """Reads documents into one namespace of a store."""
 
     def __init__(
-        self, store: Store, nearest: Nearest, embedder: Callable[[], Embedder], namespace: str, config: IngestConfig
+        self, store: Store, derived: Derived, embedder: Callable[[], Embedder], namespace: str, config: IngestConfig
     ) -> None:
         self._store = store
-        self._nearest = nearest
+        self._derived = derived
         self._embedder = embedder
         self._namespace = namespace
         self._config = config
@@ -197,8 +197,8 @@ class Ingester:
             return old, new
 
         def after(ids: tuple[list[int], list[int]]) -> None:
-            self._nearest.removed(ids[0])
-            self._nearest.added(ids[1], vectors)
+            self._derived.removed(ids[0])
+            self._derived.added(ids[1], vectors)
 
         old, _ = self._store.write(work, after=after)
         return bool(old)

@@ -20,9 +20,11 @@ import numpy as np
 from ruvllm.config import Config, load_config
 from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
 from ruvllm.memory.check import CheckReport, run_check
+from ruvllm.memory.derived import Derived
 from ruvllm.memory.gather import Sources
 from ruvllm.memory.ingest import Ingester, IngestProgress
 from ruvllm.memory.interactions import Record, commit_interactions, read_record, read_sessions, read_turns
+from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.lock import WriterLock
 from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.outcomes import apply_feedback
@@ -140,7 +142,9 @@ class Memory:
             project=self._space.project,
             space=self._space.dim_and_id,
         )
-        self._search = HybridSearch(self._store, self._nearest, namespace, self.config.retrieval)
+        self._keywords = Keywords(self._store, self.path, namespace)
+        self._derived = Derived(self._nearest, self._keywords)
+        self._search = HybridSearch(self._store, self._nearest, self._keywords, namespace, self.config.retrieval)
         self._writeback = WriteBack(self._commit_interactions, self.config.store.flush_interval_s)
         self._skipped_records = 0
         self._text_locks = [threading.Lock() for _ in range(TEXT_LOCKS)]
@@ -202,7 +206,7 @@ class Memory:
         A changed document replaces its chunks. What cannot be read is listed in the report and the rest is stored.
         """
         self._require_writable()
-        report = Ingester(self._store, self._nearest, self._embedder, self.namespace, self.config.ingest).ingest(
+        report = Ingester(self._store, self._derived, self._embedder, self.namespace, self.config.ingest).ingest(
             sources, on_progress
         )
         if report.added or report.updated:
@@ -228,7 +232,7 @@ class Memory:
         self._writeback.flush()
         return len(
             self._store.write(
-                lambda connection: forget_source(connection, self.namespace, str(source)), after=self._nearest.removed
+                lambda connection: forget_source(connection, self.namespace, str(source)), after=self._derived.removed
             )
         )
 
@@ -368,7 +372,7 @@ class Memory:
             if known is not None:
                 self._store.write(lambda connection: _count_use(connection, known, now))
                 return known
-            return self._store.write(work, after=lambda node: self._nearest.added([node], vectors))
+            return self._store.write(work, after=lambda node: self._derived.added([node], vectors))
 
     def _near_duplicate(self, text: str, vectors: np.ndarray, type: NodeType) -> int | None:
         if self._space.known() is None:
@@ -442,9 +446,9 @@ class Memory:
 
         def after(changes: tuple[list[int], list[int], str]) -> None:
             old, new, _ = changes
-            self._nearest.removed(old)
+            self._derived.removed(old)
             if vectors is not None and new:
-                self._nearest.added(new, vectors)
+                self._derived.added(new, vectors)
 
         self._store.write(lambda connection: apply_feedback(connection, interaction_id, feedback, vector), after=after)
 
@@ -500,6 +504,7 @@ class Memory:
         return run_check(
             self._store,
             self._nearest,
+            self._keywords,
             self.path,
             space=self._space.known(),
             index_config=self.config.index,
@@ -516,6 +521,8 @@ class Memory:
         if self._space.known() is not None:
             rebuilt = self._nearest.compact()
             saved = self._nearest.save(force=True)
+            self._keywords.load()
+            saved = self._keywords.save(force=True) or saved
         log_bytes = size_of(self.path.glob("brain.db-wal"))
         with self._store.exclusive() as connection:
             connection.pragma("optimize")
@@ -537,7 +544,7 @@ class Memory:
         self._writeback.flush()
         embedder = self._given  # None while the configured one is not open
         lines = import_brain(self._store, Path(file), embedder=None if embedder is None else embedder.id)
-        self._nearest.reload()
+        self._derived.reload()
         return lines
 
     def close(self) -> None:
@@ -554,7 +561,7 @@ class Memory:
                 self._writeback.close()
                 raise
             self._nearest.stop()
-            self._save_index()
+            self._save_derived()
         finally:
             self._is_closed = True
             atexit.unregister(self._at_exit)
@@ -562,11 +569,12 @@ class Memory:
             if self._lock is not None:
                 self._lock.release()
 
-    def _save_index(self) -> None:
-        try:
-            self._nearest.save()
-        except OSError as error:  # derived: the next opening builds it again
-            logger.warning("the index of %s is not saved: %s", self.path, error)
+    def _save_derived(self) -> None:
+        for what, save in (("index", self._nearest.save), ("keywords", self._keywords.save)):
+            try:
+                save()
+            except OSError as error:  # derived: the next opening builds it again
+                logger.warning("the %s of %s cannot be saved: %s", what, self.path, error)
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,15 +10,14 @@ import numpy as np
 
 from ruvllm.config import RetrievalConfig
 from ruvllm.memory.filters import condition_of
+from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.rows import fetch_nodes, vector_of
 from ruvllm.memory.store import Store
-from ruvllm.text import STOP_WORDS
 from ruvllm.types import Filter, Hit
 
-__all__ = ["HybridSearch", "fuse", "keyword_query"]
+__all__ = ["HybridSearch", "fuse"]
 
-MAX_TERMS = 48  # of a long question; each term costs a walk over its postings
 MAX_SESSION_NODES = 2048  # newest on probation that are searched within their session
 
 VISIBLE = (
@@ -40,22 +38,15 @@ def fuse(rankings: Iterable[Sequence[int]], rrf_k: int) -> dict[int, float]:
     return scores
 
 
-def keyword_query(text: str) -> str:
-    """Return an FTS5 query that any of the words of `text` satisfies; "" when there is no word in it.
-
-    English stop words are left out unless there is nothing else. Words are quoted, so no text is a syntax error.
-    """
-    words = list(dict.fromkeys(re.findall(r"[^\W_]+", text.lower())))
-    content = [word for word in words if word not in STOP_WORDS] or words
-    return " OR ".join(f'"{word}"' for word in content[:MAX_TERMS])
-
-
 class HybridSearch:
     """Searches one namespace; holds no state of its own."""
 
-    def __init__(self, store: Store, nearest: Nearest, namespace: str, config: RetrievalConfig) -> None:
+    def __init__(
+        self, store: Store, nearest: Nearest, keywords: Keywords, namespace: str, config: RetrievalConfig
+    ) -> None:
         self._store = store
         self._nearest = nearest
+        self._keywords = keywords
         self._namespace = namespace
         self._config = config
 
@@ -74,15 +65,19 @@ class HybridSearch:
         condition = condition_of(filter) if filter else ("1", [])
         wants_queries = filter is not None and "type" in filter
         visible = (f"{VISIBLE} AND {condition[0]}", [self._namespace, session, wants_queries, *condition[1]])
-        similarity = self._vector_ranking(vector, candidates, condition if filter else None)
+        among = self._passing(condition) if filter else None
+        ids, cosines = self._nearest.search(vector, candidates, among=among)
+        similarity = dict(zip(ids.tolist(), cosines.tolist(), strict=True))
+        relevance = self._keywords.search(query, candidates, among=among)
         if session is not None:
-            similarity |= self._session_ranking(native, visible)
-        by_vector = sorted(similarity, key=lambda i: (-similarity[i], i))[:candidates]
-        by_keyword = self._keyword_ranking(query, candidates, visible)
+            own = self._on_probation(visible)
+            similarity |= _cosines(native, ((node_id, vector) for node_id, _, _, vector in own))
+            relevance |= self._keywords.scores_of(query, (node[:3] for node in own))
+        by_vector, by_keyword = _best(similarity, candidates), _best(relevance, candidates)
         scores = fuse([by_vector, by_keyword], self._config.rrf_k)
         for node_id, trust in self._trust(scores):
             scores[node_id] *= trust
-        best = sorted(scores, key=lambda i: (-scores[i], i))[:k]
+        best = _best(scores, k)
         nodes = fetch_nodes(self._store, best)
         similarity |= self._missing_similarities(native, vector, [i for i in best if i not in similarity])
         keyword_rank = {node_id: rank for rank, node_id in enumerate(by_keyword, start=1)}
@@ -96,32 +91,18 @@ class HybridSearch:
         sql = "SELECT id, trust FROM nodes WHERE trust <> 1.0 AND id IN (SELECT value FROM json_each(?))"
         return self._store.rows(sql, (json.dumps(list(ids)),))
 
-    def _vector_ranking(self, vector: np.ndarray, k: int, condition: tuple[str, list[Any]] | None) -> dict[int, float]:
-        among = None
-        if condition is not None:
-            sql = f"SELECT id FROM nodes WHERE namespace = ? AND probation = 0 AND tier = 'hot' AND {condition[0]}"
-            among = np.array([row[0] for row in self._store.rows(sql, (self._namespace, *condition[1]))], np.int64)
-        ids, cosines = self._nearest.search(vector, k, among=among)
-        return dict(zip(ids.tolist(), cosines.tolist(), strict=True))
+    def _passing(self, condition: tuple[str, list[Any]]) -> np.ndarray:
+        """Return the ids of the searched nodes that a filter lets through."""
+        sql = f"SELECT id FROM nodes WHERE namespace = ? AND probation = 0 AND tier = 'hot' AND {condition[0]}"
+        return np.array([row[0] for row in self._store.rows(sql, (self._namespace, *condition[1]))], np.int64)
 
-    def _session_ranking(self, native: np.ndarray, visible: tuple[str, list[Any]]) -> dict[int, float]:
-        """Return the cosine of every visible node on probation."""
-        rows = self._store.rows(
-            f"SELECT node, vector FROM nodes JOIN vectors ON node = id WHERE {visible[0]} AND probation = 1 "
-            "ORDER BY id DESC LIMIT ?",
+    def _on_probation(self, visible: tuple[str, list[Any]]) -> list[tuple[Any, ...]]:
+        """Return (id, text, metadata, vector) of the visible nodes on probation, the newest first."""
+        return self._store.rows(
+            "SELECT id, text, metadata, ifnull(vector, x'') FROM nodes LEFT JOIN vectors ON node = id "
+            f"WHERE {visible[0]} AND probation = 1 ORDER BY id DESC LIMIT ?",
             (*visible[1], MAX_SESSION_NODES),
         )
-        return _cosines(native, rows)
-
-    def _keyword_ranking(self, query: str, k: int, visible: tuple[str, list[Any]]) -> list[int]:
-        terms = keyword_query(query)
-        if not terms:
-            return []
-        sql = (
-            "SELECT keywords.rowid FROM keywords JOIN nodes ON nodes.id = keywords.rowid "
-            f"WHERE keywords MATCH ? AND {visible[0]} ORDER BY rank LIMIT ?"
-        )
-        return [row[0] for row in self._store.rows(sql, (terms, *visible[1], k))]
 
     def _missing_similarities(self, native: np.ndarray, vector: np.ndarray, ids: Iterable[int]) -> Mapping[int, float]:
         """Return cosines for what only the keywords found; nodes on probation are looked up in the database."""
@@ -130,6 +111,10 @@ class HybridSearch:
         marks = ", ".join("?" * len(unknown))
         rows = self._store.rows(f"SELECT node, vector FROM vectors WHERE node IN ({marks})", unknown) if unknown else []
         return known | _cosines(native, rows)
+
+
+def _best(scores: Mapping[int, float], k: int) -> list[int]:
+    return sorted(scores, key=lambda i: (-scores[i], i))[:k]
 
 
 def _cosines(native: np.ndarray, rows: Iterable[tuple[int, bytes]]) -> dict[int, float]:

@@ -1,0 +1,39 @@
+"""What is derived from the database and kept in memory, told together of every change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import numpy as np
+
+from ruvllm.memory.keywords import Keywords
+from ruvllm.memory.nearest import Nearest
+
+__all__ = ["Derived"]
+
+
+class Derived:
+    """Vectors and keywords of one namespace. What fails throws its own state away; the others hear of the change."""
+
+    def __init__(self, nearest: Nearest, keywords: Keywords) -> None:
+        self._nearest = nearest
+        self._keywords = keywords
+
+    def added(self, ids: Sequence[int], vectors: np.ndarray) -> None:
+        """Take in nodes that were just committed and are to be searched; `vectors` is (n, native_dim) float32."""
+        with ExitStack() as each:
+            each.callback(self._nearest.added, ids, vectors)
+            each.callback(self._keywords.added, ids)
+
+    def removed(self, ids: Sequence[int]) -> None:
+        """Forget nodes that were just deleted."""
+        with ExitStack() as each:
+            each.callback(self._nearest.removed, ids)
+            each.callback(self._keywords.removed, ids)
+
+    def reload(self) -> None:
+        """Throw everything away; the next search reads it again from the database."""
+        with ExitStack() as each:
+            each.callback(self._nearest.reload)
+            each.callback(self._keywords.reload)

@@ -1,0 +1,214 @@
+"""BM25 ranking of one namespace: an index in memory, derived from the database, with a snapshot beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from ruvllm.kernels import Bm25
+from ruvllm.memory.index import fsync_folder
+from ruvllm.memory.nearest import MIN_UNSAVED, SEARCHED_IDS, index_base
+from ruvllm.memory.rows import title_of
+from ruvllm.memory.store import Store
+from ruvllm.text import TERMS_VERSION, query_terms, terms
+
+__all__ = ["Keywords", "SnapshotUnusable", "read_snapshot", "snapshot_path"]
+
+logger = logging.getLogger(__name__)
+
+READ_ROWS = 8192  # texts read from the database at a time
+MIN_SAVED = 5_000  # fewer documents are read anew (about 0.1 s) rather than saved
+
+Documents = tuple[np.ndarray, np.ndarray]  # terms and indptr, as `Bm25.add` takes them
+
+
+class SnapshotUnusable(Exception):
+    """The saved snapshot cannot be used and the index is to be built from the database; the message says why."""
+
+
+def snapshot_path(brain: Path, namespace: str) -> Path:
+    """Return the file a namespace's snapshot is saved in."""
+    base = index_base(brain, namespace)
+    return base.with_name(base.name + ".bm25")
+
+
+def read_snapshot(store: Store, file: Path) -> Bm25:
+    """Return the saved index; nodes may have come and gone since.
+
+    Raises:
+        SnapshotUnusable: there is none, it is damaged, of another version, or of another database.
+    """
+    try:
+        head, _, content = file.read_bytes().partition(b"\n")
+        index = Bm25.restore(content)
+        if head != _head(store, index):
+            raise SnapshotUnusable("it is of another version or another database, or its newest node is gone")
+        return index
+    except FileNotFoundError as error:
+        raise SnapshotUnusable("there is none") from error
+    except (OSError, ValueError) as error:
+        raise SnapshotUnusable(str(error)) from error
+
+
+class Keywords:
+    """What `search` asks for words. Read at first use; kept in step by `added` and `removed`."""
+
+    def __init__(self, store: Store, brain: Path, namespace: str) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._file = snapshot_path(brain, namespace)
+        self._lock = threading.RLock()  # held while the index is brought in step
+        self._index: Bm25 | None = None
+        self._changes = 0  # since the last save or load
+        self._seen = threading.local()  # data_version counts for one connection, and each thread has its own
+
+    def __len__(self) -> int:
+        return len(self._index) if self._index is not None else 0
+
+    # -- search ------------------------------------------------------------------------------------------------------
+
+    def search(self, question: str, k: int, *, among: np.ndarray | None = None) -> dict[int, float]:
+        """Return the scores of the `k` best nodes for any of the words of `question`, best first, by id.
+
+        Args:
+            among: (m,) int64, the only ids that may come back; all when None.
+        """
+        ids, scores = self.load().search(query_terms(question), k, among=among)
+        return dict(zip(ids.tolist(), scores.tolist(), strict=True))
+
+    def scores_of(self, question: str, nodes: Iterable[tuple[int, str, str]]) -> dict[int, float]:
+        """Return the scores that nodes outside the index, (id, text, metadata), would have, where they have one."""
+        rows = list(nodes)
+        scores = self.load().scores_of(query_terms(question), *_documents(rows)).tolist()
+        return {row[0]: score for row, score in zip(rows, scores, strict=True) if score > 0.0}
+
+    # -- keeping in step ---------------------------------------------------------------------------------------------
+
+    def load(self) -> Bm25:
+        """Read the index once, and follow another process's writes when this one only reads."""
+        with self._lock:
+            if self._index is None:
+                self._changes = 0
+                self._has_changed()  # all that is written up to here is read below
+                index = self._saved()
+                self._bring_in_step(index)
+                self._index = index
+            elif self._store.read_only and self._has_changed():
+                self._bring_in_step(self._index)
+            return self._index
+
+    def _saved(self) -> Bm25:
+        try:
+            return read_snapshot(self._store, self._file)
+        except SnapshotUnusable as reason:
+            logger.info("keywords %s are read anew: %s", self._file, reason)
+            return Bm25()
+
+    def _has_changed(self) -> bool:
+        version = self._store.value("PRAGMA data_version")
+        if version == getattr(self._seen, "version", None):
+            return False
+        self._seen.version = version
+        return True
+
+    def _bring_in_step(self, index: Bm25) -> None:
+        there = np.array([row[0] for row in self._store.rows(SEARCHED_IDS, (self._namespace,))], np.int64)
+        gone, new = np.setdiff1d(index.ids(), there), np.setdiff1d(there, index.ids())
+        index.remove(gone)
+        for start in range(0, len(new), READ_ROWS):
+            self._read_into(index, new[start : start + READ_ROWS])
+        self._changes += len(gone) + len(new)
+
+    def _read_into(self, index: Bm25, ids: np.ndarray) -> None:
+        rows = self._store.rows(
+            f"SELECT id, text, metadata FROM nodes WHERE id IN ({SEARCHED_IDS}) "
+            "AND id IN (SELECT value FROM json_each(?)) ORDER BY id",
+            (self._namespace, json.dumps(ids.tolist())),
+        )
+        index.add(np.array([row[0] for row in rows], np.int64), *_documents(rows))
+
+    def added(self, ids: Iterable[int]) -> None:
+        """Take in nodes that were just committed."""
+        with self._in_step():
+            if self._index is not None:  # else whoever loads will find them in the database
+                new = np.unique(np.fromiter(ids, np.int64))
+                new = new[~self._index.contains(new)]
+                self._read_into(self._index, new)
+                self._changes += len(new)
+
+    def removed(self, ids: Iterable[int]) -> None:
+        """Forget nodes that were just deleted; those that were not searched are passed over."""
+        with self._in_step():
+            if self._index is not None:
+                gone = np.unique(np.fromiter(ids, np.int64))
+                gone = gone[self._index.contains(gone)]
+                self._index.remove(gone)
+                self._changes += len(gone)
+
+    @contextmanager
+    def _in_step(self) -> Iterator[None]:
+        """Hold the lock; what a failure or Ctrl-C leaves half done is thrown away and read again by the next search."""
+        with self._lock:
+            try:
+                yield
+            except BaseException:
+                self._index = None
+                raise
+
+    def reload(self) -> None:
+        """Throw the index away; the next search reads it again."""
+        with self._lock:
+            self._index = None
+
+    def rebuild(self) -> None:
+        """Drop the index, also the saved one, and read it from the database."""
+        with self._lock:
+            self._index = None
+            self._file.unlink(missing_ok=True)
+            self.load()
+
+    # -- the snapshot ------------------------------------------------------------------------------------------------
+
+    def save(self, *, force: bool = False) -> bool:
+        """Save the index when there is enough in it and enough of it changed; return whether that was done."""
+        with self._lock:
+            index, changes = self._index, self._changes
+            if index is None or self._store.read_only or len(index) < MIN_SAVED or not changes:
+                return False
+            if not force and changes < max(MIN_UNSAVED, len(index) // 50):
+                return False
+            content = _head(self._store, index) + b"\n" + index.snapshot()
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        part = self._file.with_name(self._file.name + ".tmp")
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(self._file)
+        fsync_folder(self._file.parent)
+        self._changes -= changes
+        return True
+
+
+def _head(store: Store, index: Bm25) -> bytes:
+    """Return the first line of a snapshot. Ids say which node a text belongs to, in one database only: hence the moment
+    at which the newest node came to be, which another database, or a restored backup, does not have."""
+    ids = index.ids()
+    newest = int(ids[-1]) if len(ids) else 0
+    created = store.value("SELECT created FROM nodes WHERE id = ?", (newest,))
+    return f"ruvllm keywords, terms {TERMS_VERSION}, newest {newest} of {created!r}".encode("ascii")
+
+
+def _documents(rows: Iterable[tuple[int, str, str]]) -> Documents:
+    """Return what is indexed of each (id, text, metadata): title, heading or question, then the text."""
+    each = [terms(f"{title_of(json.loads(metadata))} {text}") for _, text, metadata in rows]
+    indptr = np.zeros(len(each) + 1, np.int64)
+    np.cumsum([len(one) for one in each], out=indptr[1:])
+    return np.concatenate(each or [np.empty(0, np.uint64)]), indptr
