@@ -50,10 +50,9 @@ void edge_decay(const py::object& weights_object, const py::object& last_used_ob
 }
 
 std::size_t edge_decay_and_mark(const py::object& weights_object, const py::object& last_used_object,
-                                const py::object& types_object, const py::object& successes_object,
-                                const py::object& failures_object, double now, double since,
-                                const py::object& half_life_object, double floor, py::ssize_t min_interactions,
-                                const py::object& is_prunable_object) {
+                                const py::object& types_object, const py::object& counts_object, double now,
+                                double since, const py::object& half_life_object, double floor,
+                                py::ssize_t min_interactions, const py::object& is_prunable_object) {
     const std::size_t num_types = types_of(half_life_object);
     const auto half_life_s = require_half_lives(half_life_object, num_types);
     const auto weights = require<float>(weights_object, "weights", {kAny});
@@ -61,16 +60,15 @@ std::size_t edge_decay_and_mark(const py::object& weights_object, const py::obje
     const auto last_used = require<const float>(last_used_object, "last_used", {n});
     const auto types = require<const std::uint8_t>(types_object, "types", {n});
     if (num_types < 256) require_types(types, "types", num_types);
-    const auto successes = require<const std::uint16_t>(successes_object, "successes", {n});
-    const auto failures = require<const std::uint16_t>(failures_object, "failures", {n});
+    const auto counts = require<const std::uint16_t>(counts_object, "counts", {n, 2});
     const auto is_prunable = require<bool>(is_prunable_object, "is_prunable", {n});
     const kernels::EdgeDecay decay{checked_seconds(now, "now"), checked_since(since), half_life_s.data(), num_types};
     const float lowest = checked_seconds(floor, "floor");
     const std::uint32_t least = checked_interactions(min_interactions);
     const py::gil_scoped_release nogil;
-    return kernels::edge_decay_and_mark(weights.data(), last_used.data(), types.data(), successes.data(),
-                                        failures.data(), weights.size(), decay, lowest, least,
-                                        reinterpret_cast<std::uint8_t*>(is_prunable.data()));
+    return kernels::edge_decay_and_mark(weights.data(), last_used.data(), types.data(),
+                                        reinterpret_cast<const kernels::EdgeCounts*>(counts.data()), weights.size(),
+                                        decay, lowest, least, reinterpret_cast<std::uint8_t*>(is_prunable.data()));
 }
 
 py::array_t<float> edge_features(const py::object& types_object, const py::object& weights_object,
@@ -103,8 +101,8 @@ py::array_t<float> edge_features(const py::object& types_object, const py::objec
 
 void register_edge_decay(py::module_& m) {
     m.def("edge_decay", edge_decay, "weights"_a, "last_used"_a, "types"_a, "now"_a, "since"_a, "half_life_s"_a);
-    m.def("edge_decay_and_mark", edge_decay_and_mark, "weights"_a, "last_used"_a, "types"_a, "successes"_a,
-          "failures"_a, "now"_a, "since"_a, "half_life_s"_a, "floor"_a, "min_interactions"_a, "is_prunable"_a);
+    m.def("edge_decay_and_mark", edge_decay_and_mark, "weights"_a, "last_used"_a, "types"_a, "counts"_a, "now"_a,
+          "since"_a, "half_life_s"_a, "floor"_a, "min_interactions"_a, "is_prunable"_a);
     m.def("edge_features", edge_features, "types"_a, "weights"_a, "last_used"_a, "successes"_a, "failures"_a,
           "directions"_a, "now"_a, "half_life_s"_a);
 }

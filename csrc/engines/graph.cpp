@@ -182,7 +182,7 @@ std::optional<EdgeValues> Graph::edge(std::int64_t src, std::int64_t dst, std::u
     const std::uint32_t slot = storage_.find_slot(src_row, dst_row, type);
     if (slot == kNone) return std::nullopt;
     const EdgeColumns& c = storage_.columns();
-    return EdgeValues{c.weight[slot], c.last_used[slot], c.successes[slot], c.failures[slot]};
+    return EdgeValues{c.weight[slot], c.last_used[slot], c.counts[slot].successes, c.counts[slot].failures};
 }
 
 std::size_t Graph::reinforce(const std::int64_t* ids, std::size_t n, const Outcome& outcome) {
@@ -201,7 +201,7 @@ std::size_t Graph::reinforce(const std::int64_t* ids, std::size_t n, const Outco
         float& w = c.weight[slot];
         w = is_good ? std::min(w + a * (1.0f - w), 1.0f) : w - a * w;
         c.last_used[slot] = since_epoch(outcome.now);
-        std::uint16_t& count = is_good ? c.successes[slot] : c.failures[slot];
+        std::uint16_t& count = is_good ? c.counts[slot].successes : c.counts[slot].failures;
         if (count < kMaxCount) ++count;
     }
     return slots.size();
@@ -214,9 +214,8 @@ std::size_t Graph::decay(double now, const float* half_life_s, float floor, std:
     EdgeColumns& c = storage_.columns();
     const kernels::EdgeDecay decay{since_epoch(now), since_epoch(decayed_at_), half_life_s, num_types_};
     const std::size_t count =
-        kernels::edge_decay_and_mark(c.weight.data(), c.last_used.data(), c.type.data(), c.successes.data(),
-                                     c.failures.data(), storage_.end_slot(), decay, floor, min_interactions,
-                                     is_prunable.data());
+        kernels::edge_decay_and_mark(c.weight.data(), c.last_used.data(), c.type.data(), c.counts.data(),
+                                     storage_.end_slot(), decay, floor, min_interactions, is_prunable.data());
     decayed_at_ = std::max(decayed_at_, now);
     std::vector<Incoming> edges;
     edges.reserve(count);

@@ -78,9 +78,7 @@ void heaviest(const GraphStorage& storage, std::uint32_t row, const ExpansionLim
     std::sort(best.begin(), best.end(), is_heavier);
 }
 
-// Asks for the memory an expansion of this node will read.
-void prefetch_node(const GraphStorage& storage, std::uint32_t row) { __builtin_prefetch(&storage.node(row)); }
-
+// Ask for the memory that following the edges of a node will read.
 void prefetch_edges(const GraphStorage& storage, std::uint32_t row) {
     const NodeRow& node = storage.node(row);
     __builtin_prefetch(storage.columns().dst.data() + node.out.begin);
@@ -100,7 +98,9 @@ LocalNodes discover(const GraphStorage& storage, const std::vector<std::uint32_t
                     std::vector<std::int32_t>& hops) {
     LocalNodes nodes;
     const auto add = [&](std::uint32_t row, std::int32_t hop) {
-        if (nodes.rows().size() < limits.max_nodes && nodes.add(row)) hops.push_back(hop);
+        if (nodes.rows().size() >= limits.max_nodes || !nodes.add(row)) return;
+        __builtin_prefetch(&storage.node(row));  // whatever comes next reads it
+        hops.push_back(hop);
     };
     for (const std::uint32_t row : seeds) {
         if (row != kNone) add(row, 0);
@@ -109,10 +109,11 @@ LocalNodes discover(const GraphStorage& storage, const std::vector<std::uint32_t
     const auto is_expanded = [&](std::size_t i) {
         return i < nodes.rows().size() && static_cast<std::size_t>(hops[i]) < limits.hops;
     };
+    constexpr std::size_t kEdgesAhead = 4, kIncomingAhead = 2;
+    for (std::size_t i = 0; i < kEdgesAhead && is_expanded(i); ++i) prefetch_edges(storage, nodes.rows()[i]);
     for (std::size_t i = 0; is_expanded(i) && nodes.rows().size() < limits.max_nodes; ++i) {
-        if (is_expanded(i + 8)) prefetch_node(storage, nodes.rows()[i + 8]);
-        if (is_expanded(i + 4)) prefetch_edges(storage, nodes.rows()[i + 4]);
-        if (is_expanded(i + 2)) prefetch_incoming(storage, nodes.rows()[i + 2]);
+        if (is_expanded(i + kEdgesAhead)) prefetch_edges(storage, nodes.rows()[i + kEdgesAhead]);
+        if (is_expanded(i + kIncomingAhead)) prefetch_incoming(storage, nodes.rows()[i + kIncomingAhead]);
         heaviest(storage, nodes.rows()[i], limits, best);
         const std::int32_t hop = hops[i] + 1;
         for (const Candidate& candidate : best) add(candidate.row, hop);
@@ -144,8 +145,7 @@ void induce(const GraphStorage& storage, const LocalNodes& nodes, const Expansio
         __builtin_prefetch(&c.weight[slot]);
         __builtin_prefetch(&c.type[slot]);
         __builtin_prefetch(&c.last_used[slot]);
-        __builtin_prefetch(&c.successes[slot]);
-        __builtin_prefetch(&c.failures[slot]);
+        __builtin_prefetch(&c.counts[slot]);
         edges.push_back({src, dst, slot});
     });
     std::erase_if(edges, [&](const FoundEdge& edge) {
@@ -192,8 +192,8 @@ void AdjacencyColumns::push(const EdgeColumns& columns, std::uint32_t slot, Dire
     types.push_back(columns.type[slot]);
     weights.push_back(columns.weight[slot]);
     last_used.push_back(columns.last_used[slot]);
-    successes.push_back(columns.successes[slot]);
-    failures.push_back(columns.failures[slot]);
+    successes.push_back(columns.counts[slot].successes);
+    failures.push_back(columns.counts[slot].failures);
     directions.push_back(static_cast<std::uint8_t>(direction));
 }
 

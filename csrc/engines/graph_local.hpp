@@ -14,9 +14,15 @@ namespace ruvllm::engines {
 // generous limit costs nothing.
 class LocalNodes {
   public:
-    LocalNodes() : table_(kSmallest, Entry{kNone, 0}) {}
+    LocalNodes() : table_(kSmallest, Entry{kNone, 0}), filter_(kSmallest * kFilterBits / 64) {}
 
     const std::vector<std::uint32_t>& rows() const { return rows_; }
+
+    // False for nearly every row that is not there: one bit of a filter that stays in the first-level cache.
+    bool may_hold(std::uint32_t row) const {
+        const std::size_t bit = filter_bit(row);
+        return filter_[bit / 64] >> (bit % 64) & 1;
+    }
 
     std::uint32_t find(std::uint32_t row) const {  // kNone when it is not there
         for (std::size_t i = home(row);; i = (i + 1) & (table_.size() - 1)) {
@@ -37,22 +43,28 @@ class LocalNodes {
     struct Entry {
         std::uint32_t row, place;
     };
-    static constexpr std::size_t kSmallest = 64;
+    static constexpr std::size_t kSmallest = 64, kFilterBits = 16;  // entries of the table, bits of the filter for each
 
-    std::size_t home(std::uint32_t row) const { return (row * 0x9E3779B1u >> 7) & (table_.size() - 1); }
+    static std::size_t hash(std::uint32_t row) { return row * 0x9E3779B97F4A7C15u >> 32; }
+    std::size_t home(std::uint32_t row) const { return hash(row) & (table_.size() - 1); }
+    std::size_t filter_bit(std::uint32_t row) const { return hash(row) & (64 * filter_.size() - 1); }
 
     void put(std::uint32_t row, std::uint32_t place) {
         std::size_t i = home(row);
         while (table_[i].row != kNone) i = (i + 1) & (table_.size() - 1);
         table_[i] = {row, place};
+        const std::size_t bit = filter_bit(row);
+        filter_[bit / 64] |= std::uint64_t{1} << (bit % 64);
     }
 
     void enlarge() {
         table_.assign(4 * table_.size(), Entry{kNone, 0});
+        filter_.assign(table_.size() * kFilterBits / 64, 0);
         for (std::size_t i = 0; i < rows_.size(); ++i) put(rows_[i], static_cast<std::uint32_t>(i));
     }
 
     std::vector<Entry> table_;
+    std::vector<std::uint64_t> filter_;
     std::vector<std::uint32_t> rows_;
 };
 
@@ -61,7 +73,9 @@ class LocalNodes {
 // of the others instead, so that it costs O(nodes log degree).
 template <typename Found>
 void for_each_edge_among(const GraphStorage& storage, const LocalNodes& nodes, const Found& found) {
-    constexpr std::size_t kAhead = 4;
+    constexpr std::size_t kAhead = 12;      // nodes: a node takes some 10 ns, a read from memory 100
+    constexpr std::uint32_t kChunk = 64;  // slots filtered at once, without a branch
+    std::uint32_t maybe[kChunk];
     const std::vector<std::uint32_t>& rows = nodes.rows();
     const std::uint32_t* dst = storage.columns().dst.data();
     for (std::uint32_t i = 0; i < rows.size(); ++i) {
@@ -69,9 +83,17 @@ void for_each_edge_among(const GraphStorage& storage, const LocalNodes& nodes, c
         if (i + kAhead < rows.size()) __builtin_prefetch(dst + storage.node(rows[i + kAhead]).out.begin);
         const Span out = storage.node(rows[i]).out;
         if (out.size <= 32 * rows.size()) {
-            for (std::uint32_t slot = out.begin; slot < out.begin + out.size; ++slot) {
-                const std::uint32_t j = nodes.find(dst[slot]);
-                if (j != kNone) found(i, j, slot);
+            const std::uint32_t end = out.begin + out.size;
+            for (std::uint32_t slot = out.begin; slot < end;) {
+                std::size_t count = 0;
+                for (const std::uint32_t stop = std::min(slot + kChunk, end); slot < stop; ++slot) {
+                    maybe[count] = slot;
+                    count += nodes.may_hold(dst[slot]);
+                }
+                for (std::size_t k = 0; k < count; ++k) {
+                    const std::uint32_t j = nodes.find(dst[maybe[k]]);
+                    if (j != kNone) found(i, j, maybe[k]);
+                }
             }
             continue;
         }

@@ -39,12 +39,22 @@ std::uint32_t GraphStorage::find_row(std::int64_t id) const {
 
 void GraphStorage::find_rows(const std::int64_t* ids, std::size_t n, std::uint32_t* rows) const {
     constexpr std::size_t kTableAhead = 16, kNodeAhead = 8;  // two dependent misses of the cache an id, overlapped
+    if (table_size_ == 0) {
+        std::fill_n(rows, n, kNone);
+        return;
+    }
+    const auto ask_for_table = [&](std::size_t i) {
+        if (i < n) __builtin_prefetch(&table_[home_of(ids[i], table_shift_)]);
+    };
+    const auto ask_for_node = [&](std::size_t i) {
+        const std::uint32_t row = i < n ? table_[home_of(ids[i], table_shift_)] : kNone;
+        if (row != kNone) __builtin_prefetch(&nodes_[row]);
+    };
+    for (std::size_t i = 0; i < kTableAhead; ++i) ask_for_table(i);
+    for (std::size_t i = 0; i < kNodeAhead; ++i) ask_for_node(i);
     for (std::size_t i = 0; i < n; ++i) {
-        if (table_size_ > 0 && i + kTableAhead < n) {
-            __builtin_prefetch(&table_[home_of(ids[i + kTableAhead], table_shift_)]);
-            const std::uint32_t row = table_[home_of(ids[i + kNodeAhead], table_shift_)];
-            if (row != kNone) __builtin_prefetch(&nodes_[row]);
-        }
+        ask_for_table(i + kTableAhead);
+        ask_for_node(i + kNodeAhead);
         rows[i] = find_row(ids[i]);
     }
 }

@@ -1,7 +1,7 @@
 // A graph as bytes and back. Little-endian, columns one after the other, checksum last:
 //   magic "RUVLGRPH", version u64, epoch f64, decayed_at f64, num_types u64, num_nodes u64, num_edges u64
 //   ids i64 (num_nodes), out-degree u32 (num_nodes), then by source and (dst, type), (num_edges) each:
-//   dst u32 (place in ids), weight f32, last_used f32, successes u16, failures u16, type u8
+//   dst u32 (place in ids), weight f32, last_used f32, (successes u16, failures u16), type u8
 //   XXH64 of everything before, u64
 #include <algorithm>
 #include <bit>
@@ -140,8 +140,7 @@ std::vector<std::uint8_t> Graph::snapshot() const {
     for (const std::uint32_t slot : slots) writer.put(place[c.dst[slot]]);
     writer.put_all(c.weight, slots);
     writer.put_all(c.last_used, slots);
-    writer.put_all(c.successes, slots);
-    writer.put_all(c.failures, slots);
+    writer.put_all(c.counts, slots);
     writer.put_all(c.type, slots);
     return writer.seal();
 }
@@ -156,8 +155,11 @@ std::unique_ptr<Graph> Graph::restore(std::string_view bytes) {
     std::vector<std::uint16_t> successes(num_edges), failures(num_edges);
     cursor.column<float>(num_edges).copy_to(weight.data(), num_edges);
     cursor.column<float>(num_edges).copy_to(last_used.data(), num_edges);
-    cursor.column<std::uint16_t>(num_edges).copy_to(successes.data(), num_edges);
-    cursor.column<std::uint16_t>(num_edges).copy_to(failures.data(), num_edges);
+    const auto counts = cursor.column<kernels::EdgeCounts>(num_edges);
+    for (std::size_t i = 0; i < num_edges; ++i) {
+        successes[i] = counts[i].successes;
+        failures[i] = counts[i].failures;
+    }
     const auto type = cursor.column<std::uint8_t>(num_edges);
 
     auto graph = std::make_unique<Graph>(header.epoch, header.num_types, header.decayed_at);

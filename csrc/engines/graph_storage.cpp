@@ -33,21 +33,19 @@ void EdgeColumns::reserve(std::size_t count) {
     dst.reserve(count);
     weight.reserve(count);
     last_used.reserve(count);
-    successes.reserve(count);
-    failures.reserve(count);
+    counts.reserve(count);
     type.reserve(count);
 }
 
 std::size_t EdgeColumns::bytes() const {
-    return dst.bytes() + weight.bytes() + last_used.bytes() + successes.bytes() + failures.bytes() + type.bytes();
+    return dst.bytes() + weight.bytes() + last_used.bytes() + counts.bytes() + type.bytes();
 }
 
 void EdgeColumns::copy(const EdgeColumns& from, std::size_t slot, std::size_t to) {
     dst[to] = from.dst[slot];
     weight[to] = from.weight[slot];
     last_used[to] = from.last_used[slot];
-    successes[to] = from.successes[slot];
-    failures[to] = from.failures[slot];
+    counts[to] = from.counts[slot];
     type[to] = from.type[slot];
 }
 
@@ -55,7 +53,7 @@ void EdgeColumns::clear(std::size_t slot) {
     dst[slot] = kNone;
     weight[slot] = 1.0f;
     last_used[slot] = std::numeric_limits<float>::max();
-    successes[slot] = failures[slot] = 0;
+    counts[slot] = {0, 0};
     type[slot] = 0;
 }
 
@@ -96,8 +94,8 @@ void GraphStorage::move_edge(std::uint32_t src, std::uint32_t from, std::uint32_
 void GraphStorage::write(std::uint32_t slot, const EdgeBatch& batch, std::size_t position) {
     if (batch.weight) columns_.weight[slot] = batch.weight[position];
     if (batch.last_used) columns_.last_used[slot] = batch.last_used[position];
-    if (batch.successes) columns_.successes[slot] = batch.successes[position];
-    if (batch.failures) columns_.failures[slot] = batch.failures[position];
+    if (batch.successes) columns_.counts[slot].successes = batch.successes[position];
+    if (batch.failures) columns_.counts[slot].failures = batch.failures[position];
 }
 
 void GraphStorage::insert(std::vector<EdgeItem>& items, const EdgeBatch& batch) {
@@ -152,6 +150,7 @@ void GraphStorage::place(std::vector<EdgeItem>& items, const EdgeBatch& batch) {
             columns_.dst[slot] = dst;
             columns_.type[slot] = items[i].type;
             columns_.weight[slot] = columns_.last_used[slot] = 0.0f;
+            columns_.counts[slot] = {0, 0};
             write(slot, batch, items[i].position);
             items[i].key = pair_of(dst, src);
             items[i].position = slot;

@@ -7,6 +7,7 @@
 
 #include "engines/block_allocator.hpp"
 #include "engines/buffer.hpp"
+#include "kernels/edge_decay.hpp"
 
 namespace ruvllm::engines {
 
@@ -31,7 +32,7 @@ struct Incoming {
 struct EdgeColumns {
     Buffer<std::uint32_t> dst;
     Buffer<float> weight, last_used;
-    Buffer<std::uint16_t> successes, failures;
+    Buffer<kernels::EdgeCounts> counts;
     Buffer<std::uint8_t> type;
 
     void reserve(std::size_t count);

@@ -10,11 +10,10 @@ void edge_decay(float* weights, const float* last_used, const std::uint8_t* type
 }
 
 std::size_t edge_decay_and_mark(float* weights, const float* last_used, const std::uint8_t* types,
-                                const std::uint16_t* successes, const std::uint16_t* failures, std::size_t n,
-                                const EdgeDecay& decay, float floor, std::uint32_t min_interactions,
-                                std::uint8_t* is_prunable) {
-    return RUVLLM_DISPATCH(edge_decay_and_mark)(weights, last_used, types, successes, failures, n, decay, floor,
-                                                min_interactions, is_prunable);
+                                const EdgeCounts* counts, std::size_t n, const EdgeDecay& decay, float floor,
+                                std::uint32_t min_interactions, std::uint8_t* is_prunable) {
+    return RUVLLM_DISPATCH(edge_decay_and_mark)(weights, last_used, types, counts, n, decay, floor, min_interactions,
+                                                is_prunable);
 }
 
 }  // namespace ruvllm::kernels

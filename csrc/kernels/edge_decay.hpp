@@ -16,6 +16,11 @@ struct EdgeDecay {
     std::size_t num_types;     // 1 .. 256
 };
 
+// Outcomes of an edge.
+struct EdgeCounts {
+    std::uint16_t successes, failures;
+};
+
 // w *= 2^(-age / half_life_s[type]) with age = max(now - max(last_used, since), 0), so that a last use in the future
 // never raises a weight.
 //   weights    (n,) float32, finite, in place
@@ -25,13 +30,12 @@ RUVLLM_KERNEL(void edge_decay(float* weights, const float* last_used, const std:
                               const EdgeDecay& decay))
 
 // The same, and which edges may be pruned: below `floor` although used at least `min_interactions` times.
-//   types                (n,) uint8, each < num_types
-//   successes, failures  (n,) uint16; their sum counts the interactions of an edge
-//   is_prunable          (n,) uint8, out: 1 or 0
+//   types        (n,) uint8, each < num_types
+//   counts       (n,); successes and failures together are the interactions of an edge
+//   is_prunable  (n,) uint8, out: 1 or 0
 // Returns the number of ones.
 RUVLLM_KERNEL(std::size_t edge_decay_and_mark(float* weights, const float* last_used, const std::uint8_t* types,
-                                              const std::uint16_t* successes, const std::uint16_t* failures,
-                                              std::size_t n, const EdgeDecay& decay, float floor,
-                                              std::uint32_t min_interactions, std::uint8_t* is_prunable))
+                                              const EdgeCounts* counts, std::size_t n, const EdgeDecay& decay,
+                                              float floor, std::uint32_t min_interactions, std::uint8_t* is_prunable))
 
 }  // namespace ruvllm::kernels

@@ -22,13 +22,12 @@ void edge_decay(float* weights, const float* last_used, const std::uint8_t* type
 }
 
 std::size_t edge_decay_and_mark(float* weights, const float* last_used, const std::uint8_t* types,
-                                const std::uint16_t* successes, const std::uint16_t* failures, std::size_t n,
-                                const EdgeDecay& decay, float floor, std::uint32_t min_interactions,
-                                std::uint8_t* is_prunable) {
+                                const EdgeCounts* counts, std::size_t n, const EdgeDecay& decay, float floor,
+                                std::uint32_t min_interactions, std::uint8_t* is_prunable) {
     std::size_t count = 0;
     for (std::size_t i = 0; i < n; ++i) {
         weights[i] = decayed(weights[i], last_used[i], types[i], decay);
-        const std::uint32_t interactions = std::uint32_t{successes[i]} + failures[i];
+        const std::uint32_t interactions = std::uint32_t{counts[i].successes} + counts[i].failures;
         is_prunable[i] = weights[i] < floor && interactions >= min_interactions;
         count += is_prunable[i];
     }

@@ -65,10 +65,10 @@ struct Prune {
 
 template <Types kTypes>
 std::size_t decay_and_mark(float* weights, const float* last_used, const std::uint8_t* types,
-                           const std::uint16_t* successes, const std::uint16_t* failures, F32 now, F32 since,
-                           const Rates& rates, const Prune& prune, std::uint8_t* is_prunable) {
+                           const EdgeCounts* counts, F32 now, F32 since, const Rates& rates, const Prune& prune,
+                           std::uint8_t* is_prunable) {
     const F32 w = decayed<kTypes>(weights, last_used, types, now, since, rates);
-    const I32 interactions = add(load(successes), load(failures));
+    const I32 pairs = load_pairs(counts), interactions = add(low_halves(pairs), high_halves(pairs));
     const Mask mask = both(is_less(w, prune.floor), is_less(prune.min_interactions_minus_1, interactions));
     store(weights, w);
     store_bytes(is_prunable, mask);
@@ -77,28 +77,26 @@ std::size_t decay_and_mark(float* weights, const float* last_used, const std::ui
 
 template <Types kTypes>
 std::size_t decay_and_mark_all(float* weights, const float* last_used, const std::uint8_t* types,
-                               const std::uint16_t* successes, const std::uint16_t* failures, std::size_t n,
-                               const EdgeDecay& decay, const Rates& rates, const Prune& prune,
-                               std::uint8_t* is_prunable) {
+                               const EdgeCounts* counts, std::size_t n, const EdgeDecay& decay, const Rates& rates,
+                               const Prune& prune, std::uint8_t* is_prunable) {
     const F32 now = set(decay.now), since = set(decay.since);
     std::size_t total = 0, i = 0;
     for (; i + kLanes <= n; i += kLanes) {
-        total += decay_and_mark<kTypes>(weights + i, last_used + i, types + i, successes + i, failures + i, now, since,
-                                        rates, prune, is_prunable + i);
+        total += decay_and_mark<kTypes>(weights + i, last_used + i, types + i, counts + i, now, since, rates, prune,
+                                        is_prunable + i);
     }
     if (i == n) return total;
     const std::size_t left = n - i;
     float w[kLanes] = {}, used[kLanes] = {};
     std::uint8_t type[kLanes] = {}, marks[kLanes];
-    std::uint16_t good[kLanes] = {}, bad[kLanes] = {};
+    EdgeCounts few_counts[kLanes] = {};
     for (std::size_t k = 0; k < left; ++k) {
         w[k] = weights[i + k];
         used[k] = last_used[i + k];
         type[k] = types[i + k];
-        good[k] = successes[i + k];
-        bad[k] = failures[i + k];
+        few_counts[k] = counts[i + k];
     }
-    decay_and_mark<kTypes>(w, used, type, good, bad, now, since, rates, prune, marks);
+    decay_and_mark<kTypes>(w, used, type, few_counts, now, since, rates, prune, marks);
     std::memcpy(weights + i, w, left * sizeof(float));
     std::memcpy(is_prunable + i, marks, left);
     for (std::size_t k = 0; k < left; ++k) total += marks[k];  // the padding does not count
@@ -121,16 +119,15 @@ void edge_decay(float* weights, const float* last_used, const std::uint8_t* type
 }
 
 std::size_t edge_decay_and_mark(float* weights, const float* last_used, const std::uint8_t* types,
-                                const std::uint16_t* successes, const std::uint16_t* failures, std::size_t n,
-                                const EdgeDecay& decay, float floor, std::uint32_t min_interactions,
-                                std::uint8_t* is_prunable) {
+                                const EdgeCounts* counts, std::size_t n, const EdgeDecay& decay, float floor,
+                                std::uint32_t min_interactions, std::uint8_t* is_prunable) {
     Rates rates;
     set_rates(rates, decay);
     constexpr std::uint32_t kMostInteractions = 2 * 65535;
     const std::uint32_t least = min_interactions > kMostInteractions ? kMostInteractions + 1 : min_interactions;
     const Prune prune{set(floor), set(static_cast<std::int32_t>(least) - 1)};
     const auto run = decay.num_types <= kLanes ? decay_and_mark_all<Types::few> : decay_and_mark_all<Types::many>;
-    return run(weights, last_used, types, successes, failures, n, decay, rates, prune, is_prunable);
+    return run(weights, last_used, types, counts, n, decay, rates, prune, is_prunable);
 }
 
 }  // namespace ruvllm::kernels::RUVLLM_VARIANT

@@ -98,7 +98,9 @@ inline void transpose(F32 (&rows)[kLanes]) {
 using I32 = __m512i;  // as many int32 as there are floats
 inline I32 set(std::int32_t x) { return _mm512_set1_epi32(x); }
 inline I32 load(const std::uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
-inline I32 load(const std::uint16_t* p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+inline I32 load_pairs(const void* p) { return _mm512_loadu_si512(p); }  // two uint16 a lane
+inline I32 low_halves(I32 a) { return _mm512_and_si512(a, _mm512_set1_epi32(0xFFFF)); }
+inline I32 high_halves(I32 a) { return _mm512_srli_epi32(a, 16); }
 inline I32 add(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
 inline Mask is_less(I32 a, I32 b) { return _mm512_cmplt_epi32_mask(a, b); }
 inline Mask both(Mask a, Mask b) { return static_cast<Mask>(a & b); }
@@ -202,7 +204,9 @@ inline void transpose(F32 (&rows)[kLanes]) {
 using I32 = __m256i;  // as many int32 as there are floats
 inline I32 set(std::int32_t x) { return _mm256_set1_epi32(x); }
 inline I32 load(const std::uint8_t* p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))); }
-inline I32 load(const std::uint16_t* p) { return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+inline I32 load_pairs(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }  // two uint16 a lane
+inline I32 low_halves(I32 a) { return _mm256_and_si256(a, _mm256_set1_epi32(0xFFFF)); }
+inline I32 high_halves(I32 a) { return _mm256_srli_epi32(a, 16); }
 inline I32 add(I32 a, I32 b) { return _mm256_add_epi32(a, b); }
 inline Mask is_less(I32 a, I32 b) { return _mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a)); }
 inline Mask both(Mask a, Mask b) { return _mm256_and_ps(a, b); }

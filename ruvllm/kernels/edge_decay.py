@@ -55,8 +55,7 @@ def edge_decay_and_mark(
     weights: Floats,
     last_used: Floats,
     types: Bytes,
-    successes: Counts,
-    failures: Counts,
+    counts: Counts,
     *,
     now: float,
     half_life_s: Floats,
@@ -67,17 +66,16 @@ def edge_decay_and_mark(
 ) -> npt.NDArray[np.bool_]:
     """Decay weights in place as `edge_decay` does, and return which edges may be pruned, (n,) bool.
 
-    Those are the edges whose new weight is below `floor` and whose successes + failures are at least
-    `min_interactions`.
+    Those are the edges whose new weight is below `floor` and whose counts add up to at least `min_interactions`.
 
     Args:
-        successes, failures: (n,) uint16.
+        counts: (n, 2) uint16, successes and failures.
         half_life_s: (num_types,) float32.
         out: (n,) bool, where the answer goes; a new array when None.
     """
     is_prunable = np.empty(np.shape(weights), np.bool_) if out is None else out
     core.edge_decay_and_mark(
-        weights, last_used, types, successes, failures, now, since, half_life_s, floor, min_interactions, is_prunable
+        weights, last_used, types, counts, now, since, half_life_s, floor, min_interactions, is_prunable
     )
     return is_prunable
 

@@ -20,8 +20,7 @@ class Edges(NamedTuple):
     weights: np.ndarray
     last_used: np.ndarray
     types: np.ndarray
-    successes: np.ndarray
-    failures: np.ndarray
+    counts: np.ndarray
 
 
 def edges(n: int, num_types: int = 1, seed: int = 0) -> Edges:
@@ -30,8 +29,7 @@ def edges(n: int, num_types: int = 1, seed: int = 0) -> Edges:
         rng.random(n, dtype=F),
         (NOW * 1.1 * rng.random(n)).astype(F),  # a tenth lies in the future
         rng.integers(0, num_types, n).astype(B),
-        rng.integers(0, 4, n).astype(C),
-        rng.integers(0, 4, n).astype(C),
+        rng.integers(0, 4, (n, 2)).astype(C),
     )
 
 
@@ -91,7 +89,7 @@ def test_weak_edges_with_enough_interactions_are_marked(isa: str, num_types: int
         e = edges(n, num_types)
         weights, prunable = mark(e, lives, 0.25, 3)
         assert_decayed(e, weights, lives)
-        np.testing.assert_array_equal(prunable, (weights < F(0.25)) & (e.successes + e.failures >= 3))
+        np.testing.assert_array_equal(prunable, (weights < F(0.25)) & (e.counts.sum(axis=1) >= 3))
 
 
 def test_marking_changes_no_weight(isa: str) -> None:
@@ -129,8 +127,7 @@ def test_half_a_weight_is_left_after_a_half_life(isa: str) -> None:
 
 
 def test_counts_are_added_without_overflow(isa: str) -> None:
-    full = np.full(20, 65535, C)
-    e = Edges(np.zeros(20, F), np.zeros(20, F), np.zeros(20, B), full, full)
+    e = Edges(np.zeros(20, F), np.zeros(20, F), np.zeros(20, B), np.full((20, 2), 65535, C))
     for least, expected in ((131_070, True), (131_071, False), (2**31, False)):
         assert np.all(mark(e, np.ones(1, F), 1.0, least)[1] == expected)
 
@@ -153,8 +150,9 @@ def test_the_answer_goes_where_it_is_wanted() -> None:
         ({"last_used": np.zeros(3, F)}, ValueError, r"last_used must have 4 entries \(3\)"),
         ({"types": np.full(4, 2, B)}, ValueError, r"types\[0\] must be in \[0, 2\) \(2\)"),
         ({"types": np.zeros(4, I)}, ValueError, r"types must have dtype uint8 \(int64\)"),
-        ({"successes": np.zeros(5, C)}, ValueError, r"successes must have 4 entries \(5\)"),
-        ({"failures": np.zeros(4, F)}, ValueError, r"failures must have dtype uint16 \(float32\)"),
+        ({"counts": np.zeros((5, 2), C)}, ValueError, r"counts must have 4 rows \(5\)"),
+        ({"counts": np.zeros((4, 3), C)}, ValueError, r"counts must have 2 columns \(3\)"),
+        ({"counts": np.zeros((4, 2), F)}, ValueError, r"counts must have dtype uint16 \(float32\)"),
         ({"half_life_s": np.array([1, 0], F)}, ValueError, r"half_life_s\[1\] must be > 0 \(0.0\)"),
         ({"half_life_s": np.array([-1, 1], F)}, ValueError, r"half_life_s\[0\] must be > 0 \(-1.0\)"),
         ({"half_life_s": np.array([np.nan, 1], F)}, ValueError, r"half_life_s\[0\] must be > 0 \(nan\)"),
@@ -169,7 +167,7 @@ def test_the_answer_goes_where_it_is_wanted() -> None:
     ],
 )
 def test_bad_input_is_refused_by_name(change: dict[str, object], error: type[Exception], says: str) -> None:
-    zeros = Edges(np.zeros(4, F), np.zeros(4, F), np.zeros(4, B), np.zeros(4, C), np.zeros(4, C))._asdict()
+    zeros = Edges(np.zeros(4, F), np.zeros(4, F), np.zeros(4, B), np.zeros((4, 2), C))._asdict()
     settings = {"now": 1.0, "half_life_s": np.ones(2, F), "floor": 0.5, "min_interactions": 0}
     with pytest.raises(error, match=says):
         kernels.edge_decay_and_mark(**zeros | settings | change)
@@ -198,16 +196,15 @@ def test_read_only_weights_are_refused() -> None:
 def test_features_match_their_formulas() -> None:
     e, lives = edges(300, 4), half_lives(4)
     directions = np.random.default_rng(5).integers(0, 2, 300).astype(B)
-    features = kernels.edge_features(
-        e.types, e.weights, e.last_used, e.successes, e.failures, directions, now=NOW, half_life_s=lives
-    )
-    uses = e.successes.astype(np.float64) + e.failures
+    good, bad = e.counts.T.copy()
+    features = kernels.edge_features(e.types, e.weights, e.last_used, good, bad, directions, now=NOW, half_life_s=lives)
+    uses = good.astype(np.float64) + bad
     x = np.maximum(NOW - e.last_used.astype(np.float64), 0) / lives[e.types].astype(np.float64)
     np.testing.assert_array_equal(features[:, :4], np.eye(4)[e.types])
     np.testing.assert_array_equal(features[:, 4], e.weights)
     # as for the decay, without the product with the weight
     assert np.all(np.abs(features[:, 5] - 2.0**-x) <= 2.0**-x * EPS * (2 + 3 * np.log(2) * x) + TINY)
-    np.testing.assert_allclose(features[:, 6], (e.successes + 1.0) / (uses + 2.0), rtol=EPS)
+    np.testing.assert_allclose(features[:, 6], (good + 1.0) / (uses + 2.0), rtol=EPS)
     np.testing.assert_allclose(features[:, 7], np.log1p(uses), rtol=2 * EPS)
     np.testing.assert_array_equal(features[:, 8], directions)
 
@@ -215,7 +212,7 @@ def test_features_match_their_formulas() -> None:
 def test_no_edges_have_no_features() -> None:
     none = edges(0, 3)
     shape = kernels.edge_features(
-        none.types, *none[:2], *none[3:], np.empty(0, B), now=0.0, half_life_s=half_lives(3)
+        none.types, *none[:2], *none.counts.T.copy(), np.empty(0, B), now=0.0, half_life_s=half_lives(3)
     ).shape
     assert shape == (0, 8)
 
@@ -225,5 +222,5 @@ def test_features_refuse_what_is_not_finite() -> None:
     e.last_used[1] = np.nan
     with pytest.raises(ValueError, match="last_used must be finite: entry 1"):
         kernels.edge_features(
-            e.types, e.weights, e.last_used, e.successes, e.failures, e.types, now=0.0, half_life_s=np.ones(1, F)
+            e.types, e.weights, e.last_used, *e.counts.T.copy(), e.types, now=0.0, half_life_s=np.ones(1, F)
         )
