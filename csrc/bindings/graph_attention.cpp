@@ -128,7 +128,8 @@ void register_engine(py::module_& m, const char* name, const char* tape_name) {
             return layers_of(self, self.tape.graph.num_nodes, self.sizes.dim, &Layer::states);
         })
         .def_property_readonly("readout_weights", [](const PyTape& self) {
-            return copy_of<Real>(self.tape.attention, {length(self.tape.graph.num_nodes), length(self.sizes.num_heads)});
+            return copy_of<Real>(self.tape.attention,
+                                 {length(self.tape.graph.num_nodes), length(self.sizes.num_heads)});
         });
 
     py::class_<Engine>(m, name)
@@ -199,7 +200,8 @@ void register_engine(py::module_& m, const char* name, const char* tape_name) {
             }
             return py::make_tuple(ranking, weights, attended, std::move(tape));
         }, "nodes"_a, "indptr"_a, "indices"_a, "edge_features"_a, "query"_a, "hops"_a, "node_features"_a, "keep"_a)
-        .def("backward", [](const Engine& self, const PyTape& tape, const py::object& weights, const py::object& attended) {
+        .def("backward", [](const Engine& self, const PyTape& tape, const py::object& weights,
+                            const py::object& attended) {
             const auto& graph = tape.tape.graph;
             const auto& sizes = self.sizes();
             if (!(tape.sizes == sizes)) throw py::value_error("tape must come from an engine of the same sizes");

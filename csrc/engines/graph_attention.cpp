@@ -153,7 +153,8 @@ void GraphAttention<Real>::run_layers(Tape& tape) const {
         const auto edges = edges_of(sizes_, tape.graph, layer.qkv, flat + at.self_bias);
         if constexpr (std::is_same_v<Real, float>) {
             const float* packed = weights.packed.data();
-            kernels::matmul_packed(states, d, packed + weights.layers[l].w_qkv, n, 3 * p, d, kReplace, layer.qkv, 3 * p);
+            kernels::matmul_packed(states, d, packed + weights.layers[l].w_qkv, n, 3 * p, d, kReplace, layer.qkv,
+                                   3 * p);
             kernels::edge_attention(edges, layer.edge_weights, layer.self_weights, layer.context);
             kernels::matmul_packed(layer.context, p, packed + weights.layers[l].w_o, n, d, p, kReplace,
                                    layer.normalized, d);
@@ -184,7 +185,8 @@ void GraphAttention<Real>::read_out(Tape& tape, Real* weights, Real* attended) c
                tape.folded + h * d, d);
     }
     for (std::size_t i = 0; i < n; ++i) {
-        std::copy_n(flat + at.hop_bias + hop_row(sizes_, tape.graph.hops[i]) * heads, heads, tape.attention + i * heads);
+        const Real* bias = flat + at.hop_bias + hop_row(sizes_, tape.graph.hops[i]) * heads;
+        std::copy_n(bias, heads, tape.attention + i * heads);
     }
     matmul(tape.graph.node_features, num_features, flat + at.node_bias, heads, n, heads, num_features, kAdd,
            tape.attention, heads);

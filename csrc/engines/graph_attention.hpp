@@ -27,8 +27,8 @@ struct Parameter {
     std::vector<std::size_t> shape;
 };
 
-// The flat buffer: every parameter contiguous and row-major, in this order, without gaps. With d = dim, H = num_heads, F, G
-// and B the numbers of edge features, node features and hop biases:
+// The flat buffer: every parameter contiguous and row-major, in this order, without gaps. With d = dim, H = num_heads,
+// and F, G and B the numbers of edge features, node features and hop biases:
 //   layers.L.w_qkv      (3 p, d)  rows of Q, K and V; row h p/H + c of each third is coordinate c of head h
 //   layers.L.w_o        (p, d)
 //   layers.L.edge_bias  (F, H)
@@ -128,7 +128,7 @@ struct GraphAttentionGradients {
 //   [Q K V] = H W_qkv^T,   C = edge attention of Q, K, V with bias_ij = edge_features_ij edge_bias, bias_ii = self_bias
 //   H <- layer norm of (H + C W_o), times gamma, plus beta
 // Readout of a query vector x from the last H, with a_h a softmax over the nodes:
-//   q = W_q x,   u_h = q_h W_k[h],   s_hi = u_h . H_i / sqrt(p/H) + hop_bias[hop_i, h] + node_features_i node_bias[:, h]
+//   q = W_q x / sqrt(p/H),   u_h = q_h W_k[h],   s_hi = u_h . H_i + hop_bias[hop_i, h] + (node_features_i node_bias)_h
 //   weights_i = mean_h a_hi,   attended = concat_h(W_v[h] sum_i a_hi H_i) W_o
 // K and V of the readout serve one query, so W_k is folded into q and W_v applied to the pooled vector: the cost is the
 // reading of the weights and O(n H d), not O(n p d).

@@ -38,11 +38,13 @@ void edge_attention_backward(const EdgeAttention<double>& graph, const double* e
                              const double* grad_context, double* grad_edge_scores, double* grad_self_scores,
                              double* grad_qkv);
 
-// Softmax of every column of scores (n, H), in place; n >= 1. The maximum is subtracted first: no finite score overflows.
+// Softmax of every column of scores (n, H), in place; n >= 1. The maximum is subtracted first, so that no finite score
+// overflows.
 RUVLLM_KERNEL(void softmax_columns(std::size_t n, std::size_t num_heads, float* scores))
 void softmax_columns(std::size_t n, std::size_t num_heads, double* scores);
 
-// Its gradient, in place: on entry dL/dweights (n, H), on return dL/dscores = a (dL/da - sum of a dL/da over the column).
+// Its gradient, in place: on entry dL/da (n, H) with a the weights, on return dL/dscores = a (dL/da - sum of a dL/da
+// over the column).
 RUVLLM_KERNEL(void softmax_columns_backward(const float* weights, std::size_t n, std::size_t num_heads, float* grad))
 void softmax_columns_backward(const double* weights, std::size_t n, std::size_t num_heads, double* grad);
 

@@ -39,8 +39,8 @@ Mask heads_from(std::size_t h, std::size_t num_heads) {
     return first_lanes(num_heads - h < kLanes ? num_heads - h : kLanes);
 }
 
-// Softmax over the n rows of `scores` (n, H) and one more row, `last`, unless it is null, in three steps: shift the largest
-// to 0, take the powers (of as many rows at once as there are), divide by their sum.
+// Softmax over the n rows of `scores` (n, H) and one more row, `last`, unless it is null, in three steps: shift the
+// largest to 0, take the powers (of as many rows at once as there are), divide by their sum.
 void shift(std::size_t n, std::size_t num_heads, float* scores, float* last) {
     for (std::size_t h = 0; h < num_heads; h += kLanes) {
         const Mask heads = heads_from(h, num_heads);
@@ -173,7 +173,7 @@ void normalize_rows(const float* x, const float* gamma, const float* beta, std::
 
 }  // namespace
 
-// One step for all nodes before the next: what one step stores has left the core's store queue when the next one loads it.
+// One step for all nodes before the next: what a step stores has left the store queue when the next one loads it.
 void edge_attention(const EdgeAttention<float>& g, float* edge_weights, float* self_weights, float* context) {
     const std::size_t heads = g.num_heads, dim = g.head_dim, width = heads * dim;
     for (std::size_t i = 0; i < g.num_nodes; ++i) {

@@ -1,5 +1,5 @@
-// Products of small matrices, row-major. A leading dimension (`lda`, `ldb`, `ldo`) is the distance between the starts of
-// two rows, at least the length of a row. `out` overlaps no input.
+// Products of small matrices, row-major. A leading dimension (`lda`, `ldb`, `ldo`) is the distance between the starts
+// of two rows, at least the length of a row. `out` overlaps no input.
 // `add`: the product is added to `out`; else it replaces what `out` held.
 #pragma once
 
@@ -18,7 +18,7 @@ RUVLLM_KERNEL(void matmul(const float* a, std::size_t lda, const float* b, std::
 RUVLLM_KERNEL(void matmul_tn(const float* a, std::size_t lda, const float* b, std::size_t ldb, std::size_t m,
                              std::size_t n, std::size_t k, bool add, float* out, std::size_t ldo))
 
-// out (m, n) [+]= a b^T with a (m, k) and b (n, k): inner products of rows, one accumulator of kLanes partial sums each.
+// out (m, n) [+]= a b^T with a (m, k) and b (n, k): inner products of rows; an accumulator is a vector of partial sums.
 RUVLLM_KERNEL(void matmul_nt(const float* a, std::size_t lda, const float* b, std::size_t ldb, std::size_t m,
                              std::size_t n, std::size_t k, bool add, float* out, std::size_t ldo))
 

@@ -6,15 +6,15 @@
 namespace ruvllm::kernels::RUVLLM_VARIANT {
 namespace {
 
-// A tile is kRows x 3 vectors: 27 of 32 registers, or 12 of 16, are accumulators, and 3 more hold b. Fewer rows and more
-// columns than a square tile has, because a broadcast of a costs as much as a load of b.
+// A tile is kRows x 3 vectors: 27 of 32 registers, or 12 of 16, are accumulators, and 3 more hold b. That loads less
+// for a multiply-add than more rows by 2 vectors would.
 constexpr std::size_t kRows = kLanes == 16 ? 9 : 4, kVectors = 3;
 constexpr std::size_t kWide = 8;  // vectors of a single row: hides the latency of fma
 
 inline void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
-// The left operand, stored as (m, k). Rows are reached three to a pointer: an x86 address is base + {0, 1, 2} * stride, and
-// a pointer for each would not fit in registers.
+// The left operand, stored as (m, k). Rows are reached three to a pointer: an x86 address is base + {0, 1, 2} * stride,
+// and a pointer for each would not fit in registers.
 struct Rows {
     const float* data;
     std::size_t stride;
