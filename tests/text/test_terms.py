@@ -113,8 +113,8 @@ def test_every_character_is_folded_as_in_the_twin() -> None:
 
 PORTER = """
     caresses caress, ponies poni, ties ti, caress caress, cats cat, feed feed, agreed agree, plastered plaster,
-    bled bled, motoring motor, sing sing, conflated conflate, troubled trouble, sized size, hopping hop, tanned tan, falling fall,
-    hissing hiss, fizzed fizz, failing fail, filing file, happy happi, sky sky
+    bled bled, motoring motor, sing sing, conflated conflate, troubled trouble, sized size, hopping hop, tanned tan,
+    falling fall, hissing hiss, fizzed fizz, failing fail, filing file, happy happi, sky sky
 """
 
 
