@@ -1,6 +1,7 @@
 // Checks that the bindings of the graph and of its kernels share.
 #pragma once
 
+#include <algorithm>
 #include <limits>
 #include <string>
 
@@ -17,18 +18,21 @@ inline void require_between(double value, const char* name, double low, double h
 // Every entry in [low, high], so none a NaN; at memory speed while all is well.
 inline void require_between(const Array<const float>& values, const char* name, double low, double high) {
     const auto least = static_cast<float>(low), most = static_cast<float>(high);
-    bool is_good = true;
-    for (std::size_t i = 0; i < values.size(); ++i) is_good &= values[i] >= least && values[i] <= most;
-    for (std::size_t i = 0; !is_good && i < values.size(); ++i) {
+    const float* all = values.data();
+    int is_good = 1;
+    for (std::size_t i = 0, n = values.size(); i < n; ++i) is_good &= (all[i] >= least) & (all[i] <= most);
+    for (std::size_t i = 0; is_good == 0 && i < values.size(); ++i) {
         const std::string which = std::string(name) + "[" + std::to_string(i) + "]";
         require_between(double{values[i]}, which.c_str(), low, high);
     }
 }
 
 inline void require_types(const Array<const std::uint8_t>& types, const char* name, std::size_t num_types) {
-    bool is_good = true;
-    for (std::size_t i = 0; i < types.size(); ++i) is_good &= types[i] < num_types;
-    for (std::size_t i = 0; !is_good && i < types.size(); ++i) {
+    const std::uint8_t* all = types.data();
+    std::uint8_t most = 0;
+    for (std::size_t i = 0, n = types.size(); i < n; ++i) most = std::max(most, all[i]);
+    if (most < num_types) return;
+    for (std::size_t i = 0; i < types.size(); ++i) {
         if (types[i] >= num_types) {
             throw bad_value(std::string(name) + "[" + std::to_string(i) + "]",
                             "be in [0, " + std::to_string(num_types) + ")", py::ssize_t{types[i]});

@@ -1,5 +1,6 @@
 #include "kernels/pagerank.hpp"
 
+#include <limits>
 #include <vector>
 
 #include "bindings/checks.hpp"
@@ -11,6 +12,12 @@ namespace {
 using namespace pybind11::literals;
 
 void require_not_negative(const Array<const float>& values, const char* name) {
+    const float* all = values.data();
+    int is_good = 1;
+    for (std::size_t i = 0, n = values.size(); i < n; ++i) {
+        is_good &= (all[i] >= 0.0f) & (all[i] <= std::numeric_limits<float>::max());
+    }
+    if (is_good == 1) return;
     require_finite(values, name);
     for (std::size_t i = 0; i < values.size(); ++i) {
         if (values[i] < 0.0f) {

@@ -84,7 +84,7 @@ void prefetch_edges(const GraphStorage& storage, std::uint32_t row) {
     __builtin_prefetch(storage.columns().dst.data() + node.out.begin);
     __builtin_prefetch(storage.columns().weight.data() + node.out.begin);
     __builtin_prefetch(storage.incoming() + node.in.begin);
-    __builtin_prefetch(storage.incoming() + node.in.begin + 7);
+    if (node.in.size > 8) __builtin_prefetch(storage.incoming() + node.in.begin + 8);  // a line holds 8
 }
 
 void prefetch_incoming(const GraphStorage& storage, std::uint32_t row) {

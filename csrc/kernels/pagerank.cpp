@@ -7,6 +7,18 @@
 namespace ruvllm::kernels {
 namespace {
 
+// The sum of term(0) .. term(n - 1) in four float64 partial sums, because one would wait for itself at every step.
+template <typename Term>
+double sum_of(std::size_t n, const Term& term) {
+    double acc[4] = {};
+    std::size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        for (std::size_t k = 0; k < 4; ++k) acc[k] += term(i + k);
+    }
+    for (; i < n; ++i) acc[0] += term(i);
+    return (acc[0] + acc[1]) + (acc[2] + acc[3]);
+}
+
 // transition = damping * P; dangling = damping for rows with no weight to give away, else 0.
 void normalise(const Links& links, double damping, double* transition, double* dangling) {
     for (std::size_t i = 0; i < links.n; ++i) {
@@ -37,16 +49,15 @@ std::size_t pagerank(const Links& links, const float* restart, const PageRank& s
     std::size_t iteration = 0;
     for (double change = settings.tolerance; change >= settings.tolerance && iteration < settings.max_iterations;
          ++iteration) {
-        double returned = 1.0 - settings.damping;  // (1 - damping) + damping d
-        for (std::size_t i = 0; i < n; ++i) returned += dangling[i] * p[i];
+        // (1 - damping) + damping d
+        const double returned = 1.0 - settings.damping + sum_of(n, [&](std::size_t i) { return dangling[i] * p[i]; });
         for (std::size_t i = 0; i < n; ++i) next[i] = returned * (restart[i] / total);
         for (std::size_t i = 0; i < n; ++i) {
             for (std::int64_t e = links.indptr[i]; e < links.indptr[i + 1]; ++e) {
                 next[links.indices[e]] += p[i] * transition[e];
             }
         }
-        change = 0.0;
-        for (std::size_t i = 0; i < n; ++i) change += std::fabs(next[i] - p[i]);
+        change = sum_of(n, [&](std::size_t i) { return std::fabs(next[i] - p[i]); });
         std::swap(p, next);
     }
     for (std::size_t i = 0; i < n; ++i) scores[i] = static_cast<float>(p[i]);
