@@ -8,32 +8,37 @@ from contextlib import ExitStack
 import numpy as np
 
 from ruvllm.memory.keywords import Keywords
+from ruvllm.memory.links import Links
 from ruvllm.memory.nearest import Nearest
 
 __all__ = ["Derived"]
 
 
 class Derived:
-    """Vectors and keywords of one namespace. What fails throws its own state away; the others hear of the change."""
+    """Vectors, keywords and links of one namespace. What fails throws its own state away; the others hear of it."""
 
-    def __init__(self, nearest: Nearest, keywords: Keywords) -> None:
+    def __init__(self, nearest: Nearest, keywords: Keywords, links: Links) -> None:
         self._nearest = nearest
         self._keywords = keywords
+        self._links = links
 
     def added(self, ids: Sequence[int], vectors: np.ndarray) -> None:
         """Take in nodes that were just committed and are to be searched; `vectors` is (n, native_dim) float32."""
         with ExitStack() as each:
             each.callback(self._nearest.added, ids, vectors)
             each.callback(self._keywords.added, ids)
+            each.callback(self._links.added, ids)
 
     def removed(self, ids: Sequence[int]) -> None:
         """Forget nodes that were just deleted."""
         with ExitStack() as each:
             each.callback(self._nearest.removed, ids)
             each.callback(self._keywords.removed, ids)
+            each.callback(self._links.removed, ids)
 
     def reload(self) -> None:
         """Throw everything away; the next search reads it again from the database."""
         with ExitStack() as each:
             each.callback(self._nearest.reload)
             each.callback(self._keywords.reload)
+            each.callback(self._links.reload)

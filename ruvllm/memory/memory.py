@@ -25,6 +25,7 @@ from ruvllm.memory.gather import Sources
 from ruvllm.memory.ingest import Ingester, IngestProgress
 from ruvllm.memory.interactions import Record, commit_interactions, read_record, read_sessions, read_turns
 from ruvllm.memory.keywords import Keywords
+from ruvllm.memory.links import Links
 from ruvllm.memory.lock import WriterLock
 from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.outcomes import apply_feedback
@@ -143,8 +144,11 @@ class Memory:
             space=self._space.dim_and_id,
         )
         self._keywords = Keywords(self._store, self.path, namespace)
-        self._derived = Derived(self._nearest, self._keywords)
-        self._search = HybridSearch(self._store, self._nearest, self._keywords, namespace, self.config.retrieval)
+        self._links = Links(self._store, namespace)
+        self._derived = Derived(self._nearest, self._keywords, self._links)
+        self._search = HybridSearch(
+            self._store, self._nearest, self._keywords, self._links, namespace, self.config.retrieval
+        )
         self._writeback = WriteBack(self._commit_interactions, self.config.store.flush_interval_s)
         self._skipped_records = 0
         self._text_locks = [threading.Lock() for _ in range(TEXT_LOCKS)]
@@ -251,7 +255,10 @@ class Memory:
         session: str | None = None,
         query_vector: np.ndarray | None = None,
     ) -> list[Hit]:
-        """Return the `k` best nodes for `query`, best first: vectors and keywords by reciprocal rank, times trust.
+        """Return the `k` best nodes for `query`, best first.
+
+        Vectors and keywords are fused by reciprocal rank, times trust; each hit then passes a part of its score on to
+        the nodes it is linked to.
 
         Args:
             query: a question or words.
@@ -403,7 +410,7 @@ class Memory:
                     raise ValueError(f"{name}: there is no node {node_id!r}")
             insert_edge(connection, src, dst, type, weight=weight, created_by=created_by, now=now)
 
-        self._store.write(work)
+        self._store.write(work, after=lambda _: self._links.linked(src, dst))
 
     # -- what was asked ----------------------------------------------------------------------------------------------
 

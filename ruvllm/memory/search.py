@@ -1,4 +1,4 @@
-"""Hybrid search: vectors and keywords, fused by reciprocal rank; a session's own answers on probation come along."""
+"""Hybrid search: vectors and keywords fused by reciprocal rank, then spread along links; a session's own nodes too."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from ruvllm.config import RetrievalConfig
 from ruvllm.memory.filters import condition_of
 from ruvllm.memory.keywords import Keywords
+from ruvllm.memory.links import Links
 from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.rows import fetch_nodes, vector_of
 from ruvllm.memory.store import Store
@@ -42,11 +43,18 @@ class HybridSearch:
     """Searches one namespace; holds no state of its own."""
 
     def __init__(
-        self, store: Store, nearest: Nearest, keywords: Keywords, namespace: str, config: RetrievalConfig
+        self,
+        store: Store,
+        nearest: Nearest,
+        keywords: Keywords,
+        links: Links,
+        namespace: str,
+        config: RetrievalConfig,
     ) -> None:
         self._store = store
         self._nearest = nearest
         self._keywords = keywords
+        self._links = links
         self._namespace = namespace
         self._config = config
 
@@ -74,9 +82,8 @@ class HybridSearch:
             similarity |= _cosines(native, ((node_id, vector) for node_id, _, _, vector in own))
             relevance |= self._keywords.scores_of(query, (node[:3] for node in own))
         by_vector, by_keyword = _best(similarity, candidates), _best(relevance, candidates)
-        scores = fuse([by_vector, by_keyword], self._config.rrf_k)
-        for node_id, trust in self._trust(scores):
-            scores[node_id] *= trust
+        fused = self._times_trust(fuse([by_vector, by_keyword], self._config.rrf_k))
+        scores = self._spread(_best(fused, len(fused)), among)
         best = _best(scores, k)
         nodes = fetch_nodes(self._store, best)
         similarity |= self._missing_similarities(native, vector, [i for i in best if i not in similarity])
@@ -87,9 +94,19 @@ class HybridSearch:
             if i in nodes  # not deleted since
         ]
 
-    def _trust(self, ids: Iterable[int]) -> list[tuple[Any, ...]]:
+    def _spread(self, ranking: Sequence[int], among: np.ndarray | None) -> dict[int, float]:
+        """Return scores by rank once each node of a ranking has passed on its part along its links."""
+        scores = {node_id: 1.0 / (rank + 2) for rank, node_id in enumerate(ranking)}
+        spread = self._links.spread(scores)
+        found = spread.keys() - scores.keys()
+        if among is not None:
+            found &= set(among.tolist())
+        return {i: spread[i] for i in ranking} | self._times_trust({i: spread[i] for i in found})
+
+    def _times_trust(self, scores: dict[int, float]) -> dict[int, float]:
         sql = "SELECT id, trust FROM nodes WHERE trust <> 1.0 AND id IN (SELECT value FROM json_each(?))"
-        return self._store.rows(sql, (json.dumps(list(ids)),))
+        trusts = self._store.rows(sql, (json.dumps(list(scores)),)) if scores else []
+        return scores | {node_id: scores[node_id] * trust for node_id, trust in trusts}
 
     def _passing(self, condition: tuple[str, list[Any]]) -> np.ndarray:
         """Return the ids of the searched nodes that a filter lets through."""
