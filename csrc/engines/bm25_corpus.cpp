@@ -31,8 +31,8 @@ Corpus::Corpus(double k1, double b, const Packed& packed) : Corpus(k1, b) {
     const std::size_t num_terms = packed.hashes.size(), num_rows = packed.ids.size();
     if (num_terms >= kNone || num_rows > kMaxRows) throw std::invalid_argument("holds too much");
     terms_.reserve(num_terms);
-    for (const std::uint64_t hash : packed.hashes) {
-        if (number_of(hash) + 1 != terms_.size()) throw std::invalid_argument("holds a term twice");
+    for (std::size_t i = 0; i < num_terms; ++i) {
+        if (number_of(packed.hashes[i]) != i) throw std::invalid_argument("holds a term twice");
     }
     // First what the postings depend on: how many there are of each term, and the average length.
     std::vector<std::uint32_t> sizes(num_terms);

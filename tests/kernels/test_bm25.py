@@ -376,6 +376,16 @@ def forged(body: bytes) -> bytes:
     return body + struct.pack("<Q", h)
 
 
+@pytest.mark.parametrize("i", [1, 2])
+def test_a_snapshot_with_a_term_twice_is_refused(i: int) -> None:
+    index = Bm25()
+    add(index, {5: [1, 2, 900]})
+    body = bytearray(index.snapshot()[:-8])
+    body[32 + 8 * i : 40 + 8 * i] = body[24 + 8 * i : 32 + 8 * i]  # the term before; terms stand behind four words
+    with pytest.raises(ValueError, match="snapshot holds a term twice"):
+        Bm25.restore(forged(bytes(body)))
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_even_a_forged_snapshot_is_refused_or_sound(data: st.DataObject) -> None:
