@@ -49,7 +49,7 @@ class GraphAttentionTraining:
             num_edge_features=case.edge_features.shape[1],
             num_node_features=case.node_features.shape[1],
         )
-        self.engine.set_parameters(self.engine.random_parameters(np.random.default_rng(0)))
+        self.engine.set_params(self.engine.initial_params(np.random.default_rng(0)))
         self.inputs = tuple(getattr(case, name) for name in case.__slots__)
         self.gradient = np.random.default_rng(1).standard_normal(len(case.nodes)).astype(np.float32)
 
@@ -57,8 +57,8 @@ class GraphAttentionTraining:
         tape = self.engine.forward(*self.inputs, keep=True).tape
         self.engine.backward(tape, grad_weights=self.gradient)
 
-    def time_set_parameters(self, isa: str) -> None:
-        self.engine.set_parameters(self.engine.copy_parameters())
+    def time_set_params(self, isa: str) -> None:
+        self.engine.set_params(self.engine.params())
 
 
 class GraphAttentionPeers:

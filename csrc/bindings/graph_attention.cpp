@@ -157,16 +157,16 @@ void register_engine(py::module_& m, const char* name, const char* tape_name) {
             }
             return all;
         })
-        .def("copy_parameters", [](const Engine& self) {
+        .def("params", [](const Engine& self) {
             py::array_t<Real> flat(length(self.layout().size()));
-            self.copy_parameters(flat.mutable_data());
+            self.params(flat.mutable_data());
             return flat;
         })
-        .def("set_parameters", [](Engine& self, const py::object& object) {
-            const auto flat = require_finite_array<Real>(object, "parameters", {length(self.layout().size())});
+        .def("set_params", [](Engine& self, const py::object& object) {
+            const auto flat = require_finite_array<Real>(object, "params", {length(self.layout().size())});
             const py::gil_scoped_release nogil;
-            self.set_parameters(flat.data());
-        }, "parameters"_a)
+            self.set_params(flat.data());
+        }, "params"_a)
         .def("encode", [](const Engine& self, const py::object& nodes, const py::object& indptr,
                           const py::object& indices, const py::object& edge_features) {
             const Inputs<Real> inputs(self.sizes(), nodes, indptr, indices, edge_features);

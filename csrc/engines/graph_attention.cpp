@@ -77,11 +77,11 @@ GraphAttention<Real>::GraphAttention(const GraphAttentionSizes& sizes) : sizes_(
     for (std::size_t l = 0; l < sizes.num_layers; ++l) {
         std::fill_n(flat.begin() + static_cast<std::ptrdiff_t>(layout_.layer(l).gamma), sizes.dim, Real{1});
     }
-    set_parameters(flat.data());
+    set_params(flat.data());
 }
 
 template <typename Real>
-void GraphAttention<Real>::set_parameters(const Real* flat) {
+void GraphAttention<Real>::set_params(const Real* flat) {
     auto weights = std::make_shared<Weights>();
     weights->flat.reserve(layout_.size());
     std::copy_n(flat, layout_.size(), weights->flat.data());
@@ -101,7 +101,7 @@ void GraphAttention<Real>::set_parameters(const Real* flat) {
 }
 
 template <typename Real>
-void GraphAttention<Real>::copy_parameters(Real* flat) const {
+void GraphAttention<Real>::params(Real* flat) const {
     const auto weights = current_weights();
     std::copy_n(weights->flat.data(), layout_.size(), flat);
 }

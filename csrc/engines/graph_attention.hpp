@@ -145,8 +145,8 @@ class GraphAttention {
     const GraphAttentionLayout& layout() const { return layout_; }
 
     // Copies layout().size() values in or out. Setting also packs; calls in flight keep the weights they started with.
-    void set_parameters(const Real* flat);
-    void copy_parameters(Real* flat) const;
+    void set_params(const Real* flat);
+    void params(Real* flat) const;
 
     // The layers alone.
     //   out  (n, d), out

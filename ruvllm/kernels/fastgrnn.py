@@ -194,13 +194,13 @@ class FastGrnn:
         """Return a copy of the flat parameters, (num_params,)."""
         return self._engine.params()
 
-    def set_params(self, flat: Floats) -> None:
-        """Replace all parameters by a copy of `flat`, (num_params,) and finite, at once.
+    def set_params(self, params: Floats) -> None:
+        """Replace all parameters by a copy of `params`, (num_params,) and finite, at once.
 
         Raises:
             TypeError, ValueError: wrong dtype or shape, a NaN or an infinity; the old parameters stay.
         """
-        self._engine.set_params(flat)
+        self._engine.set_params(params)
 
     def split(self, outputs: Floats) -> dict[str, Floats]:
         """Return views of the last axis of `outputs`, (..., num_outputs), by the names of the heads."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from types import MappingProxyType
 from typing import Any
 
@@ -67,9 +68,9 @@ class AttentionTape:
 
 @dataclass(frozen=True, slots=True)
 class AttentionGradients:
-    """Gradients of a loss; `parameters` is laid out like the engine's own (see `GraphAttention.views`)."""
+    """Gradients of a loss; `params` is laid out like the engine's own (see `GraphAttention.views`)."""
 
-    parameters: Reals
+    params: Reals
     nodes: Reals
     edge_features: Reals
     query: Reals
@@ -134,38 +135,38 @@ class GraphAttention:
         dim), layers.L.edge_bias (num_edge_features, num_heads), layers.L.self_bias (num_heads,), layers.L.gamma and
         .beta (dim,), readout.w_q, .w_k, .w_v and .w_o (width, dim), readout.hop_bias (num_hop_biases, num_heads),
         readout.node_bias (num_node_features, num_heads)."""
+        self.num_params = sum(prod(shape) for _, shape in places.values())
 
     def views(self, flat: Reals) -> dict[str, Reals]:
         """Return name -> view of `flat`, parameters or their gradients: writing to a view writes to `flat`.
 
         Raises:
-            ValueError: `flat` is not one contiguous row of as many entries as there are parameters.
+            ValueError: `flat` is not contiguous with shape (num_params,).
         """
-        sizes = {name: int(np.prod(shape)) for name, (_, shape) in self.layout.items()}
-        if flat.shape != (sum(sizes.values()),) or not flat.flags.c_contiguous:
-            raise ValueError(f"flat must be contiguous with shape ({sum(sizes.values())},) ({flat.shape})")
+        if flat.shape != (self.num_params,) or not flat.flags.c_contiguous:
+            raise ValueError(f"flat must be contiguous with shape ({self.num_params},) ({flat.shape})")
         return {
-            name: flat[offset : offset + sizes[name]].reshape(shape) for name, (offset, shape) in self.layout.items()
+            name: flat[offset : offset + prod(shape)].reshape(shape) for name, (offset, shape) in self.layout.items()
         }
 
-    def copy_parameters(self) -> Reals:
-        """Return a copy of the flat buffer; step an optimiser over it, then `set_parameters`."""
-        return self._engine.copy_parameters()
+    def params(self) -> Reals:
+        """Return a copy of the flat parameters, (num_params,); step an optimiser over it, then `set_params`."""
+        return self._engine.params()
 
-    def set_parameters(self, flat: Reals) -> None:
-        """Copy `flat` in, for every call that starts from now on.
+    def set_params(self, params: Reals) -> None:
+        """Replace all parameters by a copy of `params`, for every call that starts from now on.
 
         Raises:
-            ValueError: `flat` has a wrong dtype or length, or holds a NaN or an infinity.
+            ValueError: a wrong dtype or length, a NaN or an infinity; the old parameters stay.
         """
-        self._engine.set_parameters(flat)
+        self._engine.set_params(params)
 
-    def random_parameters(self, rng: np.random.Generator, *, scale: float = 1.0) -> Reals:
+    def initial_params(self, rng: np.random.Generator, *, scale: float = 1.0) -> Reals:
         """Return parameters to start training from: projections normal with variance scale^2 / fan-in, biases 0.
 
         A small `scale` starts near what the biases say alone; at 0 the projections would never learn.
         """
-        flat = np.zeros_like(self.copy_parameters())
+        flat = np.zeros(self.num_params, self.dtype)
         for name, view in self.views(flat).items():
             kind = name.rpartition(".")[2]
             if kind.startswith("w_"):  # (out, in), but w_o (in, out)

@@ -36,8 +36,8 @@ def random_engine(dim: int, *, dtype: type = np.float32, seed: int = 1, **sizes:
     """Every parameter away from 0, gamma away from 1."""
     engine = GraphAttention(dim, dtype=dtype, **({"num_edge_features": 5, "num_node_features": 3} | sizes))
     rng = np.random.default_rng(seed)
-    flat = engine.random_parameters(rng)
-    engine.set_parameters((flat + 0.2 * rng.standard_normal(flat.shape)).astype(dtype))
+    flat = engine.initial_params(rng)
+    engine.set_params((flat + 0.2 * rng.standard_normal(flat.shape)).astype(dtype))
     return engine
 
 
@@ -50,7 +50,7 @@ def graph_of(inputs: Inputs) -> Inputs:
 
 
 def parameters_of(engine: GraphAttention) -> dict[str, np.ndarray]:
-    return engine.views(engine.copy_parameters().astype(np.float64))
+    return engine.views(engine.params().astype(np.float64))
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -134,17 +134,17 @@ def exact_and_tolerance(case: tuple[int, int, int]) -> tuple[list[np.ndarray], l
     engine, inputs = make_case(case)
     sizes = SIZES[case[0]]
     double = random_engine(dtype=np.float64, **sizes)
-    flat, wide = engine.copy_parameters().astype(np.float64), in_double(inputs)
+    flat, wide = engine.params().astype(np.float64), in_double(inputs)
     rng, size = np.random.default_rng(11), (sizes["dim"] + sizes["width"]) * EPS
 
     def changed(x: np.ndarray) -> np.ndarray:
         return x * (1 + rng.uniform(-size, size, x.shape)) if x.dtype == np.float64 else x
 
-    double.set_parameters(flat)
+    double.set_params(flat)
     exact = everything(double, wide)
     moved = [0.0] * len(exact)
     for _ in range(4):
-        double.set_parameters(changed(flat))
+        double.set_params(changed(flat))
         others = everything(double, {name: changed(x) for name, x in wide.items()})
         moved = [max(m, np.abs(a - b).max(initial=0.0)) for m, a, b in zip(moved, exact, others, strict=True)]
     largest = max(np.abs(x).max(initial=0.0) for x in exact)
@@ -186,9 +186,9 @@ def test_attention_weights_sum_to_one(isa: str) -> None:
 
 def test_edge_features_influence_attention(isa: str) -> None:
     engine = GraphAttention(8, num_edge_features=2, num_node_features=0, num_layers=1)
-    flat = engine.copy_parameters()
+    flat = engine.params()
     engine.views(flat)["layers.0.edge_bias"][1] = 3.0  # the second feature attracts, the first does nothing
-    engine.set_parameters(flat)
+    engine.set_params(flat)
     inputs = random_inputs(3, 2, dim=8, features=(2, 0))
     inputs |= {"indptr": np.array([0, 2, 2, 2]), "indices": np.array([1, 2], np.int32)}
     inputs["edge_features"] = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
@@ -204,15 +204,15 @@ def test_multi_head_concatenation(isa: str) -> None:
     both = random_engine(24, width=12, num_heads=2, num_layers=1)
     together = both.forward(**inputs, keep=True).tape
     assert together is not None
-    w = both.views(both.copy_parameters())
+    w = both.views(both.params())
     for h in range(2):  # an engine of one head with that head's parameters
         alone = GraphAttention(24, num_edge_features=5, num_node_features=3, width=6, num_heads=1, num_layers=1)
-        flat = alone.copy_parameters()
+        flat = alone.params()
         views, rows = alone.views(flat), slice(6 * h, 6 * h + 6)
         views["layers.0.w_qkv"][:] = np.concatenate([part[rows] for part in np.split(w["layers.0.w_qkv"], 3)])
         views["layers.0.edge_bias"][:] = w["layers.0.edge_bias"][:, h : h + 1]
         views["layers.0.self_bias"][:] = w["layers.0.self_bias"][h]
-        alone.set_parameters(flat)
+        alone.set_params(flat)
         tape = alone.forward(**inputs, keep=True).tape
         assert tape is not None
         np.testing.assert_allclose(together.contexts[0][:, rows], tape.contexts[0], rtol=0, atol=100 * EPS)
@@ -220,11 +220,11 @@ def test_multi_head_concatenation(isa: str) -> None:
 
 def test_residual_connection_preserved(isa: str) -> None:
     engine = random_engine(48, num_layers=1)
-    flat = engine.copy_parameters()
+    flat = engine.params()
     views = engine.views(flat)
     views["layers.0.w_o"][:] = 0.0  # attention adds nothing, so what is left is the node itself, normalised
     views["layers.0.gamma"][:], views["layers.0.beta"][:] = 1.0, 0.0
-    engine.set_parameters(flat)
+    engine.set_params(flat)
     inputs = random_inputs(10, 30, dim=48, features=(5, 3))
     x = inputs["nodes"].astype(np.float64)
     expected = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + 1e-5)
@@ -254,9 +254,9 @@ def test_attention_ranking_matches_weights(isa: str) -> None:
 
 def test_a_new_engine_returns_the_prior(isa: str) -> None:
     engine = GraphAttention(16, num_edge_features=5, num_node_features=3)
-    flat = engine.copy_parameters()
+    flat = engine.params()
     engine.views(flat)["readout.node_bias"][1] = 1.0
-    engine.set_parameters(flat)
+    engine.set_params(flat)
     inputs = random_inputs(60, 200, dim=16, features=(5, 3))
     prior = np.random.default_rng(3).dirichlet(np.full(60, 0.3)) + 1e-9
     inputs["node_features"][:, 1] = np.log(prior)
@@ -322,7 +322,7 @@ def run_both_ways(engine: GraphAttention, inputs: Inputs, seed: int = 5) -> tupl
     found = engine.forward(**inputs, keep=True)
     assert found.tape is not None
     g = engine.backward(found.tape, grad_weights=grad_weights, grad_attended=grad_attended)
-    return found, (g.parameters, g.nodes, g.edge_features, g.query, g.node_features)
+    return found, (g.params, g.nodes, g.edge_features, g.query, g.node_features)
 
 
 def loss_of(engine: GraphAttention, inputs: Inputs, seed: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -366,10 +366,10 @@ def central_difference(values: np.ndarray, change: Any, step: float = 1e-6) -> n
 def test_gradients_of_every_parameter_match_central_differences(sizes: dict[str, int]) -> None:
     engine, inputs = gradient_case(sizes)
     _, (gradient, *_) = run_both_ways(engine, inputs)
-    flat = engine.copy_parameters()
+    flat = engine.params()
 
     def after_setting() -> float:
-        engine.set_parameters(flat)
+        engine.set_params(flat)
         return loss(engine, inputs)
 
     slopes = engine.views(central_difference(flat, after_setting))
@@ -398,7 +398,7 @@ def test_a_gradient_left_out_counts_as_zero(isa: str) -> None:
         ({"grad_attended": grad_attended}, {"grad_weights": np.zeros(7, np.float32)}),
     ):
         left_out = engine.backward(tape, **given)
-        np.testing.assert_array_equal(left_out.parameters, engine.backward(tape, **given, **zeros).parameters)
+        np.testing.assert_array_equal(left_out.params, engine.backward(tape, **given, **zeros).params)
 
 
 def test_a_tape_keeps_the_parameters_of_its_pass(isa: str) -> None:
@@ -407,29 +407,29 @@ def test_a_tape_keeps_the_parameters_of_its_pass(isa: str) -> None:
     tape = engine.forward(**inputs, keep=True).tape
     assert tape is not None
     before = engine.backward(tape, grad_weights=grad_weights)
-    engine.set_parameters(np.zeros_like(engine.copy_parameters()))
-    np.testing.assert_array_equal(engine.backward(tape, grad_weights=grad_weights).parameters, before.parameters)
+    engine.set_params(np.zeros_like(engine.params()))
+    np.testing.assert_array_equal(engine.backward(tape, grad_weights=grad_weights).params, before.params)
 
 
 def test_descent_along_the_gradient_lifts_a_chosen_node() -> None:
     inputs = random_inputs(20, 60, dim=32, features=(5, 3))
     engine = GraphAttention(32, num_edge_features=5, num_node_features=3)
-    flat = engine.random_parameters(np.random.default_rng(0), scale=0.1)
-    engine.set_parameters(flat)
+    flat = engine.initial_params(np.random.default_rng(0), scale=0.1)
+    engine.set_params(flat)
     wanted = int(engine.forward(**inputs).ranking[-1])
     for _ in range(60):
         found = engine.forward(**inputs, keep=True)
         grad_weights = np.zeros(20, np.float32)
         grad_weights[wanted] = -1.0 / found.weights[wanted]  # of -log weight
         assert found.tape is not None
-        flat -= 0.1 * engine.backward(found.tape, grad_weights=grad_weights).parameters
-        engine.set_parameters(flat)
+        flat -= 0.1 * engine.backward(found.tape, grad_weights=grad_weights).params
+        engine.set_params(flat)
     assert engine.forward(**inputs).ranking[0] == wanted
 
 
 def test_views_write_through_and_cover_the_buffer() -> None:
     engine = random_engine(6)
-    flat = engine.copy_parameters()
+    flat = engine.params()
     views = engine.views(flat)
     assert sum(view.size for view in views.values()) == flat.size
     assert views["layers.1.edge_bias"].shape == (5, 4)
@@ -505,15 +505,15 @@ def test_bad_sizes_are_refused_by_name(change: dict[str, Any], says: str) -> Non
 
 def test_bad_parameters_leave_the_old_ones() -> None:
     engine = random_engine(8)
-    before = engine.copy_parameters()
+    before = engine.params()
     for bad, says in (
-        (before[:-1], "parameters must have"),
-        (before.astype(np.float64), "parameters must have dtype"),
-        (np.full_like(before, np.nan), "parameters must be finite"),
+        (before[:-1], "params must have"),
+        (before.astype(np.float64), "params must have dtype"),
+        (np.full_like(before, np.nan), "params must be finite"),
     ):
         with pytest.raises(ValueError, match=says):
-            engine.set_parameters(bad)
-    np.testing.assert_array_equal(engine.copy_parameters(), before)
+            engine.set_params(bad)
+    np.testing.assert_array_equal(engine.params(), before)
     with pytest.raises(ValueError, match="flat must be contiguous with shape"):
         engine.views(before[1:])
 

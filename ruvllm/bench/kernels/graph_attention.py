@@ -91,7 +91,7 @@ def _engine(num_layers: int, *, width: int = 32, num_heads: int = 4) -> GraphAtt
         num_heads=num_heads,
         num_layers=num_layers,
     )
-    engine.set_parameters(engine.random_parameters(np.random.default_rng(1)))
+    engine.set_params(engine.initial_params(np.random.default_rng(1)))
     return engine
 
 
