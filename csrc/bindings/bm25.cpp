@@ -23,7 +23,8 @@ struct Documents {
     Array<const std::int64_t> indptr;
 
     Documents(const py::object& terms_object, const py::object& indptr_object)
-        : terms(require_terms(terms_object, "terms")), indptr(require<const std::int64_t>(indptr_object, "indptr", {kAny})) {
+        : terms(require_terms(terms_object, "terms")),
+          indptr(require<const std::int64_t>(indptr_object, "indptr", {kAny})) {
         if (indptr.size() == 0 || indptr[0] != 0) throw py::value_error("indptr must start with 0");
         for (std::size_t i = 1; i < indptr.size(); ++i) {
             if (indptr[i] < indptr[i - 1] || indptr[i] - indptr[i - 1] >= std::numeric_limits<std::uint32_t>::max()) {

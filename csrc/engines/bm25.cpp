@@ -96,7 +96,8 @@ Bm25::Found Bm25::search(const std::uint64_t* query, std::size_t query_size, std
     return bm25::search(*corpus_, query, query_size, k, &rows);
 }
 
-std::vector<float> Bm25::scores_of(const std::uint64_t* query, std::size_t query_size, const Documents& documents) const {
+std::vector<float> Bm25::scores_of(const std::uint64_t* query, std::size_t query_size,
+                                   const Documents& documents) const {
     const auto together = reading();
     return bm25::scores_of(*corpus_, query, query_size, documents);
 }

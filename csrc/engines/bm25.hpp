@@ -34,10 +34,10 @@ class Bm25 {
 
     Bm25(double k1, double b);  // k1 >= 0, 0 <= b <= 1
 
-    // Adds documents; a search that runs beside it may see the first of them only. Refused: an id that is here or twice.
+    // Adds documents; a search beside it may see the first of them only. Refused: an id that is here, or twice.
     void add(const Documents& documents);
 
-    // Removes documents; the statistics are those of the rest at once. Refused: an id that is not here or twice.
+    // Removes documents; the statistics are those of the rest at once. Refused: an id that is not here, or twice.
     void remove(const std::int64_t* ids, std::size_t size);
 
     // The k best documents that hold a term of the query, best first; of equal scores the lower id comes first.

@@ -40,7 +40,9 @@ Corpus::Corpus(double k1, double b, const Packed& packed) : Corpus(k1, b) {
     std::size_t left = packed.bytes.size();
     for (std::size_t row = 0; row < num_rows; ++row) {
         const std::size_t size = packed.sizes[row];
-        if (size > left || !read(from, size, num_terms, scratch_)) throw std::invalid_argument("holds a damaged document");
+        if (size > left || !read(from, size, num_terms, scratch_)) {
+            throw std::invalid_argument("holds a damaged document");
+        }
         std::uint64_t length = 0;
         for (const Count& count : scratch_) {
             ++sizes[count.term];
@@ -109,7 +111,8 @@ void Corpus::append(std::int64_t id, const std::vector<Count>& counts) {
     ids_.push_back(id);
     lengths_.push_back(static_cast<std::uint32_t>(length));
     norms_.push_back(0.0f);
-    rows_.set(static_cast<std::uint64_t>(id), row, [this](std::uint32_t r) { return static_cast<std::uint64_t>(ids_[r]); });
+    const auto id_of = [this](std::uint32_t r) { return static_cast<std::uint64_t>(ids_[r]); };
+    rows_.set(static_cast<std::uint64_t>(id), row, id_of);
     write(counts, bytes_);
     starts_.push_back(bytes_.size());
     if (bounds_average_ == 0.0) bounds_average_ = average_length();
@@ -239,8 +242,8 @@ void Corpus::read_row(std::uint32_t row, std::vector<Count>& counts) const {
 std::size_t Corpus::allocated_bytes() const {
     std::size_t bytes = terms_.capacity() * sizeof(Term) + numbers_.allocated_bytes() + rows_.allocated_bytes() +
                         ids_.capacity() * sizeof(std::int64_t) + lengths_.capacity() * sizeof(std::uint32_t) +
-                        norms_.capacity() * sizeof(float) + starts_.capacity() * sizeof(std::uint64_t) + bytes_.capacity() +
-                        large_tfs_.size() * 32;
+                        norms_.capacity() * sizeof(float) + starts_.capacity() * sizeof(std::uint64_t) +
+                        bytes_.capacity() + large_tfs_.size() * 32;
     for (const Term& term : terms_) bytes += term.postings.allocated_bytes();
     return bytes;
 }

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/bm25.hpp"
-
 namespace ruvllm::engines::bm25 {
 
 using kernels::kTfBits;
@@ -73,7 +71,7 @@ void Postings::become_dense() {
     frequent_->tfs.resize(((list[size - 1] >> kTfBits) / kWindowRows + 1) * kWindowRows);
     for (std::size_t i = 0; i < size; ++i) {
         const std::uint32_t row = list[i] >> kTfBits;
-        frequent_->tfs[row] = static_cast<std::uint8_t>(list[i] & ((1u << kTfBits) - 1u));
+        frequent_->tfs[row] = static_cast<std::uint8_t>(list[i] & kLargeTf);
         raise_bound(row / kWindowRows, bounds[i / kBlockPostings]);
     }
     list_.clear();
@@ -115,7 +113,7 @@ std::uint32_t Postings::tf_of(std::uint32_t row) const {
     if (is_dense()) return row < frequent_->tfs.size() ? frequent_->tfs[row] : 0;
     const std::uint32_t *list = list_.data(), *end = list + list_.size();
     const std::uint32_t* found = std::lower_bound(list, end, row << kTfBits);
-    return found != end && *found >> kTfBits == row ? *found & ((1u << kTfBits) - 1u) : 0;
+    return found != end && *found >> kTfBits == row ? *found & kLargeTf : 0;
 }
 
 std::size_t Postings::allocated_bytes() const {

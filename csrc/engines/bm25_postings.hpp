@@ -7,17 +7,21 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/bm25.hpp"
+
 namespace ruvllm::engines::bm25 {
 
 inline constexpr std::uint32_t kMaxRows = 1u << 24;    // rows are 24 bits of a posting
-inline constexpr std::uint32_t kLargeTf = 255;         // stands for "this often or more": the count is kept apart
+inline constexpr std::uint32_t kLargeTf = 255;         // this often or more: the count itself is kept apart
 inline constexpr std::size_t kWindowRows = 2048;       // searched at a time; scores and norms of a window stay in L1
 inline constexpr std::size_t kBlockPostings = 128;     // of a list: one bound
 inline constexpr std::size_t kDensePostings = 1024;    // shorter lists stay lists
 inline constexpr std::size_t kDenseShare = 8;          // a term in one row of so many is frequent
 
 // What a term adds to a document, without the term's weight: tf / (tf + norm), in (0, 1].
-inline float impact_of(std::uint32_t tf, float norm) { return static_cast<float>(tf) / (static_cast<float>(tf) + norm); }
+inline float impact_of(std::uint32_t tf, float norm) {
+    return static_cast<float>(tf) / (static_cast<float>(tf) + norm);
+}
 
 // Packed postings; the first two need no memory of their own, and most terms have no more.
 class PostingList {
@@ -99,7 +103,7 @@ void Postings::rebuild_bounds(const Impact& impact) {
         if (frequent_) raise_bound(block, value);
     };
     for (std::size_t i = 0; i < list_.size(); ++i) {
-        raise(i / kBlockPostings, impact(list_.data()[i] >> 8, list_.data()[i] & 255u));
+        raise(i / kBlockPostings, impact(list_.data()[i] >> kernels::kTfBits, list_.data()[i] & kLargeTf));
     }
     if (!is_dense()) return;
     for (std::size_t row = 0; row < frequent_->tfs.size(); ++row) {

@@ -23,7 +23,7 @@ struct QueryTerm {
     std::size_t cursor = 0;  // where it ends
 };
 
-// The terms of a query in the order in which scores are added up: heaviest, that is rarest, first, so bounds shrink fast.
+// The terms of a query in the order in which scores are added up: heaviest, that is rarest, first: bounds shrink fast.
 std::vector<QueryTerm> weighted(const Corpus& corpus, const std::uint64_t* query, std::size_t query_size) {
     std::vector<std::uint64_t> hashes(query, query + query_size);
     std::sort(hashes.begin(), hashes.end());
@@ -32,7 +32,8 @@ std::vector<QueryTerm> weighted(const Corpus& corpus, const std::uint64_t* query
         while (end < hashes.size() && hashes[end] == hashes[i]) ++end;
         const Term* term = corpus.find(hashes[i]);
         const double idf = corpus.idf(term != nullptr ? term->df : 0);
-        terms.push_back({hashes[i], term, static_cast<float>(static_cast<double>(end - i) * idf * (corpus.k1() + 1.0))});
+        const double weight = static_cast<double>(end - i) * idf * (corpus.k1() + 1.0);
+        terms.push_back({hashes[i], term, static_cast<float>(weight)});
     }
     std::sort(terms.begin(), terms.end(), [](const QueryTerm& a, const QueryTerm& b) {
         return a.weight > b.weight || (a.weight == b.weight && a.hash < b.hash);
@@ -46,7 +47,9 @@ struct Candidate {
 };
 
 // A total order, so that the best k do not depend on the order in which rows are seen.
-bool is_better(const Candidate& a, const Candidate& b) { return a.score > b.score || (a.score == b.score && a.id < b.id); }
+bool is_better(const Candidate& a, const Candidate& b) {
+    return a.score > b.score || (a.score == b.score && a.id < b.id);
+}
 
 class Search {
   public:
@@ -122,8 +125,11 @@ class Search {
         if (slice.size == 0) return;
         if (q.term->has_large) {
             for (std::size_t i = 0; i < slice.size; ++i) {
-                const std::uint32_t row = slice.tfs ? first_ + static_cast<std::uint32_t>(i) : slice.list[i] >> kernels::kTfBits;
-                add(q, row, slice.tfs ? slice.tfs[i] : slice.list[i] & kLargeTf);
+                if (slice.tfs != nullptr) {
+                    add(q, first_ + static_cast<std::uint32_t>(i), slice.tfs[i]);
+                } else {
+                    add(q, slice.list[i] >> kernels::kTfBits, slice.list[i] & kLargeTf);
+                }
             }
         } else if (slice.tfs != nullptr) {
             kernels::add_dense_scores(slice.tfs, corpus_.norms() + first_, slice.size, q.weight, scores_);
