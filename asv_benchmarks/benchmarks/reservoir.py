@@ -67,10 +67,10 @@ class ReservoirBytes:
     def setup(self) -> None:
         self.reservoir = Reservoir(CAPACITY)
         self.reservoir.add_many(N)
-        self.saved = self.reservoir.to_bytes()
+        self.saved = self.reservoir.snapshot()
 
-    def time_to_bytes(self) -> None:
-        self.reservoir.to_bytes()
+    def time_snapshot(self) -> None:
+        self.reservoir.snapshot()
 
-    def time_from_bytes(self) -> None:
-        Reservoir.from_bytes(self.saved)
+    def time_restore(self) -> None:
+        Reservoir.restore(self.saved)

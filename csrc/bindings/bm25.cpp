@@ -136,15 +136,9 @@ py::bytes snapshot(const Bm25& index) {
 }
 
 void restore(Bm25& index, const py::bytes& snapshot) {
-    char* bytes = nullptr;
-    py::ssize_t size = 0;
-    if (PyBytes_AsStringAndSize(snapshot.ptr(), &bytes, &size) != 0) throw py::error_already_set();
+    const auto bytes = static_cast<std::string_view>(snapshot);
     const py::gil_scoped_release nogil;
-    try {
-        index.restore(bytes, static_cast<std::size_t>(size));
-    } catch (const std::invalid_argument& error) {
-        throw std::invalid_argument(std::string("snapshot ") + error.what());
-    }
+    index.restore(bytes);
 }
 
 }  // namespace

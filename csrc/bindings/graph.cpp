@@ -210,12 +210,12 @@ std::size_t decay(Graph& graph, double now, const py::object& half_life_object, 
 }
 
 py::bytes snapshot(const Graph& graph) {
-    std::vector<std::uint8_t> bytes;
+    std::string bytes;
     {
         const py::gil_scoped_release nogil;
         bytes = graph.snapshot();
     }
-    return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return py::bytes(bytes);
 }
 
 std::unique_ptr<Graph> restore(const py::bytes& snapshot) {

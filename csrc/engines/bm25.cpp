@@ -128,9 +128,9 @@ std::string Bm25::snapshot() const {
     return bm25::to_bytes(corpus_->pack());
 }
 
-void Bm25::restore(const char* bytes, std::size_t size) {
+void Bm25::restore(std::string_view snapshot) {
     const std::lock_guard writer(one_writer_);
-    auto restored = std::make_unique<Corpus>(k1_, b_, bm25::from_bytes(bytes, size));
+    auto restored = std::make_unique<Corpus>(k1_, b_, bm25::from_bytes(snapshot));
     const auto alone = writing();
     corpus_.swap(restored);
 }

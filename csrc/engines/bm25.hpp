@@ -7,6 +7,7 @@
 #include <mutex>
 #include <shared_mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engines/bm25_corpus.hpp"
@@ -55,7 +56,7 @@ class Bm25 {
 
     // The documents as bytes, and back: `restore` takes the place of all that is here. Refused: damage of any kind.
     std::string snapshot() const;
-    void restore(const char* bytes, std::size_t size);
+    void restore(std::string_view snapshot);
 
   private:
     std::shared_lock<std::shared_mutex> reading() const;

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
+
+#include "engines/bytes.hpp"
 
 namespace ruvllm::engines::bm25 {
 namespace {
@@ -29,10 +30,10 @@ bool read_varint(const std::uint8_t*& bytes, const std::uint8_t* end, std::uint6
 
 Corpus::Corpus(double k1, double b, const Packed& packed) : Corpus(k1, b) {
     const std::size_t num_terms = packed.hashes.size(), num_rows = packed.ids.size();
-    if (num_terms >= kNone || num_rows > kMaxRows) throw std::invalid_argument("holds too much");
+    if (num_terms >= kNone || num_rows > kMaxRows) throw bad_snapshot("hold fewer terms and documents");
     terms_.reserve(num_terms);
     for (std::size_t i = 0; i < num_terms; ++i) {
-        if (number_of(packed.hashes[i]) != i) throw std::invalid_argument("holds a term twice");
+        if (number_of(packed.hashes[i]) != i) throw bad_snapshot("name each term once");
     }
     // First what the postings depend on: how many there are of each term, and the average length.
     std::vector<std::uint32_t> sizes(num_terms);
@@ -40,20 +41,18 @@ Corpus::Corpus(double k1, double b, const Packed& packed) : Corpus(k1, b) {
     std::size_t left = packed.bytes.size();
     for (std::size_t row = 0; row < num_rows; ++row) {
         const std::size_t size = packed.sizes[row];
-        if (size > left || !read(from, size, num_terms, scratch_)) {
-            throw std::invalid_argument("holds a damaged document");
-        }
+        if (size > left || !read(from, size, num_terms, scratch_)) throw bad_snapshot("hold sound documents");
         std::uint64_t length = 0;
         for (const Count& count : scratch_) {
             ++sizes[count.term];
             length += count.tf;
         }
-        if (length >= kNone) throw std::invalid_argument("holds a damaged document");
+        if (length >= kNone) throw bad_snapshot("hold sound documents");
         total_length_ += length;
         from += size;
         left -= size;
     }
-    if (left > 0) throw std::invalid_argument("holds more than its documents");
+    if (left > 0) throw bad_snapshot("hold its documents only");
     for (std::size_t i = 0; i < num_terms; ++i) {
         if (sizes[i] < kDensePostings) terms_[i].postings.reserve(sizes[i]);
     }
@@ -62,7 +61,7 @@ Corpus::Corpus(double k1, double b, const Packed& packed) : Corpus(k1, b) {
     bytes_.reserve(packed.bytes.size());
     from = packed.bytes.data();
     for (std::size_t row = 0; row < num_rows; ++row) {
-        if (row_of(packed.ids[row]) != kNone) throw std::invalid_argument("holds a document twice");
+        if (row_of(packed.ids[row]) != kNone) throw bad_snapshot("name each document once");
         read(from, packed.sizes[row], num_terms, scratch_);
         append(packed.ids[row], scratch_);
         from += packed.sizes[row];

@@ -1,8 +1,8 @@
-// A packed corpus as bytes: versioned, checksummed, in the byte order of this machine.
+// A packed corpus as bytes and back.
 #pragma once
 
-#include <cstddef>
 #include <string>
+#include <string_view>
 
 #include "engines/bm25_corpus.hpp"
 
@@ -11,6 +11,6 @@ namespace ruvllm::engines::bm25 {
 std::string to_bytes(const Packed& packed);
 
 // Throws std::invalid_argument when the bytes are not what `to_bytes` wrote. The documents in them are not looked at.
-Packed from_bytes(const char* bytes, std::size_t size);
+Packed from_bytes(std::string_view bytes);
 
 }  // namespace ruvllm::engines::bm25

@@ -111,7 +111,7 @@ class Graph {
     // least `min_interactions` successes and failures. Returns how many. half_life_s: (num_types,), > 0.
     std::size_t decay(double now, const float* half_life_s, float floor, std::uint32_t min_interactions);
 
-    std::vector<std::uint8_t> snapshot() const;
+    std::string snapshot() const;
     static std::unique_ptr<Graph> restore(std::string_view snapshot);  // refuses what is damaged
 
     // Seconds since the epoch as the columns keep them.

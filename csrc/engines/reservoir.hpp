@@ -51,9 +51,9 @@ class Reservoir {
     // Label and number of slots of each class, in order of appearance.
     std::vector<std::pair<std::int64_t, std::size_t>> classes() const;
 
-    // Everything that is needed to go on to the same numbers. from_bytes throws std::invalid_argument when damaged.
-    std::string to_bytes() const;
-    explicit Reservoir(std::string_view bytes);
+    // Everything that is needed to go on to the same numbers, and back; throws std::invalid_argument when damaged.
+    std::string snapshot() const;
+    explicit Reservoir(std::string_view snapshot);
 
   private:
     struct Keyed {

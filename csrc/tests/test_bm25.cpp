@@ -60,7 +60,7 @@ void test_search(std::size_t n) {
     index.remove(gone.data(), gone.size());
     const std::string snapshot = index.snapshot();
     engines::Bm25 restored(1.2, 0.75);
-    restored.restore(snapshot.data(), snapshot.size());
+    restored.restore(snapshot);
     for (const bool filtered : {false, true}) {
         const std::int64_t* kept = filtered ? among.data() : nullptr;
         const auto all = index.search(kQuery.data(), kQuery.size(), n, kept, among.size());
@@ -87,7 +87,7 @@ void test_damage() {
         bad[i] = static_cast<char>(bad[i] ^ 0x55);
         for (const std::string& bytes : {bad, good.substr(0, i)}) {
             try {
-                index.restore(bytes.data(), bytes.size());
+                index.restore(bytes);
             } catch (const std::invalid_argument&) {
                 ++refused;
             }
@@ -115,7 +115,7 @@ void test_threads() {
         index.add(documents.view());
         const std::string snapshot = index.snapshot();
         index.remove(documents.ids.data(), documents.ids.size());
-        index.restore(snapshot.data(), snapshot.size());
+        index.restore(snapshot);
         index.remove(documents.ids.data(), documents.ids.size());
     }
     is_done = true;

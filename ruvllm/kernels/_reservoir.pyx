@@ -31,7 +31,7 @@ cdef extern from "engines/reservoir.hpp" namespace "ruvllm::engines" nogil:
             vector[int64_t] slots
 
         Engine(size_t capacity, bool is_weighted, uint64_t seed) except +
-        Engine(string_view data) except +
+        Engine(string_view snapshot) except +
         int64_t add(int64_t label, double weight) except +
         Batch add_many(size_t n, const int64_t* labels, const double* weights) except +
         size_t capacity()
@@ -40,7 +40,7 @@ cdef extern from "engines/reservoir.hpp" namespace "ruvllm::engines" nogil:
         uint64_t num_seen()
         const vector[int64_t]& items()
         vector[pair[int64_t, size_t]] classes() except +
-        string to_bytes() except +
+        string snapshot() except +
 
     const uint64_t MAX_CAPACITY "ruvllm::engines::Reservoir::kMaxCapacity"
 
@@ -174,25 +174,22 @@ cdef class Reservoir:
         cdef vector[pair[int64_t, size_t]] classes = self.idle().classes()
         return {entry.first: entry.second for entry in classes}
 
-    def to_bytes(self):
-        """Return all that is needed to go on to the same numbers, as versioned bytes with a checksum."""
-        return self.idle().to_bytes()
+    def snapshot(self):
+        """Return all that is needed to go on to the same numbers, as bytes that `restore` reads."""
+        return self.idle().snapshot()
 
     @staticmethod
-    def from_bytes(data):
-        """Return the reservoir that `to_bytes` wrote.
+    def restore(snapshot):
+        """Return the reservoir whose state this is.
 
         Raises:
-            TypeError: `data` are no bytes.
-            ValueError: they are damaged, or something else.
+            TypeError: `snapshot` is not bytes.
+            ValueError: it is damaged, or something else.
         """
-        if not isinstance(data, bytes):
-            raise TypeError(f"data must be bytes ({type(data).__name__})")
+        if not isinstance(snapshot, bytes):
+            raise TypeError(f"snapshot must be bytes ({type(snapshot).__name__})")
         cdef Reservoir made = Reservoir(1)
-        try:
-            made.engine.reset(new Engine(string_view(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))))
-        except ValueError as error:
-            raise ValueError(f"data must be what to_bytes() returned: {error}") from None
+        made.engine.reset(new Engine(string_view(PyBytes_AS_STRING(snapshot), PyBytes_GET_SIZE(snapshot))))
         made.is_weighted = made.engine.get().is_weighted()
         return made
 

@@ -116,7 +116,7 @@ class Bm25:
         """Return the index whose documents these are.
 
         Raises:
-            ValueError: the bytes are damaged, or by another version or byte order.
+            ValueError: the snapshot is damaged, or something else.
         """
         index = cls(k1=k1, b=b)
         index._index.restore(snapshot)

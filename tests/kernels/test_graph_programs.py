@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.graph_model import GraphModel
+from kernels.xxh64 import forged
 from ruvllm.kernels import Graph
 
 I, B, F = np.int64, np.uint8, np.float32  # noqa: E741
@@ -193,6 +194,21 @@ def test_every_flipped_bit_is_found() -> None:
 def test_foreign_bytes_are_refused(foreign: bytes) -> None:
     with pytest.raises(ValueError, match="snapshot must"):
         Graph.restore(foreign)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=1)), min_size=1, max_size=3))
+def test_even_a_forged_snapshot_is_refused_or_sound(changes: list[tuple[int, bytes]]) -> None:
+    snapshot = small_snapshot()
+    assert forged(snapshot) == snapshot
+    forgery = forged(snapshot, *((at % (len(snapshot) - 8), byte) for at, byte in changes))
+    try:
+        graph = Graph.restore(forgery)
+    except ValueError as error:
+        assert str(error).startswith("snapshot must ")
+    else:
+        assert graph.snapshot() == forgery
+        graph.expand(graph.node_ids())
 
 
 def test_an_empty_graph_survives_its_snapshot() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from kernels.xxh64 import forged
 from ruvllm.kernels import Reservoir
 
 TRIALS = 20_000
@@ -177,7 +178,7 @@ def test_items_together_or_alone_give_the_same_content(weighted: bool) -> None:
             start += size
         np.testing.assert_array_equal(buffer, expected)
         np.testing.assert_array_equal(together.items, expected)
-        assert together.to_bytes() == alone.to_bytes()
+        assert together.snapshot() == alone.snapshot()
 
 
 def test_a_batch_names_each_slot_once_and_in_order() -> None:
@@ -191,7 +192,7 @@ def test_one_class_equals_no_classes() -> None:
     plain, labelled = Reservoir(20, seed=4), Reservoir(20, seed=4)
     plain.add_many(2000)
     labelled.add_many(2000, labels=np.zeros(2000, np.int64))
-    assert plain.to_bytes() == labelled.to_bytes()
+    assert plain.snapshot() == labelled.snapshot()
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -249,39 +250,33 @@ def test_a_restored_reservoir_goes_on_as_if_nothing_had_happened(weighted: bool,
     labels, weights = stream(1000, cut, weighted=weighted)
     whole = Reservoir(30, seed=cut, weighted=weighted)
     add_one_by_one(whole, labels[:cut], weights[:cut])
-    restored = Reservoir.from_bytes(whole.to_bytes())
+    restored = Reservoir.restore(whole.snapshot())
     assert (restored.capacity, restored.weighted, restored.num_seen) == (30, weighted, cut)
     assert restored.class_sizes == whole.class_sizes
     for reservoir in (whole, restored):
         reservoir.add_many(1000 - cut, labels=labels[cut:], weights=weights[cut:] if weighted else None)
-    assert restored.to_bytes() == whole.to_bytes()
+    assert restored.snapshot() == whole.snapshot()
 
 
 def saved(weighted: bool = False) -> bytes:
     reservoir = Reservoir(4, seed=1, weighted=weighted)
     reservoir.add_many(20, labels=np.arange(20) % 2)
-    return reservoir.to_bytes()
+    return reservoir.snapshot()
 
 
 def test_damage_anywhere_is_found() -> None:
     data = saved()
     for i in range(len(data)):
-        with pytest.raises(ValueError, match="data must be what to_bytes"):
-            Reservoir.from_bytes(data[:i] + bytes([data[i] ^ 0x10]) + data[i + 1 :])
+        with pytest.raises(ValueError, match="snapshot must"):
+            Reservoir.restore(data[:i] + bytes([data[i] ^ 0x10]) + data[i + 1 :])
     for length in [*range(len(data)), len(data) + 8]:
-        with pytest.raises(ValueError, match="data must be what to_bytes"):
-            Reservoir.from_bytes(data.ljust(length, b"\0")[:length])
+        with pytest.raises(ValueError, match="snapshot must"):
+            Reservoir.restore(data.ljust(length, b"\0")[:length])
 
 
-def forged(data: bytes, word: int, value: int) -> bytes:
-    """Replace a 64-bit word behind the first line and make the checksum right again."""
-    body = bytearray(data[:-8])
-    start = body.index(b"\n") + 1 + 8 * word
-    body[start : start + 8] = value.to_bytes(8, "little")
-    checksum = 0xCBF29CE484222325
-    for byte in body:
-        checksum = (checksum ^ byte) * 0x100000001B3 % 2**64
-    return bytes(body) + checksum.to_bytes(8, "little")
+def with_word(snapshot: bytes, word: int, value: int) -> bytes:
+    """Replace a 64-bit word behind magic and version."""
+    return forged(snapshot, (16 + 8 * word, value.to_bytes(8, "little")))
 
 
 NAN, HUGE = 0x7FF8 << 48, 2**63
@@ -296,12 +291,12 @@ NAN, HUGE = 0x7FF8 << 48, 2**63
     + [(False, 13, 1), (True, 1, 0), (True, 18, 4), (True, 19, NAN), (True, 19, 0), (False, 7, 2**61), (False, 12, 3)],
 )
 def test_bytes_with_impossible_content_are_refused(weighted: bool, word: int, value: int) -> None:
-    with pytest.raises(ValueError, match="data must be what to_bytes"):
-        Reservoir.from_bytes(forged(saved(weighted), word, value))
+    with pytest.raises(ValueError, match="snapshot must"):
+        Reservoir.restore(with_word(saved(weighted), word, value))
 
 
 def test_forging_nothing_is_accepted() -> None:
-    assert Reservoir.from_bytes(forged(saved(), 0, 4)).to_bytes() == saved()
+    assert Reservoir.restore(with_word(saved(), 0, 4)).snapshot() == saved()
 
 
 def test_threads_may_share_a_reservoir() -> None:
@@ -374,10 +369,10 @@ def test_bad_input_is_refused_by_name_and_changes_nothing(
 ) -> None:
     reservoir = Reservoir(2, seed=0, weighted=True)
     reservoir.add_many(9, labels=np.array([5, 6, 5, 6, 5, 6, 5, 6, 5]))
-    before = reservoir.to_bytes()
+    before = reservoir.snapshot()
     with pytest.raises(error, match=says):
         (reservoir.add_many if "n" in arguments else reservoir.add)(**arguments)  # type: ignore[arg-type, operator]
-    assert reservoir.to_bytes() == before
+    assert reservoir.snapshot() == before
     reservoir.add(5)
 
 
@@ -389,5 +384,5 @@ def test_a_reservoir_without_weights_takes_none() -> None:
 
 
 def test_only_bytes_are_restored() -> None:
-    with pytest.raises(TypeError, match=r"data must be bytes \(str\)"):
-        Reservoir.from_bytes("")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"snapshot must be bytes \(str\)"):
+        Reservoir.restore("")  # type: ignore[arg-type]
