@@ -1,6 +1,7 @@
 #include "engines/bm25.hpp"
 
 #include <algorithm>
+#include <shared_mutex>
 #include <stdexcept>
 #include <string>
 #include <unordered_set>
@@ -24,18 +25,8 @@ using bm25::kNone;
 
 Bm25::Bm25(double k1, double b) : k1_(k1), b_(b), corpus_(std::make_unique<Corpus>(k1, b)) {}
 
-std::shared_lock<std::shared_mutex> Bm25::reading() const {
-    const std::lock_guard turn(turn_);
-    return std::shared_lock(is_changing_);
-}
-
-std::unique_lock<std::shared_mutex> Bm25::writing() const {
-    const std::lock_guard turn(turn_);
-    return std::unique_lock(is_changing_);
-}
-
 void Bm25::add(const Documents& documents) {
-    const std::lock_guard writer(one_writer_);
+    const std::lock_guard turn(writer_);
     std::unordered_set<std::int64_t> seen(documents.size);
     for (std::size_t i = 0; i < documents.size; ++i) {
         if (corpus_->row_of(documents.ids[i]) != kNone || !seen.insert(documents.ids[i]).second) {
@@ -49,14 +40,14 @@ void Bm25::add(const Documents& documents) {
     }
     for (std::size_t i = 0; i < documents.size; i += kAddedAtOnce) {
         const std::size_t size = std::min(kAddedAtOnce, documents.size - i);
-        const auto alone = writing();
+        const std::unique_lock writing(lock_);
         corpus_->add({documents.ids + i, documents.terms, documents.starts + i, size});
         corpus_->settle();
     }
 }
 
 void Bm25::remove(const std::int64_t* ids, std::size_t size) {
-    const std::lock_guard writer(one_writer_);
+    const std::lock_guard turn(writer_);
     std::vector<std::uint32_t> rows(size);
     std::unordered_set<std::int64_t> seen(size);
     for (std::size_t i = 0; i < size; ++i) {
@@ -66,7 +57,7 @@ void Bm25::remove(const std::int64_t* ids, std::size_t size) {
         }
     }
     {
-        const auto alone = writing();
+        const std::unique_lock writing(lock_);
         for (const std::uint32_t row : rows) corpus_->remove(row);
         corpus_->settle();
     }
@@ -77,13 +68,13 @@ void Bm25::remove(const std::int64_t* ids, std::size_t size) {
 // Searches go on in the old corpus until the new one is there.
 void Bm25::compact() {
     auto compacted = std::make_unique<Corpus>(k1_, b_, corpus_->pack());
-    const auto alone = writing();
+    const std::unique_lock writing(lock_);
     corpus_.swap(compacted);
 }
 
 Bm25::Found Bm25::search(const std::uint64_t* query, std::size_t query_size, std::size_t k, const std::int64_t* among,
                          std::size_t among_size) const {
-    const auto together = reading();
+    const std::shared_lock reading(lock_);
     if (among == nullptr) return bm25::search(*corpus_, query, query_size, k, nullptr);
     std::vector<std::uint32_t> rows;
     rows.reserve(among_size);
@@ -98,12 +89,12 @@ Bm25::Found Bm25::search(const std::uint64_t* query, std::size_t query_size, std
 
 std::vector<float> Bm25::scores_of(const std::uint64_t* query, std::size_t query_size,
                                    const Documents& documents) const {
-    const auto together = reading();
+    const std::shared_lock reading(lock_);
     return bm25::scores_of(*corpus_, query, query_size, documents);
 }
 
 std::vector<std::int64_t> Bm25::ids() const {
-    const auto together = reading();
+    const std::shared_lock reading(lock_);
     std::vector<std::int64_t> ids;
     ids.reserve(corpus_->num_living());
     for (std::uint32_t row = 0; row < corpus_->num_rows(); ++row) {
@@ -114,24 +105,24 @@ std::vector<std::int64_t> Bm25::ids() const {
 }
 
 void Bm25::contains(const std::int64_t* ids, std::size_t size, bool* found) const {
-    const auto together = reading();
+    const std::shared_lock reading(lock_);
     for (std::size_t i = 0; i < size; ++i) found[i] = corpus_->row_of(ids[i]) != kNone;
 }
 
 Bm25::Size Bm25::size() const {
-    const auto together = reading();
+    const std::shared_lock reading(lock_);
     return {corpus_->num_living(), corpus_->num_postings(), corpus_->allocated_bytes()};
 }
 
 std::string Bm25::snapshot() const {
-    const auto together = reading();
+    const std::shared_lock reading(lock_);
     return bm25::to_bytes(corpus_->pack());
 }
 
 void Bm25::restore(std::string_view snapshot) {
-    const std::lock_guard writer(one_writer_);
+    const std::lock_guard turn(writer_);
     auto restored = std::make_unique<Corpus>(k1_, b_, bm25::from_bytes(snapshot));
-    const auto alone = writing();
+    const std::unique_lock writing(lock_);
     corpus_.swap(restored);
 }
 

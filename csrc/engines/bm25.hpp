@@ -5,12 +5,12 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "engines/bm25_corpus.hpp"
+#include "engines/readers_writer_lock.hpp"
 
 namespace ruvllm::engines {
 
@@ -59,15 +59,12 @@ class Bm25 {
     void restore(std::string_view snapshot);
 
   private:
-    std::shared_lock<std::shared_mutex> reading() const;
-    std::unique_lock<std::shared_mutex> writing() const;
     void compact();
 
     double k1_, b_;
     std::unique_ptr<bm25::Corpus> corpus_;
-    std::mutex one_writer_;                  // held for a whole change
-    mutable std::mutex turn_;                // a waiting writer holds it, so that no new reader passes
-    mutable std::shared_mutex is_changing_;  // held while searching, and alone while the corpus changes
+    std::mutex writer_;               // one writer at a time, for a whole change: it may read without the lock
+    mutable ReadersWriterLock lock_;  // taken shared to read, exclusively while the corpus changes
 };
 
 }  // namespace ruvllm::engines
