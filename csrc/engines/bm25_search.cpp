@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engines/top_k.hpp"
 #include "kernels/bm25.hpp"
 
 namespace ruvllm::engines::bm25 {
@@ -41,31 +42,19 @@ std::vector<QueryTerm> weighted(const Corpus& corpus, const std::uint64_t* query
     return terms;
 }
 
-struct Candidate {
-    float score;
-    std::int64_t id;
-};
-
-// A total order, so that the best k do not depend on the order in which rows are seen.
-bool is_better(const Candidate& a, const Candidate& b) {
-    return a.score > b.score || (a.score == b.score && a.id < b.id);
-}
-
 class Search {
   public:
     Search(const Corpus& corpus, std::vector<QueryTerm> terms, std::size_t k, const std::vector<std::uint32_t>* rows)
-        : corpus_(corpus), terms_(std::move(terms)), k_(k), rows_(rows), bounds_(terms_.size() + 1) {
+        : corpus_(corpus), terms_(std::move(terms)), best_(k), rows_(rows), bounds_(terms_.size() + 1) {
         // A computed sum of n rounded terms exceeds the exact one by a factor of at most (1 + eps)^n; bounds are
         // rounded too, hence the few more, and twice as much.
         slack_ = 1.0 + 2.0 * static_cast<double>(terms_.size() + 16) * std::numeric_limits<float>::epsilon();
-        best_.reserve(k);
     }
 
     Bm25::Found run() {
         for (std::uint32_t first = 0; first < corpus_.num_rows(); first += kWindowRows) search_window(first);
-        std::sort_heap(best_.begin(), best_.end(), is_better);
         Bm25::Found found;
-        for (const Candidate& candidate : best_) {
+        for (const Candidate& candidate : best_.sort()) {
             found.ids.push_back(candidate.id);
             found.scores.push_back(candidate.score);
         }
@@ -113,8 +102,8 @@ class Search {
 
     // The score that a document must have at least to come back, bounds being rounded; ties count, their id decides.
     float needed() const {
-        if (best_.size() < k_) return kSmallest;
-        return std::max(kSmallest, static_cast<float>(best_.front().score / slack_));
+        if (!best_.is_full()) return kSmallest;
+        return std::max(kSmallest, static_cast<float>(best_.worst().score / slack_));
     }
 
     // The same when the terms before t are added up; above 0 where the others alone are not enough.
@@ -201,28 +190,18 @@ class Search {
     }
 
     void offer(std::uint32_t i) {
-        const Candidate candidate{scores_[i], corpus_.id_of(first_ + i)};
-        if (candidate.score < kSmallest) return;
-        if (best_.size() == k_) {
-            if (!is_better(candidate, best_.front())) return;
-            std::pop_heap(best_.begin(), best_.end(), is_better);
-            best_.back() = candidate;
-        } else {
-            best_.push_back(candidate);
-        }
-        std::push_heap(best_.begin(), best_.end(), is_better);
+        if (scores_[i] >= kSmallest) best_.offer({scores_[i], corpus_.id_of(first_ + i)});
     }
 
     const Corpus& corpus_;
     std::vector<QueryTerm> terms_;
-    std::size_t k_;
+    TopK best_;
     const std::vector<std::uint32_t>* rows_;
     std::vector<float> bounds_;
     double slack_;
-    std::vector<Candidate> best_;  // a heap, the worst on top
-    std::uint32_t first_ = 0;      // row of the window
-    std::size_t size_ = 0;         // rows of the window
-    std::size_t next_ = 0;         // of rows_
+    std::uint32_t first_ = 0;  // row of the window
+    std::size_t size_ = 0;     // rows of the window
+    std::size_t next_ = 0;     // of rows_
     std::size_t num_candidates_ = 0, num_allowed_ = 0;
     float scores_[kWindowRows];               // of the window
     std::uint32_t candidates_[kWindowRows];  // rows of the window, ascending, like the next

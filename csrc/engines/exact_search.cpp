@@ -2,11 +2,13 @@
 #include "engines/exact_search.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <future>
 #include <limits>
 #include <vector>
 
 #include "engines/aligned.hpp"
+#include "engines/top_k.hpp"
 #include "kernels/exact_search.hpp"
 
 namespace ruvllm::engines {
@@ -22,60 +24,17 @@ std::size_t block_rows(std::size_t dim) {
     return std::clamp(rows, kRowMultiple, kMaxBlockRows);
 }
 
-struct Candidate {
-    float score;
-    std::int64_t row;
-};
-
-// A total order, so that the best k do not depend on the order in which rows are seen.
-bool is_better(const Candidate& a, const Candidate& b) {
-    return a.score > b.score || (a.score == b.score && a.row < b.row);
+// Offers the scores of n rows: rows[i], or first_row + i when `rows` is null. A NaN counts as minus infinity.
+void offer_all(TopK& best, const float* scores, const std::int64_t* rows, std::size_t first_row, std::size_t n) {
+    std::size_t i = 0;
+    const auto offer_one = [&] {
+        const float score = std::isnan(scores[i]) ? -std::numeric_limits<float>::infinity() : scores[i];
+        best.offer({score, rows ? rows[i] : static_cast<std::int64_t>(first_row + i)});
+        ++i;
+    };
+    while (i < n && !best.is_full()) offer_one();
+    while ((i = kernels::next_not_below(scores, i, n, best.worst().score)) < n) offer_one();
 }
-
-// The best k candidates so far, the worst of them on top.
-class TopK {
-  public:
-    explicit TopK(std::size_t k) : k_(k) { heap_.reserve(k); }
-
-    void offer(Candidate candidate) {
-        if (candidate.score != candidate.score) candidate.score = -std::numeric_limits<float>::infinity();
-        if (heap_.size() == k_) {
-            if (!is_better(candidate, heap_.front())) return;
-            std::pop_heap(heap_.begin(), heap_.end(), is_better);
-            heap_.back() = candidate;
-        } else {
-            heap_.push_back(candidate);
-        }
-        std::push_heap(heap_.begin(), heap_.end(), is_better);
-    }
-
-    // Scores of n rows: rows[i], or first_row + i when `rows` is null.
-    void offer_all(const float* scores, const std::int64_t* rows, std::size_t first_row, std::size_t n) {
-        std::size_t i = 0;
-        const auto offer_one = [&] {
-            offer({scores[i], rows ? rows[i] : static_cast<std::int64_t>(first_row + i)});
-            ++i;
-        };
-        while (i < n && heap_.size() < k_) offer_one();
-        while ((i = kernels::next_not_below(scores, i, n, heap_.front().score)) < n) offer_one();
-    }
-
-    void offer_all(const TopK& other) {
-        for (const Candidate& candidate : other.heap_) offer(candidate);
-    }
-
-    void write_sorted(std::int64_t* labels, float* scores) {
-        std::sort_heap(heap_.begin(), heap_.end(), is_better);
-        for (const Candidate& candidate : heap_) {
-            *labels++ = candidate.row;
-            *scores++ = candidate.score;
-        }
-    }
-
-  private:
-    std::size_t k_;
-    std::vector<Candidate> heap_;
-};
 
 std::vector<TopK> heaps(std::size_t count, std::size_t k) {
     std::vector<TopK> all;
@@ -100,7 +59,7 @@ std::vector<TopK> search_rows(const ExactSearch& s, std::size_t first, std::size
             kernels::inner_products(vectors, rows, size, ahead, queries.data() + q0 * s.dim, num_queries, s.dim,
                                     scores.data());
             for (std::size_t q = 0; q < num_queries; ++q) {
-                best[q0 + q].offer_all(scores.data() + q * size, rows, begin, size);
+                offer_all(best[q0 + q], scores.data() + q * size, rows, begin, size);
             }
         }
     }
@@ -122,12 +81,15 @@ void exact_search(const ExactSearch& search, std::size_t num_threads, std::int64
     }
     std::vector<TopK> best = heaps(search.num_queries, search.k);
     const auto merge = [&](const std::vector<TopK>& part) {
-        for (std::size_t q = 0; q < best.size(); ++q) best[q].offer_all(part[q]);
+        for (std::size_t q = 0; q < best.size(); ++q) best[q].offer(part[q]);
     };
     merge(search_rows(search, 0, part_start(1)));
     for (auto& part : parts) merge(part.get());
     for (std::size_t q = 0; q < best.size(); ++q) {
-        best[q].write_sorted(labels + q * search.k, scores + q * search.k);
+        for (const Candidate& candidate : best[q].sort()) {
+            *labels++ = candidate.id;
+            *scores++ = candidate.score;
+        }
     }
 }
 
