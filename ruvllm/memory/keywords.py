@@ -6,13 +6,14 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 
 from ruvllm.kernels import Bm25
+from ruvllm.memory.follow import OtherWrites, whole_or_thrown_away
 from ruvllm.memory.index import fsync_folder
 from ruvllm.memory.nearest import MIN_UNSAVED, SEARCHED_IDS, index_base
 from ruvllm.memory.rows import title_of
@@ -67,7 +68,7 @@ class Keywords:
         self._lock = threading.RLock()  # held while the index is brought in step
         self._index: Bm25 | None = None
         self._changes = 0  # since the last save or load
-        self._seen = threading.local()  # data_version counts for one connection, and each thread has its own
+        self._other_writes = OtherWrites(store)
 
     def __len__(self) -> int:
         return len(self._index) if self._index is not None else 0
@@ -96,11 +97,11 @@ class Keywords:
         with self._lock:
             if self._index is None:
                 self._changes = 0
-                self._has_changed()  # all that is written up to here is read below
+                self._other_writes.are_new()  # all that is written up to here is read below
                 index = self._saved()
                 self._bring_in_step(index)
                 self._index = index
-            elif self._store.read_only and self._has_changed():
+            elif self._store.read_only and self._other_writes.are_new():
                 self._bring_in_step(self._index)
             return self._index
 
@@ -110,13 +111,6 @@ class Keywords:
         except SnapshotUnusable as reason:
             logger.info("keywords %s are read anew: %s", self._file, reason)
             return Bm25()
-
-    def _has_changed(self) -> bool:
-        version = self._store.value("PRAGMA data_version")
-        if version == getattr(self._seen, "version", None):
-            return False
-        self._seen.version = version
-        return True
 
     def _bring_in_step(self, index: Bm25) -> None:
         there = np.array([row[0] for row in self._store.rows(SEARCHED_IDS, (self._namespace,))], np.int64)
@@ -136,7 +130,7 @@ class Keywords:
 
     def added(self, ids: Iterable[int]) -> None:
         """Take in nodes that were just committed."""
-        with self._in_step():
+        with self._changing():
             if self._index is not None:  # else whoever loads will find them in the database
                 new = np.unique(np.fromiter(ids, np.int64))
                 new = new[~self._index.contains(new)]
@@ -145,32 +139,28 @@ class Keywords:
 
     def removed(self, ids: Iterable[int]) -> None:
         """Forget nodes that were just deleted; those that were not searched are passed over."""
-        with self._in_step():
+        with self._changing():
             if self._index is not None:
                 gone = np.unique(np.fromiter(ids, np.int64))
                 gone = gone[self._index.contains(gone)]
                 self._index.remove(gone)
                 self._changes += len(gone)
 
-    @contextmanager
-    def _in_step(self) -> Iterator[None]:
-        """Hold the lock; what a failure or Ctrl-C leaves half done is thrown away and read again by the next search."""
-        with self._lock:
-            try:
-                yield
-            except BaseException:
-                self._index = None
-                raise
+    def _changing(self) -> AbstractContextManager[None]:
+        return whole_or_thrown_away(self._lock, self._throw_away)
+
+    def _throw_away(self) -> None:
+        self._index = None
 
     def reload(self) -> None:
         """Throw the index away; the next search reads it again."""
         with self._lock:
-            self._index = None
+            self._throw_away()
 
     def rebuild(self) -> None:
         """Drop the index, also the saved one, and read it from the database."""
         with self._lock:
-            self._index = None
+            self._throw_away()
             self._file.unlink(missing_ok=True)
             self.load()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from ruvllm import kernels
+from ruvllm.memory.follow import OtherWrites, whole_or_thrown_away
 from ruvllm.memory.store import Store
 from ruvllm.types import EdgeType
 
@@ -44,7 +45,7 @@ class Links:
         self._namespace = namespace
         self._lock = threading.Lock()  # held while the graph is brought in step
         self._graph: kernels.Graph | None = None
-        self._seen = threading.local()  # data_version counts for one connection, and each thread has its own
+        self._other_writes = OtherWrites(store)
         self._reload_at = 0.0  # by the monotonic clock; not before
 
     # -- keeping in step ---------------------------------------------------------------------------------------------
@@ -63,11 +64,7 @@ class Links:
     def _is_outdated(self) -> bool:
         if not self._store.read_only or time.monotonic() < self._reload_at:
             return False
-        version = self._store.value("PRAGMA data_version")
-        if version == getattr(self._seen, "version", None):
-            return False
-        self._seen.version = version
-        return True
+        return self._other_writes.are_new()
 
     def added(self, ids: Iterable[int]) -> None:
         """Take in the edges of nodes that were just committed."""
@@ -80,34 +77,27 @@ class Links:
         self._take("src = ?2 AND dst = ?3", src, dst)
 
     def _take(self, which: str, *parameters: Any) -> None:
-        with self._in_step() as graph:
-            if graph is not None:
-                _add(graph, self._store.rows(f"{SEARCHED_EDGES} AND {which}", (self._namespace, *parameters)))
+        with self._changing():
+            if self._graph is not None:  # else whoever loads will find them in the database
+                _add(self._graph, self._store.rows(f"{SEARCHED_EDGES} AND {which}", (self._namespace, *parameters)))
 
     def removed(self, ids: Iterable[int]) -> None:
         """Forget nodes that were just deleted, with their edges."""
-        with self._in_step() as graph:
-            if graph is not None:
+        with self._changing():
+            if self._graph is not None:
                 gone = np.unique(np.fromiter(ids, np.int64))
-                graph.remove_nodes(gone[graph.has_nodes(gone)])
+                self._graph.remove_nodes(gone[self._graph.has_nodes(gone)])
 
-    @contextmanager
-    def _in_step(self) -> Iterator[kernels.Graph | None]:
-        """Hold the lock and lend the graph, None when whoever loads it will find the change in the database.
+    def _changing(self) -> AbstractContextManager[None]:
+        return whole_or_thrown_away(self._lock, self._throw_away)
 
-        What a failure or Ctrl-C leaves half done is thrown away and read again by the next search.
-        """
-        with self._lock:
-            try:
-                yield self._graph
-            except BaseException:
-                self._graph = None
-                raise
+    def _throw_away(self) -> None:
+        self._graph = None
 
     def reload(self) -> None:
         """Throw the graph away; the next search reads it again from the database."""
         with self._lock:
-            self._graph = None
+            self._throw_away()
 
     # -- search ------------------------------------------------------------------------------------------------------
 

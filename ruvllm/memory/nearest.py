@@ -6,8 +6,8 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ruvllm.config import IndexConfig
+from ruvllm.memory.follow import OtherWrites, whole_or_thrown_away
 from ruvllm.memory.index import MAX_TOMBSTONES, HnswIndex, IndexUnusable, remove_saved
 from ruvllm.memory.rows import are_unit, vector_of
 from ruvllm.memory.store import Store
@@ -70,7 +71,7 @@ class Nearest:
         self._building: HnswIndex | None = None
         self._builder: threading.Thread | None = None
         self._stop = threading.Event()
-        self._seen = threading.local()  # data_version counts for one connection, and each thread has its own
+        self._other_writes = OtherWrites(store)
 
     @property
     def state(self) -> IndexState:
@@ -100,8 +101,8 @@ class Nearest:
                 self._read_into(matrix, None)
                 self._matrix = matrix
                 self._load_index()
-            elif self._store.read_only:
-                self._follow()
+            elif self._store.read_only and self._other_writes.are_new():
+                self._bring_in_step(self._matrix)
             return self._matrix
 
     def _read_into(self, matrix: VectorMatrix, ids: list[int] | None) -> None:
@@ -128,13 +129,7 @@ class Nearest:
                 logger.warning("%s holds damaged vectors, which are not searched: run a check", self._store.path)
             matrix.add(np.array([i for i, _ in sound], np.int64)[is_unit], self._project(vectors[is_unit]))
 
-    def _follow(self) -> None:
-        """Take over what the writing process changed since this thread last looked."""
-        version = self._store.value("PRAGMA data_version")
-        matrix = self._matrix
-        if matrix is None or version == getattr(self._seen, "version", None):
-            return
-        self._seen.version = version
+    def _bring_in_step(self, matrix: VectorMatrix) -> None:
         there = np.array([row[0] for row in self._store.rows(SEARCHED_IDS, (self._namespace,))], np.int64)
         gone, new = np.setdiff1d(matrix.ids(), there), np.setdiff1d(there, matrix.ids())
         if len(gone):
@@ -146,7 +141,7 @@ class Nearest:
 
     def added(self, ids: Iterable[int], vectors: np.ndarray) -> None:
         """Take in nodes that were just committed; `vectors` is (n, native_dim) float32."""
-        with self._in_step():
+        with self._changing():
             if self._matrix is None:  # whoever loads will find them in the database
                 return
             labels = np.fromiter(ids, np.int64)
@@ -158,19 +153,15 @@ class Nearest:
 
     def removed(self, ids: Iterable[int]) -> None:
         """Forget nodes that were just deleted."""
-        with self._in_step():
+        with self._changing():
             if self._matrix is not None:
                 self._drop(np.fromiter(ids, np.int64))
 
-    @contextmanager
-    def _in_step(self) -> Iterator[None]:
-        """Hold the lock; what a failure or Ctrl-C leaves half done is thrown away and read again by the next search."""
-        with self._lock:
-            try:
-                yield
-            except BaseException:
-                self._matrix = self._index = self._building = None
-                raise
+    def _changing(self) -> AbstractContextManager[None]:
+        return whole_or_thrown_away(self._lock, self._throw_away)
+
+    def _throw_away(self) -> None:
+        self._matrix = self._index = self._building = None
 
     def _drop(self, labels: np.ndarray) -> None:
         if self._matrix is not None:
@@ -182,7 +173,7 @@ class Nearest:
         """Throw the derived state away; the next search reads it again from the database."""
         self.stop()
         with self._lock:
-            self._matrix = self._index = self._building = None
+            self._throw_away()
 
     # -- the index ---------------------------------------------------------------------------------------------------
 
