@@ -22,7 +22,7 @@ inline F32 set(float x) { return _mm512_set1_ps(x); }
 inline F32 load(const float* p) { return _mm512_loadu_ps(p); }
 inline void store(float* p, F32 x) { _mm512_storeu_ps(p, x); }
 
-inline Mask first_lanes(std::size_t count) { return static_cast<Mask>((1u << count) - 1u); }  // count < 16
+inline Mask first_lanes(std::size_t count) { return static_cast<Mask>((1u << count) - 1u); }  // count <= 16
 inline F32 load(const float* p, Mask mask) { return _mm512_maskz_loadu_ps(mask, p); }           // others are 0
 inline void store(float* p, F32 x, Mask mask) { _mm512_mask_storeu_ps(p, mask, x); }
 inline F32 gather(const float* p, const std::int32_t* index) { return _mm512_i32gather_ps(_mm512_loadu_si512(index), p, 4); }
@@ -122,7 +122,7 @@ inline F32 set(float x) { return _mm256_set1_ps(x); }
 inline F32 load(const float* p) { return _mm256_loadu_ps(p); }
 inline void store(float* p, F32 x) { _mm256_storeu_ps(p, x); }
 
-inline Mask first_lanes(std::size_t count) {  // a window that slides over ones followed by zeros; count < 8
+inline Mask first_lanes(std::size_t count) {  // a window that slides over ones followed by zeros; count <= 8
     alignas(32) static const std::int32_t window[2 * kLanes] = {-1, -1, -1, -1, -1, -1, -1, -1};
     return _mm256_castsi256_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(window + kLanes - count)));
 }
