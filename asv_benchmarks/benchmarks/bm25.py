@@ -6,9 +6,10 @@ import os
 
 import numpy as np
 
-from ruvllm import kernels
 from ruvllm.bench.kernels.bm25 import PEERS, Corpus, K, NumpyPostings, corpus, in_turn, index_of, peers_of
 from ruvllm.kernels import Bm25
+
+from . import use_isa
 
 N = 5_000 if os.environ.get("RUVLLM_BENCH_SMALL") else 100_000
 
@@ -31,9 +32,7 @@ class Bm25Search:
                 raise NotImplementedError  # asv's way to skip a combination
             self.ask = in_turn(searches[engine], questions)
             return
-        if engine not in kernels.available_isas():
-            raise NotImplementedError
-        kernels._use_isa(engine)
+        use_isa(engine)
         index = index_of(passages)
         self.ask = in_turn(lambda query: index.search(query, K), [question.astype(np.uint64) for question in questions])
 

@@ -7,6 +7,8 @@ import numpy as np
 from ruvllm import kernels
 from ruvllm.bench.kernels.exact_search import K, faiss_search, numpy_search, unit_vectors
 
+from . import use_isa
+
 
 class ExactSearch:
     """K = 10 of 10 000 (in cache) and 100 000 rows (in memory), one query and 64."""
@@ -53,9 +55,7 @@ class RequireFinite:
     params = (["scalar", "avx2", "avx512"],)
 
     def setup(self, isa: str) -> None:
-        if isa not in kernels.available_isas():
-            raise NotImplementedError
-        kernels._use_isa(isa)
+        use_isa(isa)
         self.vectors = unit_vectors(100_000, seed=0)
 
     def time_check(self, isa: str) -> None:

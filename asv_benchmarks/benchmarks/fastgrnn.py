@@ -6,7 +6,6 @@ import os
 
 import numpy as np
 
-from ruvllm import kernels
 from ruvllm.bench.kernels.fastgrnn import (
     Call,
     backward_peers,
@@ -19,15 +18,11 @@ from ruvllm.bench.kernels.fastgrnn import (
     step_peers,
 )
 
+from . import use_isa
+
 ISAS = ["scalar", "avx2", "avx512"]
 FORMS = {"dense": 1.0, "a tenth of W": 0.1}
 IS_SMALL = bool(os.environ.get("RUVLLM_BENCH_SMALL"))
-
-
-def use(isa: str) -> None:
-    if isa not in kernels.available_isas():
-        raise NotImplementedError  # asv's way to skip a combination
-    kernels._use_isa(isa)
 
 
 def call_of(peers: dict[str, Call], name: str) -> Call:
@@ -43,7 +38,7 @@ class FastGrnnStep:
     params = ([*FORMS, "int8"], ISAS)
 
     def setup(self, form: str, isa: str) -> None:
-        use(isa)
+        use_isa(isa)
         model = make_model(w_density=FORMS.get(form, 0.1))
         self.step = model.quantize().step if form == "int8" else model.step
         self.model, (self.x, self.h) = model, make_step()
@@ -70,7 +65,7 @@ class FastGrnnBatch:
     params = (list(FORMS), ISAS)
 
     def setup(self, form: str, isa: str) -> None:
-        use(isa)
+        use_isa(isa)
         self.model = make_model(w_density=FORMS[form])
         self.x, self.h_0, self.d_hidden = make_batch()
         self.first_x = np.ascontiguousarray(self.x[:, 0])

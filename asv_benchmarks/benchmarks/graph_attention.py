@@ -14,6 +14,8 @@ from ruvllm.bench.kernels.graph_attention import (
     query_peers,
 )
 
+from . import use_isa
+
 OURS = {"layer, full width": full_layer, "one query": one_query, "default engine": default_engine}
 
 
@@ -24,9 +26,7 @@ class GraphAttention:
     params = (list(OURS), ["scalar", "avx2", "avx512"])
 
     def setup(self, what: str, isa: str) -> None:
-        if isa not in kernels.available_isas():
-            raise NotImplementedError  # asv's way to skip a combination
-        kernels._use_isa(isa)
+        use_isa(isa)
         self.call = OURS[what](make_case())
 
     def time_forward(self, what: str, isa: str) -> None:
@@ -40,9 +40,7 @@ class GraphAttentionTraining:
     params = (["scalar", "avx2", "avx512"],)
 
     def setup(self, isa: str) -> None:
-        if isa not in kernels.available_isas():
-            raise NotImplementedError
-        kernels._use_isa(isa)
+        use_isa(isa)
         case = make_case()
         self.engine = kernels.GraphAttention(
             case.nodes.shape[1],

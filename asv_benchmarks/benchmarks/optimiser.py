@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from ruvllm import kernels
 from ruvllm.bench.kernels.optimiser import adamw_peers, make_call
 from ruvllm.kernels import FastGrnn
+
+from . import use_isa
 
 SIZES = [FastGrnn().num_params] if os.environ.get("RUVLLM_BENCH_SMALL") else [FastGrnn().num_params, 1_000_000]
 
@@ -24,9 +25,7 @@ class OptimiserStep:
                 raise NotImplementedError  # not installed
             self.call = peers[by]
             return
-        if by not in kernels.available_isas():
-            raise NotImplementedError  # asv's way to skip a combination
-        kernels._use_isa(by)
+        use_isa(by)
         self.call = make_call(n)
 
     def time_step(self, n: int, by: str) -> None:

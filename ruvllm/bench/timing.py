@@ -11,7 +11,7 @@ from types import ModuleType
 
 from ruvllm.bench.report import Row
 
-__all__ = ["peer", "race", "seconds_per_call"]
+__all__ = ["Call", "peer", "race", "seconds_per_call"]
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ruvllm.bench.kernels.machine import ceilings
 from ruvllm.bench.report import Row
-from ruvllm.bench.timing import peer, race
+from ruvllm.bench.timing import Call, peer, race
 from ruvllm.kernels import Bm25
 from ruvllm.text import STOP_WORDS
 
@@ -131,7 +131,7 @@ class NumpyPostings:
         return best[np.argsort(-scores[best])]
 
 
-def in_turn(search: Callable[..., object], questions: Sequence[object]) -> Callable[[], object]:
+def in_turn(search: Callable[..., object], questions: Sequence[object]) -> Call:
     """Return a call that asks the next of `questions`, round and round."""
     turn = itertools.cycle(questions)
     return lambda: search(next(turn))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ruvllm import kernels
 from ruvllm.bench.kernels.machine import ceilings
 from ruvllm.bench.report import Row
-from ruvllm.bench.timing import peer, race
+from ruvllm.bench.timing import Call, peer, race
 
 __all__ = ["Columns", "columns", "full", "numexpr_plain", "numpy_full", "numpy_plain", "plain", "rows"]
 
@@ -19,8 +19,6 @@ NOW, HALF_LIFE_S = 1e6, 1e8  # weights stay normal over the many rounds of a ben
 FLOOR, MIN_INTERACTIONS = 1e-6, 5
 PLAIN_BYTES = 12  # weight read and written, last use read
 FULL_BYTES = 12 + 1 + 4 + 2  # and type, counts; the mask written, which reads it first
-
-Call = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ruvllm.bench.kernels.machine import ceilings
 from ruvllm.bench.report import Row
-from ruvllm.bench.timing import peer, race
+from ruvllm.bench.timing import Call, peer, race
 from ruvllm.kernels import FastGrnn, keep_largest
 
 __all__ = [
@@ -27,8 +27,6 @@ __all__ = [
 
 INPUTS, HIDDEN, U_RANK, OUTPUTS = 128, 64, 8, 12
 NUM_SEQUENCES, NUM_STEPS = 256, 8
-
-Call = Callable[[], object]
 
 
 def rows() -> Iterator[Row]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ruvllm.bench.kernels.machine import ceilings
 from ruvllm.bench.report import Row
-from ruvllm.bench.timing import peer, race
+from ruvllm.bench.timing import Call, peer, race
 from ruvllm.kernels import Graph
 
 __all__ = [
@@ -95,7 +95,7 @@ def seed_sets(num_nodes: int, count: int = 1000) -> np.ndarray:
     return np.random.default_rng(1).integers(0, num_nodes, (count, 32))
 
 
-def in_turn(expand: Expansion, seeds: np.ndarray) -> Callable[[], object]:
+def in_turn(expand: Expansion, seeds: np.ndarray) -> Call:
     """Return a call that expands from the next seeds each time."""
     turns = itertools.cycle(seeds)
     return lambda: expand(next(turns))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ruvllm.bench.kernels.machine import ceilings
 from ruvllm.bench.report import Row
-from ruvllm.bench.timing import peer, race
+from ruvllm.bench.timing import Call, peer, race
 from ruvllm.kernels import GraphAttention
 from ruvllm.kernels.probe import read_bandwidth
 
@@ -18,8 +18,6 @@ __all__ = ["Case", "default_engine", "full_layer", "layer_peers", "make_case", "
 N, NUM_EDGES, DIM, NUM_HEADS = 50, 100, 384, 8
 HEAD_DIM = DIM // NUM_HEADS
 NUM_EDGE_FEATURES, NUM_NODE_FEATURES = 16, 4
-
-Call = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)

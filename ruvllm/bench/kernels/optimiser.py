@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from ruvllm.bench.report import Row
-from ruvllm.bench.timing import peer, race
+from ruvllm.bench.timing import Call, peer, race
 from ruvllm.kernels import FastGrnn, adamw_step
 
 __all__ = ["adamw_peers", "make_call", "rows"]
@@ -29,7 +29,7 @@ def make_arrays(n: int) -> dict[str, np.ndarray]:
     return arrays | {name: np.zeros(n, np.float32) for name in ("first_moment", "second_moment")}
 
 
-def make_call(n: int) -> Callable[[], object]:
+def make_call(n: int) -> Call:
     """Return our step over n parameters."""
     a = make_arrays(n)
     return lambda: adamw_step(
@@ -47,13 +47,13 @@ def make_call(n: int) -> Callable[[], object]:
     )
 
 
-def adamw_peers(n: int) -> dict[str, Callable[[], object]]:
+def adamw_peers(n: int) -> dict[str, Call]:
     """Return the same step in torch, its optimiser fused and not, on one thread."""
     if (torch := peer("torch")) is None:
         return {}
     torch.set_num_threads(1)
 
-    def call(**kind: bool) -> Callable[[], object]:
+    def call(**kind: bool) -> Call:
         arrays = {name: torch.tensor(array) for name, array in make_arrays(n).items()}
         theta = torch.nn.Parameter(arrays["params"])
         adamw = torch.optim.AdamW([theta], lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, **kind)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from ruvllm import kernels
 from ruvllm.bench.report import Row
-from ruvllm.bench.timing import peer, race
+from ruvllm.bench.timing import Call, peer, race
 
 __all__ = ["DAMPING", "TOLERANCE", "igraph_pagerank", "links", "networkx_pagerank", "ours", "rows", "scipy_pagerank"]
 
@@ -16,7 +16,6 @@ NUM_NODES, NUM_LINKS = 512, 4000
 DAMPING, TOLERANCE = 0.85, 1e-4
 
 Links = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # indptr, indices, weights, restart
-Call = Callable[[], object]
 
 
 def rows() -> Iterator[Row]:
