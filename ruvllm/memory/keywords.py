@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ruvllm.kernels import Bm25
-from ruvllm.memory.follow import OtherWrites, whole_or_thrown_away
+from ruvllm.memory.follow import whole_or_thrown_away
 from ruvllm.memory.index import fsync_folder
 from ruvllm.memory.nearest import MIN_UNSAVED, SEARCHED_IDS, index_base
 from ruvllm.memory.rows import title_of
@@ -68,7 +68,7 @@ class Keywords:
         self._lock = threading.RLock()  # held while the index is brought in step
         self._index: Bm25 | None = None
         self._changes = 0  # since the last save or load
-        self._other_writes = OtherWrites(store)
+        self._version = 0  # of the database, as this one last saw it
 
     def __len__(self) -> int:
         return len(self._index) if self._index is not None else 0
@@ -94,15 +94,19 @@ class Keywords:
 
     def load(self) -> Bm25:
         """Read the index once, and follow another process's writes when this one only reads."""
-        with self._lock:
+        index = self._index
+        if index is not None and not self._store.read_only:
+            return index
+        with self._changing():
+            version = self._store.version()
             if self._index is None:
                 self._changes = 0
-                self._other_writes.are_new()  # all that is written up to here is read below
                 index = self._saved()
                 self._bring_in_step(index)
                 self._index = index
-            elif self._store.read_only and self._other_writes.are_new():
+            elif version != self._version:
                 self._bring_in_step(self._index)
+            self._version = version
             return self._index
 
     def _saved(self) -> Bm25:

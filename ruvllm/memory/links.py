@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ruvllm import kernels
-from ruvllm.memory.follow import OtherWrites, whole_or_thrown_away
+from ruvllm.memory.follow import whole_or_thrown_away
 from ruvllm.memory.store import Store
 from ruvllm.types import EdgeType
 
@@ -45,26 +45,27 @@ class Links:
         self._namespace = namespace
         self._lock = threading.Lock()  # held while the graph is brought in step
         self._graph: kernels.Graph | None = None
-        self._other_writes = OtherWrites(store)
+        self._version = 0  # of the database, as this one last saw it
         self._reload_at = 0.0  # by the monotonic clock; not before
 
     # -- keeping in step ---------------------------------------------------------------------------------------------
 
     def load(self) -> kernels.Graph:
         """Read all edges once, and again after another process's writes when this one only reads."""
+        graph = self._graph
+        if graph is not None and not self._store.read_only:
+            return graph
         with self._lock:
-            if self._graph is None or self._is_outdated():
-                started = time.monotonic()
+            graph, started = self._graph, time.monotonic()
+            if graph is not None and started < self._reload_at:
+                return graph
+            version = self._store.version()
+            if graph is None or version != self._version:
                 graph = kernels.Graph(num_types=len(EDGE_TYPE_CODES), epoch=time.time())
                 _add(graph, self._store.rows(SEARCHED_EDGES, (self._namespace,)))
-                self._graph = graph
+                self._graph, self._version = graph, version
                 self._reload_at = time.monotonic() + (time.monotonic() - started) / RELOAD_SHARE
-            return self._graph
-
-    def _is_outdated(self) -> bool:
-        if not self._store.read_only or time.monotonic() < self._reload_at:
-            return False
-        return self._other_writes.are_new()
+            return graph
 
     def added(self, ids: Iterable[int]) -> None:
         """Take in the edges of nodes that were just committed."""

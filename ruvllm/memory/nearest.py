@@ -15,7 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ruvllm.config import IndexConfig
-from ruvllm.memory.follow import OtherWrites, whole_or_thrown_away
+from ruvllm.memory.follow import whole_or_thrown_away
 from ruvllm.memory.index import MAX_TOMBSTONES, HnswIndex, IndexUnusable, remove_saved
 from ruvllm.memory.rows import are_unit, vector_of
 from ruvllm.memory.store import Store
@@ -71,7 +71,7 @@ class Nearest:
         self._building: HnswIndex | None = None
         self._builder: threading.Thread | None = None
         self._stop = threading.Event()
-        self._other_writes = OtherWrites(store)
+        self._version = 0  # of the database, as this one last saw it
 
     @property
     def state(self) -> IndexState:
@@ -94,15 +94,20 @@ class Nearest:
 
     def load(self) -> VectorMatrix:
         """Read vectors and index once, and follow another process's writes when this one only reads."""
-        with self._lock:
+        matrix = self._matrix
+        if matrix is not None and not self._store.read_only:
+            return matrix
+        with self._changing():
+            version = self._store.version()
             if self._matrix is None:
                 dim, _ = self._space()
                 matrix = VectorMatrix(dim, capacity=self._count() + READ_ROWS)
                 self._read_into(matrix, None)
                 self._matrix = matrix
                 self._load_index()
-            elif self._store.read_only and self._other_writes.are_new():
+            elif version != self._version:
                 self._bring_in_step(self._matrix)
+            self._version = version
             return self._matrix
 
     def _read_into(self, matrix: VectorMatrix, ids: list[int] | None) -> None:

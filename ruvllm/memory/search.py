@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -82,8 +83,7 @@ class HybridSearch:
             similarity |= _cosines(native, ((node_id, vector) for node_id, _, _, vector in own))
             relevance |= self._keywords.scores_of(query, (node[:3] for node in own))
         by_vector, by_keyword = _best(similarity, candidates), _best(relevance, candidates)
-        fused = self._times_trust(fuse([by_vector, by_keyword], self._config.rrf_k))
-        scores = self._spread(_best(fused, len(fused)), among)
+        scores = self._spread(fuse([by_vector, by_keyword], self._config.rrf_k), k, among)
         best = _best(scores, k)
         nodes = fetch_nodes(self._store, best)
         similarity |= self._missing_similarities(native, vector, [i for i in best if i not in similarity])
@@ -94,19 +94,27 @@ class HybridSearch:
             if i in nodes  # not deleted since
         ]
 
-    def _spread(self, ranking: Sequence[int], among: np.ndarray | None) -> dict[int, float]:
-        """Return scores by rank once each node of a ranking has passed on its part along its links."""
-        scores = {node_id: 1.0 / (rank + 2) for rank, node_id in enumerate(ranking)}
-        spread = self._links.spread(scores)
-        found = spread.keys() - scores.keys()
+    def _spread(self, fused: Mapping[int, float], k: int, among: np.ndarray | None) -> dict[int, float]:
+        """Return scores by rank once each node has passed a part on along its links; trust weighs before and after."""
+        trust = self._trusts(fused)
+        weighed = {i: score * trust.get(i, 1.0) for i, score in fused.items()}
+        ranking = _best(weighed, len(weighed))
+        spread = self._links.spread(
+            {i: 1.0 / (rank + 2) if weighed[i] > 0.0 else 0.0 for rank, i in enumerate(ranking)}
+        )
+        scores = {i: spread[i] * trust.get(i, 1.0) for i in ranking}
+        least = heapq.nlargest(k, scores.values())[-1] if len(scores) >= k else 0.0
+        found = [i for i, score in spread.items() if score > least and i not in scores]
         if among is not None:
-            found &= set(among.tolist())
-        return {i: spread[i] for i in ranking} | self._times_trust({i: spread[i] for i in found})
+            found = [i for i, passes in zip(found, np.isin(found, among), strict=True) if passes]
+        trust = self._trusts(found)
+        return scores | {i: spread[i] * trust.get(i, 1.0) for i in found}
 
-    def _times_trust(self, scores: dict[int, float]) -> dict[int, float]:
+    def _trusts(self, ids: Iterable[int]) -> dict[int, float]:
+        """Return the trust, in [0, 1], of those nodes that are not fully trusted."""
         sql = "SELECT id, trust FROM nodes WHERE trust <> 1.0 AND id IN (SELECT value FROM json_each(?))"
-        trusts = self._store.rows(sql, (json.dumps(list(scores)),)) if scores else []
-        return scores | {node_id: scores[node_id] * trust for node_id, trust in trusts}
+        wanted = list(ids)
+        return dict(self._store.rows(sql, (json.dumps(wanted),))) if wanted else {}
 
     def _passing(self, condition: tuple[str, list[Any]]) -> np.ndarray:
         """Return the ids of the searched nodes that a filter lets through."""
@@ -131,7 +139,7 @@ class HybridSearch:
 
 
 def _best(scores: Mapping[int, float], k: int) -> list[int]:
-    return sorted(scores, key=lambda i: (-scores[i], i))[:k]
+    return heapq.nsmallest(k, scores, key=lambda i: (-scores[i], i))
 
 
 def _cosines(native: np.ndarray, rows: Iterable[tuple[int, bytes]]) -> dict[int, float]:

@@ -74,6 +74,8 @@ class Store:
         self._local = threading.local()
         self._readers: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
         self._readers_lock = threading.Lock()
+        self._version_lock = threading.Lock()
+        self._version_reader: apsw.Connection | None = None  # data_version counts for one connection
         self._writer_lock = threading.Lock()
         self._waiting: list[_Ticket] = []
         self._waiting_lock = threading.Lock()
@@ -127,15 +129,25 @@ class Store:
         """Return the calling thread's read-only connection."""
         connection = cast("apsw.Connection | None", getattr(self._local, "connection", None))
         if connection is None or self._is_closed:
-            with self._readers_lock:
-                self._require_open()
-                flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-                uri = f"file:{quote(str(self.path.absolute()))}?{self._uri_options}"
-                connection = apsw.Connection(uri, flags=flags)
-                connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-                self._readers.add(connection)
-            self._local.connection = connection
+            connection = self._local.connection = self._open_reader()
         return connection
+
+    def _open_reader(self) -> apsw.Connection:
+        with self._readers_lock:
+            self._require_open()
+            flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+            uri = f"file:{quote(str(self.path.absolute()))}?{self._uri_options}"
+            connection = apsw.Connection(uri, flags=flags)
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            self._readers.add(connection)
+            return connection
+
+    def version(self) -> int:
+        """Return a number that changes with every commit, whoever makes it; what is read afterwards is as new."""
+        with self._version_lock, translated(self.path):
+            if self._version_reader is None or self._is_closed:
+                self._version_reader = self._open_reader()
+            return int(self._version_reader.pragma("data_version"))
 
     def rows(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
         """Return every row of one query, read on this thread's connection."""

@@ -112,6 +112,24 @@ def test_a_reader_follows_the_writer(memory: Memory, open_memory: OpenMemory) ->
     assert ranked(reader, "zebra") == ["second zebra"]
 
 
+def test_a_reader_that_fails_to_follow_tries_again(
+    memory: Memory, open_memory: OpenMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.add([{"text": "first zebra", "source": "a"}])
+    reader = open_memory(read_only=True)
+    assert ranked(reader, "zebra") == ["first zebra"]
+    memory.add([{"text": "second zebra", "source": "b"}])
+    with monkeypatch.context() as patched:
+
+        def fail(self: Keywords, index: Any, ids: np.ndarray) -> None:
+            raise OSError
+
+        patched.setattr(Keywords, "_read_into", fail)
+        with pytest.raises(OSError):
+            ranked(reader, "zebra")
+    assert sorted(ranked(reader, "zebra")) == ["first zebra", "second zebra"]
+
+
 def test_a_failure_beside_a_commit_loses_nothing(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     memory.add([{"text": "first zebra", "source": "a"}])
     assert ranked(memory, "zebra") == ["first zebra"]

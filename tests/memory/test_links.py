@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,15 @@ def test_trust_also_counts_for_what_links_find(crowd: Memory) -> None:
     assert rumour not in hits
 
 
+def test_what_is_not_trusted_never_comes_before_what_is(crowd: Memory) -> None:
+    ship = crowd.insert_node("Petrel ship")
+    rumour = crowd.insert_node("Petrel ship rumours", trust=0.0)
+    crowd.insert_edge(ship, rumour, EdgeType.CITES, weight=1.0)
+    hits = {hit.node.id: hit.score for hit in crowd.search("Petrel ship rumours", 2 * WANTED)}
+    assert list(hits)[-1] == rumour
+    assert hits[rumour] == 0.0
+
+
 def test_without_links_scores_stay_what_they_are(memory: Memory) -> None:
     a, b = insert(memory, "one", "two")
     assert memory._links.spread({a: 0.5, b: 0.25}) == {a: 0.5, b: 0.25}
@@ -165,6 +175,17 @@ def test_a_reading_process_spends_a_bounded_share_on_following(
     before = reader._links.load()
     writer.insert_edge(a, b, EdgeType.CITES)
     assert reader._links.load() is before
+
+
+def test_a_reading_process_loads_once_while_nothing_is_written(
+    open_memory: OpenMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ruvllm.memory.links.RELOAD_SHARE", float("inf"))
+    open_memory()
+    reader = open_memory(read_only=True)
+    first = reader._links.load()
+    with ThreadPoolExecutor(3) as threads:
+        assert all(graph is first for graph in threads.map(lambda _: reader._links.load(), range(9)))
 
 
 def test_what_fails_half_way_is_read_again(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
