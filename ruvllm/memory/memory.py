@@ -29,6 +29,7 @@ from ruvllm.memory.links import Links
 from ruvllm.memory.lock import WriterLock
 from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.outcomes import apply_feedback
+from ruvllm.memory.phrases import find_phrase
 from ruvllm.memory.rows import (
     EDGE_COLUMNS,
     NODE_COLUMNS,
@@ -272,8 +273,7 @@ class Memory:
             ValueError: the query is empty, k is below 1, or a vector is not finite.
         """
         checked_text(query, "query")
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ValueError(f"k must be a whole number >= 1 ({k!r})")
+        _checked_count(k, "k")
         if filter is not None and not filter:
             filter = None
         if self._space.known() is None:
@@ -281,6 +281,20 @@ class Memory:
         native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
         vector = self._space.project(native[np.newaxis])[0]
         return self._search.search(query, native, vector, k, filter=filter, session=session)
+
+    def find(self, phrase: str, k: int = 10, *, prefix: bool = False) -> list[Node]:
+        """Return at most `k` nodes that hold the words of `phrase` next to each other, best first; no model is needed.
+
+        Args:
+            phrase: words, compared by their stems: "polar bear" also finds "polar bears".
+            prefix: the last word may go on: "rescue sl" finds "rescue sled".
+
+        Raises:
+            ValueError: the phrase is empty, or k is below 1.
+        """
+        return find_phrase(
+            self._store, self.namespace, checked_text(phrase, "phrase"), _checked_count(k, "k"), prefix=prefix
+        )
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return (n, native_dim) float32 unit vectors of `texts`, by the brain's own embedder, opened at first use.
@@ -616,6 +630,12 @@ class Memory:
                 require_same_embedder(self._store, self._given)
                 self._checked = self._given
             return self._checked
+
+
+def _checked_count(count: int, name: str) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"{name} must be a whole number >= 1 ({count!r})")
+    return count
 
 
 def _count_use(connection: apsw.Connection, node_id: int, now: float) -> None:
