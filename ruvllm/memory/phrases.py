@@ -11,7 +11,7 @@ __all__ = ["find_phrase"]
 
 def find_phrase(store: Store, namespace: str, phrase: str, k: int, *, prefix: bool) -> list[Node]:
     """Return at most `k` searched nodes that hold the phrase, best first; its words are compared by their stems."""
-    quoted = '"' + phrase.replace('"', '""') + '"'
+    quoted = '"' + phrase.replace('"', '""').replace("\0", " ") + '"'  # a NUL would end the expression
     rows = store.rows(
         f"SELECT {NODE_COLUMNS} FROM keywords JOIN nodes ON nodes.id = keywords.rowid WHERE keywords MATCH ? "
         "AND namespace = ? AND probation = 0 AND nodes.tier = 'hot' ORDER BY keywords.rank, nodes.id LIMIT ?",

@@ -41,7 +41,7 @@ def test_the_last_word_may_go_on_when_asked(texts: Memory) -> None:
 
 
 @pytest.mark.parametrize(
-    "phrase", ['"', 'burnt" cream', "NEAR(a b)", "title:x", "* AND ^", "???", "'; DROP TABLE nodes; --"]
+    "phrase", ['"', 'burnt" cream', "NEAR(a b)", "title:x", "* AND ^", "???", "a\0b", "\0", "'; DROP TABLE nodes; --"]
 )
 @pytest.mark.parametrize("prefix", [False, True])
 def test_no_text_is_a_syntax_error(texts: Memory, phrase: str, prefix: bool) -> None:
