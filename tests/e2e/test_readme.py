@@ -1,4 +1,4 @@
-"""The README's code blocks run as they stand, in order, in an empty folder with a `docs` folder in it."""
+"""The code blocks of the documentation run as they stand, in order, in an empty folder with a `docs` folder in it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = Path(str(files("ruvllm") / "demo" / "docs"))
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Return (language, text) of every block of a page."""
+    return re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
 
 
 def test_the_first_two_commands_are_install_and_test() -> None:
-    commands = [text.strip() for language, text in BLOCKS if language == "sh"]
+    commands = [text.strip() for language, text in blocks("README.md") if language == "sh"]
     assert commands[:2] == ["pip install . && ruvllm demo", 'pip install ".[test]" && pytest']
 
 
@@ -28,7 +32,7 @@ def test_blocks_run(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path) -> None
     shutil.copytree(DOCUMENTS, tmp_path / "docs")
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     ran = 0
-    for language, text in BLOCKS:
+    for language, text in blocks("README.md"):
         if "pip install" in text:
             continue  # whoever runs this has done that
         shell = {"python": [sys.executable, "-W", "error", "-c"], "sh": ["bash", "-euc"]}[language]
@@ -38,3 +42,12 @@ def test_blocks_run(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path) -> None
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
         ran += 1
     assert ran >= 4
+
+
+def test_the_kernels_page_runs() -> None:
+    pages = [text for language, text in blocks("docs/kernels.md") if language == "python"]
+    for text in pages:
+        done = subprocess.run([sys.executable, "-P", "-W", "error", "-c", text], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "[10 20 30] [0 1 2]" in done.stdout
+    assert pages
