@@ -5,9 +5,11 @@
 #include <pybind11/pybind11.h>
 
 #include <cmath>
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 namespace ruvllm::bindings {
 
@@ -36,6 +38,10 @@ class Array {
     std::size_t size() const { return static_cast<std::size_t>(array_.size()); }
     std::size_t shape(py::ssize_t axis) const { return static_cast<std::size_t>(array_.shape(axis)); }
     const T& operator[](std::size_t i) const { return data()[i]; }
+    Array copy() const {
+        const std::vector<py::ssize_t> shape(array_.shape(), array_.shape() + array_.ndim());
+        return Array(py::array_t<std::remove_const_t<T>>(shape, data()));
+    }
 
   private:
     py::array array_;
@@ -84,6 +90,16 @@ void require_finite(const Array<T>& values, const char* name) {
             throw py::value_error(std::string(name) + " must be finite: entry " + std::to_string(i) +
                                   " is a NaN or an infinity");
         }
+    }
+}
+
+// No byte of `written` belongs to `other`.
+template <typename T, typename U>
+void require_apart(const Array<T>& written, const char* name, const Array<U>& other, const char* other_name) {
+    const auto start = reinterpret_cast<std::uintptr_t>(written.data());
+    const auto other_start = reinterpret_cast<std::uintptr_t>(other.data());
+    if (start < other_start + other.size() * sizeof(U) && other_start < start + written.size() * sizeof(T)) {
+        throw py::value_error(std::string(other_name) + " must not share memory with " + name + ": pass a copy");
     }
 }
 

@@ -11,7 +11,8 @@ namespace {
 
 using namespace pybind11::literals;
 
-constexpr py::ssize_t kMaxSize = 1 << 16;  // of every size of an engine: products of three fit in 64 bits
+constexpr py::ssize_t kMaxSize = 1 << 16;  // of every size of an engine
+constexpr double kMaxParameters = 1 << 27;  // 512 MiB
 
 std::size_t first_bad_row(const Array<const float>& rows, std::size_t num_rows) {
     return kernels::first_bad_row(rows.data(), num_rows, rows.size() / num_rows);
@@ -43,6 +44,17 @@ std::size_t require_size(py::ssize_t size, const char* name, py::ssize_t least) 
     return static_cast<std::size_t>(size);
 }
 
+// In floating point, since the product of such sizes need not fit 64 bits.
+void require_few_parameters(const engines::GraphAttentionSizes& s) {
+    const auto d = static_cast<double>(s.dim), p = static_cast<double>(s.width), h = static_cast<double>(s.num_heads);
+    const double layer = 4 * p * d + 2 * d + h * static_cast<double>(s.num_edge_features + 1);
+    const double all = static_cast<double>(s.num_layers) * layer + 4 * p * d +
+                       h * static_cast<double>(s.num_hop_biases + s.num_node_features);
+    if (all > kMaxParameters) {
+        throw bad_value("dim, width, num_layers", "make at most 134217728 parameters", text_of(py::float_(all)));
+    }
+}
+
 py::ssize_t length(std::size_t size) { return static_cast<py::ssize_t>(size); }
 
 // The arrays of one call, checked, and the subgraph that points into them.
@@ -62,11 +74,7 @@ struct Inputs {
         require_csr(indptr, indices, nodes.shape(0));
         edge_features = require_finite_array<Real>(edge_features_object, "edge_features",
                                                    {length(indices.size()), length(sizes.num_edge_features)});
-        graph.nodes = nodes.data();
-        graph.num_nodes = nodes.shape(0);
-        graph.indptr = indptr.data();
-        graph.indices = indices.data();
-        graph.edge_features = edge_features.data();
+        point();
     }
 
     void add_readout(const engines::GraphAttentionSizes& sizes, const py::object& query_object,
@@ -79,9 +87,24 @@ struct Inputs {
         }
         node_features = require_finite_array<Real>(node_features_object, "node_features",
                                                    {n, length(sizes.num_node_features)});
-        graph.query = query.data();
-        graph.hops = hops.data();
-        graph.node_features = node_features.data();
+        point();
+    }
+
+    void copy() {
+        nodes = nodes.copy();
+        edge_features = edge_features.copy();
+        query = query.copy();
+        node_features = node_features.copy();
+        indptr = indptr.copy();
+        indices = indices.copy();
+        hops = hops.copy();
+        point();
+    }
+
+  private:
+    void point() {
+        graph = {nodes.data(),         nodes.shape(0), indptr.data(), indices.data(),
+                 edge_features.data(), query.data(),   hops.data(),   node_features.data()};
     }
 };
 
@@ -146,6 +169,7 @@ void register_engine(py::module_& m, const char* name, const char* tape_name) {
                  if (sizes.width % sizes.num_heads != 0) {
                      throw bad_value("width", "be a multiple of num_heads, " + std::to_string(num_heads), width);
                  }
+                 require_few_parameters(sizes);
                  return std::make_unique<Engine>(sizes);
              }),
              "dim"_a, "width"_a, "num_heads"_a, "num_layers"_a, "num_edge_features"_a, "num_node_features"_a,
@@ -188,7 +212,10 @@ void register_engine(py::module_& m, const char* name, const char* tape_name) {
             std::int64_t* ranking_data = ranking.mutable_data();
             Real *weights_data = weights.mutable_data(), *attended_data = attended.mutable_data();
             std::unique_ptr<PyTape> tape;
-            if (keep) tape.reset(new PyTape{inputs, self.sizes(), {}});
+            if (keep) {  // with copies: what changes in the caller's arrays must lead `backward` nowhere
+                inputs.copy();
+                tape.reset(new PyTape{inputs, self.sizes(), {}});
+            }
             {
                 const py::gil_scoped_release nogil;
                 if (keep) {

@@ -34,7 +34,7 @@ class Attention:
 class AttentionTape:
     """What a forward pass computed, for its backward pass and for whoever wants to look; every property copies.
 
-    It refers to the arrays of the call: change none of them before `backward`.
+    It keeps copies of the arrays of the call, which may change before `backward`.
     """
 
     def __init__(self, tape: core.AttentionTape) -> None:
@@ -120,7 +120,8 @@ class GraphAttention:
             dtype: of parameters, inputs and results. float64 runs the scalar definition, for gradient checks.
 
         Raises:
-            ValueError: a size is negative, absurd (above 65536) or no multiple of num_heads; another dtype.
+            ValueError: a size is negative, absurd (above 65536, or 2^27 parameters in all) or no multiple of num_heads;
+                another dtype.
         """
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):

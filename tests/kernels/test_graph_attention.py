@@ -411,6 +411,18 @@ def test_a_tape_keeps_the_parameters_of_its_pass(isa: str) -> None:
     np.testing.assert_array_equal(engine.backward(tape, grad_weights=grad_weights).params, before.params)
 
 
+def test_a_tape_outlives_its_arrays_and_its_engine(isa: str) -> None:
+    engine, inputs = random_engine(24), random_inputs(7, 20, dim=24, features=(5, 3))
+    grad_weights, _ = loss_of(engine, inputs)
+    tape = engine.forward(**inputs, keep=True).tape
+    assert tape is not None
+    before = engine.backward(tape, grad_weights=grad_weights)
+    for array in inputs.values():
+        array[...] = np.iinfo(np.int32).max
+    del engine
+    np.testing.assert_array_equal(random_engine(24).backward(tape, grad_weights=grad_weights).params, before.params)
+
+
 def test_descent_along_the_gradient_lifts_a_chosen_node() -> None:
     inputs = random_inputs(20, 60, dim=32, features=(5, 3))
     engine = GraphAttention(32, num_edge_features=5, num_node_features=3)
@@ -495,6 +507,7 @@ def test_bad_input_is_refused_by_name(change: dict[str, Any], error: type[Except
         ({"num_edge_features": -1}, r"num_edge_features must be in \[0"),
         ({"num_node_features": -1}, r"num_node_features must be in \[0"),
         ({"num_hop_biases": 0}, r"num_hop_biases must be in \[1"),
+        ({"dim": 65536, "width": 65536, "num_layers": 65536}, "dim, width, num_layers must make at most 134217728"),
         ({"dtype": np.float16}, r"dtype must be float32 or float64 \(float16\)"),
     ],
 )
