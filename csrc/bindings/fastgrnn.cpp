@@ -16,6 +16,7 @@ namespace {
 using namespace pybind11::literals;
 
 constexpr py::ssize_t kMaxSize = 1 << 14;
+constexpr py::ssize_t kMaxParameters = 1 << 27;  // 512 MiB
 
 std::size_t size_in(py::ssize_t value, py::ssize_t low, py::ssize_t high, const char* name) {
     if (value < low || value > high) {
@@ -164,7 +165,11 @@ py::class_<engines::FastGrnn<Real>> register_model(py::module_& m, const char* n
     model
         .def(py::init([](py::ssize_t input_size, py::ssize_t hidden_size, py::ssize_t w_rank, py::ssize_t u_rank,
                          const py::object& w_support, const std::vector<std::pair<py::ssize_t, std::string>>& heads) {
-                 return std::make_unique<Model>(config_of(input_size, hidden_size, w_rank, u_rank, w_support, heads));
+                 const engines::FastGrnnConfig config =
+                     config_of(input_size, hidden_size, w_rank, u_rank, w_support, heads);
+                 const engines::FastGrnnField last = engines::fastgrnn_layout(config).back();
+                 size_in(length(last.offset + last.size()), 1, kMaxParameters, "parameters of input_size, hidden_size");
+                 return std::make_unique<Model>(config);
              }),
              "input_size"_a, "hidden_size"_a, "w_rank"_a, "u_rank"_a, "w_support"_a, "heads"_a)
         .def("layout",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engines/scratch.hpp"
 
@@ -12,7 +13,7 @@ namespace {
 float append_rounded(const float* values, std::size_t size, std::vector<std::int8_t>& bytes) {
     float largest = 0.0f;
     for (std::size_t i = 0; i < size; ++i) largest = std::max(largest, std::fabs(values[i]));
-    const float scale = largest > 0.0f ? largest / 127.0f : 1.0f;
+    const float scale = std::max(largest / 127.0f, std::numeric_limits<float>::min());  // never 0, to divide by
     for (std::size_t i = 0; i < size; ++i) {
         const float rounded = std::nearbyint(values[i] / scale);
         bytes.push_back(static_cast<std::int8_t>(std::clamp(rounded, -127.0f, 127.0f)));

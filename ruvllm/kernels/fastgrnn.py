@@ -103,7 +103,7 @@ class FastGrnn:
     |h_t| <= max(|h_0|, zeta) + t nu.
 
     Args:
-        input_size, hidden_size: 1 to 16 384.
+        input_size, hidden_size: 1 to 16 384; a model has at most 2^27 parameters.
         u_rank: rank of U = U1 U2^T; 0 for a full U.
         w_rank: rank of W = W1 W2^T; 0 for a dense or sparse W.
         w_support: (hidden_size, input_size) bool, where W may be non-zero (see `keep_largest`): W is then stored sparse
@@ -214,7 +214,10 @@ class FastGrnn:
             x: (n, input_size), finite.
             h: (n, hidden_size), finite.
         """
-        hidden, outputs = self._engine.forward(x[:, np.newaxis], h, False)
+        if isinstance(x, np.ndarray) and x.ndim != 2:
+            raise ValueError(f"x must have 2 dimensions ({x.ndim})")
+        steps = x[:, np.newaxis] if isinstance(x, np.ndarray) else x
+        hidden, outputs = self._engine.forward(steps, h, False)
         return hidden[:, 0], outputs[:, 0]
 
     def forward(self, x: Floats, h_0: Floats) -> tuple[Floats, Floats]:
@@ -253,6 +256,8 @@ def keep_largest(w: npt.NDArray[np.floating], w_density: float) -> Mask:
     """
     if not 0.0 < w_density <= 1.0:
         raise ValueError(f"w_density must be in (0, 1] ({w_density})")
+    if not isinstance(w, np.ndarray) or w.dtype.kind != "f":
+        raise TypeError(f"w must be an array of floats ({getattr(w, 'dtype', type(w).__name__)})")
     if w.size == 0 or np.isnan(w).any():
         raise ValueError("w must hold numbers, none of them NaN")
     kept = np.argsort(-np.abs(w), axis=None, kind="stable")[: max(1, round(w_density * w.size))]

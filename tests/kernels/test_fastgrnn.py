@@ -567,6 +567,27 @@ def test_a_bad_batch_is_refused(change: dict[str, Any], error: type[Exception], 
         tape.backward(d_logits=good["d_logits"], d_hidden=good["d_hidden"])
 
 
+def test_a_model_of_gigabytes_is_refused() -> None:
+    with pytest.raises(ValueError, match="parameters of input_size, hidden_size must be in"):
+        FastGrnn(16384, 16384, u_rank=0)
+
+
+def test_a_batch_of_steps_has_two_dimensions() -> None:
+    model = model_of("dense", 3, 2)
+    with pytest.raises(ValueError, match=r"x must have 2 dimensions \(1\)"):
+        model.step_batch(np.zeros(3, np.float32), np.zeros((1, 2), np.float32))
+    with pytest.raises(TypeError, match=r"x must be a numpy array \(list\)"):
+        model.step_batch([[0.0] * 3], np.zeros((1, 2), np.float32))  # type: ignore[arg-type]
+
+
+def test_the_smallest_weights_are_rounded_without_dividing_by_zero() -> None:
+    model = FastGrnn(3, 2, u_rank=0)
+    model.set_params(np.full(model.num_params, 1e-45, np.float32))
+    x, h = np.ones(3, np.float32), np.zeros(2, np.float32)
+    for found, wanted in zip(model.quantize().step(x, h), model.step(x, h), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
+
+
 def test_bad_parameters_leave_the_old_ones(isa: str) -> None:
     model = model_of("dense", 3, 2)
     before = model.params()
@@ -588,6 +609,8 @@ def test_what_cannot_be_pruned_or_rounded_is_refused() -> None:
     for w in (np.empty((0, 3)), np.array([[np.nan]])):
         with pytest.raises(ValueError, match="w must hold numbers"):
             keep_largest(w, 0.5)
+    with pytest.raises(TypeError, match=r"w must be an array of floats \(list\)"):
+        keep_largest([1.0, 2.0], 0.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dtype must be float32 to quantize"):
         FastGrnn(3, 2, u_rank=1, dtype=np.float64).quantize()
 
