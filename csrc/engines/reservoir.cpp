@@ -27,7 +27,7 @@ Reservoir::Batch Reservoir::add_many(std::size_t n, const std::int64_t* labels, 
     const std::uint64_t start = num_seen_;
     for (std::size_t i = 0; i < n; ++i) {
         Stratum& s = strata_[labels ? stratum[i] : last_stratum_];
-        if (!labels) i += pass_over(s, n - i);
+        if (!labels && !weights) i += pass_over(s, n - i);
         if (i == n) break;
         const std::int64_t slot = place(s, weights ? weights[i] : 1.0);
         if (slot == kNone) continue;
@@ -95,10 +95,13 @@ std::int64_t Reservoir::place(Stratum& s, double weight) {
     return slot;
 }
 
-// Counts items that a stratum without weights is about to pass over, at most `limit`; returns how many.
+// Counts items of weight 1 that a stratum is about to pass over, at most `limit`; returns how many. The differences are
+// exact, so this is what passing over them one by one gives.
 std::uint64_t Reservoir::pass_over(Stratum& s, std::uint64_t limit) {
-    if (is_weighted_ || !s.is_sampled) return 0;
-    const auto count = static_cast<std::uint64_t>(std::min(s.skip, static_cast<double>(limit)));
+    if (!s.is_sampled) return 0;
+    // The one that brings a weight down to 0 is kept.
+    const double most = is_weighted_ ? std::max(std::ceil(s.skip) - 1.0, 0.0) : s.skip;
+    const auto count = static_cast<std::uint64_t>(std::min(most, static_cast<double>(limit)));
     s.skip -= static_cast<double>(count);
     num_seen_ += count;
     return count;

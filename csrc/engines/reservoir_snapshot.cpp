@@ -57,7 +57,7 @@ Reservoir::Reservoir(std::string_view snapshot) : Reservoir(1, false, 0) {
     random_ = Random(state);
     num_seen_ = reader.take<std::uint64_t>();
     items_ = reader.take_column<std::int64_t>(reader.take<std::uint64_t>());
-    require(items_.size() <= capacity_ && items_.size() <= num_seen_ && num_seen_ >> 62 == 0);
+    require(items_.size() <= capacity_ && items_.size() <= num_seen_ && num_seen_ <= std::uint64_t{1} << 53);
     for (const std::int64_t item : items_) require(item >= 0 && static_cast<std::uint64_t>(item) < num_seen_);
     std::vector<bool> is_taken(items_.size());
     const auto take_slot = [&] {

@@ -100,7 +100,9 @@ cdef class Reservoir:
         """
         cdef int64_t class_label = whole(label, "label")
         cdef double checked = self.weight_of(weight)
-        return self.idle().add(class_label, checked)
+        cdef Engine* engine = self.idle()
+        self.check_room(1)
+        return engine.add(class_label, checked)
 
     def add_many(self, n, *, labels=None, weights=None):
         """Add the next `n` items; return which of them are kept and where, so that `buffer[slots] = batch[kept]`.
@@ -119,8 +121,6 @@ cdef class Reservoir:
         cdef int64_t count = whole(n, "n")
         if count < 0:
             raise ValueError(f"n must be >= 0 ({n})")
-        if count > MAX_ITEMS:
-            raise ValueError(f"n must be <= {MAX_ITEMS} ({n})")
         cdef const int64_t[::1] label_values
         cdef const double[::1] weight_values
         cdef const int64_t* first_label = NULL
@@ -136,6 +136,7 @@ cdef class Reservoir:
                 first_weight = &weight_values[0]
         cdef Engine.Batch batch
         with self.batch_lock:
+            self.check_room(count)
             self.is_busy = True
             try:
                 with nogil:
@@ -200,6 +201,12 @@ cdef class Reservoir:
                 pass
         return self.engine.get()
 
+    cdef int check_room(self, int64_t count) except -1:
+        cdef uint64_t seen = self.engine.get().num_seen()
+        if seen + <uint64_t>count > <uint64_t>MAX_ITEMS:
+            raise ValueError(f"n must keep the stream within {MAX_ITEMS} items ({seen} + {count})")
+        return 0
+
     cdef double weight_of(self, object weight) except -1.0:
         cdef double value = PyFloat_AS_DOUBLE(weight) if PyFloat_CheckExact(weight) else number(weight, "weight")
         if not (isfinite(value) and value > 0.0):
@@ -234,6 +241,8 @@ cdef double number(object value, str name) except? -1.0:
         return value
     except TypeError:
         raise TypeError(f"{name} must be a number ({type(value).__name__})") from None
+    except OverflowError:
+        raise ValueError(f"{name} must be finite (an integer too large for a float)") from None
 
 
 cdef object column(object values, str name, object dtype, int64_t size):

@@ -226,6 +226,16 @@ def test_a_stream_beyond_all_counting_is_sampled_evenly() -> None:
     assert chi_square(counts, np.full(10, 100.0)) < critical_value(9)
 
 
+def test_weights_of_one_are_passed_over_as_fast() -> None:
+    together, alone = Reservoir(10, seed=5, weighted=True), Reservoir(10, seed=5, weighted=True)
+    together.add_many(3000)
+    for _ in range(3000):
+        alone.add()
+    assert together.snapshot() == alone.snapshot()
+    together.add_many(10**15)
+    assert together.items.max() > 10**14
+
+
 @pytest.mark.parametrize("weight", [1e-300, 5e-324, 1e300])
 def test_extreme_weights_are_weights(weight: float) -> None:
     reservoir = Reservoir(3, seed=0, weighted=True)
@@ -345,12 +355,13 @@ def test_a_bad_reservoir_is_refused_by_name(arguments: dict[str, object], error:
         ({"weight": -1.0}, ValueError, "weight must be finite and above 0"),
         ({"weight": np.nan}, ValueError, "weight must be finite and above 0"),
         ({"weight": np.inf}, ValueError, "weight must be finite and above 0"),
+        ({"weight": 10**400}, ValueError, "weight must be finite"),
         ({"weight": "1"}, TypeError, r"weight must be a number \(str\)"),
         ({"label": 0.5}, TypeError, r"label must be an integer \(float\)"),
         ({"label": 2**63}, ValueError, "label must fit 64 bits"),
         ({"label": 7}, ValueError, r"label must be one of at most 2 classes, the capacity \(7 is one more\)"),
         ({"n": -1}, ValueError, r"n must be >= 0 \(-1\)"),
-        ({"n": 2**54}, ValueError, "n must be <="),
+        ({"n": 2**53 - 8}, ValueError, "n must keep the stream within 9007199254740992 items"),
         ({"n": 3.0}, TypeError, "n must be an integer"),
         ({"n": 3, "labels": [0, 0, 0]}, TypeError, r"labels must be a numpy array \(list\)"),
         ({"n": 3, "labels": LABELS.astype(np.int32)}, ValueError, r"labels must have dtype int64 \(int32\)"),
