@@ -9,7 +9,10 @@ namespace {
 
 using namespace pybind11::literals;
 
+constexpr std::size_t kMaxRows = 0x7fffffff;  // rows without columns take no memory: there could be 2^63 of them
+
 void require_finite_rows(const Array<const float>& vectors, const char* name) {
+    if (vectors.size() == 0) return;  // however many rows it claims
     std::size_t bad = 0;
     {
         const py::gil_scoped_release nogil;
@@ -34,6 +37,10 @@ py::tuple exact_search(const py::object& vectors_object, const py::object& queri
     const auto vectors = require<const float>(vectors_object, "vectors", {kAny, kAny});
     const auto queries = require<const float>(queries_object, "queries",
                                               {kAny, static_cast<py::ssize_t>(vectors.shape(1))});
+    if (vectors.shape(0) > kMaxRows) {
+        throw bad_value("vectors", "have at most " + std::to_string(kMaxRows) + " rows",
+                        static_cast<py::ssize_t>(vectors.shape(0)));
+    }
     if (k < 1) throw bad_value("k", "be >= 1", k);
     if (num_threads < 1) throw bad_value("num_threads", "be >= 1", num_threads);
     require_finite_rows(queries, "queries");

@@ -18,6 +18,7 @@ constexpr std::size_t kRowMultiple = 6;         // what the kernels take at once
 constexpr std::size_t kMaxBlockRows = 126;      // with 64 queries the scores of a block are 32 KiB
 constexpr std::size_t kBlockFloats = 48 << 10;  // of rows: 192 KiB; this block and the next one stay in L2
 constexpr std::size_t kBlockQueries = 64;
+constexpr std::size_t kMaxThreads = 256;  // more gain nothing, and systems refuse thousands
 
 std::size_t block_rows(std::size_t dim) {
     const std::size_t rows = kBlockFloats / std::max<std::size_t>(1, dim) / kRowMultiple * kRowMultiple;
@@ -70,7 +71,7 @@ std::vector<TopK> search_rows(const ExactSearch& s, std::size_t first, std::size
 
 void exact_search(const ExactSearch& search, std::size_t num_threads, std::int64_t* labels, float* scores) {
     const std::size_t max_rows = block_rows(search.dim), num_blocks = (search.num_rows + max_rows - 1) / max_rows;
-    const std::size_t num_parts = std::clamp<std::size_t>(num_threads, 1, num_blocks);
+    const std::size_t num_parts = std::clamp<std::size_t>(std::min(num_threads, kMaxThreads), 1, num_blocks);
     const auto part_start = [&](std::size_t part) {
         return std::min(search.num_rows, part * num_blocks / num_parts * max_rows);
     };

@@ -23,10 +23,11 @@ def exact_search(
 
     Args:
         vectors: (n, dim) float32, finite (see `require_finite_rows`: not checked here); unit rows make scores cosines.
+            At most 2^31 - 1 of them.
         queries: (q, dim) or (dim,) float32, finite.
         k: rows wanted, >= 1; fewer come back when fewer are searched.
         rows: (m,) int64, the rows to search; every row when None. A row named twice is found twice.
-        num_threads: threads used at most; the rows are split among them.
+        num_threads: threads used at most, and never more than 256; the rows are split among them.
 
     Returns:
         labels (q, k') int64 and scores (q, k') float32 with k' = min(k, n or m); without the q for a (dim,) query.

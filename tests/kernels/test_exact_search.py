@@ -103,6 +103,16 @@ def test_threads_change_nothing(isa: str, num_threads: int) -> None:
         np.testing.assert_array_equal(many_scores, scores)
 
 
+def test_more_threads_than_a_system_has_are_no_error() -> None:
+    column = np.arange(1_000_000, dtype=F)[:, np.newaxis]
+    labels, _ = kernels.exact_search(column, np.ones(1, F), 2, num_threads=2**62)
+    assert labels.tolist() == [999_999, 999_998]
+
+
+def test_rows_without_columns_are_finite_however_many() -> None:
+    kernels.require_finite_rows(np.empty((2**40, 0), F))
+
+
 def test_a_batch_equals_its_queries_one_by_one(isa: str) -> None:
     vectors, queries = unit_rows(701, 100), unit_rows(70, 100, seed=1)
     labels, scores = kernels.exact_search(vectors, queries, 7)
@@ -179,6 +189,7 @@ GOOD = np.zeros((4, 8), F)
         ({"queries": None}, TypeError, "queries must be a numpy array"),
         ({"queries": np.full((2, 8), [[0.0], [np.nan]], F)}, ValueError, r"queries\[1\] must be finite"),
         ({"queries": np.full(8, np.inf, F)}, ValueError, r"queries\[0\] must be finite"),
+        ({"vectors": np.empty((2**40, 0), F), "queries": np.empty(0, F)}, ValueError, "vectors must have at most"),
         ({"k": 0}, ValueError, r"k must be >= 1 \(0\)"),
         ({"k": -5}, ValueError, r"k must be >= 1 \(-5\)"),
         ({"k": 1.5}, TypeError, "incompatible function arguments"),
