@@ -63,10 +63,24 @@ class Buffers {
     std::vector<std::pair<const Real*, const char*>> taken_;
 };
 
+// As `Real` holds them: no beta rounds to 1, epsilon not to 0 (0 / 0 where there never was a gradient), no overflow.
+template <typename Real>
+void require_representable(const Hyperparameters& h) {
+    constexpr double kLeast = std::numeric_limits<Real>::min(), kMost = std::numeric_limits<Real>::max();
+    const double below_1 = 1.0 - std::numeric_limits<Real>::epsilon() / 2;
+    require_range(h.beta_1, 0, below_1, "beta_1");
+    require_range(h.beta_2, 0, below_1, "beta_2");
+    require_range(h.epsilon, kLeast, kMost, "epsilon");
+    require_range(h.learning_rate / (1.0 - std::pow(h.beta_1, h.step)), 0, kMost, "learning_rate");
+    require_range(h.learning_rate * h.weight_decay, 0, kMost, "learning_rate * weight_decay");
+    require_range(h.ewc_lambda, 0, kMost, "ewc_lambda");
+}
+
 template <typename Real>
 py::tuple adamw_step(const py::object& params, const py::object& gradient, const py::object& first_moment,
                      const py::object& second_moment, const py::object& anchor_params,
                      const py::object& fisher_diagonal, const Hyperparameters& h) {
+    require_representable<Real>(h);
     const std::size_t n = require<Real>(params, "params", {kAny}).size();
     Buffers<Real> buffers(n);
     Real* theta = buffers.template take<Real>(params, "params");

@@ -52,6 +52,7 @@ def adamw_step(
         gradient: (n,) of the loss without the penalty; only read.
         first_moment, second_moment: (n,) m and v, written; zeros before step 1.
         step: number of this step, from 1.
+        epsilon: > 0, also in float32.
         max_norm: > 0; infinity clips nothing.
         anchor_params, fisher_diagonal: (n,) theta* and F >= 0, both or neither.
 
