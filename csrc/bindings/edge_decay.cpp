@@ -19,7 +19,7 @@ std::size_t types_of(const py::object& half_life_s) {
 }
 
 float checked_seconds(double value, const char* name) {
-    constexpr double kMost = std::numeric_limits<float>::max();
+    constexpr double kMost = 1e30;  // less than half the spacing of the largest floats: no age overflows
     require_between(value, name, -kMost, kMost);
     return static_cast<float>(value);
 }
@@ -40,9 +40,12 @@ void edge_decay(const py::object& weights_object, const py::object& last_used_ob
     if (!types_object.is_none()) {
         types = require<const std::uint8_t>(types_object, "types", {n});
         if (num_types < 256) require_types(types, "types", num_types);
+        require_apart(weights, "weights", types, "types");
     } else if (num_types != 1) {
         throw py::value_error("types must be given with several half-lives");
     }
+    require_apart(weights, "weights", last_used, "last_used");
+    require_apart(weights, "weights", half_life_s, "half_life_s");
     const kernels::EdgeDecay decay{checked_seconds(now, "now"), checked_since(since), half_life_s.data(), num_types};
     const std::uint8_t* types_in = types_object.is_none() ? nullptr : types.data();
     const py::gil_scoped_release nogil;
@@ -61,7 +64,16 @@ std::size_t edge_decay_and_mark(const py::object& weights_object, const py::obje
     const auto types = require<const std::uint8_t>(types_object, "types", {n});
     if (num_types < 256) require_types(types, "types", num_types);
     const auto counts = require<const std::uint16_t>(counts_object, "counts", {n, 2});
-    const auto is_prunable = require<bool>(is_prunable_object, "is_prunable", {n});
+    const auto is_prunable = require<bool>(is_prunable_object, "out", {n});
+    require_apart(weights, "weights", last_used, "last_used");
+    require_apart(weights, "weights", half_life_s, "half_life_s");
+    require_apart(weights, "weights", types, "types");
+    require_apart(weights, "weights", counts, "counts");
+    require_apart(is_prunable, "out", weights, "weights");
+    require_apart(is_prunable, "out", last_used, "last_used");
+    require_apart(is_prunable, "out", half_life_s, "half_life_s");
+    require_apart(is_prunable, "out", types, "types");
+    require_apart(is_prunable, "out", counts, "counts");
     const kernels::EdgeDecay decay{checked_seconds(now, "now"), checked_since(since), half_life_s.data(), num_types};
     const float lowest = checked_seconds(floor, "floor");
     const std::uint32_t least = checked_interactions(min_interactions);

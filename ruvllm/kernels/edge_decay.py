@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,7 +19,11 @@ Bytes = npt.NDArray[np.uint8]
 def half_lives(half_life_s: float | Floats, num_types: int) -> Floats:
     """Return (num_types,) float32 half-lives from one for all types or from such an array, which passes unchanged."""
     if not isinstance(half_life_s, np.ndarray):
-        return np.full(num_types, half_life_s, np.float32)
+        try:
+            value = math.ldexp(half_life_s, 0)  # a float, as float() makes one, but of a number only
+        except (TypeError, ValueError, OverflowError):
+            raise TypeError(f"half_life_s must be a number or an array ({type(half_life_s).__name__})") from None
+        return np.full(num_types, np.inf if value > np.finfo(np.float32).max else value, np.float32)
     if half_life_s.shape != (num_types,):
         raise ValueError(f"half_life_s must have shape ({num_types},) ({half_life_s.shape})")
     return half_life_s
@@ -37,9 +43,9 @@ def edge_decay(
     A last use in the future, as after a clock was set back, never raises a weight. Runs at memory speed.
 
     Args:
-        weights: (n,) float32, finite, writable.
+        weights: (n,) float32, finite, writable; shares no memory with the others.
         last_used: (n,) float32, finite, seconds on the clock of `now`.
-        now: seconds on the same clock.
+        now: seconds on the same clock, at most 1e30.
         half_life_s: > 0; one number without `types`, (num_types,) float32 with them. Infinity never fades.
         types: (n,) uint8, below num_types.
         since: no age counts from before this: when the weights were last decayed for good.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -163,7 +163,7 @@ def test_the_answer_goes_where_it_is_wanted() -> None:
         ({"since": np.inf}, ValueError, "since must be in"),
         ({"floor": np.nan}, ValueError, "floor must be in"),
         ({"min_interactions": -1}, ValueError, r"min_interactions must be >= 0 \(-1\)"),
-        ({"out": np.zeros(4, B)}, ValueError, r"is_prunable must have dtype bool \(uint8\)"),
+        ({"out": np.zeros(4, B)}, ValueError, r"out must have dtype bool \(uint8\)"),
     ],
 )
 def test_bad_input_is_refused_by_name(change: dict[str, object], error: type[Exception], says: str) -> None:
@@ -179,6 +179,31 @@ def test_a_half_life_is_positive(half_life_s: float) -> None:
     with pytest.raises(ValueError, match=r"half_life_s\[0\] must be > 0"):
         kernels.edge_decay(weights, np.zeros(3, F), now=1.0, half_life_s=half_life_s)
     assert weights.tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("half_life_s", ["1", [1.0, 2.0], 10**400, None])
+def test_a_half_life_is_a_number(half_life_s: Any) -> None:
+    with pytest.raises(TypeError, match="half_life_s must be a number or an array"):
+        kernels.edge_decay(np.ones(3, F), np.zeros(3, F), now=1.0, half_life_s=half_life_s)
+
+
+def test_what_never_fades_keeps_its_weight_over_the_longest_age(isa: str) -> None:
+    weights = np.ones(20, F)
+    kernels.edge_decay(weights, np.full(20, np.finfo(F).min), now=1e30, half_life_s=np.inf)
+    assert weights.tolist() == [1.0] * 20
+
+
+def test_what_is_written_shares_no_memory() -> None:
+    shared = np.ones(12, F)
+    with pytest.raises(ValueError, match="last_used must not share memory with weights"):
+        kernels.edge_decay(shared[:8], shared[4:], now=1.0, half_life_s=1.0)
+    with pytest.raises(ValueError, match="half_life_s must not share memory with weights"):
+        kernels.edge_decay(shared[:8], np.zeros(8, F), now=1.0, half_life_s=shared[7:8])
+    edges = Edges(shared[:4], np.zeros(4, F), np.zeros(4, B), np.zeros((4, 2), C))
+    settings = {"now": 1.0, "half_life_s": np.ones(2, F), "floor": 0.5, "min_interactions": 0}
+    with pytest.raises(ValueError, match="weights must not share memory with out"):
+        kernels.edge_decay_and_mark(*edges, **settings, out=shared.view(np.bool_)[3:7])
+    assert shared.tolist() == [1.0] * 12
 
 
 def test_several_half_lives_need_types() -> None:
