@@ -11,6 +11,8 @@ namespace {
 
 using namespace pybind11::literals;
 
+constexpr py::ssize_t kMaxIterations = 1'000'000;  // nothing can interrupt them
+
 void require_not_negative(const Array<const float>& values, const char* name) {
     const float* all = values.data();
     int is_good = 1;
@@ -44,7 +46,9 @@ py::tuple pagerank(const py::object& indptr_object, const py::object& indices_ob
     if (!has_restart) throw py::value_error("restart must have an entry > 0 (all are 0)");
     if (!(damping >= 0.0 && damping < 1.0)) throw bad_value("damping", "be in [0, 1)", std::to_string(damping));
     if (!(tolerance > 0.0)) throw bad_value("tolerance", "be > 0", std::to_string(tolerance));
-    if (max_iterations < 1) throw bad_value("max_iterations", "be >= 1", max_iterations);
+    if (max_iterations < 1 || max_iterations > kMaxIterations) {
+        throw bad_value("max_iterations", "be in [1, " + std::to_string(kMaxIterations) + "]", max_iterations);
+    }
 
     kernels::Links links{indptr.data(), indices.data(), weights.data(), nullptr, nullptr, n};
     Array<const std::uint8_t> types;

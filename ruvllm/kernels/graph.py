@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from operator import index
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -107,7 +108,8 @@ class Graph:
         return f"Graph({self.num_nodes} nodes, {self.num_edges} edges, {self.num_types} types)"
 
     def __contains__(self, id: int) -> bool:
-        return bool(self.has_nodes(np.array([id], np.int64))[0])
+        number = index(id)
+        return -(2**63) <= number < 2**63 and bool(self.has_nodes(np.array([number], np.int64))[0])
 
     @property
     def epoch(self) -> float:
@@ -309,4 +311,11 @@ class Graph:
 
 
 def _list(types: Collection[int] | None) -> list[int] | None:
-    return None if types is None else [int(type) for type in types]
+    if types is None:
+        return None
+    try:
+        if isinstance(types, str | bytes):
+            raise TypeError
+        return [index(type) for type in types]
+    except TypeError:
+        raise TypeError(f"types must be integers ({types!r})") from None

@@ -35,6 +35,8 @@ def pagerank(
         weights: (nnz,) float32, >= 0; each row is divided by its sum.
         restart: (n,) float32, >= 0, not all 0; divided by its sum.
         damping: in [0, 1), the chance of following a link.
+        tolerance: > 0.
+        max_iterations: in [1, 1 000 000].
         types: (nnz,) uint8; with `type_weights`, (num_types,) float32 >= 0, the factor of each type.
 
     Raises:

@@ -71,6 +71,7 @@ logger = logging.getLogger(__name__)
 SAME_COSINE, SAME_JACCARD = 0.95, 0.8  # both: a near-duplicate
 DUPLICATE_CANDIDATES = 32
 TEXT_LOCKS = 64
+MAX_NODES = 1 << 31  # more than any brain holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +275,7 @@ class Memory:
         """
         checked_text(query, "query")
         _checked_count(k, "k")
+        k = min(k, MAX_NODES)
         if filter is not None and not filter:
             filter = None
         if self._space.known() is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -362,6 +364,21 @@ def test_unknown_edges_and_nodes_are_refused_and_change_nothing() -> None:
     with pytest.raises(ValueError, match=r"id must be a known node \(7\)"):
         graph.neighbours(7)
     assert graph.snapshot() == before
+
+
+@pytest.mark.parametrize("types", ["01", [1.7], 1])
+def test_types_are_integers(types: Any) -> None:
+    with pytest.raises(TypeError, match="types must be integers"):
+        chain(3).expand(np.array([0], I), types=types)
+
+
+def test_membership_is_asked_with_integers_of_any_size() -> None:
+    graph = chain(3)
+    assert 1 in graph
+    assert 2**63 not in graph
+    assert -(2**70) not in graph
+    with pytest.raises(TypeError):
+        _ = 1.7 in graph  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(

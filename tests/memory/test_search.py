@@ -162,6 +162,10 @@ def test_filter_takes_thousands_of_values(animals: Memory) -> None:
         assert texts(animals.search("cats", filter=condition)) == ["dogs chase cats"]
 
 
+def test_any_number_of_hits_may_be_wanted(animals: Memory) -> None:
+    assert texts(animals.search("cats", k=2**70)) == texts(animals.search("cats", k=1000))
+
+
 @pytest.mark.parametrize("k", [0, -1, True, 2.5])
 def test_bad_k_is_named(animals: Memory, k: Any) -> None:
     with pytest.raises(ValueError, match="k must be"):
