@@ -171,10 +171,6 @@ class GraphAttention {
     void start(const Subgraph<Real>& graph, bool with_readout, Tape& tape) const;
     void run_layers(Tape& tape) const;
     void read_out(Tape& tape, Real* weights, Real* attended) const;
-    void backward_readout(const Tape& tape, const Real* grad_weights, const Real* grad_attended,
-                          const GraphAttentionGradients<Real>& gradients, Real* grad_states) const;
-    void backward_layer(const Tape& tape, std::size_t l, const GraphAttentionGradients<Real>& gradients,
-                        Real* grad_states) const;
 
     GraphAttentionSizes sizes_;
     GraphAttentionLayout layout_;
