@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
+
+#include "kernels/sigmoid.hpp"
 
 namespace ruvllm::engines {
 namespace {
@@ -38,12 +39,6 @@ const Real* pack(const Source<Real>& source, Real*& to) {
         std::fill(to + source.columns, to + padded(source.columns), Real{0});
     }
     return start;
-}
-
-template <typename Real>
-Real sigmoid(Real x) {
-    const Real e = std::exp(-std::fabs(x));
-    return (x < 0 ? e : Real{1}) / (Real{1} + e);
 }
 
 }  // namespace
@@ -149,8 +144,8 @@ FastGrnnParams<Real>::FastGrnnParams(const FastGrnnConfig& config, const Real* f
     }
     weights.bias_gate = pack(rows_of(at_.bias_gate, 1, hidden), to);
     weights.bias_update = pack(rows_of(at_.bias_update, 1, hidden), to);
-    weights.zeta = sigmoid(*at_.zeta_raw);
-    weights.nu = sigmoid(*at_.nu_raw);
+    weights.zeta = kernels::sigmoid(*at_.zeta_raw);
+    weights.nu = kernels::sigmoid(*at_.nu_raw);
     weights.output_size = outputs;
     if (outputs > 0) {
         weights.head_weight = pack(transpose_of(at_.head_weight, outputs, hidden), to);

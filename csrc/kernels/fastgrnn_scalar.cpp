@@ -3,15 +3,10 @@
 #include <cmath>
 
 #include "kernels/fastgrnn.hpp"
+#include "kernels/sigmoid.hpp"
 
 namespace ruvllm::kernels {
 namespace {
-
-template <typename Real>
-Real sigmoid(Real x) {  // from e^-|x|, so that nothing overflows
-    const Real e = std::exp(-std::fabs(x));
-    return (x < 0 ? e : Real{1}) / (Real{1} + e);
-}
 
 // y += scale * matrix^T x, matrix (num_inputs, padded(num_outputs)).
 template <typename Weight, typename Real>
