@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <stdexcept>
 #include <type_traits>
 
 #include "engines/graph_attention_local.hpp"
+#include "kernels/exact_search.hpp"
 
 namespace ruvllm::engines {
 
@@ -27,6 +29,29 @@ class Carver {
     Real* memory_;
     std::size_t used_ = 0;
 };
+
+bool is_finite(const float* values, std::size_t size) { return kernels::first_bad_row(values, 1, size) == 1; }
+bool is_finite(const double* values, std::size_t size) {
+    return std::all_of(values, values + size, [](double value) { return std::isfinite(value); });
+}
+
+// What overflows becomes an infinity and, where two meet, a NaN, which every sum after it keeps. Only a normalisation
+// hides it: a variance of infinity makes its row 0.
+template <typename Real>
+bool has_overflowed(const GraphAttentionTape<Real>& tape, const Real* results, std::size_t size) {
+    const auto is_lost = [](Real inverse_std) { return !(inverse_std > 0); };
+    for (const auto& layer : tape.layers) {
+        if (std::any_of(layer.inverse_std, layer.inverse_std + tape.graph.num_nodes, is_lost)) return true;
+    }
+    return !is_finite(results, size);
+}
+
+template <typename Real>
+void require_no_overflow(const GraphAttentionTape<Real>& tape, const Real* results, std::size_t size) {
+    if (!has_overflowed(tape, results, size)) return;
+    const std::string type = std::is_same_v<Real, float> ? "float32" : "float64";
+    throw std::invalid_argument("nodes, edge_features, query, node_features and parameters must not overflow " + type);
+}
 
 }  // namespace
 
@@ -191,18 +216,19 @@ void GraphAttention<Real>::read_out(Tape& tape, Real* weights, Real* attended) c
 
 template <typename Real>
 void GraphAttention<Real>::encode(const Subgraph<Real>& graph, Real* out) const {
-    thread_local Tape scratch;
-    start(graph, false, scratch);
-    run_layers(scratch);
-    std::copy_n(scratch.states, graph.num_nodes * sizes_.dim, out);
-    scratch.weights.reset();
+    thread_local Tape tape;
+    start(graph, false, tape);
+    run_layers(tape);
+    require_no_overflow(tape, tape.states, graph.num_nodes * sizes_.dim);
+    std::copy_n(tape.states, graph.num_nodes * sizes_.dim, out);
+    tape.weights.reset();
 }
 
 template <typename Real>
 void GraphAttention<Real>::forward(const Subgraph<Real>& graph, Real* weights, Real* attended) const {
-    thread_local Tape scratch;
-    forward(graph, scratch, weights, attended);
-    scratch.weights.reset();
+    thread_local Tape tape;
+    forward(graph, tape, weights, attended);
+    tape.weights.reset();
 }
 
 template <typename Real>
@@ -210,6 +236,8 @@ void GraphAttention<Real>::forward(const Subgraph<Real>& graph, Tape& tape, Real
     start(graph, true, tape);
     run_layers(tape);
     read_out(tape, weights, attended);
+    require_no_overflow(tape, weights, graph.num_nodes);
+    require_no_overflow(tape, attended, sizes_.dim);
 }
 
 template <typename Real>

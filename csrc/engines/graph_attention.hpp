@@ -148,6 +148,8 @@ class GraphAttention {
     void set_params(const Real* flat);
     void params(Real* flat) const;
 
+    // The passes throw std::invalid_argument when numbers overflow on the way, and write what is of no use then.
+    //
     // The layers alone.
     //   out  (n, d), out
     void encode(const Subgraph<Real>& graph, Real* out) const;
@@ -178,7 +180,7 @@ class GraphAttention {
     std::shared_ptr<const Weights> weights_;
 };
 
-// Writes the indices of `weights` (n,), the largest weight first, of equal ones the lower index, into ranking (n,).
+// Writes the indices of `weights` (n,), finite, the largest weight first, of equal ones the lower index, into ranking (n,).
 template <typename Real>
 void rank(const Real* weights, std::size_t n, std::int64_t* ranking);
 

@@ -214,7 +214,7 @@ class GraphAttention:
         Raises:
             TypeError: an argument is not an array.
             ValueError: no nodes; a wrong dtype, shape or order; a NaN or an infinity; an index, a pointer or a hop out
-                of range.
+                of range; numbers so large that the pass overflows.
         """
         ranking, weights, attended, tape = self._engine.forward(
             nodes, indptr, indices, edge_features, query, hops, node_features, keep

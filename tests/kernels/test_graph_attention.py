@@ -289,6 +289,18 @@ def test_huge_scores_overflow_nothing(isa: str) -> None:
     assert found.weights.sum() == pytest.approx(1.0, abs=30 * EPS)
 
 
+# what overflows: a product, a score where two infinities meet, and the variance of a row, which leaves finite numbers
+@pytest.mark.parametrize(("name", "size"), [("nodes", 3e38), ("nodes", 1e20), ("query", 3e38)])
+def test_finite_numbers_that_overflow_are_refused(isa: str, name: str, size: float) -> None:
+    engine, inputs = random_engine(16), random_inputs(20, 60, dim=16, features=(5, 3))
+    inputs[name] = np.sign(inputs[name]) * np.float32(size)
+    with pytest.raises(ValueError, match=r"nodes, .* parameters must not overflow float32"):
+        engine.forward(**inputs)
+    if name == "nodes":
+        with pytest.raises(ValueError, match="must not overflow float32"):
+            engine.encode(**graph_of(inputs))
+
+
 def test_instruction_sets_agree_up_to_rounding(isa: str) -> None:
     case = (5, 50, 100)
     _, tolerances = exact_and_tolerance(case)
