@@ -165,7 +165,8 @@ void FastGrnn<Real>::step(const Real* x, const Real* h, Real* new_h, Real* outpu
     const auto current = params();
     const std::size_t size = kernels::step_scratch_size(config_->input_size, config_->hidden_size, config_->w_rank,
                                                         config_->u_rank, current->weights().output_size);
-    kernels::fastgrnn_step(current->weights(), x, h, thread_scratch<Real>(size), new_h, outputs);
+    const ThreadScratch<Real> scratch(size);
+    kernels::fastgrnn_step(current->weights(), x, h, scratch.data(), new_h, outputs);
 }
 
 template <typename Real>

@@ -80,9 +80,9 @@ std::size_t FastGrnnInt8::weight_bytes() const {
 }
 
 void FastGrnnInt8::step(const float* x, const float* h, float* new_h, float* outputs) const {
-    float* scratch = thread_scratch<float>(kernels::step_scratch_size(
+    const ThreadScratch<float> scratch(kernels::step_scratch_size(
         weights_.input_size, weights_.hidden_size, weights_.w_rank, weights_.u_rank, weights_.output_size));
-    kernels::fastgrnn_step_int8(weights_, x, h, scratch, new_h, outputs);
+    kernels::fastgrnn_step_int8(weights_, x, h, scratch.data(), new_h, outputs);
 }
 
 }  // namespace ruvllm::engines

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "engines/graph_attention_local.hpp"
+#include "engines/scratch.hpp"
 #include "kernels/exact_search.hpp"
 
 namespace ruvllm::engines {
@@ -28,6 +29,24 @@ class Carver {
   private:
     Real* memory_;
     std::size_t used_ = 0;
+};
+
+// The tape of a call that leaves none. The thread keeps its memory for the next one unless it is large, the weights not.
+template <typename Real>
+class ScratchTape {
+  public:
+    ScratchTape() = default;
+    ~ScratchTape() {
+        tape().weights.reset();
+        keep_if_small(tape().memory);
+    }
+    ScratchTape(const ScratchTape&) = delete;
+    ScratchTape& operator=(const ScratchTape&) = delete;
+
+    GraphAttentionTape<Real>& tape() const {
+        thread_local GraphAttentionTape<Real> kept;
+        return kept;
+    }
 };
 
 bool is_finite(const float* values, std::size_t size) { return kernels::first_bad_row(values, 1, size) == 1; }
@@ -216,19 +235,18 @@ void GraphAttention<Real>::read_out(Tape& tape, Real* weights, Real* attended) c
 
 template <typename Real>
 void GraphAttention<Real>::encode(const Subgraph<Real>& graph, Real* out) const {
-    thread_local Tape tape;
+    const ScratchTape<Real> scratch;
+    Tape& tape = scratch.tape();
     start(graph, false, tape);
     run_layers(tape);
     require_no_overflow(tape, tape.states, graph.num_nodes * sizes_.dim);
     std::copy_n(tape.states, graph.num_nodes * sizes_.dim, out);
-    tape.weights.reset();
 }
 
 template <typename Real>
 void GraphAttention<Real>::forward(const Subgraph<Real>& graph, Real* weights, Real* attended) const {
-    thread_local Tape tape;
-    forward(graph, tape, weights, attended);
-    tape.weights.reset();
+    const ScratchTape<Real> scratch;
+    forward(graph, scratch.tape(), weights, attended);
 }
 
 template <typename Real>
