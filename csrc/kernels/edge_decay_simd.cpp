@@ -34,7 +34,7 @@ F32 rate_of(const Rates& rates, const std::uint8_t* types) {
 template <Types kTypes>
 F32 decayed(const float* weights, const float* last_used, const std::uint8_t* types, F32 now, F32 since,
             const Rates& rates) {
-    const F32 age = max(sub(now, max(load(last_used), since)), zeros());
+    const F32 age = max(zeros(), sub(now, max(since, load(last_used))));  // max and min keep a NaN on the right
     return mul(load(weights), exp2(mul(age, rate_of<kTypes>(rates, types))));
 }
 

@@ -224,7 +224,7 @@ inline std::size_t count(Mask mask) { return static_cast<std::size_t>(__builtin_
 // 2^x within 2 ulp; 0 below -150, infinity above 128. x = n + f, |f| <= 1/2: 2^n times the Taylor series of e^(f ln 2),
 // whose eighth term is below 1e-8.
 inline F32 exp2(F32 x) {
-    x = min(max(x, set(-151.0f)), set(129.0f));
+    x = min(set(129.0f), max(set(-151.0f), x));  // in this order a NaN stays one
     const F32 n = round(x), f = sub(x, n);
     F32 p = set(1.5252734e-5f);  // (ln 2)^7 / 7!
     p = fma(p, f, set(1.5403530e-4f));

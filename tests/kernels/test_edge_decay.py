@@ -126,6 +126,19 @@ def test_half_a_weight_is_left_after_a_half_life(isa: str) -> None:
     assert weights.tolist() == [1.0, 0.5, 0.25, 2.0**-10, 0.0]
 
 
+def test_a_nan_gives_a_nan_and_leaves_the_others_alone(isa: str) -> None:
+    weights, last_used, half = np.ones(40, F), np.full(40, 90.0, F), np.full(40, 0.5, F)
+    weights[3] = last_used[7] = last_used[39] = np.nan
+    half[[3, 7, 39]] = np.nan
+    marked = weights.copy()
+    kernels.edge_decay(weights, last_used, now=100.0, half_life_s=10.0)
+    np.testing.assert_array_equal(weights, half)
+    e = Edges(marked, last_used, np.zeros(40, B), np.zeros((40, 2), C))
+    prunable = kernels.edge_decay_and_mark(*e, now=100.0, half_life_s=np.array([10], F), floor=1.0, min_interactions=0)
+    np.testing.assert_array_equal(marked, half)
+    np.testing.assert_array_equal(prunable, ~np.isnan(half))
+
+
 def test_counts_are_added_without_overflow(isa: str) -> None:
     e = Edges(np.zeros(20, F), np.zeros(20, F), np.zeros(20, B), np.full((20, 2), 65535, C))
     for least, expected in ((131_070, True), (131_071, False), (2**31, False)):
