@@ -48,7 +48,7 @@ class ExpansionOfAHub:
         self.graph.add_nodes(np.arange(spokes + 1))
         hub, outer, types = np.zeros(spokes, np.int64), np.arange(1, spokes + 1), np.zeros(spokes, np.uint8)
         for src, dst in ((hub, outer), (outer, hub)):
-            self.graph.add_edges(src, dst, types, rng.random(spokes, dtype=np.float32))
+            self.graph.add_edges(src, dst, types, rng.random(spokes, dtype=np.float32), np.zeros(spokes, np.float32))
 
     def time_out(self) -> None:
         self.graph.expand(np.array([0]), hops=1, direction="out")
@@ -90,7 +90,7 @@ class GraphLife:
 
     def time_decay(self) -> None:
         self.now += 1.0
-        self.graph.decay(self.now, half_life_s=1e7)
+        self.graph.decay(self.now)
 
     def time_snapshot(self) -> None:
         self.graph.snapshot()
@@ -105,9 +105,10 @@ class GraphLife:
         edges = random_edges(10_000, 100_000)
         graph = Graph(num_types=7)
         graph.add_nodes(np.arange(edges.num_nodes))
+        used = np.zeros(len(edges.src), np.float32)
         for i in range(len(edges.src)):
             one = slice(i, i + 1)
-            graph.add_edges(edges.src[one], edges.dst[one], edges.types[one], edges.weights[one])
+            graph.add_edges(edges.src[one], edges.dst[one], edges.types[one], edges.weights[one], used[one])
         return graph.nbytes / graph.num_edges
 
     track_bytes_an_edge.unit = track_bytes_an_edge_after_single_adds.unit = "bytes"  # type: ignore[attr-defined]

@@ -30,6 +30,10 @@ double checked_time(double unix_s, double epoch, const char* name) {
     return unix_s;
 }
 
+void require_now(std::optional<double> now, const Graph& graph) {
+    if (now.has_value()) checked_time(*now, graph.epoch(), "now");
+}
+
 Direction direction_named(const std::string& name) {
     if (name == "both") return Direction::both;
     if (name == "out") return Direction::out;
@@ -111,6 +115,7 @@ std::size_t add_edges(Graph& graph, const py::object& src, const py::object& dst
                       const py::object& failures) {
     Edges edges(src, dst, types, graph.num_types());
     if (weights.is_none()) throw py::type_error("weights must be a numpy array (NoneType)");
+    if (last_used.is_none()) throw py::type_error("last_used must be a numpy array (NoneType)");
     edges.set_columns(weights, last_used, successes, failures);
     for (std::size_t i = 0; i < edges.src.size(); ++i) {
         if (edges.src[i] == edges.dst[i]) {
@@ -136,27 +141,29 @@ void remove_edges(Graph& graph, const py::object& src, const py::object& dst, co
     graph.remove_edges(edges.batch);
 }
 
-py::object edge(const Graph& graph, std::int64_t src, std::int64_t dst, py::ssize_t type) {
+py::object edge(const Graph& graph, std::int64_t src, std::int64_t dst, py::ssize_t type, std::optional<double> now) {
     if (type < 0 || static_cast<std::size_t>(type) >= graph.num_types()) {
         throw bad_value("type", "be in [0, " + std::to_string(graph.num_types()) + ")", type);
     }
+    require_now(now, graph);
     std::optional<engines::EdgeValues> found;
     {
         const py::gil_scoped_release nogil;
-        found = graph.edge(src, dst, static_cast<std::uint8_t>(type));
+        found = graph.edge(src, dst, static_cast<std::uint8_t>(type), now);
     }
     if (!found.has_value()) return py::none();
     return py::make_tuple(found->weight, found->last_used, found->successes, found->failures);
 }
 
 py::tuple neighbours(const Graph& graph, std::int64_t id, const std::optional<std::vector<py::ssize_t>>& types,
-                     const std::string& direction) {
+                     const std::string& direction, std::optional<double> now) {
     const engines::EdgeTypes wanted = types_in(types, graph.num_types());
     const Direction followed = direction_named(direction);
+    require_now(now, graph);
     engines::Neighbours found;
     {
         const py::gil_scoped_release nogil;
-        found = graph.neighbours(id, wanted, followed);
+        found = graph.neighbours(id, wanted, followed, now);
     }
     return py::make_tuple(to_array(found.ids), to_array(found.types), to_array(found.weights),
                           to_array(found.last_used), to_array(found.successes), to_array(found.failures),
@@ -165,12 +172,13 @@ py::tuple neighbours(const Graph& graph, std::int64_t id, const std::optional<st
 
 py::tuple expand(const Graph& graph, const py::object& seeds_object, py::ssize_t hops, py::ssize_t max_nodes,
                  py::ssize_t fan_out, const std::optional<std::vector<py::ssize_t>>& types, double min_weight,
-                 const std::string& direction) {
+                 const std::string& direction, std::optional<double> now) {
     const auto seeds = require<const std::int64_t>(seeds_object, "seeds", {kAny});
     if (hops < 0) throw bad_value("hops", "be >= 0", hops);
     if (max_nodes < 1) throw bad_value("max_nodes", "be >= 1", max_nodes);
     if (fan_out < 1) throw bad_value("fan_out", "be >= 1", fan_out);
     require_between(min_weight, "min_weight", 0.0, 1.0);
+    require_now(now, graph);
     constexpr py::ssize_t kMost = std::numeric_limits<std::int32_t>::max();
     const engines::ExpansionLimits limits{static_cast<std::size_t>(std::min(hops, kMost)),
                                           static_cast<std::size_t>(std::min(max_nodes, kMost)),
@@ -181,7 +189,7 @@ py::tuple expand(const Graph& graph, const py::object& seeds_object, py::ssize_t
     engines::Subgraph found;
     {
         const py::gil_scoped_release nogil;
-        found = graph.expand(seeds.data(), seeds.size(), limits);
+        found = graph.expand(seeds.data(), seeds.size(), limits, now);
     }
     return py::make_tuple(to_array(found.ids), to_array(found.hops), to_array(found.indptr), to_array(found.indices),
                           to_array(found.types), to_array(found.weights), to_array(found.last_used),
@@ -199,14 +207,27 @@ std::size_t reinforce(Graph& graph, const py::object& nodes_object, double quali
     return graph.reinforce(nodes.data(), nodes.size(), {quality, success, credit, eta, now});
 }
 
-std::size_t decay(Graph& graph, double now, const py::object& half_life_object, double floor,
-                  py::ssize_t min_interactions) {
+void set_half_lives(Graph& graph, const py::object& half_life_object) {
     const auto half_life_s = require_half_lives(half_life_object, graph.num_types());
+    const py::gil_scoped_release nogil;
+    graph.set_half_lives(half_life_s.data());
+}
+
+py::array_t<float> half_lives(const Graph& graph) {
+    std::vector<float> half_life_s;
+    {
+        const py::gil_scoped_release nogil;
+        half_life_s = graph.half_lives();
+    }
+    return to_array(half_life_s);
+}
+
+std::size_t decay(Graph& graph, double now, double floor, py::ssize_t min_interactions) {
     checked_time(now, graph.epoch(), "now");
     require_between(floor, "floor", 0.0, 1.0);
     const std::uint32_t least = checked_interactions(min_interactions);
     const py::gil_scoped_release nogil;
-    return graph.decay(now, half_life_s.data(), static_cast<float>(floor), least);
+    return graph.decay(now, static_cast<float>(floor), least);
 }
 
 py::bytes snapshot(const Graph& graph) {
@@ -262,7 +283,9 @@ void register_graph(py::module_& m) {
         .def(py::init(&make_graph), "epoch"_a, "num_types"_a, "decayed_at"_a)
         .def_property_readonly("epoch", &Graph::epoch)
         .def_property_readonly("num_types", &Graph::num_types)
-        .def_property_readonly("decayed_at", &Graph::decayed_at)
+        .def_property_readonly("decayed_at", py::cpp_function(&Graph::decayed_at, nogil))
+        .def("half_lives", &half_lives)
+        .def("set_half_lives", &set_half_lives, "half_life_s"_a)
         .def("num_nodes", &Graph::num_nodes, nogil)
         .def("num_edges", &Graph::num_edges, nogil)
         .def("nbytes", &Graph::bytes, nogil)
@@ -275,12 +298,12 @@ void register_graph(py::module_& m) {
         .def("update_edges", &update_edges, "src"_a, "dst"_a, "types"_a, "weights"_a, "last_used"_a, "successes"_a,
              "failures"_a)
         .def("remove_edges", &remove_edges, "src"_a, "dst"_a, "types"_a)
-        .def("edge", &edge, "src"_a, "dst"_a, "type"_a)
-        .def("neighbours", &neighbours, "id"_a, "types"_a, "direction"_a)
+        .def("edge", &edge, "src"_a, "dst"_a, "type"_a, "now"_a)
+        .def("neighbours", &neighbours, "id"_a, "types"_a, "direction"_a, "now"_a)
         .def("expand", &expand, "seeds"_a, "hops"_a, "max_nodes"_a, "fan_out"_a, "types"_a, "min_weight"_a,
-             "direction"_a)
+             "direction"_a, "now"_a)
         .def("reinforce", &reinforce, "nodes"_a, "quality"_a, "success"_a, "credit"_a, "eta"_a, "now"_a)
-        .def("decay", &decay, "now"_a, "half_life_s"_a, "floor"_a, "min_interactions"_a)
+        .def("decay", &decay, "now"_a, "floor"_a, "min_interactions"_a)
         .def("snapshot", &snapshot)
         .def_static("restore", &restore, "snapshot"_a);
 }

@@ -30,7 +30,31 @@ bool is_same_edge(const EdgeItem& a, const EdgeItem& b) { return a.key == b.key 
 }  // namespace
 
 Graph::Graph(double epoch, std::size_t num_types, double decayed_at)
-    : epoch_(epoch), decayed_at_(decayed_at), num_types_(num_types) {}
+    : epoch_(epoch),
+      decayed_at_(decayed_at),
+      num_types_(num_types),
+      half_life_s_(num_types, std::numeric_limits<float>::infinity()) {}
+
+void Graph::set_half_lives(const float* half_life_s) {
+    const std::lock_guard turn(writer_);
+    const std::unique_lock writing(lock_);
+    std::copy_n(half_life_s, num_types_, half_life_s_.begin());
+}
+
+std::vector<float> Graph::half_lives() const {
+    const std::shared_lock reading(lock_);
+    return half_life_s_;
+}
+
+kernels::EdgeDecay Graph::decay_until(double now) const {
+    return {since_epoch(now), since_epoch(decayed_at_), half_life_s_.data(), num_types_};
+}
+
+void Graph::fade(AdjacencyColumns& edges, std::optional<double> now) const {
+    if (!now.has_value()) return;
+    kernels::edge_decay(edges.weights.data(), edges.last_used.data(), edges.types.data(), edges.types.size(),
+                        decay_until(*now));
+}
 
 double Graph::decayed_at() const {
     const std::shared_lock reading(lock_);
@@ -175,14 +199,17 @@ void Graph::remove_edges(const EdgeBatch& batch) {
     storage_.erase(slots);
 }
 
-std::optional<EdgeValues> Graph::edge(std::int64_t src, std::int64_t dst, std::uint8_t type) const {
+std::optional<EdgeValues> Graph::edge(std::int64_t src, std::int64_t dst, std::uint8_t type,
+                                      std::optional<double> now) const {
     const std::shared_lock reading(lock_);
     const std::uint32_t src_row = storage_.find_row(src), dst_row = storage_.find_row(dst);
     if (src_row == kNone || dst_row == kNone) return std::nullopt;
     const std::uint32_t slot = storage_.find_slot(src_row, dst_row, type);
     if (slot == kNone) return std::nullopt;
     const EdgeColumns& c = storage_.columns();
-    return EdgeValues{c.weight[slot], c.last_used[slot], c.counts[slot].successes, c.counts[slot].failures};
+    EdgeValues values{c.weight[slot], c.last_used[slot], c.counts[slot].successes, c.counts[slot].failures};
+    if (now.has_value()) kernels::edge_decay(&values.weight, &values.last_used, &type, 1, decay_until(*now));
+    return values;
 }
 
 std::size_t Graph::reinforce(const std::int64_t* ids, std::size_t n, const Outcome& outcome) {
@@ -192,14 +219,19 @@ std::size_t Graph::reinforce(const std::int64_t* ids, std::size_t n, const Outco
     const bool is_good = outcome.quality >= 0.5;
     if (outcome.success.has_value() && *outcome.success != is_good) return 0;
     const auto a = static_cast<float>(2.0 * outcome.eta * std::fabs(outcome.quality - 0.5) * outcome.credit);
+    EdgeColumns& c = storage_.columns();
     std::vector<std::uint32_t> slots;
     for_each_edge_among(storage_, nodes, [&](std::uint32_t, std::uint32_t, std::uint32_t slot) { slots.push_back(slot); });
+    AdjacencyColumns edges;
+    edges.reserve(slots.size());
+    for (const std::uint32_t slot : slots) edges.push(c, slot, Direction::out);
+    fade(edges, outcome.now);
 
     const std::unique_lock writing(lock_);
-    EdgeColumns& c = storage_.columns();
-    for (const std::uint32_t slot : slots) {
-        float& w = c.weight[slot];
-        w = is_good ? std::min(w + a * (1.0f - w), 1.0f) : w - a * w;
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+        const std::uint32_t slot = slots[i];
+        const float w = edges.weights[i];
+        c.weight[slot] = is_good ? std::min(w + a * (1.0f - w), 1.0f) : w - a * w;
         c.last_used[slot] = since_epoch(outcome.now);
         std::uint16_t& count = is_good ? c.counts[slot].successes : c.counts[slot].failures;
         if (count < kMaxCount) ++count;
@@ -207,15 +239,14 @@ std::size_t Graph::reinforce(const std::int64_t* ids, std::size_t n, const Outco
     return slots.size();
 }
 
-std::size_t Graph::decay(double now, const float* half_life_s, float floor, std::uint32_t min_interactions) {
+std::size_t Graph::decay(double now, float floor, std::uint32_t min_interactions) {
     const std::lock_guard turn(writer_);
     std::vector<std::uint8_t> is_prunable(storage_.end_slot());
     const std::unique_lock writing(lock_);
     EdgeColumns& c = storage_.columns();
-    const kernels::EdgeDecay decay{since_epoch(now), since_epoch(decayed_at_), half_life_s, num_types_};
     const std::size_t count =
         kernels::edge_decay_and_mark(c.weight.data(), c.last_used.data(), c.type.data(), c.counts.data(),
-                                     storage_.end_slot(), decay, floor, min_interactions, is_prunable.data());
+                                     storage_.end_slot(), decay_until(now), floor, min_interactions, is_prunable.data());
     decayed_at_ = std::max(decayed_at_, now);
     std::vector<Incoming> edges;
     edges.reserve(count);

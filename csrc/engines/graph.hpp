@@ -65,6 +65,10 @@ struct Outcome {
 // Times further from the epoch than this (3e10 years) are refused, so that no difference of two overflows.
 inline constexpr double kMaxSeconds = 1e18;
 
+// Weights fade: each is stored as it was at the edge's last use or at the last decay, whichever is later, and has lost a
+// half of itself with every half-life of its type since. Whoever asks with a time gets what is left at that time; who
+// asks without one gets what is stored.
+//
 // Methods may be called from any thread. Reading never waits for reading; a writer waits for the readers inside, and
 // readers wait for it (readers_writer_lock.hpp). What a method cannot do it refuses with std::invalid_argument, naming
 // the argument, before anything has changed; so it does with std::bad_alloc and std::length_error.
@@ -73,7 +77,7 @@ inline constexpr double kMaxSeconds = 1e18;
 // a node, 8.4 in the table at a million). Edges added one by one leave slack of up to 3/5 more before arrays are packed.
 class Graph {
   public:
-    Graph(double epoch, std::size_t num_types, double decayed_at);
+    Graph(double epoch, std::size_t num_types, double decayed_at);  // nothing fades
 
     double epoch() const { return epoch_; }  // unix seconds
     std::size_t num_types() const { return num_types_; }
@@ -81,6 +85,10 @@ class Graph {
     std::size_t num_nodes() const;
     std::size_t num_edges() const;
     std::size_t bytes() const;
+
+    // Half-lives in seconds, (num_types,), > 0 and not subnormal; infinity: never fades. Not part of a snapshot.
+    void set_half_lives(const float* half_life_s);
+    std::vector<float> half_lives() const;
 
     // Nodes. Known ids are passed over by add_nodes, which returns how many were new.
     std::size_t add_nodes(const std::int64_t* ids, std::size_t n);
@@ -93,23 +101,26 @@ class Graph {
     std::size_t add_edges(const EdgeBatch& batch);    // returns how many were new; the others take the given columns
     void update_edges(const EdgeBatch& batch);        // unknown edges are refused
     void remove_edges(const EdgeBatch& batch);        // unknown edges are refused
-    std::optional<EdgeValues> edge(std::int64_t src, std::int64_t dst, std::uint8_t type) const;
-    Neighbours neighbours(std::int64_t id, const EdgeTypes& types, Direction direction) const;  // heaviest first
+    std::optional<EdgeValues> edge(std::int64_t src, std::int64_t dst, std::uint8_t type,
+                                   std::optional<double> now = std::nullopt) const;
+    Neighbours neighbours(std::int64_t id, const EdgeTypes& types, Direction direction,
+                          std::optional<double> now = std::nullopt) const;  // the heaviest stored weight first
 
     // Breadth-first from `seeds` (unknown ids are passed over). From each node that is not at the last hop the fan_out
     // heaviest edges are followed; of equal weights the lower neighbour id, then the outgoing edge, then the lower type
-    // goes first. Edges of other types or below min_weight do not exist for it.
-    Subgraph expand(const std::int64_t* seeds, std::size_t n, const ExpansionLimits& limits) const;
+    // goes first. Edges of other types or below min_weight do not exist for it. What is heavy goes by stored weights.
+    Subgraph expand(const std::int64_t* seeds, std::size_t n, const ExpansionLimits& limits,
+                    std::optional<double> now = std::nullopt) const;
 
-    // Moves the weight w of every edge among a set of nodes: w += a (1 - w) after a good outcome (quality >= 1/2 and
+    // Brings the weight w of every edge among a set of nodes to `now` and moves it: w += a (1 - w) after a good outcome (quality >= 1/2 and
     // success not false), w -= a w after a bad one (quality < 1/2 and success not true), a = 2 eta |quality - 1/2|
     // credit; counts the success or failure and sets last_used. Any other outcome moves nothing. Returns the number of
     // edges moved. Unknown nodes are refused.
     std::size_t reinforce(const std::int64_t* ids, std::size_t n, const Outcome& outcome);
 
     // Makes the decay since the last use or the last decay permanent and removes edges that are below `floor` after at
-    // least `min_interactions` successes and failures. Returns how many. half_life_s: (num_types,), > 0.
-    std::size_t decay(double now, const float* half_life_s, float floor, std::uint32_t min_interactions);
+    // least `min_interactions` successes and failures. Returns how many.
+    std::size_t decay(double now, float floor, std::uint32_t min_interactions);
 
     std::string snapshot() const;
     static std::unique_ptr<Graph> restore(std::string_view snapshot);  // refuses what is damaged
@@ -120,9 +131,12 @@ class Graph {
   private:
     std::vector<std::uint32_t> rows_of(const std::int64_t* ids, std::size_t n, const char* name) const;
     std::vector<Incoming> slots_of(const EdgeBatch& batch) const;
+    kernels::EdgeDecay decay_until(double now) const;
+    void fade(AdjacencyColumns& edges, std::optional<double> now) const;  // stored weights, brought to `now`
 
     double epoch_, decayed_at_;
     std::size_t num_types_;
+    std::vector<float> half_life_s_;  // by type
     GraphStorage storage_;
     std::mutex writer_;                // one writer at a time: it may read without the lock
     mutable ReadersWriterLock lock_;  // taken shared to read, exclusively while something changes

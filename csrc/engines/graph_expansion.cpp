@@ -197,7 +197,8 @@ void AdjacencyColumns::push(const EdgeColumns& columns, std::uint32_t slot, Dire
     directions.push_back(static_cast<std::uint8_t>(direction));
 }
 
-Neighbours Graph::neighbours(std::int64_t id, const EdgeTypes& types, Direction direction) const {
+Neighbours Graph::neighbours(std::int64_t id, const EdgeTypes& types, Direction direction,
+                             std::optional<double> now) const {
     const std::shared_lock reading(lock_);
     const std::uint32_t row = storage_.find_row(id);
     if (row == kNone) throw std::invalid_argument("id must be a known node (" + std::to_string(id) + ")");
@@ -211,10 +212,12 @@ Neighbours Graph::neighbours(std::int64_t id, const EdgeTypes& types, Direction 
         neighbours.ids.push_back(storage_.node(edge.row).id);
         neighbours.push(storage_.columns(), edge.slot, edge.direction);
     }
+    fade(neighbours, now);
     return neighbours;
 }
 
-Subgraph Graph::expand(const std::int64_t* seeds, std::size_t n, const ExpansionLimits& limits) const {
+Subgraph Graph::expand(const std::int64_t* seeds, std::size_t n, const ExpansionLimits& limits,
+                       std::optional<double> now) const {
     std::vector<std::uint32_t> seed_rows(n);
     Subgraph subgraph;
     const std::shared_lock reading(lock_);
@@ -223,6 +226,7 @@ Subgraph Graph::expand(const std::int64_t* seeds, std::size_t n, const Expansion
     subgraph.ids.reserve(nodes.rows().size());
     for (const std::uint32_t row : nodes.rows()) subgraph.ids.push_back(storage_.node(row).id);
     induce(storage_, nodes, limits, subgraph);
+    fade(subgraph, now);
     return subgraph;
 }
 

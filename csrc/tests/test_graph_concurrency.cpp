@@ -56,7 +56,7 @@ void read(const engines::Graph& graph, const std::atomic<bool>& is_done, unsigne
     std::uniform_int_distribution<std::int64_t> any(0, kNodes - 1), lasting(0, kLasting - 1);
     while (!is_done.load()) {
         const std::int64_t seeds[] = {any(engine), any(engine), lasting(engine)};
-        expect_whole(graph.expand(seeds, 3, {2, 64, 8, all_types(), 0.0f, engines::Direction::both}));
+        expect_whole(graph.expand(seeds, 3, {2, 64, 8, all_types(), 0.0f, engines::Direction::both}, kRounds));
         const engines::Neighbours found = graph.neighbours(lasting(engine), all_types(), engines::Direction::both);
         expect(std::is_sorted(found.weights.rbegin(), found.weights.rend()), "heaviest first");
         expect_whole(found, found.ids.size());
@@ -107,11 +107,10 @@ void reinforce(engines::Graph& graph, std::mt19937& engine, std::size_t round) {
 
 void write(engines::Graph& graph) {
     std::mt19937 engine(98);
-    const float half_life_s[kTypes] = {50.0f, 200.0f, std::numeric_limits<float>::infinity()};
     for (std::size_t round = 0; round < kRounds; ++round) {
         add_some_edges(graph, engine, 40);
         reinforce(graph, engine, round);
-        if (round % 8 == 0) graph.decay(static_cast<double>(round), half_life_s, 0.2f, 1);
+        if (round % 8 == 0) graph.decay(static_cast<double>(round), 0.2f, 1);
         if (round % 4 == 0) {
             const std::int64_t passing[] = {kLasting + static_cast<std::int64_t>(engine() % (kNodes - kLasting))};
             graph.add_nodes(passing, 1);
@@ -124,6 +123,8 @@ void write(engines::Graph& graph) {
 
 int main() {
     engines::Graph graph(0.0, kTypes, -INFINITY);
+    const float half_life_s[kTypes] = {50.0f, 200.0f, std::numeric_limits<float>::infinity()};
+    graph.set_half_lives(half_life_s);
     std::vector<std::int64_t> ids(kNodes);
     for (std::int64_t id = 0; id < kNodes; ++id) ids[static_cast<std::size_t>(id)] = id;
     graph.add_nodes(ids.data(), ids.size());

@@ -33,7 +33,7 @@ class EdgeValues(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Neighbours:
-    """The edges of one node, heaviest first; ties by lower id, then the outgoing edge, then the lower type.
+    """The edges of one node, by stored weight, heaviest first; ties by lower id, then outgoing, then the lower type.
 
     Attributes:
         ids: (k,) int64, the node at the other end; twice when two edges lead there.
@@ -89,20 +89,33 @@ class Graph:
 
     Times in arrays are float32 seconds since `epoch`; `now` and `decayed_at` are unix seconds. A weight is in [0, 1].
 
+    Weights fade. Each is stored as it was at the edge's last use or at the last permanent decay, whichever is later;
+    since then it has halved with every half-life of its type: w * 2^(-age / half_life_s[type]) with age = now -
+    max(last_used, decayed_at), at least 0. Reading with `now` gives what is left then, reading without what is stored.
+
     Memory: 25 bytes an edge and about 41 a node after a bulk load; up to two thirds more after edges were added one by
     one. Following the edges of a node reads all of them once, O(degree): 0.3 ms for a hub with 100 000. Adding one edge
     to a node with d incoming ones moves up to 8 d bytes.
     """
 
-    def __init__(self, *, num_types: int, epoch: float = 0.0, decayed_at: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        num_types: int,
+        half_life_s: float | Floats = np.inf,
+        epoch: float = 0.0,
+        decayed_at: float | None = None,
+    ) -> None:
         """Make an empty graph.
 
         Args:
             num_types: edge types are 0 .. num_types - 1; 1 to 256.
+            half_life_s: > 0, for all types or (num_types,) float32; infinity for what never fades.
             epoch: unix seconds from which times in arrays count; float32 resolves 2 s a year after it.
             decayed_at: when weights that will be added were last decayed for good; None when they never were.
         """
         self._core = core.Graph(epoch, num_types, decayed_at)
+        self._core.set_half_lives(half_lives(half_life_s, num_types))
 
     def __repr__(self) -> str:
         return f"Graph({self.num_nodes} nodes, {self.num_edges} edges, {self.num_types} types)"
@@ -118,6 +131,11 @@ class Graph:
     @property
     def num_types(self) -> int:
         return self._core.num_types
+
+    @property
+    def half_life_s(self) -> Floats:
+        """(num_types,) float32; a copy."""
+        return self._core.half_lives()
 
     @property
     def decayed_at(self) -> float | None:
@@ -160,8 +178,8 @@ class Graph:
         dst: Ids,
         types: Bytes,
         weights: Floats,
+        last_used: Floats,
         *,
-        last_used: Floats | None = None,
         successes: Counts | None = None,
         failures: Counts | None = None,
     ) -> int:
@@ -174,7 +192,7 @@ class Graph:
             src, dst: int64, known nodes; an edge from a node to itself is refused.
             types: uint8, below num_types.
             weights: float32 in [0, 1].
-            last_used: float32 seconds since the epoch; new edges start at 0 when None.
+            last_used: float32 seconds since the epoch; the weight fades from then on.
             successes, failures: uint16; new edges start at 0 when None.
 
         Raises:
@@ -193,21 +211,35 @@ class Graph:
         successes: Counts | None = None,
         failures: Counts | None = None,
     ) -> None:
-        """Set values of known edges; arguments as for `add_edges`, None leaves a value as it is."""
+        """Set values of known edges; arguments as for `add_edges`, None leaves a value as it is.
+
+        A weight set alone counts from the edge's `last_used` or the last decay, whichever is later: to set what it is
+        at some time, give that time as `last_used`, too.
+        """
         self._core.update_edges(src, dst, types, weights, last_used, successes, failures)
 
     def remove_edges(self, src: Ids, dst: Ids, types: Bytes) -> None:
         """Remove known edges; arguments as for `add_edges`."""
         self._core.remove_edges(src, dst, types)
 
-    def edge(self, src: int, dst: int, type: int) -> EdgeValues | None:
-        """Return what an edge carries, None when there is none."""
-        values = self._core.edge(src, dst, type)
+    def edge(self, src: int, dst: int, type: int, *, now: float | None = None) -> EdgeValues | None:
+        """Return what an edge carries, None when there is none; its weight at `now`, or as stored when None."""
+        values = self._core.edge(src, dst, type, now)
         return None if values is None else EdgeValues(*values)
 
-    def neighbours(self, id: int, *, types: Collection[int] | None = None, direction: Direction = "both") -> Neighbours:
-        """Return the edges of a known node, heaviest first; only some types when `types` are given."""
-        return Neighbours(*self._core.neighbours(id, _list(types), direction))
+    def neighbours(
+        self,
+        id: int,
+        *,
+        types: Collection[int] | None = None,
+        direction: Direction = "both",
+        now: float | None = None,
+    ) -> Neighbours:
+        """Return the edges of a known node; only some types when `types` are given.
+
+        Weights are those at `now`, or as stored when None. The order goes by stored weights either way.
+        """
+        return Neighbours(*self._core.neighbours(id, _list(types), direction, now))
 
     def expand(
         self,
@@ -219,11 +251,13 @@ class Graph:
         types: Collection[int] | None = None,
         min_weight: float = 0.0,
         direction: Direction = "both",
+        now: float | None = None,
     ) -> Subgraph:
         """Return the nodes around `seeds`, breadth-first, and all edges among them.
 
         From each node closer than `hops` the `fan_out` heaviest edges are followed, in the order of `Neighbours`. Nodes
-        found once `max_nodes` are there are dropped, and so are the edges to them.
+        found once `max_nodes` are there are dropped, and so are the edges to them. What `fan_out` and `min_weight` pick
+        goes by stored weights, whatever `now` is.
 
         Args:
             seeds: (s,) int64. Unknown ids are passed over: the index that names them may be a moment ahead.
@@ -234,11 +268,15 @@ class Graph:
             min_weight: in [0, 1]; edges below it are neither followed nor returned.
             direction: "out" follows and returns edges as seen from their source, "in" from their target, "both" from
                 either end: each edge among the nodes is then an entry of both rows.
+            now: unix seconds to which the returned weights are brought; as stored when None.
         """
-        return Subgraph(*self._core.expand(seeds, hops, max_nodes, fan_out, _list(types), min_weight, direction))
+        return Subgraph(*self._core.expand(seeds, hops, max_nodes, fan_out, _list(types), min_weight, direction, now))
 
-    def edge_features(self, subgraph: Subgraph, *, now: float, half_life_s: float | Floats) -> Floats:
-        """Return `edge_features` of the subgraph's entries, (nnz, num_types + 5) float32; `now` in unix seconds."""
+    def edge_features(self, subgraph: Subgraph, *, now: float) -> Floats:
+        """Return `edge_features` of the subgraph's entries, (nnz, num_types + 5) float32; `now` in unix seconds.
+
+        Weights are taken as the subgraph has them: `expand` it with the same `now`.
+        """
         return edge_features(
             subgraph.types,
             subgraph.weights,
@@ -247,7 +285,7 @@ class Graph:
             subgraph.failures,
             subgraph.directions,
             now=now - self.epoch,
-            half_life_s=half_lives(half_life_s, self.num_types),
+            half_life_s=self.half_life_s,
         )
 
     def reinforce(
@@ -262,9 +300,10 @@ class Graph:
     ) -> int:
         """Move the weight w of every edge among a set of nodes after an outcome; return how many edges moved.
 
-        With a = 2 eta |quality - 1/2| credit: w += a (1 - w) when the outcome is good (quality >= 1/2 and success is
-        not False), w -= a w when it is bad (quality < 1/2 and success is not True), else nothing moves. An edge that
-        moves counts one success or failure (65 535 at most) and was last used now.
+        First w is brought to `now`, so that an edge keeps nothing that faded while it was idle. With a = 2 eta
+        |quality - 1/2| credit it then moves: w += a (1 - w) when the outcome is good (quality >= 1/2 and success is not
+        False), w -= a w when it is bad (quality < 1/2 and success is not True), else nothing moves. An edge that moves
+        counts one success or failure (65 535 at most) and was last used now.
 
         Args:
             nodes: (n,) int64, known.
@@ -279,34 +318,40 @@ class Graph:
         """
         return self._core.reinforce(nodes, quality, success, credit, eta, now)
 
-    def decay(self, now: float, *, half_life_s: float | Floats, floor: float = 0.0, min_interactions: int = 0) -> int:
-        """Make the decay of all weights permanent and prune; return how many edges were pruned.
+    def decay(self, now: float, *, floor: float = 0.0, min_interactions: int = 0) -> int:
+        """Bring all stored weights to `now` and prune; return how many edges were pruned.
 
-        w *= 2^(-age / half_life_s[type]) with age = now - max(last_used, decayed_at), at least 0, so that calling it
-        often or seldom gives the same weights. Then edges with w < floor and successes + failures >= min_interactions
-        are removed.
+        Calling it often or seldom gives the same weights. Then edges with w < floor and successes + failures >=
+        min_interactions are removed.
 
         Args:
-            now: unix seconds; becomes `decayed_at`.
-            half_life_s: > 0, for all types or (num_types,) float32; infinity for what never fades.
+            now: unix seconds; becomes `decayed_at` unless that is later already.
             floor: in [0, 1]; 0 prunes nothing.
             min_interactions: >= 0.
         """
-        return self._core.decay(now, half_lives(half_life_s, self.num_types), floor, min_interactions)
+        return self._core.decay(now, floor, min_interactions)
 
     def snapshot(self) -> bytes:
-        """Return the graph as bytes: versioned, little-endian, with a checksum. `restore(s).snapshot() == s`."""
+        """Return the graph as bytes: versioned, little-endian, with a checksum. `restore(s).snapshot() == s`.
+
+        Half-lives are configuration and not part of it.
+        """
         return self._core.snapshot()
 
     @classmethod
-    def restore(cls, snapshot: bytes) -> Graph:
-        """Return the graph that `snapshot` holds; it answers every query as the original did.
+    def restore(cls, snapshot: bytes, *, half_life_s: float | Floats = np.inf) -> Graph:
+        """Return the graph that `snapshot` holds; with the same half-lives it answers every query as the original did.
+
+        Args:
+            snapshot: from `snapshot`.
+            half_life_s: as for `Graph`.
 
         Raises:
             ValueError: bytes that are damaged, cut off, extended, of another version or not a snapshot at all.
         """
         graph = cls.__new__(cls)
         graph._core = core.Graph.restore(snapshot)
+        graph._core.set_half_lives(half_lives(half_life_s, graph.num_types))
         return graph
 
 

@@ -136,7 +136,7 @@ def _add(graph: kernels.Graph, rows: list[tuple[int, int, str, float, float, int
         ends[1],
         np.array([EDGE_TYPE_CODES[type_] for type_ in types], np.uint8),
         np.array(weights, np.float32),
-        last_used=(np.array(last_used) - graph.epoch).astype(np.float32),
+        (np.array(last_used) - graph.epoch).astype(np.float32),
         successes=np.minimum(successes, 65535).astype(np.uint16),
         failures=np.minimum(failures, 65535).astype(np.uint16),
     )

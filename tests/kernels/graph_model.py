@@ -12,7 +12,7 @@ MAX_COUNT = 65535
 @dataclass
 class Values:
     weight: np.float32
-    last_used: np.float32 = field(default_factory=np.float32)
+    last_used: np.float32
     successes: int = 0
     failures: int = 0
 
@@ -22,6 +22,7 @@ class Values:
 
 @dataclass
 class GraphModel:
+    half_life_s: np.ndarray  # by type
     nodes: set[int] = field(default_factory=set)
     edges: dict[tuple[int, int, int], Values] = field(default_factory=dict)
     decayed_at: float = -np.inf
@@ -30,11 +31,15 @@ class GraphModel:
         self.nodes -= set(ids)
         self.edges = {key: v for key, v in self.edges.items() if key[0] in self.nodes and key[1] in self.nodes}
 
-    def add_edge(self, key: tuple[int, int, int], weight: np.float32, last_used: np.float32 | None = None) -> None:
-        values = self.edges.setdefault(key, Values(weight))
-        values.weight = weight
-        if last_used is not None:
-            values.last_used = last_used
+    def add_edge(self, key: tuple[int, int, int], weight: np.float32, last_used: np.float32) -> None:
+        values = self.edges.setdefault(key, Values(weight, last_used))
+        values.weight, values.last_used = weight, last_used
+
+    def faded(self, key: tuple[int, int, int], now: float) -> np.float32:
+        """The weight of an edge at some time."""
+        values = self.edges[key]
+        age = max(now - max(float(values.last_used), self.decayed_at), 0.0)
+        return np.float32(float(values.weight) * 2.0 ** (-age / float(self.half_life_s[key[2]])))
 
     def entries(
         self, id: int, types: set[int] | None = None, min_weight: float = 0.0, direction: str = "both"
@@ -91,9 +96,9 @@ class GraphModel:
         if success is not None and success != is_good:
             return 0
         a = np.float32(2 * eta * abs(quality - 0.5) * credit)
-        moved = [values for (src, dst, _), values in self.edges.items() if src in ids and dst in ids]
-        for values in moved:
-            w = values.weight
+        moved = [key for key in self.edges if key[0] in ids and key[1] in ids]
+        for key in moved:
+            values, w = self.edges[key], self.faded(key, now)
             values.weight = np.float32(min(w + a * (np.float32(1) - w), np.float32(1)) if is_good else w - a * w)
             values.last_used = np.float32(now)
             if is_good:
@@ -102,10 +107,9 @@ class GraphModel:
                 values.failures = min(values.failures + 1, MAX_COUNT)
         return len(moved)
 
-    def decay(self, now: float, half_life_s: np.ndarray, floor: float, min_interactions: int) -> int:
-        for (_, _, type), values in self.edges.items():
-            age = max(now - max(float(values.last_used), self.decayed_at), 0.0)
-            values.weight = np.float32(float(values.weight) * 2.0 ** (-age / float(half_life_s[type])))
+    def decay(self, now: float, floor: float, min_interactions: int) -> int:
+        for key, values in self.edges.items():
+            values.weight = self.faded(key, now)
         self.decayed_at = max(self.decayed_at, now)
         gone = [
             key

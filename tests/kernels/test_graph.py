@@ -13,14 +13,20 @@ I, B, F, C = np.int64, np.uint8, np.float32, np.uint16  # noqa: E741
 NUM_TYPES = 3
 
 
-def graph_of(*edges: tuple[int, int, int, float], nodes: tuple[int, ...] = (), epoch: float = 0.0) -> Graph:
-    """A graph with these (src, dst, type, weight) edges."""
-    graph = Graph(num_types=NUM_TYPES, epoch=epoch)
+def graph_of(
+    *edges: tuple[int, int, int, float],
+    nodes: tuple[int, ...] = (),
+    epoch: float = 0.0,
+    half_life_s: float | np.ndarray = np.inf,
+) -> Graph:
+    """A graph with these (src, dst, type, weight) edges, all last used at its epoch."""
+    graph = Graph(num_types=NUM_TYPES, epoch=epoch, half_life_s=half_life_s)
     ids = sorted({id for edge in edges for id in edge[:2]} | set(nodes))
     graph.add_nodes(np.array(ids, I))
     if edges:
         src, dst, types, weights = zip(*edges, strict=True)
-        graph.add_edges(np.array(src, I), np.array(dst, I), np.array(types, B), np.array(weights, F))
+        used = np.zeros(len(edges), F)
+        graph.add_edges(np.array(src, I), np.array(dst, I), np.array(types, B), np.array(weights, F), used)
     return graph
 
 
@@ -53,6 +59,56 @@ def test_edge_weight_update() -> None:
     assert graph.edge(2, 3, 0) == (0.5, 0.0, 0, 0)
     assert graph.reinforce(nodes, quality=0.3, success=False, credit=0.5, now=1090.0) == 2
     assert graph.edge(1, 2, 0) == pytest.approx((0.54 * 0.98, 90.0, 1, 1))  # a = 2 * 0.1 * 0.2 * 0.5
+
+
+@pytest.mark.parametrize(("quality", "moved"), [(1.0, 0.1 + 0.1 * 0.9), (0.0, 0.1 - 0.1 * 0.1)])
+def test_an_edge_is_moved_from_what_idle_time_left_of_it(quality: float, moved: float) -> None:
+    nodes = np.array([1, 2], I)
+    idle = graph_of((1, 2, 0, 0.8), epoch=1000.0, half_life_s=10.0)
+    idle.reinforce(nodes, quality=quality, now=1030.0)
+    assert idle.edge(1, 2, 0) == pytest.approx((moved, 30.0, int(quality), 1 - int(quality)))
+    assert idle.edge(1, 2, 0, now=1040.0) == pytest.approx((moved / 2, 30.0, int(quality), 1 - int(quality)))
+    swept = graph_of((1, 2, 0, 0.8), epoch=1000.0, half_life_s=10.0)
+    for now in (1010.0, 1030.0):
+        swept.decay(now)
+    swept.reinforce(nodes, quality=quality, now=1030.0)
+    assert swept.edge(1, 2, 0) == pytest.approx(idle.edge(1, 2, 0))
+
+
+def test_moving_an_edge_at_an_earlier_time_takes_nothing_off() -> None:
+    graph = graph_of((1, 2, 0, 0.5), epoch=1000.0, half_life_s=10.0)
+    graph.reinforce(np.array([1, 2], I), quality=0.5, now=900.0)  # the clock was set back
+    edge = graph.edge(1, 2, 0)
+    assert edge is not None and edge.weight == 0.5
+
+
+def test_reading_with_a_time_gives_what_decay_would_leave() -> None:
+    half_lives = np.array([10.0, 1000.0, np.inf], F)
+    edges = [(0, i, i % 3, i / 40) for i in range(1, 41)]
+    lazy, swept = (graph_of(*edges, epoch=1000.0, half_life_s=half_lives) for _ in range(2))
+    for graph in (lazy, swept):
+        graph.decay(1005.0)
+    before = lazy.snapshot()
+    swept.decay(1030.0)
+    expected = {dst: swept.edge(src, dst, type) for src, dst, type, _ in edges}
+    assert {dst: lazy.edge(src, dst, type, now=1030.0) for src, dst, type, _ in edges} == expected
+    weights = {dst: edge.weight for dst, edge in expected.items() if edge is not None}
+    around = lazy.expand(np.array([0], I), fan_out=40, direction="out", now=1030.0)
+    assert dict(zip(around.ids[around.indices].tolist(), around.weights.tolist(), strict=True)) == weights
+    near = lazy.neighbours(0, now=1030.0)
+    assert dict(zip(near.ids.tolist(), near.weights.tolist(), strict=True)) == weights
+    assert lazy.snapshot() == before
+
+
+def test_what_is_followed_and_its_order_go_by_stored_weights() -> None:
+    graph = graph_of((1, 2, 0, 0.8), (1, 3, 1, 0.5), half_life_s=np.array([1.0, np.inf, 1.0], F))
+    found = graph.neighbours(1, now=2.0)
+    assert found.ids.tolist() == [2, 3]
+    np.testing.assert_allclose(found.weights, [0.2, 0.5], rtol=1e-6)
+    assert graph.neighbours(1).weights.tolist() == [F(0.8), 0.5]
+    heaviest = graph.expand(np.array([1], I), fan_out=1, min_weight=0.6, direction="out", now=2.0)
+    assert heaviest.ids.tolist() == [1, 2]
+    np.testing.assert_allclose(heaviest.weights, [0.2], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("quality", "success"), [(0.9, False), (0.1, True)])
@@ -100,9 +156,9 @@ def test_a_known_edge_keeps_its_history_and_takes_the_new_weight() -> None:
     graph = graph_of((1, 2, 0, 0.5))
     graph.reinforce(np.array([1, 2], I), quality=1.0, now=7.0)
     again = (np.array([1], I), np.array([2], I), np.array([0], B), np.array([0.25], F))
-    assert graph.add_edges(*again) == 0
-    assert graph.edge(1, 2, 0) == (0.25, 7.0, 1, 0)
-    graph.add_edges(*again, last_used=np.array([9.0], F), failures=np.array([4], C))
+    assert graph.add_edges(*again, np.array([8.0], F)) == 0
+    assert graph.edge(1, 2, 0) == (0.25, 8.0, 1, 0)
+    graph.add_edges(*again, np.array([9.0], F), failures=np.array([4], C))
     assert graph.edge(1, 2, 0) == (0.25, 9.0, 1, 4)
 
 
@@ -212,11 +268,11 @@ def test_a_subgraph_has_the_dtypes_that_attention_takes() -> None:
 
 
 def test_edge_features_say_what_an_edge_is() -> None:
-    graph = graph_of((1, 2, 2, 0.75), epoch=100.0)
+    graph = graph_of((1, 2, 2, 0.75), epoch=100.0, half_life_s=20.0)
     one = (np.array([1], I), np.array([2], I), np.array([2], B))
     graph.update_edges(*one, last_used=np.array([50.0], F), successes=np.array([3], C), failures=np.array([1], C))
     subgraph = graph.expand(np.array([1], I))
-    features = graph.edge_features(subgraph, now=170.0, half_life_s=20.0)
+    features = graph.edge_features(subgraph, now=170.0)
     expected = [0, 0, 1, 0.75, 0.5, 4 / 6, np.log(5)]
     np.testing.assert_allclose(features, [[*expected, 0], [*expected, 1]], rtol=1e-6)
 
@@ -227,8 +283,8 @@ def test_a_hub_is_expanded_to_its_heaviest_edges_and_keeps_its_edges_among_the_c
     graph.add_nodes(np.arange(spokes + 1, dtype=I))
     weights = np.random.default_rng(0).permutation(spokes).astype(F) / spokes
     outer, hub = np.arange(1, spokes + 1, dtype=I), np.zeros(spokes, I)
-    graph.add_edges(hub, outer, np.zeros(spokes, B), weights)
-    graph.add_edges(outer, hub, np.ones(spokes, B), weights)
+    graph.add_edges(hub, outer, np.zeros(spokes, B), weights, np.zeros(spokes, F))
+    graph.add_edges(outer, hub, np.ones(spokes, B), weights, np.zeros(spokes, F))
     subgraph = graph.expand(np.array([0], I), hops=1, fan_out=20)
     assert subgraph.ids[1:].tolist() == (1 + np.argsort(-weights)[:10]).tolist()
     assert len(row(subgraph, 0)) == 20
@@ -238,18 +294,31 @@ def test_a_hub_is_expanded_to_its_heaviest_edges_and_keeps_its_edges_among_the_c
     assert graph.edge(0, 2, 0) is not None and graph.edge(2, 0, 1) is not None
 
 
+def test_a_hub_keeps_its_parallel_edges_of_every_type() -> None:
+    spokes = 3000  # so many that they are looked for among the incoming edges of the others
+    graph = Graph(num_types=NUM_TYPES)
+    graph.add_nodes(np.arange(spokes + 1, dtype=I))
+    for type in range(NUM_TYPES):
+        outer, types = np.arange(1, spokes + 1, dtype=I), np.full(spokes, type, B)
+        graph.add_edges(np.zeros(spokes, I), outer, types, np.full(spokes, 0.5, F), np.zeros(spokes, F))
+    subgraph = graph.expand(np.array([0, 1, 2], I), hops=0)
+    assert row(subgraph, 0) == [(id, type, 0) for id in (1, 2) for type in range(NUM_TYPES)]
+    assert row(subgraph, 1) == row(subgraph, 2) == [(0, type, 1) for type in range(NUM_TYPES)]
+    assert graph.reinforce(np.array([0, 1, 2], I), quality=1.0, now=0.0) == 2 * NUM_TYPES
+
+
 def test_decay_is_permanent_and_counts_from_the_last_one() -> None:
-    graph = graph_of((1, 2, 0, 0.8), (1, 3, 1, 0.8), epoch=1000.0)
     half_lives = np.array([10.0, np.inf, 1.0], F)
+    graph = graph_of((1, 2, 0, 0.8), (1, 3, 1, 0.8), epoch=1000.0, half_life_s=half_lives)
     assert graph.decayed_at is None
-    assert graph.decay(1010.0, half_life_s=half_lives) == 0
+    assert graph.decay(1010.0) == 0
     assert graph.edge(1, 2, 0) == pytest.approx((0.4, 0, 0, 0))
-    graph.decay(1010.0, half_life_s=half_lives)
-    graph.decay(1005.0, half_life_s=half_lives)  # the clock was set back
+    graph.decay(1010.0)
+    graph.decay(1005.0)  # the clock was set back
     assert graph.edge(1, 2, 0) == pytest.approx((0.4, 0, 0, 0))
     assert graph.edge(1, 3, 1) == pytest.approx((0.8, 0, 0, 0))
     assert graph.decayed_at == 1010.0
-    graph.decay(1020.0, half_life_s=half_lives)
+    graph.decay(1020.0)
     assert graph.edge(1, 2, 0) == pytest.approx((0.2, 0, 0, 0))
 
 
@@ -257,17 +326,17 @@ def test_only_weak_edges_with_enough_interactions_are_pruned() -> None:
     graph = graph_of((1, 2, 0, 0.1), (1, 3, 0, 0.1), (2, 3, 0, 0.9))
     keys = (np.array([1], I), np.array([2], I), np.array([0], B))
     graph.update_edges(*keys, successes=np.array([2], C), failures=np.array([1], C))
-    assert graph.decay(0.0, half_life_s=1.0, floor=0.5, min_interactions=4) == 0
-    assert graph.decay(0.0, half_life_s=1.0, floor=0.5, min_interactions=3) == 1
+    assert graph.decay(0.0, floor=0.5, min_interactions=4) == 0
+    assert graph.decay(0.0, floor=0.5, min_interactions=3) == 1
     assert graph.edge(1, 2, 0) is None
     assert graph.num_edges == 2
 
 
 def test_graphs_can_be_made_where_their_weights_were_decayed_before() -> None:
-    graph = Graph(num_types=1, decayed_at=100.0)
+    graph = Graph(num_types=1, decayed_at=100.0, half_life_s=10.0)
     graph.add_nodes(np.array([1, 2], I))
-    graph.add_edges(np.array([1], I), np.array([2], I), np.array([0], B), np.array([0.5], F))
-    graph.decay(110.0, half_life_s=10.0)
+    graph.add_edges(*ONE)
+    graph.decay(110.0)
     assert graph.edge(1, 2, 0) == pytest.approx((0.25, 0, 0, 0))
 
 
@@ -277,7 +346,7 @@ def test_a_bulk_load_keeps_within_32_bytes_an_edge() -> None:
     graph = Graph(num_types=2)
     graph.add_nodes(np.arange(nodes, dtype=I))
     src, step = rng.integers(0, nodes, edges), rng.integers(1, nodes, edges)
-    graph.add_edges(src, (src + step) % nodes, np.zeros(edges, B), np.full(edges, 0.5, F))
+    graph.add_edges(src, (src + step) % nodes, np.zeros(edges, B), np.full(edges, 0.5, F), np.zeros(edges, F))
     assert graph.nbytes / graph.num_edges <= 32
 
 
@@ -287,12 +356,12 @@ def test_memory_stays_bounded_while_edges_come_and_go() -> None:
     graph.add_nodes(np.arange(nodes, dtype=I))
     for _ in range(300):
         src, step = rng.integers(0, nodes, 100), rng.integers(1, nodes, 100)
-        graph.add_edges(src, (src + step) % nodes, np.zeros(100, B), rng.random(100, dtype=F))
-        graph.decay(0.0, half_life_s=1.0, floor=0.6)
+        graph.add_edges(src, (src + step) % nodes, np.zeros(100, B), rng.random(100, dtype=F), np.zeros(100, F))
+        graph.decay(0.0, floor=0.6)
     assert graph.nbytes < 100 * graph.num_edges
 
 
-ONE = (np.array([1], I), np.array([2], I), np.array([0], B), np.array([0.5], F))
+ONE = (np.array([1], I), np.array([2], I), np.array([0], B), np.array([0.5], F), np.array([0.0], F))
 
 
 def changed(place: int, array: object) -> tuple[object, ...]:
@@ -316,6 +385,7 @@ def changed(place: int, array: object) -> tuple[object, ...]:
         (changed(3, np.array([-0.5], F)), ValueError, r"weights\[0\] must be in"),
         (changed(3, np.array([0.5])), ValueError, r"weights must have dtype float32"),
         (changed(3, None), TypeError, "weights must be a numpy array"),
+        (changed(4, None), TypeError, "last_used must be a numpy array"),
     ],
 )
 def test_bad_edges_are_refused_by_name_and_change_nothing(
@@ -331,7 +401,7 @@ def test_bad_edges_are_refused_by_name_and_change_nothing(
 def test_a_bad_edge_at_the_end_of_a_batch_leaves_the_others_out() -> None:
     graph = graph_of(nodes=(1, 2, 3))
     with pytest.raises(ValueError, match=r"dst\[1\] must be a known node \(4\)"):
-        graph.add_edges(np.array([1, 2], I), np.array([2, 4], I), np.zeros(2, B), np.ones(2, F))
+        graph.add_edges(np.array([1, 2], I), np.array([2, 4], I), np.zeros(2, B), np.ones(2, F), np.zeros(2, F))
     assert graph.num_edges == 0
 
 
@@ -339,10 +409,13 @@ def test_a_bad_edge_at_the_end_of_a_batch_leaves_the_others_out() -> None:
 def test_times_are_finite(time: float) -> None:
     graph = graph_of((1, 2, 0, 0.5))
     with pytest.raises(ValueError, match=r"last_used\[0\] must be in"):
-        graph.add_edges(*ONE, last_used=np.array([time], F))
+        graph.add_edges(*ONE[:4], np.array([time], F))
     for call in (
         lambda: graph.reinforce(np.array([1], I), quality=1.0, now=time),
-        lambda: graph.decay(time, half_life_s=1.0),
+        lambda: graph.decay(time),
+        lambda: graph.edge(1, 2, 0, now=time),
+        lambda: graph.neighbours(1, now=time),
+        lambda: graph.expand(np.array([1], I), now=time),
     ):
         with pytest.raises(ValueError, match="now must be finite"):
             call()
@@ -409,11 +482,19 @@ def test_outcomes_are_within_their_range(name: str, value: float) -> None:
 
 @pytest.mark.parametrize("half_life_s", [0.0, -1.0, np.nan, np.array([1, 1, 0], F), np.array([1, 1], F), np.ones(3)])
 def test_half_lives_are_positive_and_one_a_type(half_life_s: float) -> None:
-    graph = chain(3)
     with pytest.raises(ValueError, match="half_life_s"):
-        graph.decay(1.0, half_life_s=half_life_s)
+        Graph(num_types=NUM_TYPES, half_life_s=half_life_s)
     with pytest.raises(ValueError, match="half_life_s"):
-        graph.edge_features(graph.expand(np.array([0], I)), now=1.0, half_life_s=half_life_s)
+        Graph.restore(chain(3).snapshot(), half_life_s=half_life_s)
+
+
+def test_a_graph_keeps_its_own_half_lives() -> None:
+    half_lives = np.array([1.0, 2.0, np.inf], F)
+    graph = Graph(num_types=NUM_TYPES, half_life_s=half_lives)
+    half_lives[:] = graph.half_life_s[:] = 5.0
+    assert graph.half_life_s.tolist() == [1.0, 2.0, np.inf]
+    assert Graph.restore(graph.snapshot()).half_life_s.tolist() == [np.inf] * NUM_TYPES
+    assert Graph.restore(graph.snapshot(), half_life_s=3.0).half_life_s.tolist() == [3.0] * NUM_TYPES
 
 
 @pytest.mark.parametrize(
@@ -433,4 +514,4 @@ def test_a_graph_needs_types_and_a_time(arguments: dict[str, object], says: str)
 @pytest.mark.parametrize("floor, min_interactions", [(-0.1, 0), (1.1, 0), (np.nan, 0), (0.5, -1)])
 def test_pruning_needs_a_floor_and_a_count(floor: float, min_interactions: int) -> None:
     with pytest.raises(ValueError, match=r"(floor|min_interactions) must be"):
-        chain(3).decay(0.0, half_life_s=1.0, floor=floor, min_interactions=min_interactions)
+        chain(3).decay(0.0, floor=floor, min_interactions=min_interactions)

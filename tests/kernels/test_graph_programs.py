@@ -13,6 +13,7 @@ from ruvllm.kernels import Graph
 
 I, B, F = np.int64, np.uint8, np.float32  # noqa: E741
 NUM_TYPES = 3
+HALF_LIVES = np.array([50, 200, np.inf], F)
 EPS = float(np.finfo(F).eps)
 
 
@@ -20,11 +21,16 @@ def ids_of(seed: int, n: int, among: list[int]) -> np.ndarray:
     return np.random.default_rng(seed).choice(np.array(among, I), n) if among else np.empty(0, I)
 
 
+def assert_faded_alike(ours: float, expected: float) -> None:
+    # float32: the product, exp2 (2 ulp) and an exponent of at most 6 with 3 roundings; an outcome moves it in 3 more
+    assert abs(ours - expected) <= (7 + 18 * np.log(2)) * EPS * ours + 1e-44
+
+
 class Pair:
     """The graph and its model, changed by the same steps."""
 
     def __init__(self) -> None:
-        self.graph, self.model = Graph(num_types=NUM_TYPES), GraphModel()
+        self.graph, self.model = Graph(num_types=NUM_TYPES, half_life_s=HALF_LIVES), GraphModel(HALF_LIVES)
 
     def add_nodes(self, seed: int) -> None:
         ids = np.random.default_rng(seed).integers(-20, 40, 8)
@@ -43,12 +49,12 @@ class Pair:
         src, dst = src[keep], dst[keep]
         types = rng.integers(0, NUM_TYPES, len(src)).astype(B)
         weights = (rng.integers(0, 9, len(src)) / 8).astype(F)  # few values: many ties
-        used = rng.integers(0, 100, len(src)).astype(F) if seed % 2 else None
+        used = rng.integers(0, 100, len(src)).astype(F)
         before = len(self.model.edges)
         for k in range(len(src)):
             key = (int(src[k]), int(dst[k]), int(types[k]))
-            self.model.add_edge(key, weights[k], None if used is None else used[k])
-        new = self.graph.add_edges(src, dst, types, weights, last_used=used)
+            self.model.add_edge(key, weights[k], used[k])
+        new = self.graph.add_edges(src, dst, types, weights, used)
         assert new == len(self.model.edges) - before
 
     def _some_edges(self, seed: int) -> list[tuple[int, int, int]]:
@@ -75,12 +81,13 @@ class Pair:
         quality, success = (seed % 11) / 10, (None, True, False)[seed % 3]
         moved = self.graph.reinforce(ids, quality=quality, success=success, credit=0.5, eta=0.25, now=seed % 100)
         assert moved == self.model.reinforce(set(ids.tolist()), quality, success, 0.5, 0.25, seed % 100)
+        self._take_weights()
 
     def decay(self, seed: int) -> None:
-        half_lives, now = np.array([50, 200, np.inf], F), float(seed % 300)
+        now = float(seed % 300)
         floor, least = (0.0, 0.0) if seed % 2 else (0.3, seed % 3)
-        pruned = self.graph.decay(now, half_life_s=half_lives, floor=floor, min_interactions=int(least))
-        assert pruned == self.model.decay(now, half_lives, floor, int(least))
+        pruned = self.graph.decay(now, floor=floor, min_interactions=int(least))
+        assert pruned == self.model.decay(now, floor, int(least))
         self._take_weights()
 
     def _take_weights(self) -> None:
@@ -88,13 +95,12 @@ class Pair:
         for key, values in self.model.edges.items():
             found = self.graph.edge(*key)
             assert found is not None
-            # float32: the product, exp2 (2 ulp) and an exponent of at most 6 with 3 roundings
-            assert abs(found.weight - values.weight) <= (4 + 18 * np.log(2)) * EPS * found.weight + 1e-44
+            assert_faded_alike(found.weight, values.weight)
             values.weight = F(found.weight)
 
     def restore(self, seed: int) -> None:
         snapshot = self.graph.snapshot()
-        self.graph = Graph.restore(snapshot)
+        self.graph = Graph.restore(snapshot, half_life_s=HALF_LIVES)
         assert self.graph.snapshot() == snapshot
 
     def check(self, seed: int) -> None:
@@ -103,6 +109,9 @@ class Pair:
         assert set(graph.node_ids().tolist()) == model.nodes
         for key, values in model.edges.items():
             assert graph.edge(*key) == values.astuple()
+            later = graph.edge(*key, now=seed % 300)
+            assert later is not None
+            assert_faded_alike(later.weight, model.faded(key, seed % 300))
         types = None if seed % 3 else {0, 2}
         direction = ("both", "out", "in")[seed % 3]
         for id in ids_of(seed, 3, sorted(model.nodes)).tolist():

@@ -27,7 +27,7 @@ __all__ = [
     "seed_sets",
 ]
 
-NUM_TYPES = 7
+NUM_TYPES, HALF_LIFE_S = 7, 1e7
 HOPS, MAX_NODES, FAN_OUT = 2, 512, 16
 BYTES_AN_EDGE = 17 + 5  # what decay touches: all columns but the target, weights and marks written too
 
@@ -69,7 +69,7 @@ def rows() -> Iterator[Row]:
     now = itertools.count(1.0)
     yield race(
         "graph, decay of 10 M edges",
-        lambda: graph.decay(next(now), half_life_s=1e7),
+        lambda: graph.decay(next(now)),
         {},
         unit="ms",
         floor_s=ceilings().floor_s(read_bytes=BYTES_AN_EDGE * graph.num_edges),
@@ -102,9 +102,9 @@ def in_turn(expand: Expansion, seeds: np.ndarray) -> Call:
 
 
 def graph_of(edges: Edges) -> Graph:
-    graph = Graph(num_types=NUM_TYPES)
+    graph = Graph(num_types=NUM_TYPES, half_life_s=HALF_LIFE_S)
     graph.add_nodes(np.arange(edges.num_nodes))
-    graph.add_edges(edges.src, edges.dst, edges.types, edges.weights)
+    graph.add_edges(edges.src, edges.dst, edges.types, edges.weights, np.zeros(len(edges.src), np.float32))
     return graph
 
 
