@@ -7,6 +7,7 @@
 #include <shared_mutex>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "engines/graph_local.hpp"
 #include "kernels/edge_decay.hpp"
@@ -242,21 +243,25 @@ std::size_t Graph::reinforce(const std::int64_t* ids, std::size_t n, const Outco
 std::size_t Graph::decay(double now, float floor, std::uint32_t min_interactions) {
     const std::lock_guard turn(writer_);
     std::vector<std::uint8_t> is_prunable(storage_.end_slot());
+    // Memory for as many edges as may go, so that nothing fails once weights have changed.
+    const std::size_t most = floor > 0.0f ? storage_.num_edges() : 0;
+    std::vector<Incoming> edges;
+    std::vector<std::uint64_t> scratch;
+    edges.reserve(most);
+    scratch.reserve(most);
     const std::unique_lock writing(lock_);
     EdgeColumns& c = storage_.columns();
     const std::size_t count =
         kernels::edge_decay_and_mark(c.weight.data(), c.last_used.data(), c.type.data(), c.counts.data(),
                                      storage_.end_slot(), decay_until(now), floor, min_interactions, is_prunable.data());
     decayed_at_ = std::max(decayed_at_, now);
-    std::vector<Incoming> edges;
-    edges.reserve(count);
     for (std::uint32_t row = 0; count > 0 && row < storage_.end_row(); ++row) {
         const Span& out = storage_.node(row).out;
         for (std::uint32_t i = 0; i < out.size; ++i) {
             if (is_prunable[out.begin + i]) edges.push_back({row, out.begin + i});
         }
     }
-    storage_.erase(edges);
+    storage_.erase(edges, std::move(scratch));
     return count;
 }
 

@@ -187,8 +187,8 @@ void GraphStorage::index_incoming(std::vector<EdgeItem>& items) {
     }
 }
 
-void GraphStorage::erase(std::vector<Incoming>& edges) {
-    std::vector<std::uint64_t> gone;  // dst << 32 | slot
+void GraphStorage::erase(std::vector<Incoming>& edges, std::vector<std::uint64_t> gone) {
+    gone.clear();  // then dst << 32 | slot
     gone.reserve(edges.size());
     for (const Incoming& edge : edges) gone.push_back(pair_of(columns_.dst[edge.slot], edge.slot));
     std::sort(gone.begin(), gone.end());

@@ -81,8 +81,9 @@ class GraphStorage {
     // return they are of no use. Throws std::bad_alloc or std::length_error, then nothing has changed.
     void insert(std::vector<EdgeItem>& items, const EdgeBatch& batch);
     void write(std::uint32_t slot, const EdgeBatch& batch, std::size_t position);  // the columns that are not null
-    // Removes edges: pairs of source row and slot, each edge once; reordered.
-    void erase(std::vector<Incoming>& edges);
+    // Removes edges: pairs of source row and slot, each edge once; reordered. Throws std::bad_alloc, then nothing has
+    // changed; never when the memory behind `gone`, which is overwritten, has room for all edges.
+    void erase(std::vector<Incoming>& edges, std::vector<std::uint64_t> gone = {});
 
     EdgeColumns& columns() { return columns_; }
     const EdgeColumns& columns() const { return columns_; }
