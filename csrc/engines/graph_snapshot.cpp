@@ -4,6 +4,7 @@
 //   dst u32 (place in ids), weight f32, last_used f32, (successes u16, failures u16), type u8
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <shared_mutex>
 #include <string>
 
@@ -66,7 +67,9 @@ std::unique_ptr<Graph> Graph::restore(std::string_view bytes) {
     const auto num_types = reader.take<std::uint64_t>(), num_nodes = reader.take<std::uint64_t>(),
                num_edges = reader.take<std::uint64_t>();
     if (!(std::fabs(epoch) <= kMaxSeconds)) throw bad_snapshot("hold a finite epoch");
-    if (!(decayed_at <= kMaxSeconds)) throw bad_snapshot("hold a valid decayed_at");
+    if (!(std::fabs(decayed_at - epoch) <= kMaxSeconds || decayed_at == -std::numeric_limits<double>::infinity())) {
+        throw bad_snapshot("hold a valid decayed_at");
+    }
     if (num_types < 1 || num_types > 256) throw bad_snapshot("hold 1 to 256 types");
     if (num_nodes >= kNone || num_edges >= kNone) throw bad_snapshot("hold fewer nodes and edges");
     const auto ids = reader.take_column<std::int64_t>(num_nodes);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ I, B, F = np.int64, np.uint8, np.float32  # noqa: E741
 NUM_TYPES = 3
 HALF_LIVES = np.array([50, 200, np.inf], F)
 EPS = float(np.finfo(F).eps)
+DECAYED_AT = 24  # its place in a snapshot
 
 
 def ids_of(seed: int, n: int, among: list[int]) -> np.ndarray:
@@ -224,3 +227,15 @@ def test_an_empty_graph_survives_its_snapshot() -> None:
     graph = Graph.restore(Graph(num_types=7, epoch=3.5, decayed_at=4.5).snapshot())
     assert (graph.num_nodes, graph.num_edges, graph.num_types) == (0, 0, 7)
     assert (graph.epoch, graph.decayed_at) == (3.5, 4.5)
+
+
+@pytest.mark.parametrize("decayed_at", [-1.1e18, 1.1e18, np.inf, np.nan])
+def test_a_decay_out_of_all_time_is_refused(decayed_at: float) -> None:
+    with pytest.raises(ValueError, match="snapshot must hold a valid decayed_at"):
+        Graph.restore(forged(small_snapshot(), (DECAYED_AT, struct.pack("<d", decayed_at))))
+
+
+def test_a_graph_that_never_decayed_survives_its_snapshot() -> None:
+    snapshot = Graph(num_types=1).snapshot()
+    assert Graph.restore(snapshot).decayed_at is None
+    assert forged(snapshot, (DECAYED_AT, struct.pack("<d", -np.inf))) == snapshot
