@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -320,6 +322,30 @@ def test_decay_is_permanent_and_counts_from_the_last_one() -> None:
     assert graph.decayed_at == 1010.0
     graph.decay(1020.0)
     assert graph.edge(1, 2, 0) == pytest.approx((0.2, 0, 0, 0))
+
+
+def test_reading_what_a_writer_holds_leaves_other_threads_running() -> None:
+    edges, rng, graph = 500_000, np.random.default_rng(0), Graph(num_types=1)
+    graph.add_nodes(np.arange(edges, dtype=I))
+    src = rng.integers(0, edges, edges)
+    columns = (src, (src + 1) % edges, np.zeros(edges, B), np.full(edges, 0.5, F), np.zeros(edges, F))
+    ticks, waits, is_done = [0], [], threading.Event()
+
+    def tick() -> None:
+        while not is_done.wait(0.0005):
+            ticks[0] += 1
+
+    writer, clock = threading.Thread(target=graph.add_edges, args=columns), threading.Thread(target=tick)
+    clock.start()
+    writer.start()
+    while writer.is_alive():
+        before, started = ticks[0], time.monotonic()
+        _ = graph.decayed_at
+        waits.append((time.monotonic() - started, ticks[0] - before))
+    is_done.set()
+    clock.join()
+    longest, ticked = max(waits)
+    assert ticked > 3 or longest < 0.02  # one tick may fall before the wait and one after it
 
 
 def test_only_weak_edges_with_enough_interactions_are_pruned() -> None:
