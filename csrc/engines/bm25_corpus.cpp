@@ -8,6 +8,7 @@
 namespace ruvllm::engines::bm25 {
 namespace {
 
+constexpr float kSmallestSlope = std::numeric_limits<float>::min();
 constexpr double kAverageDrift = 1.1;  // of the average length, beyond which the bounds are computed anew
 
 void write_varint(std::uint64_t value, std::vector<std::uint8_t>& bytes) {
@@ -55,6 +56,7 @@ Corpus::Corpus(double k1, double b, const Packed& packed) : Corpus(k1, b) {
     if (left > 0) throw bad_snapshot("hold its documents only");
     for (std::size_t i = 0; i < num_terms; ++i) {
         if (sizes[i] < kDensePostings) terms_[i].postings.reserve(sizes[i]);
+        postings_bytes_ += terms_[i].postings.allocated_bytes();
     }
     bounds_average_ = num_rows > 0 ? static_cast<double>(total_length_) / static_cast<double>(num_rows) : 0.0;
     total_length_ = 0;
@@ -108,14 +110,13 @@ void Corpus::append(std::int64_t id, const std::vector<Count>& counts) {
     ++num_living_;
     num_postings_ += counts.size();
     ids_.push_back(id);
-    lengths_.push_back(static_cast<std::uint32_t>(length));
-    norms_.push_back(0.0f);
+    lengths_.push_back(static_cast<float>(length));
     const auto id_of = [this](std::uint32_t r) { return static_cast<std::uint64_t>(ids_[r]); };
     rows_.set(static_cast<std::uint64_t>(id), row, id_of);
     write(counts, bytes_);
     starts_.push_back(bytes_.size());
     if (bounds_average_ == 0.0) bounds_average_ = average_length();
-    const float norm = LengthNorm(k1_, b_, bounds_average_)(lengths_[row]);
+    const float norm = norm_for(bounds_average_)(lengths_[row]);
     for (const Count& count : counts) {
         Term& term = terms_[count.term];
         ++term.df;
@@ -123,31 +124,31 @@ void Corpus::append(std::int64_t id, const std::vector<Count>& counts) {
             term.has_large = true;
             large_tfs_[std::uint64_t{count.term} << 32 | row] = count.tf;
         }
+        postings_bytes_ -= term.postings.allocated_bytes();
         term.postings.append(row, std::min(count.tf, kLargeTf), impact_of(count.tf, norm));
+        postings_bytes_ += term.postings.allocated_bytes();
     }
 }
 
 void Corpus::remove(std::uint32_t row) {
     read_row(row, scratch_);
-    for (const Count& count : scratch_) --terms_[count.term].df;
+    for (const Count& count : scratch_) {
+        --terms_[count.term].df;
+        total_length_ -= count.tf;
+    }
     num_postings_ -= scratch_.size();
-    total_length_ -= lengths_[row];
-    lengths_[row] = kNone;
+    lengths_[row] = kDead;
     --num_living_;
 }
 
 void Corpus::settle() {
     const double average = average_length();
     if (average > bounds_average_ * kAverageDrift || average * kAverageDrift < bounds_average_) follow_average();
-    const LengthNorm norm(k1_, b_, average);
-    for (std::size_t row = 0; row < lengths_.size(); ++row) {
-        norms_[row] = lengths_[row] == kNone ? std::numeric_limits<float>::infinity() : norm(lengths_[row]);
-    }
 }
 
 void Corpus::follow_average() {
     bounds_average_ = average_length();
-    const LengthNorm norm(k1_, b_, bounds_average_);
+    const kernels::LengthNorm norm = norm_for(bounds_average_);
     for (Term& term : terms_) {
         term.postings.rebuild_bounds([&](std::uint32_t row, std::uint32_t tf) {
             if (!is_living(row)) return 0.0f;
@@ -163,6 +164,11 @@ float Corpus::bound_factor() const {
 
 double Corpus::average_length() const {
     return num_living_ > 0 ? static_cast<double>(total_length_) / static_cast<double>(num_living_) : 0.0;
+}
+
+kernels::LengthNorm Corpus::norm_for(double average) const {
+    const auto slope = static_cast<float>(average > 0.0 ? k1_ * b_ / average : 0.0);
+    return {static_cast<float>(k1_ * (1.0 - b_)), std::max(slope, kSmallestSlope)};
 }
 
 double Corpus::idf(std::uint32_t df) const {
@@ -239,12 +245,9 @@ void Corpus::read_row(std::uint32_t row, std::vector<Count>& counts) const {
 }
 
 std::size_t Corpus::allocated_bytes() const {
-    std::size_t bytes = terms_.capacity() * sizeof(Term) + numbers_.allocated_bytes() + rows_.allocated_bytes() +
-                        ids_.capacity() * sizeof(std::int64_t) + lengths_.capacity() * sizeof(std::uint32_t) +
-                        norms_.capacity() * sizeof(float) + starts_.capacity() * sizeof(std::uint64_t) +
-                        bytes_.capacity() + large_tfs_.size() * 32;
-    for (const Term& term : terms_) bytes += term.postings.allocated_bytes();
-    return bytes;
+    return postings_bytes_ + terms_.capacity() * sizeof(Term) + numbers_.allocated_bytes() + rows_.allocated_bytes() +
+           ids_.capacity() * sizeof(std::int64_t) + lengths_.capacity() * sizeof(float) +
+           starts_.capacity() * sizeof(std::uint64_t) + bytes_.capacity() + large_tfs_.size() * 32;
 }
 
 }  // namespace ruvllm::engines::bm25

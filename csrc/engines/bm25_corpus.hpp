@@ -74,17 +74,6 @@ class SlotTable {
     std::size_t used_ = 0;
 };
 
-// k1 (1 - b + b length / average) as a line in the length.
-class LengthNorm {
-  public:
-    LengthNorm(double k1, double b, double average)
-        : at_zero_(k1 * (1.0 - b)), slope_(average > 0.0 ? k1 * b / average : 0.0) {}
-    float operator()(std::uint32_t length) const { return static_cast<float>(at_zero_ + slope_ * length); }
-
-  private:
-    double at_zero_, slope_;
-};
-
 struct Term {
     std::uint64_t hash;
     std::uint32_t df = 0;    // living documents that hold it
@@ -106,7 +95,7 @@ class Corpus {
     // Takes a living row out of every statistic and answer.
     void remove(std::uint32_t row);
 
-    // Call after a series of `add` or `remove`, before a search: brings the norms in step with the average length.
+    // Call after a series of `add` or `remove`, before a search: keeps the bounds near the average length.
     void settle();
 
     Packed pack() const;
@@ -119,7 +108,7 @@ class Corpus {
     // The living row of a document, or kNone.
     std::uint32_t row_of(std::int64_t id) const;
     std::int64_t id_of(std::uint32_t row) const { return ids_[row]; }
-    bool is_living(std::uint32_t row) const { return lengths_[row] != kNone; }
+    bool is_living(std::uint32_t row) const { return lengths_[row] != kDead; }
 
     // The term of this hash that some living document holds, or null.
     const Term* find(std::uint64_t hash) const;
@@ -129,8 +118,8 @@ class Corpus {
     double idf(std::uint32_t df) const;
 
     // k1 (1 - b + b length / average), without the last part while all documents are empty.
-    float norm_of(std::uint32_t length) const { return LengthNorm(k1_, b_, average_length())(length); }
-    const float* norms() const { return norms_.data(); }  // by row; +infinity for the dead
+    kernels::LengthNorm norm() const { return norm_for(average_length()); }
+    const float* lengths() const { return lengths_.data(); }  // by row; +infinity for the dead
 
     // Bounds in the postings were computed for another average length; times this they hold for today's.
     float bound_factor() const;
@@ -142,7 +131,10 @@ class Corpus {
         std::uint32_t term, tf;
     };
 
+    static constexpr float kDead = std::numeric_limits<float>::infinity();
+
     double average_length() const;
+    kernels::LengthNorm norm_for(double average) const;
     std::uint32_t number_of(std::uint64_t hash);
     void count(const std::uint64_t* hashes, std::size_t size);
     void append(std::int64_t id, const std::vector<Count>& counts);
@@ -155,16 +147,16 @@ class Corpus {
     std::vector<Term> terms_;
     SlotTable numbers_;  // hash -> number of the term
     std::vector<std::int64_t> ids_;
-    SlotTable rows_;                       // id -> its newest row
-    std::vector<std::uint32_t> lengths_;   // terms of a row, repeats counted; kNone when it is dead
-    std::vector<float> norms_;
+    SlotTable rows_;                        // id -> its newest row
+    std::vector<float> lengths_;            // terms of a row, repeats counted; kDead when it is dead
     std::vector<std::uint64_t> starts_{0};  // of a row's (term, count) pairs in bytes_
     std::vector<std::uint8_t> bytes_;
     std::unordered_map<std::uint64_t, std::uint32_t> large_tfs_;  // (number << 32 | row) -> count
     std::uint64_t total_length_ = 0;                              // of the living
     std::size_t num_living_ = 0;
-    std::size_t num_postings_ = 0;  // of the living
-    double bounds_average_ = 0.0;   // the average length that the bounds were computed for
+    std::size_t num_postings_ = 0;    // of the living
+    std::size_t postings_bytes_ = 0;  // that the postings of all terms have allocated
+    double bounds_average_ = 0.0;     // the average length that the bounds were computed for
     std::vector<Count> scratch_;
     std::vector<std::uint32_t> numbers_scratch_;
 };

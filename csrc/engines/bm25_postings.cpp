@@ -109,13 +109,6 @@ Slice Postings::window(std::uint32_t first_row, std::size_t& cursor) const {
     return {from, nullptr, cursor - begin, impact};
 }
 
-std::uint32_t Postings::tf_of(std::uint32_t row) const {
-    if (is_dense()) return row < frequent_->tfs.size() ? frequent_->tfs[row] : 0;
-    const std::uint32_t *list = list_.data(), *end = list + list_.size();
-    const std::uint32_t* found = std::lower_bound(list, end, row << kTfBits);
-    return found != end && *found >> kTfBits == row ? *found & kLargeTf : 0;
-}
-
 std::size_t Postings::allocated_bytes() const {
     std::size_t bytes = list_.allocated_bytes();
     if (frequent_) {

@@ -70,9 +70,6 @@ class Postings {
     // series of ascending windows and is moved along.
     Slice window(std::uint32_t first_row, std::size_t& cursor) const;
 
-    // The stored count of one row: 0 when the term is not in it.
-    std::uint32_t tf_of(std::uint32_t row) const;
-
     // Computes the bounds anew: impact(row, tf) for every posting.
     template <typename Impact>
     void rebuild_bounds(const Impact& impact);

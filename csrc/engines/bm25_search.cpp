@@ -45,7 +45,8 @@ std::vector<QueryTerm> weighted(const Corpus& corpus, const std::uint64_t* query
 class Search {
   public:
     Search(const Corpus& corpus, std::vector<QueryTerm> terms, std::size_t k, const std::vector<std::uint32_t>* rows)
-        : corpus_(corpus), terms_(std::move(terms)), best_(k), rows_(rows), bounds_(terms_.size() + 1) {
+        : corpus_(corpus), terms_(std::move(terms)), best_(k), rows_(rows),
+          norm_(corpus.norm()), bounds_(terms_.size() + 1) {
         // A computed sum of n rounded terms exceeds the exact one by a factor of at most (1 + eps)^n; bounds are
         // rounded too, hence the few more, and twice as much.
         slack_ = 1.0 + 2.0 * static_cast<double>(terms_.size() + 16) * std::numeric_limits<float>::epsilon();
@@ -121,9 +122,9 @@ class Search {
                 }
             }
         } else if (slice.tfs != nullptr) {
-            kernels::add_dense_scores(slice.tfs, corpus_.norms() + first_, slice.size, q.weight, scores_);
+            kernels::add_dense_scores(slice.tfs, corpus_.lengths() + first_, slice.size, q.weight, norm_, scores_);
         } else {
-            kernels::add_sparse_scores(slice.list, slice.size, corpus_.norms(), first_, q.weight, scores_);
+            kernels::add_sparse_scores(slice.list, slice.size, corpus_.lengths(), first_, q.weight, norm_, scores_);
         }
     }
 
@@ -148,7 +149,7 @@ class Search {
     void add(const QueryTerm& q, std::uint32_t row, std::uint32_t tf) {
         if (tf == 0 || !corpus_.is_living(row)) return;
         if (tf == kLargeTf) tf = corpus_.large_tf(*q.term, row);
-        scores_[row - first_] += kernels::bm25_score(q.weight, static_cast<float>(tf), corpus_.norms()[row]);
+        scores_[row - first_] += kernels::bm25_score(q.weight, static_cast<float>(tf), norm_(corpus_.lengths()[row]));
     }
 
     // -- the rows that may come back
@@ -197,6 +198,7 @@ class Search {
     std::vector<QueryTerm> terms_;
     TopK best_;
     const std::vector<std::uint32_t>* rows_;
+    kernels::LengthNorm norm_;
     std::vector<float> bounds_;
     double slack_;
     std::uint32_t first_ = 0;  // row of the window
@@ -226,7 +228,7 @@ std::vector<float> scores_of(const Corpus& corpus, const std::uint64_t* query, s
     for (std::size_t i = 0; i < documents.size; ++i) {
         const std::uint64_t* begin = documents.terms + documents.starts[i];
         const std::uint64_t* end = documents.terms + documents.starts[i + 1];
-        const float norm = corpus.norm_of(static_cast<std::uint32_t>(end - begin));
+        const float norm = corpus.norm()(static_cast<float>(end - begin));
         for (const QueryTerm& q : terms) {
             const auto tf = std::count(begin, end, q.hash);
             if (tf > 0) scores[i] += kernels::bm25_score(q.weight, static_cast<float>(tf), norm);

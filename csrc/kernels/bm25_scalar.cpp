@@ -3,18 +3,19 @@
 
 namespace ruvllm::kernels::scalar {
 
-void add_sparse_scores(const std::uint32_t* postings, std::size_t num_postings, const float* norms,
-                       std::uint32_t first_row, float weight, float* scores) {
+void add_sparse_scores(const std::uint32_t* postings, std::size_t num_postings, const float* lengths,
+                       std::uint32_t first_row, float weight, LengthNorm norm, float* scores) {
     for (std::size_t i = 0; i < num_postings; ++i) {
         const std::uint32_t row = postings[i] >> kTfBits;
         const auto tf = static_cast<float>(postings[i] & ((1u << kTfBits) - 1u));
-        scores[row - first_row] += bm25_score(weight, tf, norms[row]);
+        scores[row - first_row] += bm25_score(weight, tf, norm(lengths[row]));
     }
 }
 
-void add_dense_scores(const std::uint8_t* tfs, const float* norms, std::size_t num_rows, float weight, float* scores) {
+void add_dense_scores(const std::uint8_t* tfs, const float* lengths, std::size_t num_rows, float weight,
+                      LengthNorm norm, float* scores) {
     for (std::size_t i = 0; i < num_rows; ++i) {
-        if (tfs[i] > 0) scores[i] += bm25_score(weight, static_cast<float>(tfs[i]), norms[i]);
+        if (tfs[i] > 0) scores[i] += bm25_score(weight, static_cast<float>(tfs[i]), norm(lengths[i]));
     }
 }
 

@@ -6,27 +6,19 @@ namespace ruvllm::kernels::RUVLLM_VARIANT {
 namespace {
 
 #ifdef __AVX512F__
-struct Postings {
-    __m512i rows;
-    F32 tfs;
-};
-inline Postings unpack(const std::uint32_t* postings) {
-    const __m512i packed = _mm512_loadu_si512(postings);
-    return {_mm512_srli_epi32(packed, kTfBits), _mm512_cvtepi32_ps(_mm512_and_si512(packed, _mm512_set1_epi32(255)))};
-}
+inline I32 load_first(const std::uint32_t* p, std::size_t count) { return _mm512_maskz_loadu_epi32(first_lanes(count), p); }
+inline I32 rows_of(I32 postings) { return _mm512_srli_epi32(postings, kTfBits); }
+inline F32 tfs_of(I32 postings) { return _mm512_cvtepi32_ps(_mm512_and_si512(postings, set(255))); }
 inline F32 bytes_to_floats(const std::uint8_t* p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
 inline unsigned bits_at_least(F32 a, F32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 #else
-struct Postings {
-    __m256i rows;
-    F32 tfs;
-};
-inline Postings unpack(const std::uint32_t* postings) {
-    const __m256i packed = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(postings));
-    return {_mm256_srli_epi32(packed, kTfBits), _mm256_cvtepi32_ps(_mm256_and_si256(packed, _mm256_set1_epi32(255)))};
+inline I32 load_first(const std::uint32_t* p, std::size_t count) {
+    return _mm256_maskload_epi32(reinterpret_cast<const int*>(p), _mm256_castps_si256(first_lanes(count)));
 }
+inline I32 rows_of(I32 postings) { return _mm256_srli_epi32(postings, kTfBits); }
+inline F32 tfs_of(I32 postings) { return _mm256_cvtepi32_ps(_mm256_and_si256(postings, set(255))); }
 inline F32 bytes_to_floats(const std::uint8_t* p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
@@ -35,32 +27,43 @@ inline unsigned bits_at_least(F32 a, F32 b) {
 }
 #endif
 
+struct Norm {
+    explicit Norm(LengthNorm norm) : at_zero(set(norm.at_zero)), slope(set(norm.slope)) {}
+    F32 operator()(F32 length) const { return add(at_zero, mul(slope, length)); }
+    F32 at_zero, slope;
+};
+
 }  // namespace
 
-void add_sparse_scores(const std::uint32_t* postings, std::size_t num_postings, const float* norms,
-                       std::uint32_t first_row, float weight, float* scores) {
+void add_sparse_scores(const std::uint32_t* postings, std::size_t num_postings, const float* lengths,
+                       std::uint32_t first_row, float weight, LengthNorm norm, float* scores) {
     const F32 weights = set(weight);
-    std::size_t i = 0;
-    for (; i + kLanes <= num_postings; i += kLanes) {
-        const Postings p = unpack(postings + i);
+    const Norm norms(norm);
+    const auto add_up = [&](I32 packed, std::size_t i, std::size_t count) {
+        const F32 tfs = tfs_of(packed);
         alignas(64) float added[kLanes];
-        store(added, div(mul(weights, p.tfs), add(p.tfs, gather(norms, p.rows))));
-        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+        store(added, div(mul(weights, tfs), add(tfs, norms(gather(lengths, rows_of(packed))))));
+        for (std::size_t lane = 0; lane < count; ++lane) {
             scores[(postings[i + lane] >> kTfBits) - first_row] += added[lane];
         }
-    }
-    scalar::add_sparse_scores(postings + i, num_postings - i, norms, first_row, weight, scores);
+    };
+    std::size_t i = 0;
+    for (; i + kLanes <= num_postings; i += kLanes) add_up(load_pairs(postings + i), i, kLanes);
+    // Lanes past the end are postings of row 0, whose scores nobody reads.
+    if (i < num_postings) add_up(load_first(postings + i, num_postings - i), i, num_postings - i);
 }
 
-void add_dense_scores(const std::uint8_t* tfs, const float* norms, std::size_t num_rows, float weight, float* scores) {
+void add_dense_scores(const std::uint8_t* tfs, const float* lengths, std::size_t num_rows, float weight,
+                      LengthNorm norm, float* scores) {
     const F32 weights = set(weight), smallest = set(1.17549435e-38f);
+    const Norm norms(norm);
     std::size_t i = 0;
     for (; i + kLanes <= num_rows; i += kLanes) {
         const F32 tf = bytes_to_floats(tfs + i);
-        const F32 divisor = max(add(tf, load(norms + i)), smallest);  // k1 = 0 and tf = 0: 0 / tiny, not 0 / 0
+        const F32 divisor = max(add(tf, norms(load(lengths + i))), smallest);  // k1 = 0 and tf = 0: 0 / tiny, not 0 / 0
         store(scores + i, add(load(scores + i), div(mul(weights, tf), divisor)));
     }
-    scalar::add_dense_scores(tfs + i, norms + i, num_rows - i, weight, scores + i);
+    scalar::add_dense_scores(tfs + i, lengths + i, num_rows - i, weight, norm, scores + i);
 }
 
 std::size_t rows_at_least(const float* scores, std::size_t num_rows, float at_least, std::uint32_t* rows) {
