@@ -1,22 +1,22 @@
-// BM25 without Python, for the sanitizers: pruned against exhaustive search, damaged snapshots, threads that search
-// while one changes the index. Returns 1 when anything failed.
+// BM25 without Python, for the sanitizers: kernels against the scalar, pruned against exhaustive search, damaged
+// snapshots. Returns 1 when anything failed.
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
+#include <limits>
 #include <random>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "engines/bm25.hpp"
+#include "kernels/bm25.hpp"
 #include "kernels/dispatch.hpp"
 
 using namespace ruvllm;
 
 namespace {
 
-std::atomic<int> failures = 0;
+int failures = 0;
 
 void expect(bool statement, const char* what, std::size_t n) {
     if (statement) return;
@@ -30,6 +30,42 @@ struct Documents {
 
     engines::Bm25::Documents view() const { return {ids.data(), terms.data(), starts.data(), ids.size()}; }
 };
+
+constexpr std::size_t kMostLanes = 16;
+
+// Every kernel against its definition on n rows or postings, one past an aligned start.
+void test_kernels(std::size_t n) {
+    std::mt19937 engine(static_cast<unsigned>(n));
+    constexpr std::uint32_t kFirstRow = 7;
+    std::vector<float> lengths(kFirstRow + 2 * n + 1), before(2 * n + 1);
+    for (float& length : lengths) {
+        length = engine() % 5 == 0 ? std::numeric_limits<float>::infinity() : static_cast<float>(engine() % 300);
+    }
+    for (float& score : before) score = static_cast<float>(engine() % 100) / 7.0f;
+    std::vector<std::uint8_t> tfs(n + 1);
+    std::vector<std::uint32_t> postings(n + 1), rows(n + 1), expected_rows(n + 1);
+    for (std::size_t i = 0; i <= n; ++i) {
+        tfs[i] = static_cast<std::uint8_t>(engine() % 3 == 0 ? 0 : engine() % 256);
+        const std::uint32_t row = kFirstRow + static_cast<std::uint32_t>(2 * i - (i > 0 ? engine() % 2 : 0));
+        postings[i] = row << kernels::kTfBits | (1 + engine() % 255);
+    }
+    for (const kernels::LengthNorm norm : {kernels::LengthNorm{0.3f, 0.0123f}, {0.0f, 0.02f}, {1.2f, 1.2e-38f}}) {
+        std::vector<float> scores = before, expected = before;
+        kernels::add_dense_scores(tfs.data() + 1, lengths.data() + 1, n, 2.7f, norm, scores.data() + 1);
+        kernels::scalar::add_dense_scores(tfs.data() + 1, lengths.data() + 1, n, 2.7f, norm, expected.data() + 1);
+        expect(scores == expected, "add_dense_scores", n);
+        kernels::add_sparse_scores(postings.data() + 1, n, lengths.data(), kFirstRow, 1.3f, norm, scores.data());
+        kernels::scalar::add_sparse_scores(postings.data() + 1, n, lengths.data(), kFirstRow, 1.3f, norm,
+                                           expected.data());
+        expect(scores == expected, "add_sparse_scores", n);
+    }
+    for (const float at_least : {-1.0f, 7.0f, before[n], 99.0f}) {
+        const std::size_t count = kernels::rows_at_least(before.data() + 1, n, at_least, rows.data());
+        const std::size_t expected = kernels::scalar::rows_at_least(before.data() + 1, n, at_least,
+                                                                    expected_rows.data());
+        expect(count == expected && rows == expected_rows, "rows_at_least", n);
+    }
+}
 
 // Terms are frequent or rare, a few documents are empty, one repeats a term 300 times.
 Documents random_documents(std::size_t n, std::int64_t first_id, unsigned seed) {
@@ -96,43 +132,16 @@ void test_damage() {
     expect(refused == 2 * good.size(), "damage is refused", good.size());
 }
 
-void test_threads() {
-    engines::Bm25 index(1.2, 0.75);
-    index.add(random_documents(1500, 0, 3).view());
-    std::atomic<bool> is_done = false;
-    std::vector<std::thread> readers;
-    for (int i = 0; i < 3; ++i) {
-        readers.emplace_back([&] {
-            while (!is_done) {
-                const auto found = index.search(kQuery.data(), kQuery.size(), 20, nullptr, 0);
-                expect(found.ids.size() == 20, "a search beside changes", found.ids.size());
-                index.size();
-            }
-        });
-    }
-    for (int round = 0; round < 6; ++round) {
-        const Documents documents = random_documents(600, 10'000 * (round + 1), 4);
-        index.add(documents.view());
-        const std::string snapshot = index.snapshot();
-        index.remove(documents.ids.data(), documents.ids.size());
-        index.restore(snapshot);
-        index.remove(documents.ids.data(), documents.ids.size());
-    }
-    is_done = true;
-    for (std::thread& reader : readers) reader.join();
-    expect(index.size().documents == 1500, "what stays", index.size().documents);
-}
-
 }  // namespace
 
 int main() {
     for (const kernels::Isa isa : kernels::kAllIsas) {
         if (!kernels::is_available(isa)) continue;
         kernels::use_isa(isa);
+        for (std::size_t n = 0; n <= 2 * kMostLanes; ++n) test_kernels(n);
         for (const std::size_t n : {3u, 64u, 2047u, 2048u, 2049u, 9000u}) test_search(n);
         test_damage();
-        test_threads();
-        std::printf("%s: %d failures\n", kernels::name_of(isa), failures.load());
+        std::printf("%s: %d failures\n", kernels::name_of(isa), failures);
     }
     return failures == 0 ? 0 : 1;
 }
