@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ruvllm.kernels import Attention, GraphAttention
@@ -61,9 +63,22 @@ def everything(engine: GraphAttention, inputs: Inputs) -> list[np.ndarray]:
     return [engine.encode(**graph_of(inputs)), found.weights, found.attended, *gradients[1:], *by_parameter]
 
 
-def make_case(case: tuple[int, int, int]) -> tuple[GraphAttention, Inputs]:
-    which, n, num_edges = case
-    return random_engine(**SIZES[which]), random_inputs(n, num_edges, dim=SIZES[which]["dim"], features=(5, 3))
+class Case(NamedTuple):
+    """The sizes of an engine, and of a graph for it."""
+
+    dim: int
+    width: int
+    num_heads: int
+    num_layers: int
+    n: int
+    num_edges: int
+
+    def engine(self, dtype: type = np.float32) -> GraphAttention:
+        sizes = {"width": self.width, "num_heads": self.num_heads, "num_layers": self.num_layers}
+        return random_engine(self.dim, dtype=dtype, **sizes)
+
+    def inputs(self) -> Inputs:
+        return random_inputs(self.n, self.num_edges, dim=self.dim, features=(5, 3))
 
 
 def run_both_ways(engine: GraphAttention, inputs: Inputs, seed: int = 5) -> tuple[Attention, tuple[np.ndarray, ...]]:

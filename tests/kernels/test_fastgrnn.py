@@ -10,6 +10,7 @@ import pytest
 
 from kernels.fastgrnn_cases import FORMS, model_of, normal, oracle_of
 from kernels.fastgrnn_oracle import EPS, Oracle
+from kernels.unaligned import shifted
 from ruvllm import kernels
 from ruvllm.kernels import FastGrnn, Head, keep_largest
 
@@ -29,7 +30,7 @@ def check_step(form: str, inputs: int, hidden: int) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_hidden_size_matches_the_oracle(isa: str, form: str) -> None:
-    for hidden in range(1, 2 * UNROLLED + 1, 1 if form == "dense" else 7):
+    for hidden in range(1, 2 * UNROLLED + 1):
         check_step(form, 19, hidden)
 
 
@@ -76,15 +77,37 @@ def test_a_batch_of_steps_is_sequences_of_one(isa: str) -> None:
     np.testing.assert_array_equal(outputs, sequence_outputs[:, 0])
 
 
-def test_unaligned_starts_give_the_same_bits(isa: str) -> None:
-    model, x, h = model_of("sparse", 37, 21), normal(37), normal(21, seed=2)
-    new_h, outputs = model.step(x, h)
+@pytest.mark.parametrize("form", FORMS)
+def test_unaligned_starts_give_the_same_bits(isa: str, form: str) -> None:
+    model, x, h = model_of(form, 37, 21), normal(37), normal(21, seed=2)
+    small = model.quantize()
+    expected, expected_small = model.step(x, h), small.step(x, h)
     for offset in range(1, 16):
-        shifted_x, shifted_h = np.empty(37 + offset, np.float32)[offset:], np.empty(21 + offset, np.float32)[offset:]
-        shifted_x[:], shifted_h[:] = x, h
-        shifted_new_h, shifted_outputs = model.step(shifted_x, shifted_h)
-        np.testing.assert_array_equal(shifted_new_h, new_h)
-        np.testing.assert_array_equal(shifted_outputs, outputs)
+        moved = shifted(x, offset), shifted(h, offset)
+        for got, want in zip((*model.step(*moved), *small.step(*moved)), (*expected, *expected_small), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_unaligned_batches_give_the_same_bits(isa: str, form: str) -> None:
+    model = model_of(form, 37, 21)
+    arrays = (
+        normal(5, 3, 37),
+        normal(5, 21, seed=2),
+        normal(5, 3, model.num_outputs, seed=3),
+        normal(5, 3, 21, seed=4),
+    )
+
+    def run(x: np.ndarray, h_0: np.ndarray, d_logits: np.ndarray, d_hidden: np.ndarray) -> list[np.ndarray]:
+        states, outputs, tape = model.forward_with_tape(x, h_0)
+        found = tape.backward(d_logits=d_logits, d_hidden=d_hidden, want_d_x=True)
+        assert found.x is not None
+        return [*model.forward(x, h_0), states, outputs, found.params, found.h_0, found.x]
+
+    expected = run(*arrays)
+    for offset in range(1, 16):
+        for got, want in zip(run(*(shifted(each, offset) for each in arrays)), expected, strict=True):
+            np.testing.assert_array_equal(got, want)
 
 
 def test_a_sparse_w_may_have_empty_rows_and_columns(isa: str) -> None:

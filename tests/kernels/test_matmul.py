@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kernels.unaligned import shifted
+from ruvllm import kernels
 from ruvllm.kernels.loaded import core
 
 EPS = float(np.finfo(np.float32).eps)
@@ -56,6 +58,29 @@ def test_every_depth_matches_the_oracle(isa: str, form: str) -> None:
 @pytest.mark.parametrize("shape", [(50, 384, 384), (1, 384, 384), (1, 300, 129), (256, 64, 128), (130, 97, 30)])
 def test_real_sizes_match_the_oracle(isa: str, form: str, shape: tuple[int, int, int]) -> None:
     check(form, *shape)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_instruction_sets_agree_up_to_rounding(isa: str, form: str) -> None:
+    a, b = operands(form, 50, 130, 97)
+    found, whole = product(form, a, b), product(form, np.rint(8 * a), np.rint(8 * b))
+    kernels._use_isa("scalar")
+    bound = 2 * 98 * EPS * plain(form, np.abs(a.astype(np.float64)), np.abs(b.astype(np.float64)))
+    assert np.all(np.abs(found - product(form, a, b)) <= bound)
+    np.testing.assert_array_equal(whole, product(form, np.rint(8 * a), np.rint(8 * b)))  # sums of integers are exact
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_unaligned_starts_give_the_same_bits(isa: str, form: str) -> None:
+    a, b = operands(form, 15, 37, 19)
+    before = np.random.default_rng(1).standard_normal((15, 37), dtype=np.float32)
+    for add in (False, True):
+        expected = before.copy()
+        core._matmul(form, a, b, expected, add)
+        for offset in range(1, 16):
+            out = shifted(before, offset)
+            core._matmul(form, shifted(a, offset), shifted(b, offset), out, add)
+            np.testing.assert_array_equal(out, expected)
 
 
 @pytest.mark.parametrize("form", FORMS)
