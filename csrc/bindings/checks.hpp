@@ -11,6 +11,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "kernels/exact_search.hpp"
+
 namespace ruvllm::bindings {
 
 namespace py = pybind11;
@@ -91,6 +93,28 @@ void require_finite(const Array<T>& values, const char* name) {
                                   " is a NaN or an infinity");
         }
     }
+}
+
+// `require` and every entry finite, at the speed of memory in float32. Bad rows are named where there are rows.
+template <typename Real>
+Array<const Real> require_finite_array(const py::object& object, const char* name,
+                                       std::initializer_list<py::ssize_t> shape) {
+    auto array = require<const Real>(object, name, shape);
+    if (array.size() == 0) return array;
+    if constexpr (std::is_same_v<Real, float>) {
+        if (kernels::first_bad_row(array.data(), 1, array.size()) == 1) return array;
+    }
+    if (shape.size() == 1) {
+        require_finite(array, name);
+        return array;
+    }
+    const std::size_t row_size = array.size() / array.shape(0);
+    for (std::size_t i = 0; i < array.size(); ++i) {
+        if (std::isfinite(array[i])) continue;
+        throw py::value_error(std::string(name) + "[" + std::to_string(i / row_size) +
+                              "] must be finite: it holds a NaN or an infinity");
+    }
+    return array;
 }
 
 // No byte of `written` belongs to `other`.

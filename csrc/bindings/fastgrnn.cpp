@@ -8,7 +8,6 @@
 #include "bindings/checks.hpp"
 #include "engines/fastgrnn.hpp"
 #include "engines/fastgrnn_int8.hpp"
-#include "kernels/exact_search.hpp"
 
 namespace ruvllm::bindings {
 namespace {
@@ -32,24 +31,6 @@ kernels::Activation activation_called(const std::string& name) {
     if (name == "sigmoid") return kernels::Activation::sigmoid;
     if (name == "softmax") return kernels::Activation::softmax;
     throw bad_value("activation", "be softmax, sigmoid or linear", name);
-}
-
-template <typename Real>
-bool all_finite(const Array<const Real>& values) {
-    if constexpr (std::is_same_v<Real, float>) {
-        return kernels::first_bad_row(values.data(), 1, values.size()) == 1;
-    } else {
-        const auto is_finite = [](Real value) { return std::isfinite(value); };
-        return std::all_of(values.data(), values.data() + values.size(), is_finite);
-    }
-}
-
-template <typename Real>
-Array<const Real> require_finite_array(const py::object& object, const char* name,
-                                       std::initializer_list<py::ssize_t> shape) {
-    auto array = require<const Real>(object, name, shape);
-    if (!all_finite(array)) require_finite(array, name);  // says which entry
-    return array;
 }
 
 engines::FastGrnnConfig config_of(py::ssize_t input_size, py::ssize_t hidden_size, py::ssize_t w_rank,

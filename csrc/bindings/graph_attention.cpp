@@ -4,7 +4,6 @@
 
 #include "bindings/checks.hpp"
 #include "engines/graph_attention.hpp"
-#include "kernels/exact_search.hpp"
 
 namespace ruvllm::bindings {
 namespace {
@@ -13,29 +12,6 @@ using namespace pybind11::literals;
 
 constexpr py::ssize_t kMaxSize = 1 << 16;  // of every size of an engine
 constexpr double kMaxParameters = 1 << 27;  // 512 MiB
-
-std::size_t first_bad_row(const Array<const float>& rows, std::size_t num_rows) {
-    return kernels::first_bad_row(rows.data(), num_rows, rows.size() / num_rows);
-}
-std::size_t first_bad_row(const Array<const double>& rows, std::size_t num_rows) {
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-        if (!std::isfinite(rows[i])) return i * num_rows / rows.size();
-    }
-    return num_rows;
-}
-
-template <typename Real>
-Array<const Real> require_finite_array(const py::object& object, const char* name,
-                                       std::initializer_list<py::ssize_t> shape) {
-    auto array = require<const Real>(object, name, shape);
-    const std::size_t num_rows = shape.size() == 1 ? 1 : array.shape(0);
-    if (array.size() == 0) return array;
-    if (const std::size_t bad = first_bad_row(array, num_rows); bad < num_rows) {
-        const std::string which = shape.size() == 1 ? "" : "[" + std::to_string(bad) + "]";
-        throw py::value_error(name + which + " must be finite: it holds a NaN or an infinity");
-    }
-    return array;
-}
 
 std::size_t require_size(py::ssize_t size, const char* name, py::ssize_t least) {
     if (size < least || size > kMaxSize) {
