@@ -41,21 +41,31 @@ class FastGrnnStep:
         use_isa(isa)
         model = make_model(w_density=FORMS.get(form, 0.1))
         self.step = model.quantize().step if form == "int8" else model.step
-        self.model, (self.x, self.h) = model, make_step()
+        self.x, self.h = make_step()
 
     def time_step(self, form: str, isa: str) -> None:
         self.step(self.x, self.h)
-
-    def time_decision(self, form: str, isa: str) -> None:
-        if form == "int8":
-            raise NotImplementedError
-        one_decision(self.model, self.x, self.h)
 
     def track_weight_bytes(self, form: str, isa: str) -> int:
         model = make_model(w_density=FORMS.get(form, 0.1))
         return model.quantize().weight_bytes if form == "int8" else model.params().nbytes
 
     track_weight_bytes.unit = "bytes"  # type: ignore[attr-defined]
+
+
+class FastGrnnDecision:
+    """One step, and the tier with the largest probability."""
+
+    param_names = ("form", "isa")
+    params = (list(FORMS), ISAS)
+
+    def setup(self, form: str, isa: str) -> None:
+        use_isa(isa)
+        self.model = make_model(w_density=FORMS[form])
+        self.x, self.h = make_step()
+
+    def time_decision(self, form: str, isa: str) -> None:
+        one_decision(self.model, self.x, self.h)
 
 
 class FastGrnnBatch:
