@@ -108,8 +108,8 @@ class Links:
         Nodes around the given ones get a score, too; the sum stays what it was, and a node without links keeps its own.
         Personalised PageRank (Haveliwala 2002) restarted at `scores`, over at most MAX_NODES nodes within HOPS.
         """
-        graph = self.load()
-        around = graph.expand(np.fromiter(scores, np.int64), hops=HOPS, max_nodes=MAX_NODES, fan_out=FAN_OUT)
+        seeds = np.array([i for i, score in scores.items() if score > 0.0], np.int64)
+        around = self.load().expand(seeds, hops=HOPS, max_nodes=MAX_NODES, fan_out=FAN_OUT)
         if not len(around.indices):
             return dict(scores)
         n = len(around.ids)

@@ -98,6 +98,14 @@ def test_what_is_not_trusted_never_comes_before_what_is(crowd: Memory) -> None:
     assert hits[rumour] == 0.0
 
 
+def test_nothing_spreads_from_what_is_not_trusted(memory: Memory) -> None:
+    rumour = memory.insert_node("Petrel rumours", trust=0.0)
+    other = memory.insert_node("logs and planks")
+    memory.insert_edge(rumour, other, EdgeType.CITES, weight=1.0)
+    assert found(memory, "Petrel rumours") == [other, rumour]
+    assert memory._links.spread({rumour: 0.0}) == {rumour: 0.0}
+
+
 def test_without_links_scores_stay_what_they_are(memory: Memory) -> None:
     a, b = insert(memory, "one", "two")
     assert memory._links.spread({a: 0.5, b: 0.25}) == {a: 0.5, b: 0.25}
