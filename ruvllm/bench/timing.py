@@ -36,6 +36,7 @@ def race(
     *,
     unit: str = "us",
     target: float | None = None,
+    target_ratio: float | None = None,
     floor_s: float | None = None,
     rounds: int = 7,
     seconds: float = 0.1,
@@ -45,6 +46,7 @@ def race(
     Args:
         unit: of the row: s, ms, us or ns.
         target: in `unit`.
+        target_ratio: to the fastest peer; with both, the harder one is the row's target.
         floor_s: what the machine's bandwidth or arithmetic allows, in seconds.
         rounds: every call is measured once a round.
         seconds: time spent on one call in one round.
@@ -52,6 +54,10 @@ def race(
     times = seconds_per_call({"": ours, **peers}, rounds=rounds, seconds=seconds)
     scale = UNITS[unit]
     value, others = times.pop("") * scale, {label: t * scale for label, t in times.items()}
+    targets = [] if target is None else [target]
+    if target_ratio is not None and others:
+        targets.append(target_ratio * min(others.values()))
+    hardest = min(targets, default=None)
     return Row(
         name=name,
         value=value,
@@ -59,8 +65,8 @@ def race(
         peers=others,
         ratio=value / min(others.values()) if others else None,
         floor=None if floor_s is None else floor_s * scale,
-        target=target,
-        met=None if target is None else value <= target,
+        target=hardest,
+        met=None if hardest is None else value <= hardest,
     )
 
 

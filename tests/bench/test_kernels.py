@@ -21,9 +21,15 @@ def test_the_ceilings_are_measured_once() -> None:
 
 
 def test_a_floor_is_the_slowest_part() -> None:
-    machine = Ceilings(bandwidth_bytes_per_s=10.0, cache_bandwidth_bytes_per_s=100.0, flops_per_s=1000.0)
+    machine = Ceilings(
+        bandwidth_bytes_per_s=10.0,
+        update_bandwidth_bytes_per_s=20.0,
+        cache_bandwidth_bytes_per_s=100.0,
+        flops_per_s=1000.0,
+    )
     assert machine.floor_s(read_bytes=20.0, cached_bytes=300.0, flops=1000.0) == 3.0
     assert machine.floor_s(read_bytes=50.0, flops=1000.0) == 5.0
+    assert machine.floor_s(moved_bytes=50.0) == 2.5
     assert machine.floor_s(flops=500.0) == 0.5
 
 

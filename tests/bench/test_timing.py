@@ -37,6 +37,15 @@ def test_a_missed_target_is_said() -> None:
     assert race("work", lambda: busy(1e-3), {}, unit="ms", target=0.5, rounds=1, seconds=0.001).met is False
 
 
+def test_of_two_targets_the_harder_one_counts() -> None:
+    peers = {"peer": lambda: busy(2e-3)}
+    options = {"unit": "ms", "rounds": 3, "seconds": 0.01}
+    row = race("work", lambda: busy(1e-3), peers, target=50.0, target_ratio=0.2, **options)  # type: ignore[arg-type]
+    assert row.target == pytest.approx(0.2 * row.peers["peer"])
+    assert row.met is False
+    assert race("work", lambda: busy(1e-3), {}, target_ratio=0.2, **options).target is None  # type: ignore[arg-type]
+
+
 def test_short_calls_are_timed_in_batches() -> None:
     counts = {"calls": 0}
 

@@ -12,7 +12,7 @@ from ruvllm.bench.kernels.machine import ceilings
 from ruvllm.bench.report import Row
 from ruvllm.bench.timing import Call, peer, race
 
-__all__ = ["Columns", "columns", "full", "numexpr_plain", "numpy_full", "numpy_plain", "plain", "rows"]
+__all__ = ["FULL_BYTES", "Columns", "columns", "full", "numexpr_plain", "numpy_full", "numpy_plain", "plain", "rows"]
 
 NUM_EDGES, NUM_TYPES = 10_000_000, 7
 NOW, HALF_LIFE_S = 1e6, 1e8  # weights stay normal over the many rounds of a benchmark
@@ -45,7 +45,7 @@ def rows() -> Iterator[Row]:
         peers,
         unit="ms",
         target=3.8,
-        floor_s=ceilings().floor_s(read_bytes=PLAIN_BYTES * NUM_EDGES),
+        floor_s=ceilings().floor_s(moved_bytes=PLAIN_BYTES * NUM_EDGES),
     )
     yield race(
         "edge decay, 10 M edges, with types, counts and mask",
@@ -53,7 +53,7 @@ def rows() -> Iterator[Row]:
         {"NumPy in place": numpy_full(edges)},
         unit="ms",
         target=6.3,
-        floor_s=ceilings().floor_s(read_bytes=FULL_BYTES * NUM_EDGES),
+        floor_s=ceilings().floor_s(moved_bytes=FULL_BYTES * NUM_EDGES),
     )
 
 

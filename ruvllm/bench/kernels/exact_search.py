@@ -37,6 +37,7 @@ def rows() -> Iterator[Row]:
             {name: partial(search, queries) for name, search in peers.items()},
             unit="ms",
             target=1e3 * floor_s / SHARE_OF_BANDWIDTH if num_queries == 1 else None,
+            target_ratio=1.0,
             floor_s=floor_s,
         )
 
