@@ -59,6 +59,7 @@ class EdgeType(StrEnum):
     AGENT_STEP = "AgentStep"
     DERIVED = "Derived"
     CONTAINS = "Contains"
+    SHARED_NAME = "SharedName"
 
 
 class Tier(StrEnum):

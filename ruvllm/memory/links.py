@@ -13,6 +13,7 @@ import numpy as np
 
 from ruvllm import kernels
 from ruvllm.memory.follow import whole_or_thrown_away
+from ruvllm.memory.rows import SEARCHED
 from ruvllm.memory.store import Store
 from ruvllm.types import EdgeType
 
@@ -32,8 +33,9 @@ RELOAD_SHARE = 0.1  # of its time that a reading process spends on following ano
 
 SEARCHED_EDGES = (
     "SELECT src, dst, edges.type, weight, edges.last_used, success, failure FROM edges "
-    "JOIN nodes AS a ON a.id = src AND a.namespace = ?1 AND a.probation = 0 AND a.tier = 'hot' "
-    "JOIN nodes AS b ON b.id = dst AND b.namespace = ?1 AND b.probation = 0 AND b.tier = 'hot' WHERE src <> dst"
+    f"JOIN nodes AS a ON a.id = src AND a.namespace = ?1 AND {SEARCHED.replace('nodes.', 'a.')} "
+    f"JOIN nodes AS b ON b.id = dst AND b.namespace = ?1 AND {SEARCHED.replace('nodes.', 'b.')} "
+    "WHERE src <> dst AND edges.ended IS NULL"
 )
 
 

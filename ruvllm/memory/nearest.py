@@ -17,7 +17,7 @@ import numpy as np
 from ruvllm.config import IndexConfig
 from ruvllm.memory.follow import whole_or_thrown_away
 from ruvllm.memory.index import MAX_TOMBSTONES, HnswIndex, IndexUnusable, remove_saved
-from ruvllm.memory.rows import are_unit, vector_of
+from ruvllm.memory.rows import SEARCHED, are_unit, vector_of
 from ruvllm.memory.store import Store
 from ruvllm.memory.vectors import VectorMatrix
 
@@ -33,7 +33,7 @@ INLINE_ROWS = 1024  # so few are indexed at once by the thread that needs them
 FEW_KEPT = 0.1  # a filter that keeps at most this share is searched exactly
 MIN_UNSAVED = 256  # below this many changes saving on close is not worth writing the whole file
 
-SEARCHED_IDS = "SELECT id FROM nodes WHERE namespace = ? AND probation = 0 AND tier = 'hot'"
+SEARCHED_IDS = f"SELECT id FROM nodes WHERE namespace = ? AND {SEARCHED}"
 
 
 def index_base(brain: Path, namespace: str) -> Path:

@@ -16,6 +16,7 @@ from ruvllm.types import Edge, EdgeType, Node, NodeType, Tier
 __all__ = [
     "EDGE_COLUMNS",
     "NODE_COLUMNS",
+    "SEARCHED",
     "are_unit",
     "as_unit_rows",
     "checked_text",
@@ -34,6 +35,9 @@ NODE_COLUMNS = (
     "nodes.id, nodes.type, nodes.text, nodes.namespace, nodes.source, nodes.metadata, nodes.created, nodes.last_used, "
     "nodes.use_count, nodes.tier, nodes.trust, nodes.session, nodes.probation"
 )
+SEARCHED = "nodes.probation = 0 AND nodes.tier = 'hot' AND nodes.ended IS NULL"
+"""What every search of the namespace sees; the words of the index nodes_searched."""
+
 EDGE_COLUMNS = (
     "edges.src, edges.dst, edges.type, edges.weight, edges.success, edges.failure, edges.last_used, edges.created_by"
 )
@@ -125,8 +129,10 @@ def insert_edge(
 ) -> None:
     """Insert an edge; one that exists already keeps its history and takes the new weight."""
     connection.execute(
-        "INSERT INTO edges (src, dst, type, weight, last_used, created_by) VALUES (?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (src, dst, type) DO UPDATE SET weight = excluded.weight, last_used = excluded.last_used",
+        "INSERT INTO edges (src, dst, type, weight, last_used, created, created_by) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) "
+        "ON CONFLICT (src, dst, type) DO UPDATE SET weight = excluded.weight, last_used = excluded.last_used, "
+        "ended = NULL",
         (src, dst, type.value, weight, now, created_by),
     )
 

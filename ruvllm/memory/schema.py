@@ -104,6 +104,79 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX feedback_by_node ON feedback (correction_node);
     """,
+    # 2: validity intervals, names that link, and what outcomes taught
+    """
+    ALTER TABLE nodes ADD COLUMN ended REAL;  -- when it was replaced; NULL while it holds
+    DROP INDEX nodes_searched;
+    CREATE INDEX nodes_searched ON nodes (namespace, id) WHERE probation = 0 AND tier = 'hot' AND ended IS NULL;
+    CREATE INDEX nodes_ended ON nodes (namespace, ended) WHERE ended IS NOT NULL;
+
+    ALTER TABLE edges ADD COLUMN created REAL NOT NULL DEFAULT 0.0;
+    ALTER TABLE edges ADD COLUMN ended REAL;
+    UPDATE edges SET created = last_used;
+
+    CREATE TABLE names (  -- what a node is called by others: title, heading, the subject it opens with
+        namespace TEXT NOT NULL,
+        name TEXT NOT NULL,  -- words in lower case with single spaces
+        node INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+        PRIMARY KEY (namespace, name, node)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX names_by_node ON names (node);
+
+    CREATE TABLE mentions (  -- rare names and terms that stand in a node's text, by their hash
+        namespace TEXT NOT NULL,
+        term INTEGER NOT NULL,
+        node INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+        PRIMARY KEY (namespace, term, node)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX mentions_by_node ON mentions (node);
+
+    ALTER TABLE feedback ADD COLUMN rater TEXT NOT NULL DEFAULT 'local';
+
+    CREATE TABLE credits (  -- the part of each shown source in an answer, in [0, 1]; what training reads
+        interaction TEXT NOT NULL REFERENCES interactions (id) ON DELETE CASCADE,
+        node INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+        credit REAL NOT NULL CHECK (credit BETWEEN 0.0 AND 1.0),
+        decided_by TEXT NOT NULL,  -- "attribution", "mark"
+        PRIMARY KEY (interaction, node)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX credits_by_node ON credits (node);
+
+    CREATE TABLE marks (  -- what a user said about one shown source of an answer
+        interaction TEXT NOT NULL REFERENCES interactions (id) ON DELETE CASCADE,
+        node INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+        helped INTEGER NOT NULL CHECK (helped IN (0, 1)),
+        PRIMARY KEY (interaction, node)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX marks_by_node ON marks (node);
+
+    CREATE TABLE edge_moves (  -- how far outcomes moved an edge, so that one can be taken back and none goes too far
+        interaction TEXT NOT NULL REFERENCES interactions (id) ON DELETE CASCADE,
+        src INTEGER NOT NULL,
+        dst INTEGER NOT NULL,
+        type TEXT NOT NULL,
+        rater TEXT NOT NULL,
+        day INTEGER NOT NULL,  -- since the epoch, UTC
+        moved REAL NOT NULL,
+        PRIMARY KEY (interaction, src, dst, type),
+        FOREIGN KEY (src, dst, type) REFERENCES edges (src, dst, type) ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX edge_moves_by_edge ON edge_moves (src, dst, type, rater, day);
+
+    CREATE TABLE co_retrievals (  -- how often two nodes, a < b, were shown together
+        a INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+        b INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (a, b),
+        CHECK (a < b)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX co_retrievals_by_b ON co_retrievals (b);
+
+    CREATE TABLE vectors_next (  -- of another embedder, while a brain is moved to it
+        node INTEGER PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
+        vector BLOB NOT NULL
+    ) STRICT;
+    """,
 )
 
 

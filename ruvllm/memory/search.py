@@ -14,7 +14,7 @@ from ruvllm.memory.filters import condition_of
 from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.links import Links
 from ruvllm.memory.nearest import Nearest
-from ruvllm.memory.rows import fetch_nodes, vector_of
+from ruvllm.memory.rows import SEARCHED, fetch_nodes, vector_of
 from ruvllm.memory.store import Store
 from ruvllm.types import Filter, Hit
 
@@ -23,8 +23,8 @@ __all__ = ["HybridSearch", "fuse"]
 MAX_SESSION_NODES = 2048  # newest on probation that are searched within their session
 
 VISIBLE = (
-    "nodes.namespace = ? AND nodes.tier = 'hot' AND (nodes.probation = 0 OR nodes.session IS NOT NULL AND "
-    "nodes.session = ? AND (nodes.type <> 'Query' OR ?))"
+    "nodes.namespace = ? AND nodes.tier = 'hot' AND nodes.ended IS NULL AND (nodes.probation = 0 OR "
+    "nodes.session IS NOT NULL AND nodes.session = ? AND (nodes.type <> 'Query' OR ?))"
 )
 
 
@@ -118,7 +118,7 @@ class HybridSearch:
 
     def _passing(self, condition: tuple[str, list[Any]]) -> np.ndarray:
         """Return the ids of the searched nodes that a filter lets through."""
-        sql = f"SELECT id FROM nodes WHERE namespace = ? AND probation = 0 AND tier = 'hot' AND {condition[0]}"
+        sql = f"SELECT id FROM nodes WHERE namespace = ? AND {SEARCHED} AND {condition[0]}"
         return np.array([row[0] for row in self._store.rows(sql, (self._namespace, *condition[1]))], np.int64)
 
     def _on_probation(self, visible: tuple[str, list[Any]]) -> list[tuple[Any, ...]]:
