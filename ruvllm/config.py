@@ -19,6 +19,7 @@ __all__ = [
     "GenerationConfig",
     "IndexConfig",
     "IngestConfig",
+    "LinkingConfig",
     "ModelsConfig",
     "RetrievalConfig",
     "StoreConfig",
@@ -111,6 +112,20 @@ class IngestConfig(_Section, frozen=True):
         _require(self.max_file_bytes >= 1, f"ingest.max_file_bytes must be >= 1 ({self.max_file_bytes})")
 
 
+class LinkingConfig(_Section, frozen=True):
+    """Which links form by themselves when documents come in."""
+
+    names: bool = True  # Cites: a text mentions the title, heading or subject of another
+    shared_names: bool = True  # SharedName: two texts mention the same rare name or term
+    contains: bool = True  # Contains: a section's first chunk and the others
+    same_topic: float = 0.75  # SameTopic: mutual neighbours of at least this cosine; 1 links none
+    neighbours: int = 3  # SameTopic links of one node, at most
+
+    def __post_init__(self) -> None:
+        _require(0.0 <= self.same_topic <= 1.0, f"linking.same_topic must be in [0, 1] ({self.same_topic})")
+        _require(0 <= self.neighbours <= 64, f"linking.neighbours must be in [0, 64] ({self.neighbours})")
+
+
 class IndexConfig(_Section, frozen=True):
     """The vector index."""
 
@@ -157,6 +172,7 @@ class Config(_Section, frozen=True):
     embedding: EmbeddingConfig = EmbeddingConfig()
     generation: GenerationConfig = GenerationConfig()
     ingest: IngestConfig = IngestConfig()
+    linking: LinkingConfig = LinkingConfig()
     index: IndexConfig = IndexConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     store: StoreConfig = StoreConfig()

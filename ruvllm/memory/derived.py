@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from ruvllm.memory.keywords import Keywords
+from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.nearest import Nearest
 
@@ -15,12 +16,13 @@ __all__ = ["Derived"]
 
 
 class Derived:
-    """Vectors, keywords and links of one namespace. What fails throws its own state away; the others hear of it."""
+    """Vectors, keywords, links and names of a namespace. What fails throws its own state away alone."""
 
-    def __init__(self, nearest: Nearest, keywords: Keywords, links: Links) -> None:
+    def __init__(self, nearest: Nearest, keywords: Keywords, links: Links, linker: Linker) -> None:
         self._nearest = nearest
         self._keywords = keywords
         self._links = links
+        self._linker = linker
 
     def added(self, ids: Sequence[int], vectors: np.ndarray) -> None:
         """Take in nodes that were just committed and are to be searched; `vectors` is (n, native_dim) float32."""
@@ -28,6 +30,7 @@ class Derived:
             each.callback(self._nearest.added, ids, vectors)
             each.callback(self._keywords.added, ids)
             each.callback(self._links.added, ids)
+            each.callback(self._linker.added, ids)
 
     def removed(self, ids: Sequence[int]) -> None:
         """Forget nodes that were just deleted."""
@@ -35,6 +38,7 @@ class Derived:
             each.callback(self._nearest.removed, ids)
             each.callback(self._keywords.removed, ids)
             each.callback(self._links.removed, ids)
+            each.callback(self._linker.removed, ids)
 
     def reload(self) -> None:
         """Throw everything away; the next search reads it again from the database."""
@@ -42,3 +46,4 @@ class Derived:
             each.callback(self._nearest.reload)
             each.callback(self._keywords.reload)
             each.callback(self._links.reload)
+            each.callback(self._linker.reload)

@@ -7,9 +7,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,16 @@ import numpy as np
 from ruvllm.config import IngestConfig
 from ruvllm.errors import RuvLLMError
 from ruvllm.memory.derived import Derived
-from ruvllm.memory.gather import FailedItem, FileItem, Item, Sources, TextItem, gather
+from ruvllm.memory.embedded_text import embedded_text
+from ruvllm.memory.gather import DialogueItem, FailedItem, FileItem, Item, Sources, TextItem, gather
+from ruvllm.memory.linking import Linker, NewNode
+from ruvllm.memory.neighbours import Neighbours
 from ruvllm.memory.readers import SUFFIXES, Document, Unreadable, read_document
-from ruvllm.memory.rows import as_unit_rows, checked_text, delete_nodes, insert_edge, insert_node
+from ruvllm.memory.rows import as_unit_rows, checked_text, delete_nodes, insert_node
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store
-from ruvllm.text.chunking import Chunk, chunk_blocks, parse_blocks, title_of
-from ruvllm.types import DocumentFailure, EdgeType, Embedder, IngestReport, NodeType
+from ruvllm.text.chunking import Chunk, CountTokens, chunk_blocks, parse_blocks, title_of
+from ruvllm.types import DocumentFailure, Embedder, IngestReport, NodeType
 
 __all__ = ["IngestProgress", "Ingester"]
 
@@ -54,6 +56,18 @@ class _Prepared:
     title: str | None
     metadata: Mapping[str, Any]
     chunks: list[Chunk]
+    own: Sequence[Mapping[str, Any]]  # metadata of each chunk
+
+    def embedded(self) -> list[str]:
+        """Return what is embedded for each chunk: its text in its context."""
+        texts, before = [], ""
+        heading: str | None = None
+        for chunk, own in zip(self.chunks, self.own, strict=True):
+            if chunk.heading != heading:
+                before, heading = "", chunk.heading
+            texts.append(embedded_text(chunk.text, own, before, prefix=chunk.prefix))
+            before = chunk.text
+        return texts
 
 
 @dataclass(slots=True)
@@ -71,10 +85,19 @@ class Ingester:
     """Reads documents into one namespace of a store."""
 
     def __init__(
-        self, store: Store, derived: Derived, embedder: Callable[[], Embedder], namespace: str, config: IngestConfig
+        self,
+        store: Store,
+        derived: Derived,
+        linker: Linker,
+        neighbours: Neighbours,
+        embedder: Callable[[], Embedder],
+        namespace: str,
+        config: IngestConfig,
     ) -> None:
         self._store = store
         self._derived = derived
+        self._linker = linker
+        self._neighbours = neighbours
         self._embedder = embedder
         self._namespace = namespace
         self._config = config
@@ -121,12 +144,15 @@ class Ingester:
             return None
         count_tokens = self._embedder().count_tokens
         try:
+            if isinstance(item, DialogueItem):
+                return _dialogue(item, sha256, count_tokens, self._config.chunk_tokens)
             document = _document(item, content)
             blocks = parse_blocks(document.text, document.format)
             title = document.title or title_of(blocks) or (item.path.stem if isinstance(item, FileItem) else None)
             _require_storable(title, document.metadata)
             chunks = chunk_blocks(blocks, title=title, count_tokens=count_tokens, max_tokens=self._config.chunk_tokens)
-            return _Prepared(item.source, sha256, title, document.metadata, chunks)
+            own = [_chunk_metadata(title, document.metadata, chunk) for chunk in chunks]
+            return _Prepared(item.source, sha256, title, document.metadata, chunks, own)
         except RuvLLMError:  # the model's trouble, not the document's
             raise
         except Exception as error:
@@ -145,28 +171,35 @@ class Ingester:
     def _store_batch(
         self, batch: list[_Prepared], tally: _Tally, on_progress: Callable[[IngestProgress], None] | None
     ) -> None:
-        texts = [chunk.embedded for prepared in batch for chunk in prepared.chunks]
+        texts = [text for prepared in batch for text in prepared.embedded()]
         vectors = self._embedder().encode(texts) if texts else np.empty((0, 1), np.float32)
+        neighbours = self._neighbours.of_batch(vectors)
         start = 0
         for prepared in batch:
-            own = vectors[start : start + len(prepared.chunks)]
-            start += len(prepared.chunks)
+            rows = slice(start, start + len(prepared.chunks))
+            start = rows.stop
             try:
-                own = as_unit_rows(own, vectors.shape[1], "its embedding")
+                own = as_unit_rows(vectors[rows], vectors.shape[1], "its embedding")
             except ValueError as error:  # a model that gives no numbers for this text
                 tally.failures.append(DocumentFailure(prepared.source, str(error)))
                 self._report(tally, prepared.source, on_progress)
                 continue
-            if self._store_document(prepared, own):
+            old, new = self._store_document(prepared, own, neighbours.older_than(rows))
+            neighbours.stored(rows, new)
+            if old:
                 tally.updated += 1
             else:
                 tally.added += 1
             tally.chunks += len(prepared.chunks)
             self._report(tally, prepared.source, on_progress)
 
-    def _store_document(self, prepared: _Prepared, vectors: np.ndarray) -> bool:
-        """Commit one document with all that belongs to it; return whether it replaced an older version."""
+    def _store_document(
+        self, prepared: _Prepared, vectors: np.ndarray, similar: Sequence[Sequence[tuple[int, float]]]
+    ) -> tuple[list[int], list[int]]:
+        """Commit one document with all that belongs to it; return the nodes it replaced and its own."""
         embedder, now = self._embedder(), time.time()
+        texts = [chunk.text for chunk in prepared.chunks]
+        mentions = self._linker.find(texts)
 
         def work(connection: apsw.Connection) -> tuple[list[int], list[int]]:
             remember_embedder(connection, embedder)
@@ -187,21 +220,20 @@ class Ingester:
                     namespace=self._namespace,
                     created=now,
                     source=prepared.source,
-                    metadata=_chunk_metadata(prepared, chunk),
+                    metadata=own,
                     document=document,
                 )
-                for chunk, vector in zip(prepared.chunks, vectors, strict=True)
+                for chunk, own, vector in zip(prepared.chunks, prepared.own, vectors, strict=True)
             ]
-            for src, dst in pairwise(new):
-                insert_edge(connection, src, dst, EdgeType.FOLLOWS, weight=0.5, created_by="ingest", now=now)
+            nodes = [NewNode(*row) for row in zip(new, texts, prepared.own, similar, strict=True)]
+            self._linker.link(connection, prepared.source, nodes, mentions, now)
             return old, new
 
         def after(ids: tuple[list[int], list[int]]) -> None:
             self._derived.removed(ids[0])
             self._derived.added(ids[1], vectors)
 
-        old, _ = self._store.write(work, after=after)
-        return bool(old)
+        return self._store.write(work, after=after)
 
     def _report(self, tally: _Tally, source: str, on_progress: Callable[[IngestProgress], None] | None) -> None:
         tally.done += 1
@@ -214,13 +246,27 @@ def _document_nodes(connection: apsw.Connection, namespace: str, source: str) ->
     return [row[0] for row in connection.execute(sql, (namespace, source))]
 
 
-def _chunk_metadata(prepared: _Prepared, chunk: Chunk) -> dict[str, Any]:
-    metadata = {**prepared.metadata, "position": chunk.position}
-    if prepared.title:
-        metadata["title"] = prepared.title
+def _chunk_metadata(title: str | None, metadata: Mapping[str, Any], chunk: Chunk) -> dict[str, Any]:
+    placed = {**metadata, "position": chunk.position}
+    if title:
+        placed["title"] = title
     if chunk.heading:
-        metadata["heading"] = chunk.heading
-    return metadata
+        placed["heading"] = chunk.heading
+    return placed
+
+
+def _dialogue(item: DialogueItem, sha256: str, count_tokens: CountTokens, max_tokens: int) -> _Prepared:
+    """Return a dialogue with a chunk a turn; a turn that is too long becomes several."""
+    chunks: list[Chunk] = []
+    own: list[dict[str, Any]] = []
+    for turn in item.turns:
+        _require_storable(item.title, turn.metadata)
+        blocks = parse_blocks(turn.text, "text")
+        for part in chunk_blocks(blocks, title=None, count_tokens=count_tokens, max_tokens=max_tokens):
+            chunk = replace(part, position=len(chunks))
+            chunks.append(chunk)
+            own.append(_chunk_metadata(item.title, {**item.metadata, **turn.metadata}, chunk))
+    return _Prepared(item.source, sha256, item.title, item.metadata, chunks, own)
 
 
 def _content(item: Item, max_bytes: int) -> bytes:
@@ -231,6 +277,9 @@ def _content(item: Item, max_bytes: int) -> bytes:
         checked_text(item.source, "its name")
     except ValueError as error:
         raise Unreadable(str(error)) from error
+    if isinstance(item, DialogueItem):
+        turns = [[turn.text, dict(turn.metadata)] for turn in item.turns]
+        return json.dumps([turns, item.title, dict(item.metadata)], sort_keys=True).encode()
     if isinstance(item, TextItem):
         return json.dumps([item.text, item.title, dict(item.metadata)], sort_keys=True).encode()
     return _read(item.path, max_bytes)
@@ -241,7 +290,7 @@ def _document(item: Item, content: bytes) -> Document:
         return read_document(content, item.path.suffix.lower())
     if isinstance(item, TextItem):
         return Document(item.text, "text", item.title, dict(item.metadata))
-    raise Unreadable(item.reason)
+    raise Unreadable(item.reason if isinstance(item, FailedItem) else "it is no single text")
 
 
 def _require_storable(title: str | None, metadata: Mapping[str, Any]) -> None:

@@ -25,9 +25,11 @@ from ruvllm.memory.gather import Sources
 from ruvllm.memory.ingest import Ingester, IngestProgress
 from ruvllm.memory.interactions import Record, commit_interactions, read_record, read_sessions, read_turns
 from ruvllm.memory.keywords import Keywords
+from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.lock import WriterLock
 from ruvllm.memory.nearest import Nearest
+from ruvllm.memory.neighbours import Neighbours
 from ruvllm.memory.outcomes import apply_feedback
 from ruvllm.memory.phrases import find_phrase
 from ruvllm.memory.rows import (
@@ -147,7 +149,8 @@ class Memory:
         )
         self._keywords = Keywords(self._store, self.path, namespace)
         self._links = Links(self._store, namespace)
-        self._derived = Derived(self._nearest, self._keywords, self._links)
+        self._linker = Linker(self._store, namespace, self.config.linking)
+        self._derived = Derived(self._nearest, self._keywords, self._links, self._linker)
         self._search = HybridSearch(
             self._store, self._nearest, self._keywords, self._links, namespace, self.config.retrieval
         )
@@ -212,9 +215,10 @@ class Memory:
         A changed document replaces its chunks. What cannot be read is listed in the report and the rest is stored.
         """
         self._require_writable()
-        report = Ingester(self._store, self._derived, self._embedder, self.namespace, self.config.ingest).ingest(
-            sources, on_progress
-        )
+        neighbours = Neighbours(self._nearest, self._space.project, self.config.linking)
+        report = Ingester(
+            self._store, self._derived, self._linker, neighbours, self._embedder, self.namespace, self.config.ingest
+        ).ingest(sources, on_progress)
         if report.added or report.updated:
             self._nearest.prepare()
         return report
