@@ -50,6 +50,7 @@ from ruvllm.memory.space import Space, remember_embedder, require_same_embedder
 from ruvllm.memory.stats import MemoryStats, read_stats, size_of
 from ruvllm.memory.store import Store
 from ruvllm.memory.transfer import export_brain, import_brain
+from ruvllm.memory.usage import Usage, read_co_retrieved
 from ruvllm.memory.writeback import WriteBack
 from ruvllm.text import jaccard, minhash
 from ruvllm.types import (
@@ -154,6 +155,7 @@ class Memory:
             self._store, self._nearest, self._keywords, self._links, namespace, self.config.retrieval
         )
         self._writeback = WriteBack(self._commit_interactions, self.config.store.flush_interval_s)
+        self._usage = Usage(self._store, self.config.store.flush_interval_s)
         self._skipped_records = 0
         self._text_locks = [threading.Lock() for _ in range(TEXT_LOCKS)]
         self._at_exit = _close_later(weakref.ref(self))
@@ -284,7 +286,10 @@ class Memory:
             return []
         native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
         vector = self._space.project(native[np.newaxis])[0]
-        return self._search.search(query, native, vector, k, filter=filter, session=session)
+        hits = self._search.search(query, native, vector, k, filter=filter, session=session)
+        if not self.read_only:
+            self._usage.note([hit.node.id for hit in hits])
+        return hits
 
     def find(self, phrase: str, k: int = 10, *, prefix: bool = False) -> list[Node]:
         """Return at most `k` nodes that hold the words of `phrase` next to each other, best first; no model is needed.
@@ -492,6 +497,17 @@ class Memory:
             self._store, self._links, self.config.learning, rate=rate, min_interactions=min_interactions, floor=floor
         )
 
+    def co_retrieved(self, node_id: int, k: int = 10) -> list[tuple[Node, int]]:
+        """Return the nodes that searches found most often together with a node, each with how often.
+
+        What was counted in the last `store.flush_interval_s` may not be among it; `flush` brings it in.
+
+        Raises:
+            KeyError: there is no such node.
+        """
+        self.get(node_id)
+        return read_co_retrieved(self._store, node_id, min(_checked_count(k, "k"), MAX_NODES))
+
     # -- what was asked ----------------------------------------------------------------------------------------------
 
     def record(self, interaction: Interaction) -> None:
@@ -511,8 +527,9 @@ class Memory:
         return commit_interactions(self._store, group, self._embedder())
 
     def flush(self) -> None:
-        """Wait until every queued record is on disk (or, after a second try, given up and counted)."""
+        """Wait until queued records (or, after a second try, given up and counted) and counts of uses are on disk."""
         self._writeback.flush()
+        self._usage.flush()
 
     def feedback(self, interaction_id: str, feedback: Feedback) -> None:
         """Say how good an answer was; durable on return, and the same words twice count once.
@@ -651,6 +668,7 @@ class Memory:
             except BaseException:
                 self._writeback.close()
                 raise
+            self._usage.close()
             self._nearest.stop()
             self._save_derived()
         finally:
