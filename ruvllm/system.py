@@ -203,7 +203,7 @@ class RuvLLM:
         for name, given in numbers.items():
             for number in given:
                 if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= len(shown):
-                    raise ValueError(f"{name}: the answer {id!r} showed {len(shown)} sources ({number!r})")
+                    raise ValueError(f"{name}: of the sources of {id!r}, 1 to {len(shown)}, none is {number!r}")
                 if marks.setdefault(shown[number - 1], name == "helped") != (name == "helped"):
                     raise ValueError(f"{name}: source {number} is in both helped and unhelpful")
         return marks

@@ -244,6 +244,8 @@ class Feedback:
             raise ValueError("correction must not be empty")
         if not isinstance(self.rater, str) or not self.rater.strip():
             raise ValueError(f"rater must be a name that is not empty ({self.rater!r})")
+        if not isinstance(self.marks, Mapping):
+            raise TypeError(f"marks must be a mapping, not {type(self.marks).__name__}")
         for node, helped in self.marks.items():
             if isinstance(node, bool) or not isinstance(node, int) or not isinstance(helped, bool):
                 raise TypeError(f"marks must map node ids to True or False ({node!r}: {helped!r})")

@@ -18,7 +18,7 @@ from ruvllm.types import EdgeType
 __all__ = ["DAY_S", "DecayReport", "apply_decay", "half_lives", "weight_left"]
 
 DAY_S = 86_400.0
-BATCH_EDGES = 4096  # decayed in one transaction
+BATCH_EDGES = 2048  # decayed in one transaction
 
 STRUCTURE = (EdgeType.FOLLOWS, EdgeType.CONTAINS, EdgeType.DERIVED)
 """What is never pruned: order, hierarchy, and the parents by which a bad source is revoked."""

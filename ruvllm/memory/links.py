@@ -164,9 +164,10 @@ def _add(graph: kernels.Graph, rows: Sequence[EdgeRow]) -> None:
     src, dst, types = _columns(*columns[:3])
     weights = np.array(columns[3], np.float32)
     last_used, decayed = np.array(columns[4]), np.array(columns[7])
-    at = max(float(decayed.max()), graph.decayed_at or 0.0)
-    if at > 0.0:  # the graph has one time of its last decay, the rows have each their own
+    at, before = float(decayed.max()), graph.decayed_at or 0.0
+    if at > before:  # the graph has one time of its last decay, the rows have each their own
         graph.decay(at)
+    if at := max(at, before):
         as_of = (np.maximum(last_used, decayed) - graph.epoch).astype(np.float32)
         kernels.edge_decay(weights, as_of, now=at - graph.epoch, half_life_s=graph.half_life_s, types=types)
     graph.add_nodes(np.unique(np.concatenate([src, dst])))

@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from operator import index
+from typing import SupportsIndex
 
 import apsw
 
@@ -64,12 +66,10 @@ def credits_of(nodes: Iterable[int], credits: Mapping[int, float] | None) -> dic
         TypeError, ValueError: fewer than two nodes or far too many, no ids, or credits that are not in [0, 1] or belong
             to none of them.
     """
-    ids = list(islice(nodes, MAX_NODES + 1))
-    if len(ids) > MAX_NODES:
+    given = list(islice(nodes, MAX_NODES + 1))
+    if len(given) > MAX_NODES:
         raise ValueError(f"nodes must be at most {MAX_NODES} in one outcome")
-    for node in ids:
-        if isinstance(node, bool) or not isinstance(node, int):
-            raise TypeError(f"nodes must be node ids ({node!r})")
+    ids = [_id(node) for node in given]
     parts = dict.fromkeys(ids, 1.0)
     if len(parts) < 2:
         raise ValueError(f"nodes must name at least two different nodes ({ids})")
@@ -78,6 +78,12 @@ def credits_of(nodes: Iterable[int], credits: Mapping[int, float] | None) -> dic
             raise ValueError(f"credits: {node!r} is not among nodes")
         parts[node] = checked_weight(credit, f"credits[{node}]")
     return parts
+
+
+def _id(node: object) -> int:
+    if isinstance(node, bool) or not isinstance(node, SupportsIndex):
+        raise TypeError(f"nodes must be node ids ({node!r})")
+    return index(node)
 
 
 def named(id: str | None) -> str:
