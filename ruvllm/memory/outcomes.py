@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from operator import index
-from typing import SupportsIndex
+from typing import NamedTuple, SupportsIndex
 
 import apsw
 
@@ -131,7 +131,7 @@ touched (src, dst, type) AS (
     UNION SELECT src, dst, type FROM edge_moves WHERE interaction = :id
 )
 SELECT edges.src, edges.dst, edges.type, edges.weight * {weight_left}, edges.success, edges.failure, edges.decayed,
-    old.good, ifnull(old.moved * {moved_left}, 0.0), old.moved IS NOT NULL,
+    edges.ended IS NOT NULL, old.moved IS NOT NULL, old.good, ifnull(old.moved * {moved_left}, 0.0),
     (SELECT total(abs(day.moved)) FROM edge_moves day
      WHERE (day.src, day.dst, day.type, day.rater) = (edges.src, edges.dst, edges.type, :rater)
      AND day.at >= :midnight AND day.at < :midnight + 86400.0 AND day.interaction <> :id)
@@ -139,6 +139,23 @@ FROM touched CROSS JOIN edges USING (src, dst, type)
 LEFT JOIN edge_moves old ON old.interaction = :id
     AND (old.src, old.dst, old.type) = (edges.src, edges.dst, edges.type)
 """
+
+
+class _Touched(NamedTuple):
+    """A row of TOUCHED; `part` is what the outcome did before, `spent` how far the rater moved it today besides."""
+
+    src: int
+    dst: int
+    type: str
+    weight: float
+    success: int
+    failure: int
+    decayed: float
+    has_ended: int
+    was_moved: int
+    was_good: int | None
+    part: float
+    spent: float
 
 
 def replace_outcome(
@@ -163,28 +180,17 @@ def replace_outcome(
     values = {"nodes": json.dumps(list(credits)), "id": id, "rater": rater, "now": now, "midnight": midnight}
     edges: list[EdgeRow] = []
     moves: list[tuple[object, ...]] = []
-    count = 0
-    is_good = None if outcome is None else outcome.is_good
-    for src, dst, type_, weight, success, failure, decayed, was_good, part, was_moved, spent in fetch(
-        connection, sql, values
-    ):
-        credit = min(credits.get(src, 0.0), credits.get(dst, 0.0))
-        room = config.max_move_per_day - spent
-        moves_it = outcome is not None and is_good is not None and credit > 0.0 and room > LEAST
-        if not was_moved and not moves_it:
+    for edge in map(_Touched._make, fetch(connection, sql, values)):
+        credit = min(credits.get(edge.src, 0.0), credits.get(edge.dst, 0.0))
+        weight, is_good = _weighed_anew(edge, outcome, credit, config)
+        if is_good is None and not edge.was_moved:
             continue
-        base = min(max(weight - part, 0.0), 1.0)
-        success, failure = success - (was_good == 1), failure - (was_good == 0)
-        new = base
-        if moves_it and outcome is not None:
-            step = moved_weight(base, outcome, credit, eta=config.eta) - base
-            new = min(max(base + min(max(step, -room), room), 0.0), 1.0)
-            success, failure = success + (is_good is True), failure + (is_good is False)
-            count += 1
-        part += new - weight  # not all of it could be taken back where others moved the edge to its bounds
-        if moves_it or abs(part) > LEAST:
-            moves.append((id, src, dst, type_, rater, now, is_good if moves_it else None, part))
-        edges.append((src, dst, type_, new, now, max(success, 0), max(failure, 0), min(decayed, now)))
+        success = max(edge.success - (edge.was_good == 1) + (is_good is True), 0)
+        failure = max(edge.failure - (edge.was_good == 0) + (is_good is False), 0)
+        edges.append((edge.src, edge.dst, edge.type, weight, now, success, failure, min(edge.decayed, now)))
+        part = edge.part + weight - edge.weight  # not all of it is gone where the weight met its bounds
+        if is_good is not None or abs(part) > LEAST:
+            moves.append((id, edge.src, edge.dst, edge.type, rater, now, is_good, part))
     connection.execute("DELETE FROM edge_moves WHERE interaction = ?", (id,))
     connection.executemany(
         "UPDATE edges SET weight = ?4, last_used = ?5, success = ?6, failure = ?7, decayed = ?8 "
@@ -192,4 +198,16 @@ def replace_outcome(
         edges,
     )
     connection.executemany("INSERT INTO edge_moves VALUES (?, ?, ?, ?, ?, ?, ?, ?)", moves)
-    return Moved(count, edges)
+    return Moved(sum(is_good is not None for *_, is_good, _ in moves), edges)
+
+
+def _weighed_anew(
+    edge: _Touched, outcome: Outcome | None, credit: float, config: LearningConfig
+) -> tuple[float, bool | None]:
+    """Return an edge's weight with the new outcome in place of the old, and what it counts as, None when nothing."""
+    base = min(max(edge.weight - edge.part, 0.0), 1.0)
+    room = config.max_move_per_day - edge.spent
+    if outcome is None or outcome.is_good is None or credit == 0.0 or room <= LEAST or edge.has_ended:
+        return base, None
+    step = moved_weight(base, outcome, credit, eta=config.eta) - base
+    return min(max(base + min(max(step, -room), room), 0.0), 1.0), outcome.is_good

@@ -18,7 +18,7 @@ from ruvllm.config import LearningConfig, load_config
 from ruvllm.memory import Memory
 from ruvllm.memory.decay import DAY_S
 from ruvllm.memory.links import EDGE_TYPE_CODES
-from ruvllm.memory.outcomes import Outcome, apply_outcome, moved_weight
+from ruvllm.memory.outcomes import Moved, Outcome, apply_outcome, moved_weight
 from ruvllm.types import Edge, EdgeType
 
 from .fakes import PATIENT
@@ -45,10 +45,12 @@ def weight(memory: Memory, pair: tuple[int, int]) -> float:
 
 def apply_at(memory: Memory, pair: tuple[int, int], now: float, outcome: Outcome, **options: Any) -> None:
     """Apply an outcome when the clock shows `now`."""
-    options = {"rater": "local", "config": memory.config.learning} | options
-    name = options.pop("id", f"at {now}")
-    credits = dict.fromkeys(pair, 1.0)
-    work = lambda c: apply_outcome(c, memory.namespace, name, outcome, credits, now=now, **options)  # noqa: E731
+    name, credits = options.pop("id", f"at {now}"), dict.fromkeys(pair, 1.0)
+    options = {"rater": "local", "config": memory.config.learning, "now": now} | options
+
+    def work(connection: Any) -> Moved:
+        return apply_outcome(connection, memory.namespace, name, outcome, credits, **options)
+
     memory._store.write(work, after=lambda moved: memory._links.reweighted(moved.edges))
 
 
@@ -180,9 +182,11 @@ def test_clock_that_was_set_back_raises_no_weight(memory: Memory, pair: tuple[in
     assert edge(memory, *pair).last_used == now
 
 
-def test_ended_edges_do_not_move(memory: Memory, pair: tuple[int, int]) -> None:
+def test_ended_edges_do_not_move_but_what_moved_them_can_be_taken_back(memory: Memory, pair: tuple[int, int]) -> None:
+    memory.apply_outcome(pair, 1.0, id="x")
     memory._store.write(lambda c: c.execute("UPDATE edges SET ended = 1.0").fetchall())
-    assert memory.apply_outcome(pair, 1.0) == 0
+    assert memory.apply_outcome(pair, 1.0) == memory.apply_outcome(pair, 0.0, id="x") == 0
+    assert memory._store.value("SELECT weight FROM edges") == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
