@@ -19,6 +19,7 @@ __all__ = [
     "GenerationConfig",
     "IndexConfig",
     "IngestConfig",
+    "LearningConfig",
     "LinkingConfig",
     "ModelsConfig",
     "RetrievalConfig",
@@ -165,6 +166,31 @@ class StoreConfig(_Section, frozen=True):
         _require(self.flush_interval_s > 0, "store.flush_interval_s must be > 0")
 
 
+class LearningConfig(_Section, frozen=True):
+    """What outcomes and time do to edges. Structure (Follows, Contains, Derived) never fades: it stays true."""
+
+    eta: float = 0.1  # learning rate: the best outcome closes a tenth of the gap to 1
+    max_move_per_day: float = 0.2  # how far one rater may move one edge in a UTC day
+    # Half-lives without use, 0 = never. What an author wrote stays true for long; that two texts look alike, or that an
+    # agent once went from one to the other, is a guess that use has to confirm.
+    cites_half_life_days: float = 365.0
+    shared_name_half_life_days: float = 365.0
+    same_topic_half_life_days: float = 180.0
+    agent_step_half_life_days: float = 90.0
+
+    def __post_init__(self) -> None:
+        _require(0.0 <= self.eta <= 1.0, f"learning.eta must be in [0, 1] ({self.eta})")
+        _require(
+            0.0 < self.max_move_per_day <= 1.0, f"learning.max_move_per_day must be in (0, 1] ({self.max_move_per_day})"
+        )
+        for name in ("cites", "shared_name", "same_topic", "agent_step"):
+            days = getattr(self, f"{name}_half_life_days")
+            _require(
+                days == 0.0 or 1e-3 <= days <= 1e6,
+                f"learning.{name}_half_life_days must be 0 = never, or in [0.001, 1e6] ({days})",
+            )
+
+
 class Config(_Section, frozen=True):
     """The whole tree; each component receives its own section."""
 
@@ -176,6 +202,7 @@ class Config(_Section, frozen=True):
     index: IndexConfig = IndexConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     store: StoreConfig = StoreConfig()
+    learning: LearningConfig = LearningConfig()
 
     def __post_init__(self) -> None:
         room = self.embedding.max_tokens - 2  # [CLS] and [SEP]

@@ -23,9 +23,7 @@ _GROUPS: dict[str, tuple[EdgeType, ...]] = {
     "order": (EdgeType.FOLLOWS, EdgeType.AGENT_STEP),
     "part": (EdgeType.CONTAINS, EdgeType.DERIVED),
 }
-_IN_GROUP = {
-    name: np.array([type in types for type in EDGE_TYPES], np.bool_) for name, types in _GROUPS.items()
-}
+_IN_GROUP = {name: np.array([type in types for type in EDGE_TYPES], np.bool_) for name, types in _GROUPS.items()}
 
 FEATURES: tuple[str, ...] = (
     "log_prior",
