@@ -147,11 +147,21 @@ class RetrievalConfig(_Section, frozen=True):
     k: int = 5  # sources shown to the model
     candidates: int = 40  # taken from each of vector and keyword search
     rrf_k: int = 60  # reciprocal rank fusion, Cormack et al. 2009
+    hops: int = 2  # edges followed from what the question names; one from what it only resembles
+    strong: int = 10  # best of the fused ranking whose neighbours are looked at
+    max_nodes: int = 256  # looked at around them
+    fan_out: int = 16  # heaviest edges of one node that are followed
+    source_share: float = 0.8  # of the hits that one document may fill while others have something to say
     duplicate_similarity: float = 0.85  # MinHash Jaccard above which a source repeats another
 
     def __post_init__(self) -> None:
         _require(1 <= self.k <= 100, f"retrieval.k must be in [1, 100] ({self.k})")
         _require(self.candidates >= self.k, "retrieval.candidates must be >= retrieval.k")
+        _require(0 <= self.hops <= 4, f"retrieval.hops must be in [0, 4] ({self.hops})")
+        _require(1 <= self.strong <= 100, f"retrieval.strong must be in [1, 100] ({self.strong})")
+        _require(16 <= self.max_nodes <= 4096, f"retrieval.max_nodes must be in [16, 4096] ({self.max_nodes})")
+        _require(1 <= self.fan_out <= 256, f"retrieval.fan_out must be in [1, 256] ({self.fan_out})")
+        _require(0.0 < self.source_share <= 1.0, "retrieval.source_share must be in (0, 1]")
         _require(self.rrf_k >= 1, f"retrieval.rrf_k must be >= 1 ({self.rrf_k})")
         _require(0.0 < self.duplicate_similarity <= 1.0, "retrieval.duplicate_similarity must be in (0, 1]")
 

@@ -159,10 +159,17 @@ class RuvLLM:
             return (yield from self._pipeline.run(request, cancelled))
 
     def retrieve(
-        self, query: str, k: int = 10, *, filter: Filter | None = None, session: str | None = None
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        filter: Filter | None = None,
+        session: str | None = None,
+        hops: int | None = None,
+        explain: bool = False,
     ) -> list[Hit]:
-        """Return the `k` best pieces of memory for `query`, best first, without asking a model."""
-        return self.memory.search(query, k, filter=filter, session=session)
+        """Return the `k` best pieces of memory for `query`, best first, without asking a model; see `Memory.search`."""
+        return self.memory.search(query, k, filter=filter, session=session, hops=hops, explain=explain)
 
     def feedback(
         self,

@@ -14,6 +14,7 @@ __all__ = [
     "Edge",
     "EdgeType",
     "Embedder",
+    "Explanation",
     "Feedback",
     "Filter",
     "FinishReason",
@@ -28,6 +29,7 @@ __all__ = [
     "Response",
     "Route",
     "Source",
+    "Step",
     "Tier",
     "Turn",
 ]
@@ -107,6 +109,25 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One edge of a path, walked from `start` to `end`; `forward` when that is the edge's own direction."""
+
+    start: int
+    end: int
+    type: EdgeType
+    weight: float
+    forward: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a node was found: `reason` is why the search looked at the node where `path` starts; no path, at itself."""
+
+    path: tuple[Step, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A node that a search returned; `score` orders the hits, `similarity` is the cosine to the query (if known)."""
 
@@ -114,6 +135,7 @@ class Hit:
     score: float
     similarity: float | None = None
     keyword_rank: int | None = None
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,24 +45,20 @@ FEATURES: tuple[str, ...] = (
 
 QUESTION_FEATURES = ("one", "names", "words", "best_similarity", "gap", "spread")
 
-_SCALES = {"log_prior": 1.0, "log_out": 1.0, "log_in": 1.0}
 FLOOR = 1e-4  # of a prior, so that its logarithm is finite
 
-TYPE_WEIGHTS = np.array(
-    [
-        {
-            EdgeType.CITES: 1.0,
-            EdgeType.DERIVED: 1.0,
-            EdgeType.SHARED_NAME: 0.5,
-            EdgeType.FOLLOWS: 0.5,
-            EdgeType.AGENT_STEP: 0.5,
-            EdgeType.CONTAINS: 0.5,
-            EdgeType.SAME_TOPIC: 0.25,
-        }[type]
-        for type in EDGE_TYPES
-    ],
-    np.float32,
-)
+_TYPE_WEIGHT = {
+    EdgeType.CITES: 1.0,
+    EdgeType.DERIVED: 1.0,
+    EdgeType.SHARED_NAME: 0.5,
+    EdgeType.FOLLOWS: 0.5,
+    EdgeType.AGENT_STEP: 0.5,
+    EdgeType.CONTAINS: 0.5,
+    EdgeType.SAME_TOPIC: 0.25,
+}
+TYPE_WEIGHTS = np.array([_TYPE_WEIGHT[type] for type in EDGE_TYPES], np.float32)
+"""What a walk follows when nothing was learnt: the factor of each type's edges."""
+
 DAMPING = 0.5
 NAMED_SHARE = 0.6  # of the restart, where the question names nodes
 RELEVANCE = 0.6  # how strongly a walk prefers nodes near the question: exp(RELEVANCE z), z the standardised cosine
@@ -111,10 +107,10 @@ def pagerank_prior(candidates: Candidates, type_bias: Floats | None = None) -> F
     graph = candidates.graph
     relevance = np.exp(RELEVANCE * np.clip(_standardised(candidates.similarity), -3.0, 3.0))
     restart = candidates.fused * relevance
-    total = restart.sum()
+    total = float(restart.sum())
     if total > 0.0:
         restart = restart / total
-    named = candidates.named.sum()
+    named = float(candidates.named.sum())
     if named > 0.0:
         share = NAMED_SHARE if total > 0.0 else 1.0
         restart = restart * (1.0 - share) + candidates.named * (share / named)
@@ -145,8 +141,8 @@ def node_features(candidates: Candidates, prior: Floats) -> Floats:
         "both": 2.0 * candidates.keyword * candidates.similarity,
         "fused": 4.0 * candidates.fused,
         "named": 2.0 * named,
-        "log_out": 0.5 * np.log1p(candidates.degrees[:, 0]),
-        "log_in": 0.5 * np.log1p(candidates.degrees[:, 1]),
+        "log_out": 0.5 * np.log1p(candidates.degrees[:, 0]).astype(np.float32),
+        "log_in": 0.5 * np.log1p(candidates.degrees[:, 1]).astype(np.float32),
         "rest": 4.0 * candidates.rest,
         "speaker": candidates.speaker,
         "place": _best_of_place(candidates.place, score),
@@ -176,8 +172,8 @@ def question_features(candidates: Candidates) -> Floats:
     return np.array(
         [
             1.0,
-            min(np.count_nonzero(candidates.named), 4) / 2.0,
-            np.log1p(candidates.num_words) / 2.0,
+            min(int(np.count_nonzero(candidates.named)), 4) / 2.0,
+            float(np.log1p(candidates.num_words)) / 2.0,
             best[0],
             4.0 * (best[0] - best[min(4, len(best) - 1)]),
             4.0 * float(candidates.similarity.std()),

@@ -11,18 +11,20 @@ from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.nearest import Nearest
+from ruvllm.memory.traits import Traits
 
 __all__ = ["Derived"]
 
 
 class Derived:
-    """Vectors, keywords, links and names of a namespace. What fails throws its own state away alone."""
+    """Vectors, keywords, links, names and traits of a namespace. What fails throws its own state away."""
 
-    def __init__(self, nearest: Nearest, keywords: Keywords, links: Links, linker: Linker) -> None:
+    def __init__(self, nearest: Nearest, keywords: Keywords, links: Links, linker: Linker, traits: Traits) -> None:
         self._nearest = nearest
         self._keywords = keywords
         self._links = links
         self._linker = linker
+        self._traits = traits
 
     def added(self, ids: Sequence[int], vectors: np.ndarray) -> None:
         """Take in nodes that were just committed and are to be searched; `vectors` is (n, native_dim) float32."""
@@ -31,6 +33,7 @@ class Derived:
             each.callback(self._keywords.added, ids)
             each.callback(self._links.added, ids)
             each.callback(self._linker.added, ids)
+            each.callback(self._traits.added, ids)
 
     def removed(self, ids: Sequence[int]) -> None:
         """Forget nodes that were just deleted."""
@@ -39,6 +42,7 @@ class Derived:
             each.callback(self._keywords.removed, ids)
             each.callback(self._links.removed, ids)
             each.callback(self._linker.removed, ids)
+            each.callback(self._traits.removed, ids)
 
     def reload(self) -> None:
         """Throw everything away; the next search reads it again from the database."""
@@ -47,3 +51,4 @@ class Derived:
             each.callback(self._keywords.reload)
             each.callback(self._links.reload)
             each.callback(self._linker.reload)
+            each.callback(self._traits.reload)

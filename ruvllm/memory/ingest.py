@@ -20,18 +20,21 @@ from ruvllm.errors import RuvLLMError
 from ruvllm.memory.derived import Derived
 from ruvllm.memory.embedded_text import embedded_text
 from ruvllm.memory.gather import DialogueItem, FailedItem, FileItem, Item, Sources, TextItem, gather
-from ruvllm.memory.linking import Linker, NewNode
-from ruvllm.memory.neighbours import Neighbours
+from ruvllm.memory.linking import LinkBatch, Linker, NewNode
+from ruvllm.memory.neighbours import Neighbours, NeighboursOfBatch
 from ruvllm.memory.readers import SUFFIXES, Document, Unreadable, read_document
 from ruvllm.memory.rows import as_unit_rows, checked_text, delete_nodes, insert_node
 from ruvllm.memory.space import remember_embedder
-from ruvllm.memory.store import Store
+from ruvllm.memory.store import After, Store, Work
 from ruvllm.text.chunking import Chunk, CountTokens, chunk_blocks, parse_blocks, title_of
 from ruvllm.types import DocumentFailure, Embedder, IngestReport, NodeType
 
 __all__ = ["IngestProgress", "Ingester"]
 
 logger = logging.getLogger(__name__)
+
+Replaced = tuple[list[int], list[int]]
+"""Nodes that a document had before, and its new ones."""
 
 BATCH_CHUNKS = 256  # texts embedded in one call, across documents
 BATCH_DOCUMENTS = 64
@@ -105,8 +108,8 @@ class Ingester:
     def ingest(self, sources: Sources, on_progress: Callable[[IngestProgress], None] | None) -> IngestReport:
         """Bring every document of `sources` in; what cannot be read is listed, the rest is stored.
 
-        Each document is one transaction, so a process that dies in between leaves whole documents behind and the next
-        run goes on where this one was.
+        Documents are committed whole, a batch at a time: a process that dies in between leaves whole documents behind,
+        and the next run goes on where this one was.
         """
         started = time.perf_counter()
         items = gather(sources)
@@ -174,18 +177,22 @@ class Ingester:
         texts = [text for prepared in batch for text in prepared.embedded()]
         vectors = self._embedder().encode(texts) if texts else np.empty((0, 1), np.float32)
         neighbours = self._neighbours.of_batch(vectors)
-        start = 0
-        for prepared in batch:
-            rows = slice(start, start + len(prepared.chunks))
-            start = rows.stop
+        stops = np.cumsum([len(prepared.chunks) for prepared in batch]).tolist()
+        rows = [slice(stop - len(prepared.chunks), stop) for prepared, stop in zip(batch, stops, strict=True)]
+        nodes = [(c.text, own) for p in batch for c, own in zip(p.chunks, p.own, strict=True)]
+        links = self._linker.batch(nodes, [part.start for part in rows])
+        sound: list[_Prepared] = []
+        works: list[tuple[Work[Replaced], After[Replaced]]] = []
+        for prepared, part in zip(batch, rows, strict=True):
             try:
-                own = as_unit_rows(vectors[rows], vectors.shape[1], "its embedding")
+                own = as_unit_rows(vectors[part], vectors.shape[1], "its embedding")
             except ValueError as error:  # a model that gives no numbers for this text
                 tally.failures.append(DocumentFailure(prepared.source, str(error)))
                 self._report(tally, prepared.source, on_progress)
                 continue
-            old, new = self._store_document(prepared, own, neighbours.older_than(rows))
-            neighbours.stored(rows, new)
+            sound.append(prepared)
+            works.append(self._storing(prepared, own, neighbours, links, part))
+        for prepared, (old, _) in zip(sound, self._store.write_together(works), strict=True):
             if old:
                 tally.updated += 1
             else:
@@ -193,15 +200,13 @@ class Ingester:
             tally.chunks += len(prepared.chunks)
             self._report(tally, prepared.source, on_progress)
 
-    def _store_document(
-        self, prepared: _Prepared, vectors: np.ndarray, similar: Sequence[Sequence[tuple[int, float]]]
-    ) -> tuple[list[int], list[int]]:
-        """Commit one document with all that belongs to it; return the nodes it replaced and its own."""
+    def _storing(
+        self, prepared: _Prepared, vectors: np.ndarray, neighbours: NeighboursOfBatch, links: LinkBatch, rows: slice
+    ) -> tuple[Work[Replaced], After[Replaced]]:
+        """Return what inserts one document with all that belongs to it, and what is to be told of it afterwards."""
         embedder, now = self._embedder(), time.time()
-        texts = [chunk.text for chunk in prepared.chunks]
-        mentions = self._linker.find(texts)
 
-        def work(connection: apsw.Connection) -> tuple[list[int], list[int]]:
+        def work(connection: apsw.Connection) -> Replaced:
             remember_embedder(connection, embedder)
             old = _document_nodes(connection, self._namespace, prepared.source)
             delete_nodes(connection, old)
@@ -225,15 +230,18 @@ class Ingester:
                 )
                 for chunk, own, vector in zip(prepared.chunks, prepared.own, vectors, strict=True)
             ]
+            similar = neighbours.older_than(rows)
+            neighbours.stored(rows, new)
+            texts = [chunk.text for chunk in prepared.chunks]
             nodes = [NewNode(*row) for row in zip(new, texts, prepared.own, similar, strict=True)]
-            self._linker.link(connection, prepared.source, nodes, mentions, now)
+            self._linker.link(connection, prepared.source, nodes, links, rows.start, now)
             return old, new
 
-        def after(ids: tuple[list[int], list[int]]) -> None:
+        def after(ids: Replaced) -> None:
             self._derived.removed(ids[0])
             self._derived.added(ids[1], vectors)
 
-        return self._store.write(work, after=after)
+        return work, after
 
     def _report(self, tally: _Tally, source: str, on_progress: Callable[[IngestProgress], None] | None) -> None:
         tally.done += 1

@@ -7,8 +7,8 @@ import math
 import os
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -21,7 +21,7 @@ from ruvllm.memory.rows import SEARCHED
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType
 
-__all__ = ["Linker", "NewNode"]
+__all__ = ["LinkBatch", "Linker", "NewNode"]
 
 NAME_WEIGHT, LINK_WEIGHT = 0.8, 1.0  # of Cites: found by a name, written as a link
 CONTAINS_WEIGHT = FOLLOWS_WEIGHT = 0.5
@@ -45,6 +45,23 @@ class NewNode:
     text: str
     metadata: Mapping[str, Any]
     similar: Sequence[tuple[int, float]] = ()
+
+
+@dataclass(slots=True)
+class LinkBatch:
+    """Of the nodes of a batch of documents, by row: names, nodes mentioned that were there before, rows mentioned."""
+
+    called: list[list[str]]
+    mentioned: list[dict[str, list[int]]]
+    within: list[dict[str, list[int]]]
+    ids: dict[int, int] = field(default_factory=dict)  # row -> node, as documents are inserted
+
+    def targets(self, row: int) -> Iterator[tuple[str, int]]:
+        """Yield (name, node) of what a row's text mentions, as far as that is inserted."""
+        for name, nodes in self.mentioned[row].items():
+            yield from ((name, node) for node in nodes)
+        for name, rows in self.within[row].items():
+            yield from ((name, self.ids[other]) for other in rows if other in self.ids)
 
 
 class _Edges:
@@ -126,16 +143,31 @@ class Linker:
 
     # -- links -------------------------------------------------------------------------------------------------------
 
-    def find(self, texts: Sequence[str]) -> list[dict[str, list[int]]]:
-        """Return what each new text mentions; to be asked before the transaction that links."""
-        return [self.mentioned(text) if self._config.names else {} for text in texts]
+    def batch(self, nodes: Sequence[tuple[str, Mapping[str, Any]]], first: Sequence[int]) -> LinkBatch:
+        """Return what new nodes, (text, metadata), are called and mention; to be asked before the transaction.
+
+        Args:
+            first: rows of `nodes` at which a document begins.
+        """
+        if not self._config.names:
+            nothing: list[dict[str, list[int]]] = [{} for _ in nodes]
+            return LinkBatch([[] for _ in nodes], nothing, nothing)
+        starts = set(first)
+        called = [names_of(text, metadata, is_first=row in starts) for row, (text, metadata) in enumerate(nodes)]
+        with self._changing():
+            index = self._load()
+            mentioned = [index.find(text) for text, _ in nodes]
+        own = NameIndex()
+        own.add((name, row) for row, names in enumerate(called) for name in names)
+        return LinkBatch(called, mentioned, [own.find(text) for text, _ in nodes])
 
     def link(
         self,
         connection: apsw.Connection,
         source: str | None,
         nodes: Sequence[NewNode],
-        mentions: Sequence[Mapping[str, list[int]]],
+        batch: LinkBatch,
+        start: int,
         now: float,
     ) -> None:
         """Insert the names of one document's new nodes and all edges that they give rise to, within a transaction.
@@ -143,17 +175,18 @@ class Linker:
         Args:
             source: the document's; None for a node of its own.
             nodes: in reading order.
-            mentions: of each, from `find`.
+            start: row of the first of them in the batch, whose documents are linked in their order.
         """
         edges = _Edges()
         self._structure(nodes, edges)
-        called = (
-            [names_of(n.text, n.metadata, is_first=i == 0) for i, n in enumerate(nodes)] if self._config.names else []
-        )
-        if called:
-            self._insert_names(connection, nodes, called)
-            self._cite(nodes, called, mentions, edges)
-            self._cited_by_older(connection, nodes, called, edges)
+        called = batch.called[start : start + len(nodes)]
+        batch.ids.update((start + i, node.id) for i, node in enumerate(nodes))
+        self._insert_names(connection, nodes, called)
+        for row, node in enumerate(nodes, start):
+            for name, target in batch.targets(row):
+                if name not in batch.called[row]:
+                    edges.add(node.id, target, EdgeType.CITES, NAME_WEIGHT, "name")
+        self._cited_by_older(connection, nodes, called, edges)
         self._written_links(connection, source, nodes, edges)
         if self._config.shared_names:
             self._share_names(connection, nodes, edges)
@@ -172,7 +205,7 @@ class Linker:
             path = tuple(part for part in str(node.metadata.get("heading") or "").split(" > ") if part)
             while opened and (len(opened[-1][0]) > len(path) or path[: len(opened[-1][0])] != opened[-1][0]):
                 opened.pop()
-            if opened and self._config.contains:
+            if opened and path and self._config.contains:
                 edges.add(opened[-1][1], node.id, EdgeType.CONTAINS, CONTAINS_WEIGHT, "headings")
             if not opened or opened[-1][0] != path:
                 opened.append((path, node.id))
@@ -182,23 +215,6 @@ class Linker:
             "INSERT OR IGNORE INTO names (namespace, name, node) VALUES (?, ?, ?)",
             [(self._namespace, name, n.id) for n, names in zip(nodes, called, strict=True) for name in names],
         )
-
-    def _cite(
-        self,
-        nodes: Sequence[NewNode],
-        called: Sequence[list[str]],
-        mentions: Sequence[Mapping[str, list[int]]],
-        edges: _Edges,
-    ) -> None:
-        """Link each node to those it mentions by name; to others of its own document, too."""
-        own = NameIndex()
-        own.add((name, node.id) for node, names in zip(nodes, called, strict=True) for name in names)
-        for node, names, found in zip(nodes, called, mentions, strict=True):
-            within = own.find(node.text) if len(nodes) > 1 else {}
-            for name, targets in {**found, **within}.items():
-                if name not in names:
-                    for target in targets:
-                        edges.add(node.id, target, EdgeType.CITES, NAME_WEIGHT, "name")
 
     def _cited_by_older(
         self, connection: apsw.Connection, nodes: Sequence[NewNode], called: Sequence[list[str]], edges: _Edges
@@ -211,7 +227,7 @@ class Linker:
                     continue
                 found = fetch(
                     connection,
-                    "SELECT nodes.id, nodes.text FROM keywords CROSS JOIN nodes ON nodes.id = keywords.rowid "  # words first
+                    "SELECT nodes.id, nodes.text FROM keywords CROSS JOIN nodes ON nodes.id = keywords.rowid "
                     f"WHERE keywords MATCH ? AND keywords.rowid < ? AND nodes.namespace = ? AND {SEARCHED} LIMIT ?",
                     (f'body : "{name}"', first, self._namespace, MAX_BACK_LINKS),
                 )

@@ -1,4 +1,4 @@
-"""The links among one namespace's searched nodes, in memory: what a search finds spreads along them."""
+"""The links among one namespace's searched nodes, in memory."""
 
 from __future__ import annotations
 
@@ -28,13 +28,6 @@ EdgeKey = tuple[int, int, str]
 EdgeRow = tuple[int, int, str, float, float, int, int, float]
 """src, dst, type, weight, last_used, success, failure, decayed."""
 
-# Recall@5 / @10 of supporting passages linked by title mentions of weight 0.5: 2Wiki 0.67 / 0.72 without links,
-# 0.70 / 0.85 with; HotpotQA 0.78 / 0.87 and 0.80 / 0.94. More damping or less staying finds more second passages and
-# puts fewer first ones first: 0.5 and 0.25 give 0.75 / 0.90, but recall@1 falls from 0.40 to 0.36.
-DAMPING = 0.4
-STAY_WEIGHT = 0.5  # of an edge from each node to itself: weak links move little
-HOPS, MAX_NODES, FAN_OUT = 2, 512, 16
-
 RELOAD_SHARE = 0.1  # of its time that a reading process spends on following another one's writes, at most
 
 SEARCHED_EDGES = (
@@ -48,7 +41,7 @@ SEARCHED_EDGES = (
 class Links:
     """What `search` asks for the graph. Read at first use; kept in step by `added`, `linked`, `removed` and the like.
 
-    Weights fade with the half-lives given in seconds, types without one never; `spread` goes by what is left of them.
+    Weights fade with the half-lives given in seconds, types without one never.
     """
 
     def __init__(self, store: Store, namespace: str, half_life_s: Mapping[EdgeType, float] | None = None) -> None:
@@ -131,29 +124,6 @@ class Links:
         """Throw the graph away; the next search reads it again from the database."""
         with self._lock:
             self._throw_away()
-
-    # -- search ------------------------------------------------------------------------------------------------------
-
-    def spread(self, scores: Mapping[int, float]) -> dict[int, float]:
-        """Return what becomes of `scores` (node id -> share) when nodes pass a part on to those they are linked to.
-
-        Nodes around the given ones get a score, too; the sum stays what it was, and a node without links keeps its own.
-        Personalised PageRank (Haveliwala 2002) restarted at `scores`, over at most MAX_NODES nodes within HOPS.
-        """
-        seeds = np.array([i for i, score in scores.items() if score > 0.0], np.int64)
-        around = self.load().expand(seeds, hops=HOPS, max_nodes=MAX_NODES, fan_out=FAN_OUT, now=time.time())
-        if not len(around.indices):
-            return dict(scores)
-        n = len(around.ids)
-        restart = np.array([scores.get(i, 0.0) for i in around.ids.tolist()], np.float32)
-        ranks, _ = kernels.pagerank(
-            around.indptr + np.arange(n + 1),
-            np.insert(around.indices, around.indptr[1:], np.arange(n, dtype=np.int32)),
-            np.insert(around.weights, around.indptr[1:], np.float32(STAY_WEIGHT)),
-            restart,
-            damping=DAMPING,
-        )
-        return dict(scores) | dict(zip(around.ids.tolist(), (ranks * restart.sum()).tolist(), strict=True))
 
 
 def _add(graph: kernels.Graph, rows: Sequence[EdgeRow]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import logging
+import math
 import threading
 import time
 import weakref
@@ -17,6 +18,7 @@ from typing import Any, Self
 import apsw
 import numpy as np
 
+from ruvllm.attention import AttentionEngine
 from ruvllm.config import Config, load_config
 from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
 from ruvllm.memory.check import CheckReport, run_check
@@ -46,11 +48,12 @@ from ruvllm.memory.rows import (
     insert_node,
     node_of,
 )
-from ruvllm.memory.search import HybridSearch
+from ruvllm.memory.search import GraphSearch
 from ruvllm.memory.sources import SourceSummary, forget_source, read_sources
 from ruvllm.memory.space import Space, remember_embedder, require_same_embedder
 from ruvllm.memory.stats import MemoryStats, read_stats, size_of
 from ruvllm.memory.store import Store
+from ruvllm.memory.traits import Traits
 from ruvllm.memory.transfer import export_brain, import_brain
 from ruvllm.memory.usage import Usage, read_co_retrieved
 from ruvllm.memory.writeback import WriteBack
@@ -76,6 +79,7 @@ logger = logging.getLogger(__name__)
 SAME_COSINE, SAME_JACCARD = 0.95, 0.8  # both: a near-duplicate
 DUPLICATE_CANDIDATES = 32
 TEXT_LOCKS = 64
+MAX_HOPS = 4
 MAX_NODES = 1 << 31  # more than any brain holds
 
 
@@ -153,9 +157,19 @@ class Memory:
         self._keywords = Keywords(self._store, self.path, namespace)
         self._links = Links(self._store, namespace, half_lives(self.config.learning))
         self._linker = Linker(self._store, namespace, self.config.linking)
-        self._derived = Derived(self._nearest, self._keywords, self._links, self._linker)
-        self._search = HybridSearch(
-            self._store, self._nearest, self._keywords, self._links, namespace, self.config.retrieval
+        self._traits = Traits(self._store, namespace)
+        self._derived = Derived(self._nearest, self._keywords, self._links, self._linker, self._traits)
+        self._engine = AttentionEngine()
+        self._search = GraphSearch(
+            self._store,
+            self._nearest,
+            self._keywords,
+            self._links,
+            self._linker,
+            self._traits,
+            lambda: self._engine,
+            namespace,
+            self.config.retrieval,
         )
         self._writeback = WriteBack(self._commit_interactions, self.config.store.flush_interval_s)
         self._usage = Usage(self._store, self.config.store.flush_interval_s)
@@ -263,12 +277,15 @@ class Memory:
         *,
         filter: Filter | None = None,
         session: str | None = None,
+        hops: int | None = None,
+        explain: bool = False,
         query_vector: np.ndarray | None = None,
     ) -> list[Hit]:
         """Return the `k` best nodes for `query`, best first.
 
-        Vectors and keywords are fused by reciprocal rank, times trust; each hit then passes a part of its score on to
-        the nodes it is linked to.
+        Vectors, words and the names in the question give seeds; what is linked to the strongest of them is looked at,
+        too; graph attention ranks it all, times trust. A document fills at most its share of the hits while others
+        have something to say.
 
         Args:
             query: a question or words.
@@ -276,21 +293,59 @@ class Memory:
             filter: field -> value, or a list of values of which any will do; see `condition_of`.
             session: its own answers, which are still on probation, are searched too (its questions only when the
                 filter names a type: a question answers nothing).
+            hops: edges followed from what the question names, in [0, 4]; the configured number when None.
+            explain: give each hit the path that led to it and the reason.
             query_vector: (native_dim,) float32 embedding of `query`, when the caller has it already.
 
         Raises:
-            ValueError: the query is empty, k is below 1, or a vector is not finite.
+            ValueError: the query is empty, k is below 1, hops out of range, or a vector is not finite.
         """
+        return self._searched(
+            query, k, filter=filter, session=session, hops=hops, with_paths=explain, query_vector=query_vector
+        )
+
+    def search_with_concept_boost(
+        self, query: str, k: int = 10, *, boost: float = 1.5, filter: Filter | None = None, session: str | None = None
+    ) -> list[Hit]:
+        """Return what `search` does with every concept `boost` times above itself and the best of what it contains.
+
+        Raises:
+            ValueError: the boost is below 1 or not finite.
+        """
+        if not (math.isfinite(boost) and boost >= 1.0):
+            raise ValueError(f"boost must be >= 1 ({boost!r})")
+        return self._searched(query, k, filter=filter, session=session, concept_boost=boost)
+
+    def _searched(
+        self,
+        query: str,
+        k: int,
+        *,
+        filter: Filter | None,
+        session: str | None,
+        hops: int | None = None,
+        with_paths: bool = False,
+        concept_boost: float = 1.0,
+        query_vector: np.ndarray | None = None,
+    ) -> list[Hit]:
         checked_text(query, "query")
-        _checked_count(k, "k")
-        k = min(k, MAX_NODES)
-        if filter is not None and not filter:
-            filter = None
+        k = min(_checked_count(k, "k"), MAX_NODES)
+        if hops is not None and (isinstance(hops, bool) or hops not in range(MAX_HOPS + 1)):
+            raise ValueError(f"hops must be a whole number in [0, {MAX_HOPS}] ({hops!r})")
         if self._space.known() is None:
             return []
         native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
-        vector = self._space.project(native[np.newaxis])[0]
-        hits = self._search.search(query, native, vector, k, filter=filter, session=session)
+        hits = self._search.search(
+            query,
+            native,
+            self._space.project(native[np.newaxis])[0],
+            k,
+            filter=filter or None,
+            session=session,
+            hops=hops,
+            concept_boost=concept_boost,
+            with_paths=with_paths,
+        )
         if not self.read_only:
             self._usage.note([hit.node.id for hit in hits])
         return hits

@@ -27,6 +27,7 @@ _PARENTHESES = re.compile(r"\s*\([^()]*\)\s*$")
 _CAPITALISED = r"[\"'“‘]?[A-Z0-9][\w'’.\-]*[\"'”’]?"
 _LINKING = r"(?:of|the|and|de|von|van|la|le|du|for|in|on|a|to|&)"
 _SUBJECT = re.compile(rf"(?:The |A |An )?{_CAPITALISED}(?:\s+(?:{_LINKING}\s+)*{_CAPITALISED})*")
+_DEFINED = re.compile(r"\s*(?:\(|,|(?:is|was)\b)")
 _SPAN = re.compile(r"[A-Z][\w'’\-]*\.?(?: +(?:(?:of|the|de|von|van|la|le|du|and|&) +)?[A-Z][\w'’\-]*\.?)*")
 _TOKEN = re.compile(r"\w+(?:-\w+)*")
 _CAMEL = re.compile(r"[a-z][A-Z]")
@@ -56,12 +57,22 @@ def names_of(text: str, metadata: Mapping[str, Any], *, is_first: bool) -> list[
     if heading := metadata.get("heading"):
         titles.append(str(heading).rpartition(" > ")[2])
     names = [name_of(str(title)) for title in titles if title]
-    if "speaker" not in metadata and (opening := _SUBJECT.match(text[:SUBJECT_CHARS].lstrip())):
-        subject = name_of(re.split(r"[(,;]|\.\s", opening[0])[0])
-        names.append(subject)
-        if subject is not None and len(words := subject.split()) in (3, 4) and not STOP_WORDS & set(words):
-            names.append(f"{words[0]} {words[-1]}")
+    if "speaker" not in metadata and (subject := _subject_of(text)):
+        names.append(name_of(subject))
+        words = subject.split()
+        if len(words) in (3, 4) and not STOP_WORDS & {word.lower() for word in words}:
+            names.append(name_of(f"{words[0]} {words[-1]}"))
     return list(dict.fromkeys(name for name in names if name is not None))
+
+
+def _subject_of(text: str) -> str | None:
+    """Return the name that a text opens with; a lone word, capital as every first word is, only where it is defined."""
+    opening = _SUBJECT.match(text[:SUBJECT_CHARS].lstrip())
+    if not opening:
+        return None
+    subject = re.split(r"[(,;]|\.\s", opening[0])[0].strip()
+    is_name = len(subject.split()) > 1 or _DEFINED.match(text.lstrip()[len(subject) :])
+    return subject if is_name else None
 
 
 def rare_terms(text: str) -> list[str]:

@@ -332,10 +332,9 @@ class Nearest:
                 logger.warning("index %s: %s; searching exactly", self._base, reason)
         return matrix.search_batch(queries, k, num_threads=THREADS)
 
-    def cosines(self, query: np.ndarray, ids: Iterable[int]) -> dict[int, float]:
-        """Return the cosine of `query` to each of `ids` that is searched here."""
-        found, vectors = self.load().take(np.fromiter(ids, np.int64))
-        return dict(zip(found.tolist(), (vectors @ query).tolist(), strict=True))
+    def vectors(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return those of `ids`, (n,) int64, that are searched here, and their vectors."""
+        return self.load().take(ids)
 
 
 def _search_kept(

@@ -9,7 +9,7 @@ import numpy as np
 from ruvllm.config import LinkingConfig
 from ruvllm.memory.nearest import Nearest
 
-__all__ = ["Neighbours"]
+__all__ = ["Neighbours", "NeighboursOfBatch"]
 
 Similar = list[list[tuple[int, float]]]
 
@@ -22,17 +22,19 @@ class Neighbours:
         self._project = project
         self._config = config
 
-    def of_batch(self, native: np.ndarray) -> _Batch:
+    def of_batch(self, native: np.ndarray) -> NeighboursOfBatch:
         """Return the neighbours of a batch's vectors, (n, native_dim) float32, by rows, for `older_than`."""
         k = self._config.neighbours if self._config.same_topic < 1.0 else 0
         if not k or not len(native) or not np.isfinite(native).all():
-            return _Batch(np.empty((len(native), 0), np.int64), np.empty((len(native), 0)), None, 1.0, 0)
+            return NeighboursOfBatch(np.empty((len(native), 0), np.int64), np.empty((len(native), 0)), None, 1.0, 0)
         vectors = self._project(native)
         ids, cosines = self._nearest.search_batch(vectors, k)
-        return _Batch(ids, cosines, vectors, self._config.same_topic, k)
+        return NeighboursOfBatch(ids, cosines, vectors, self._config.same_topic, k)
 
 
-class _Batch:
+class NeighboursOfBatch:
+    """Neighbours among older nodes, and among those of the batch that are stored."""
+
     def __init__(self, ids: np.ndarray, cosines: np.ndarray, vectors: np.ndarray | None, least: float, k: int) -> None:
         self._found = ids, cosines
         self._vectors = vectors
