@@ -1,4 +1,4 @@
-"""Training the attention engine from outcomes: a listwise loss over candidate sets, and a gate before anything counts."""
+"""Training the attention engine from outcomes: a listwise loss over candidates, and a gate before anything counts."""
 
 from __future__ import annotations
 
