@@ -27,7 +27,7 @@ DAMAGE = (
     TypeError,
     zipfile.BadZipFile,
     zlib.error,
-)  # what reading a bad file raises
+)  # of reading
 
 _FILE = re.compile(r"(\d{6})\.npz")
 
