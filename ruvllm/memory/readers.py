@@ -128,7 +128,7 @@ _BREAKS = frozenset(
 
 
 class _HtmlToMarkdown(HTMLParser):
-    """Keeps headings, paragraphs, list items, table rows and code blocks; drops scripts, styles and navigation."""
+    """Keeps headings, paragraphs, list items, table rows, links and code; drops scripts, styles and navigation."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -137,6 +137,7 @@ class _HtmlToMarkdown(HTMLParser):
         self._skipped: list[str] = []
         self._in_title = False
         self._in_pre = False
+        self._targets: list[str] = []  # of the links that are open, "" for one that leads nowhere
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._in_title = tag == "title" and not self._skipped
@@ -149,6 +150,9 @@ class _HtmlToMarkdown(HTMLParser):
         elif tag == "pre":
             self.parts.append("\n\n```\n")
             self._in_pre = True
+        elif tag == "a" and not self._skipped:
+            self._targets.append(_link_target(dict(attrs).get("href") or ""))
+            self.parts.append("[" if self._targets[-1] else "")
         elif tag in ("br", "tr"):
             self.parts.append("\n")
         elif tag in ("td", "th"):
@@ -163,6 +167,9 @@ class _HtmlToMarkdown(HTMLParser):
         elif tag == "pre":
             self.parts.append("\n```\n\n")
             self._in_pre = False
+        elif tag == "a" and self._targets and not self._skipped:
+            target = self._targets.pop()
+            self.parts.append(f"]({target})" if target else "")
         elif tag in _BREAKS or re.fullmatch(r"h[1-6]", tag):
             self.parts.append("\n\n")
 
@@ -173,6 +180,13 @@ class _HtmlToMarkdown(HTMLParser):
             self.parts.append(data)
         elif not self._skipped:
             self.parts.append(re.sub(r"\s+", " ", data))
+
+
+def _link_target(href: str) -> str:
+    """Return where a link leads, fit to stand in Markdown; "" for what is no document."""
+    href = href.strip()
+    is_document = not re.match(r"(?!https?:)[a-z][a-z0-9+.-]*:", href, re.IGNORECASE)
+    return href if is_document and href and not re.search(r"[\s()<>]", href) else ""
 
 
 def _read_html(content: bytes) -> Document:
