@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from ruvllm.config import RetrievalConfig
-from ruvllm.memory.filters import condition_of
+from ruvllm.memory.filters import PassingIds, condition_of
 from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.links import Links
 from ruvllm.memory.nearest import Nearest
-from ruvllm.memory.rows import SEARCHED, fetch_nodes, vector_of
+from ruvllm.memory.rows import fetch_nodes, vector_of
 from ruvllm.memory.store import Store
 from ruvllm.types import Filter, Hit
 
@@ -41,7 +41,7 @@ def fuse(rankings: Iterable[Sequence[int]], rrf_k: int) -> dict[int, float]:
 
 
 class HybridSearch:
-    """Searches one namespace; holds no state of its own."""
+    """Searches one namespace; holds no state of its own but what filters let through."""
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class HybridSearch:
         self._links = links
         self._namespace = namespace
         self._config = config
+        self._passing = PassingIds(store, namespace)
 
     def search(
         self,
@@ -74,7 +75,7 @@ class HybridSearch:
         condition = condition_of(filter) if filter else ("1", [])
         wants_queries = filter is not None and "type" in filter
         visible = (f"{VISIBLE} AND {condition[0]}", [self._namespace, session, wants_queries, *condition[1]])
-        among = self._passing(condition) if filter else None
+        among = self._passing.ids_of(condition) if filter else None
         ids, cosines = self._nearest.search(vector, candidates, among=among)
         similarity = dict(zip(ids.tolist(), cosines.tolist(), strict=True))
         relevance = self._keywords.search(query, candidates, among=among)
@@ -115,11 +116,6 @@ class HybridSearch:
         sql = "SELECT id, trust FROM nodes WHERE trust <> 1.0 AND id IN (SELECT value FROM json_each(?))"
         wanted = list(ids)
         return dict(self._store.rows(sql, (json.dumps(wanted),))) if wanted else {}
-
-    def _passing(self, condition: tuple[str, list[Any]]) -> np.ndarray:
-        """Return the ids of the searched nodes that a filter lets through."""
-        sql = f"SELECT id FROM nodes WHERE namespace = ? AND {SEARCHED} AND {condition[0]}"
-        return np.array([row[0] for row in self._store.rows(sql, (self._namespace, *condition[1]))], np.int64)
 
     def _on_probation(self, visible: tuple[str, list[Any]]) -> list[tuple[Any, ...]]:
         """Return (id, text, metadata, vector) of the visible nodes on probation, the newest first."""
