@@ -171,8 +171,10 @@ class StoreConfig(_Section, frozen=True):
 
     flush_interval_s: float = 0.2  # what a crash can lose of queued records of answered requests
     max_query_chars: int = 20_000
+    history_days: float = 365.0  # how long what was replaced is kept for questions about the past; `compact` deletes it
 
     def __post_init__(self) -> None:
+        _require(self.history_days >= 0, f"store.history_days must be >= 0 ({self.history_days})")
         _require(self.flush_interval_s > 0, "store.flush_interval_s must be > 0")
 
 

@@ -43,6 +43,7 @@ class _Node(msgspec.Struct):
     probation: Literal[0, 1]
     document: int | None
     vector: str | None
+    ended: Seconds | None = None
 
 
 class _Edge(msgspec.Struct):

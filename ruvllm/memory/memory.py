@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,11 +21,13 @@ import numpy as np
 from ruvllm.attention import AttentionEngine
 from ruvllm.config import Config, load_config
 from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
+from ruvllm.memory.archive import Archive, ArchiveReport
 from ruvllm.memory.check import CheckReport, run_check
 from ruvllm.memory.decay import DecayReport, apply_decay, half_lives, weight_left
 from ruvllm.memory.derived import Derived
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.gather import Sources
+from ruvllm.memory.history import delete_ended
 from ruvllm.memory.ingest import Ingester, IngestProgress
 from ruvllm.memory.interactions import Record, commit_interactions, read_record, read_sessions, read_turns
 from ruvllm.memory.keywords import Keywords
@@ -69,6 +71,7 @@ from ruvllm.types import (
     Interaction,
     Node,
     NodeType,
+    Tier,
     Turn,
 )
 
@@ -159,6 +162,7 @@ class Memory:
         self._linker = Linker(self._store, namespace, self.config.linking)
         self._traits = Traits(self._store, namespace)
         self._derived = Derived(self._nearest, self._keywords, self._links, self._linker, self._traits)
+        self._archive = Archive(self._store, self.path, namespace, self._derived)
         self._engine = AttentionEngine()
         self._search = GraphSearch(
             self._store,
@@ -230,7 +234,8 @@ class Memory:
             BrainLocked, BrainReadOnly: writing is refused here.
             BrainError: the disk is full; whole documents are in until then.
 
-        A changed document replaces its chunks. What cannot be read is listed in the report and the rest is stored.
+        A changed document replaces its chunks; the old ones are history. What cannot be read is listed in the report
+        and the rest is stored.
         """
         self._require_writable()
         neighbours = Neighbours(self._nearest, self._space.project, self.config.linking)
@@ -258,11 +263,11 @@ class Memory:
         """
         self._require_writable()
         self._writeback.flush()
-        return len(
-            self._store.write(
-                lambda connection: forget_source(connection, self.namespace, str(source)), after=self._derived.removed
-            )
+        gone = self._store.write(
+            lambda connection: forget_source(connection, self.namespace, str(source)), after=self._derived.removed
         )
+        self._archive.tidy()
+        return len(gone)
 
     def sources(self) -> list[SourceSummary]:
         """Return the ingested documents, in order of their names."""
@@ -388,27 +393,31 @@ class Memory:
     # -- graph -------------------------------------------------------------------------------------------------------
 
     def get(self, node_id: int) -> Node:
-        """Return a node.
+        """Return a node, an archived one with its whole text.
 
         Raises:
             KeyError: there is none of this id here.
+            BrainError: it is archived and the cold file is missing.
         """
         rows = self._store.rows(
             f"SELECT {NODE_COLUMNS} FROM nodes WHERE id = ? AND namespace = ?", (node_id, self.namespace)
         )
         if not rows:
             raise KeyError(node_id)
-        return node_of(rows[0])
+        node = node_of(rows[0])
+        return node if node.tier is Tier.HOT else replace(node, text=self._archive.read([node.id])[node.id][0])
 
     def neighbours(self, node_id: int, type: EdgeType | None = None) -> list[tuple[Edge, Node]]:
         """Return the edges from and to a node, heaviest first, each with the node at its other end.
 
         Weights are what is left of them now.
+        Of an archived node there the text is its beginning.
 
         Raises:
             KeyError: there is no such node.
         """
-        self.get(node_id)
+        if not self._store.rows("SELECT 1 FROM nodes WHERE id = ? AND namespace = ?", (node_id, self.namespace)):
+            raise KeyError(node_id)
         kind = None if type is None else EdgeType(type).value
         weight = f"edges.weight * {weight_left(half_lives(self.config.learning))}"
         rows = self._store.rows(
@@ -672,6 +681,7 @@ class Memory:
             self._store,
             self._nearest,
             self._keywords,
+            self._archive,
             self.path,
             space=self._space.known(),
             index_config=self.config.index,
@@ -680,10 +690,13 @@ class Memory:
         )
 
     def compact(self) -> CompactReport:
-        """Build the index anew when a fifth of it is deleted, save it, and fold the database's log into its file."""
+        """Delete history older than `store.history_days`, build the index anew when a fifth of it is deleted, save it,
+        and fold the database's log into its file."""
         self._require_writable()
         started = time.perf_counter()
         self._writeback.flush()
+        self._store.write(lambda connection: delete_ended(connection, self.config.store.history_days, time.time()))
+        self._archive.tidy()
         rebuilt = saved = False
         if self._space.known() is not None:
             rebuilt = self._nearest.compact()
@@ -696,10 +709,43 @@ class Memory:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         return CompactReport(rebuilt, saved, self._nearest.indexed, log_bytes, time.perf_counter() - started)
 
+    def run_archival(
+        self, max_age_days: float = 90.0, min_use_count: int = 2, cold_path: str | Path | None = None
+    ) -> ArchiveReport:
+        """Move what is old and hardly used out of hot memory into a second file; `rehydrate` brings it back.
+
+        A searched node whose last use is `max_age_days` ago and that was used less than `min_use_count` times is not
+        searched any more; it keeps its edges, and `get` still reads its text. Concepts stay.
+
+        Args:
+            cold_path: the file, the same for all runs while it holds something; cold.db in the brain when None.
+
+        Raises:
+            ValueError: an age or count below 0, or archived nodes are in another file.
+            BrainError: the file cannot be written, or is another brain's.
+        """
+        self._require_writable()
+        if not (math.isfinite(max_age_days) and max_age_days >= 0):
+            raise ValueError(f"max_age_days must be >= 0 ({max_age_days})")
+        if min_use_count < 0:
+            raise ValueError(f"min_use_count must be >= 0 ({min_use_count})")
+        self._writeback.flush()
+        return self._archive.run(max_age_days, min_use_count, None if cold_path is None else Path(cold_path))
+
+    def rehydrate(self, ids: Iterable[int]) -> int:
+        """Bring archived nodes back into search, used now; return how many came, without those that were there.
+
+        Raises:
+            KeyError: a node does not exist here.
+            BrainError: the cold file, or a node in it, is missing.
+        """
+        self._require_writable()
+        return self._archive.rehydrate(ids)
+
     def export(self, file: str | Path) -> int:
         """Write all namespaces to `file` as JSON Lines (gzip when it ends in .gz); return the lines written."""
         self._writeback.flush()
-        return export_brain(self._store, Path(file))
+        return export_brain(self._store, Path(file), self._archive)
 
     def import_file(self, file: str | Path) -> int:
         """Add what `export` wrote, ids renumbered; return the lines read.

@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 
 import apsw
 
+from ruvllm.memory.archive import Archive, stub_of
 from ruvllm.memory.lines import require_sound
 from ruvllm.memory.rows import as_unit_rows, title_of, vector_of
 from ruvllm.memory.store import Store, fetch, translated
@@ -21,6 +22,7 @@ from ruvllm.memory.store import Store, fetch, translated
 __all__ = ["export_brain", "import_brain"]
 
 VERSION = 1
+SAME_TEXT = "text = iif(tier = 'hot', ?, ?)"  # whole, or what the archive left of it
 DAMAGE = (
     ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, apsw.ConstraintError,
     apsw.MismatchError,
@@ -33,7 +35,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
         "nodes",
         (
             "id", "namespace", "type", "text", "source", "metadata", "created", "last_used", "use_count", "tier",
-            "trust", "session", "probation", "document",
+            "trust", "session", "probation", "document", "ended",
         ),
     ),
     "edge": ("edges", ("src", "dst", "type", "weight", "success", "failure", "last_used", "created_by")),
@@ -52,14 +54,15 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
 JSON_COLUMNS = frozenset(("metadata", "source_ids", "used_ids", "route", "timings_ms"))
 
 
-def export_brain(store: Store, file: Path) -> int:
+def export_brain(store: Store, file: Path, archive: Archive) -> int:
     """Write every row of one moment to `file` (gzip when it ends in .gz) and return the number of lines.
 
-    A file of this name is replaced once the new one is whole.
+    A file of this name is replaced once the new one is whole. Archived nodes are written whole and come back hot.
 
     Raises:
         ValueError: `file` is a directory, or would lie among the brain's own files.
         OSError: the file cannot be written; one that was there before stays.
+        BrainError: a node is archived and the cold file is missing.
     """
     if file.is_dir():
         raise ValueError(f"file: {file} is a directory")
@@ -71,7 +74,7 @@ def export_brain(store: Store, file: Path) -> int:
     lines = 0
     try:
         with translated(store.path), _opened(part, "wt", is_gzip=file.suffix == ".gz") as stream:
-            for line in _lines(store.reader()):
+            for line in _lines(store.reader(), archive):
                 stream.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
                 lines += 1
         with part.open("rb") as written:
@@ -82,10 +85,12 @@ def export_brain(store: Store, file: Path) -> int:
     return lines
 
 
-def _lines(connection: apsw.Connection) -> Iterator[dict[str, Any]]:
+def _lines(connection: apsw.Connection, archive: Archive) -> Iterator[dict[str, Any]]:
     connection.execute("BEGIN")  # one moment for all tables
     try:
-        yield {"kind": "brain", "version": VERSION} | dict(fetch(connection, "SELECT key, value FROM meta"))
+        yield {"kind": "brain", "version": VERSION} | dict(
+            fetch(connection, "SELECT key, value FROM meta WHERE key IN ('embedder', 'native_dim')")
+        )
         count = 0
         for kind, (table, columns) in TABLES.items():
             extra = ", (SELECT vector FROM vectors WHERE node = nodes.id)" if kind == "node" else ""
@@ -94,7 +99,10 @@ def _lines(connection: apsw.Connection) -> Iterator[dict[str, Any]]:
                 for column in JSON_COLUMNS & line.keys():
                     line[column] = json.loads(line[column])
                 if kind == "node":
-                    line["vector"] = base64.b64encode(row[-1]).decode("ascii") if row[-1] is not None else None
+                    vector = row[-1]
+                    if line["tier"] == "cold":
+                        line["tier"], (line["text"], vector) = "hot", archive.read([line["id"]])[line["id"]]
+                    line["vector"] = base64.b64encode(vector).decode("ascii") if vector is not None else None
                 yield line
                 count += 1
         yield {"kind": "end", "count": count}
@@ -207,6 +215,7 @@ class _Import:
 
     def _node(self, line: dict[str, Any]) -> None:
         old_id = line["id"]
+        line.setdefault("ended", None)
         line["document"] = self._documents[line["document"]] if line["document"] is not None else None
         here = self._same_node(line)
         if here is not None:
@@ -215,9 +224,10 @@ class _Import:
             return
         raw = line.pop("vector")
         node = self._nodes[old_id] = self._insert("node", line)
-        title = title_of(line["metadata"])
-        keywords = "INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)"
-        self._connection.execute(keywords, (node, title, line["text"]))
+        if line["ended"] is None:
+            title = title_of(line["metadata"])
+            keywords = "INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)"
+            self._connection.execute(keywords, (node, title, line["text"]))
         if raw is not None:
             self._connection.execute("INSERT INTO vectors VALUES (?, ?)", (node, self._vector(raw)))
 
@@ -233,15 +243,16 @@ class _Import:
 
     def _same_node(self, line: dict[str, Any]) -> int | None:
         if line["document"] in self._kept_documents:
-            sql, parameters = "SELECT id FROM nodes WHERE document = ? AND text = ?", (line["document"], line["text"])
-            rows = fetch(self._connection, sql, parameters)
+            sql = f"SELECT id FROM nodes WHERE document = ? AND {SAME_TEXT} AND ended IS ?"
+            rows = fetch(self._connection, sql, (line["document"], line["text"], stub_of(line["text"]), line["ended"]))
             return next((row[0] for row in rows if row[0] not in self._taken), None)
         return cast(
             "int | None",
             self._connection.execute(
-                "SELECT min(id) FROM nodes WHERE created = ? AND namespace = ? AND type = ? AND text = ? "
-                "AND source IS ? AND session IS ? AND document IS ?",
-                [line[c] for c in ("created", "namespace", "type", "text", "source", "session", "document")],
+                "SELECT min(id) FROM nodes WHERE created = ? AND namespace = ? AND type = ? "
+                f"AND source IS ? AND session IS ? AND document IS ? AND {SAME_TEXT}",
+                [line[c] for c in ("created", "namespace", "type", "source", "session", "document", "text")]
+                + [stub_of(line["text"])],
             ).get,
         )
 
