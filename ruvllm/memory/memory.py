@@ -21,7 +21,9 @@ from ruvllm.config import Config, load_config
 from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
 from ruvllm.memory.check import CheckReport, run_check
 from ruvllm.memory.derived import Derived
+from ruvllm.memory.export import export_brain
 from ruvllm.memory.gather import Sources
+from ruvllm.memory.import_brain import import_brain
 from ruvllm.memory.ingest import Ingester, IngestProgress
 from ruvllm.memory.interactions import Record, commit_interactions, read_record, read_sessions, read_turns
 from ruvllm.memory.keywords import Keywords
@@ -47,7 +49,6 @@ from ruvllm.memory.sources import SourceSummary, forget_source, read_sources
 from ruvllm.memory.space import Space, remember_embedder, require_same_embedder
 from ruvllm.memory.stats import MemoryStats, read_stats, size_of
 from ruvllm.memory.store import Store
-from ruvllm.memory.transfer import export_brain, import_brain
 from ruvllm.memory.writeback import WriteBack
 from ruvllm.text import jaccard, minhash
 from ruvllm.types import (
@@ -553,7 +554,10 @@ class Memory:
         return CompactReport(rebuilt, saved, self._nearest.indexed, log_bytes, time.perf_counter() - started)
 
     def export(self, file: str | Path) -> int:
-        """Write all namespaces to `file` as JSON Lines (gzip when it ends in .gz); return the lines written."""
+        """Write all namespaces to `file` as JSON Lines (gzip when it ends in .gz); return the lines written.
+
+        Imported into an empty brain and exported again it is the same bytes.
+        """
         self._writeback.flush()
         return export_brain(self._store, Path(file))
 

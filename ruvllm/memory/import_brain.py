@@ -1,4 +1,4 @@
-"""A brain as JSON Lines and back: every row, ids renumbered on the way in, all or nothing."""
+"""An exported brain into this one: ids renumbered, what is here already kept, all or nothing."""
 
 from __future__ import annotations
 
@@ -6,100 +6,23 @@ import base64
 import binascii
 import gzip
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import apsw
 
-from ruvllm.memory.lines import require_sound
+from ruvllm.memory.lines import JSON_COLUMNS, NODE_KEYS, TABLES, VERSION, as_current, is_id, opened, require_sound
 from ruvllm.memory.rows import as_unit_rows, title_of, vector_of
-from ruvllm.memory.store import Store, fetch, translated
+from ruvllm.memory.store import Store, fetch
 
-__all__ = ["export_brain", "import_brain"]
+__all__ = ["import_brain"]
 
-VERSION = 1
 DAMAGE = (
     ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, apsw.ConstraintError,
     apsw.MismatchError,
 )  # fmt: skip
-
-# kind -> (table, columns); ids in a file only connect its own lines
-TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "document": ("documents", ("id", "namespace", "source", "title", "sha256", "chunks", "ingested")),
-    "node": (
-        "nodes",
-        (
-            "id", "namespace", "type", "text", "source", "metadata", "created", "last_used", "use_count", "tier",
-            "trust", "session", "probation", "document",
-        ),
-    ),
-    "edge": ("edges", ("src", "dst", "type", "weight", "success", "failure", "last_used", "created_by")),
-    "interaction": (
-        "interactions",
-        (
-            "id", "namespace", "session", "created", "query_node", "answer_node", "source_ids", "used_ids", "route",
-            "timings_ms", "confidence", "finish_reason",
-        ),
-    ),
-    "feedback": (
-        "feedback",
-        ("interaction", "rating", "quality", "task_success", "correction", "correction_node", "updated"),
-    ),
-}  # fmt: skip
-JSON_COLUMNS = frozenset(("metadata", "source_ids", "used_ids", "route", "timings_ms"))
-
-
-def export_brain(store: Store, file: Path) -> int:
-    """Write every row of one moment to `file` (gzip when it ends in .gz) and return the number of lines.
-
-    A file of this name is replaced once the new one is whole.
-
-    Raises:
-        ValueError: `file` is a directory, or would lie among the brain's own files.
-        OSError: the file cannot be written; one that was there before stays.
-    """
-    if file.is_dir():
-        raise ValueError(f"file: {file} is a directory")
-    if file.resolve().is_relative_to(store.path.parent.resolve()):
-        raise ValueError(f"file: {file} is inside the brain's own directory; write it elsewhere")
-    if not file.parent.is_dir():
-        raise FileNotFoundError(f"file: there is no directory {file.parent}")
-    part = file.with_name(file.name + ".tmp")
-    lines = 0
-    try:
-        with translated(store.path), _opened(part, "wt", is_gzip=file.suffix == ".gz") as stream:
-            for line in _lines(store.reader()):
-                stream.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
-                lines += 1
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
-    return lines
-
-
-def _lines(connection: apsw.Connection) -> Iterator[dict[str, Any]]:
-    connection.execute("BEGIN")  # one moment for all tables
-    try:
-        yield {"kind": "brain", "version": VERSION} | dict(fetch(connection, "SELECT key, value FROM meta"))
-        count = 0
-        for kind, (table, columns) in TABLES.items():
-            extra = ", (SELECT vector FROM vectors WHERE node = nodes.id)" if kind == "node" else ""
-            for row in connection.execute(f"SELECT {', '.join(columns)}{extra} FROM {table} ORDER BY 1"):
-                line = {"kind": kind, **dict(zip(columns, row, strict=False))}
-                for column in JSON_COLUMNS & line.keys():
-                    line[column] = json.loads(line[column])
-                if kind == "node":
-                    line["vector"] = base64.b64encode(row[-1]).decode("ascii") if row[-1] is not None else None
-                yield line
-                count += 1
-        yield {"kind": "end", "count": count}
-    finally:
-        connection.execute("ROLLBACK")
 
 
 def import_brain(store: Store, file: Path, *, embedder: str | None = None) -> int:
@@ -125,12 +48,15 @@ class _Import:
         self._file = file
         self._embedder = embedder
         self._number = 0
+        self._version = VERSION
         self._native_dim = 0
         self._documents: dict[int, int] = {}  # id in the file -> id here
         self._kept_documents: set[int] = set()  # ids here of documents with the same content
         self._nodes: dict[int, int] = {}
+        self._newest_here: int = connection.execute("SELECT ifnull(max(id), 0) FROM nodes").get
         self._taken: set[int] = set()  # nodes here that a node of the file turned out to be
-        self._skipped_interactions: set[str] = set()
+        self._pointing: dict[int, dict[str, int]] = {}  # node here -> what its metadata says of nodes in the file
+        self._kept_interactions: set[str] = set()  # those that are here already
 
     def run(self) -> int:
         rows = 0
@@ -148,16 +74,10 @@ class _Import:
                         raise ValueError(f"{rows} rows came before the end, not {line['count']}")
                 else:
                     rows += 1
-                    require_sound(kind, line)
-                    {
-                        "document": self._document,
-                        "node": self._node,
-                        "edge": self._edge,
-                        "interaction": self._interaction,
-                        "feedback": self._feedback,
-                    }[kind](line)
+                    self._row(kind, as_current(kind, line, self._version))
             if not ended:
                 raise ValueError("the file is cut off here")
+            self._point()
         except DAMAGE as error:
             reason = f"missing or unknown {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(f"{self._file}, line {max(self._number, 1)}: {reason}") from error
@@ -166,7 +86,7 @@ class _Import:
         return self._number
 
     def _read(self) -> Iterator[dict[str, Any]]:
-        with _opened(self._file, "rt", is_gzip=self._file.suffix == ".gz") as stream:
+        with opened(self._file, "r", is_gzip=self._file.suffix == ".gz") as stream:
             for text in stream:
                 self._number += 1
                 try:
@@ -178,8 +98,10 @@ class _Import:
                 yield line
 
     def _header(self, kind: str, line: dict[str, Any]) -> None:
-        if kind != "brain" or line.pop("version") != VERSION:
-            raise ValueError(f"it is not an export of version {VERSION}")
+        version: Any = line.pop("version") if kind == "brain" else None
+        if version not in range(1, VERSION + 1):
+            raise ValueError(f"it is not an export of a version from 1 to {VERSION}")
+        self._version = version
         if not line:  # an empty brain was exported
             return
         meta = {key: str(line[key]) for key in ("embedder", "native_dim")}
@@ -189,6 +111,17 @@ class _Import:
             raise ValueError(f"its vectors are by {meta['embedder']}, those here by {embedder}")
         self._connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", list(meta.items()))
         self._native_dim = int(meta["native_dim"])
+
+    def _row(self, kind: str, line: dict[str, Any]) -> None:
+        require_sound(kind, line)
+        if kind == "document":
+            self._document(line)
+        elif kind == "node":
+            self._node(line)
+        elif kind == "interaction":
+            self._interaction(line)
+        else:
+            self._relation(kind, line)
 
     def _document(self, line: dict[str, Any]) -> None:
         old = self._connection.execute(
@@ -213,13 +146,19 @@ class _Import:
             self._nodes[old_id] = here
             self._taken.add(here)
             return
-        raw = line.pop("vector")
+        pointing = {key: line["metadata"][key] for key in NODE_KEYS if is_id(line["metadata"].get(key))}
+        line["metadata"] |= dict.fromkeys(pointing)
         node = self._nodes[old_id] = self._insert("node", line)
+        if pointing:
+            self._pointing[node] = pointing
         title = title_of(line["metadata"])
         keywords = "INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)"
         self._connection.execute(keywords, (node, title, line["text"]))
-        if raw is not None:
-            self._connection.execute("INSERT INTO vectors VALUES (?, ?)", (node, self._vector(raw)))
+        if line["vector"] is not None:
+            self._connection.execute("INSERT INTO vectors VALUES (?, ?)", (node, self._vector(line["vector"])))
+        for table, values in (("names", line["names"]), ("mentions", line["mentions"])):
+            each = [(line["namespace"], value, node) for value in values]
+            self._connection.executemany(f"INSERT INTO {table} VALUES (?, ?, ?)", each)
 
     def _vector(self, raw: str) -> bytes:
         try:
@@ -232,53 +171,58 @@ class _Import:
         return blob
 
     def _same_node(self, line: dict[str, Any]) -> int | None:
+        """Return the node that was here before the import and that a line is about; each is found once."""
+        if not self._newest_here:
+            return None
         if line["document"] in self._kept_documents:
-            sql, parameters = "SELECT id FROM nodes WHERE document = ? AND text = ?", (line["document"], line["text"])
-            rows = fetch(self._connection, sql, parameters)
-            return next((row[0] for row in rows if row[0] not in self._taken), None)
-        return cast(
-            "int | None",
-            self._connection.execute(
-                "SELECT min(id) FROM nodes WHERE created = ? AND namespace = ? AND type = ? AND text = ? "
-                "AND source IS ? AND session IS ? AND document IS ?",
-                [line[c] for c in ("created", "namespace", "type", "text", "source", "session", "document")],
-            ).get,
+            columns: tuple[str, ...] = ("document", "text")
+        else:
+            columns = ("created", "namespace", "type", "text", "source", "session", "document")
+        rows = fetch(
+            self._connection,
+            f"SELECT id FROM nodes WHERE {' AND '.join(f'{c} IS ?' for c in columns)} AND id <= ? ORDER BY id",
+            [*(line[c] for c in columns), self._newest_here],
         )
-
-    def _edge(self, line: dict[str, Any]) -> None:
-        line["src"], line["dst"] = self._nodes[line["src"]], self._nodes[line["dst"]]
-        self._insert("edge", line, keep_id=True, verb="INSERT OR IGNORE")
+        return next((row[0] for row in rows if row[0] not in self._taken), None)
 
     def _interaction(self, line: dict[str, Any]) -> None:
         if self._connection.execute("SELECT 1 FROM interactions WHERE id = ?", (line["id"],)).get:
-            self._skipped_interactions.add(line["id"])
+            self._kept_interactions.add(line["id"])
             return
         for column in ("query_node", "answer_node"):
             line[column] = self._nodes[line[column]] if line[column] is not None else None
-        for column in ("source_ids", "used_ids"):  # a source may have been forgotten since
+        for column in ("source_ids", "used_ids"):  # version 1 names sources that were forgotten since
             line[column] = [self._nodes[i] for i in line[column] if i in self._nodes]
-        self._insert("interaction", line, keep_id=True)
+        self._insert("interaction", line)
 
-    def _feedback(self, line: dict[str, Any]) -> None:
-        if line["interaction"] not in self._skipped_interactions:
-            node = line["correction_node"]
-            line["correction_node"] = self._nodes[node] if node is not None else None
-            self._insert("feedback", line, keep_id=True)
+    def _relation(self, kind: str, line: dict[str, Any]) -> None:
+        """Insert a row about nodes and interactions, unless it is here or is about an interaction that is."""
+        if line.get("interaction") in self._kept_interactions:
+            return
+        for column in ("src", "dst", "node", "a", "b", "correction_node"):
+            if line.get(column) is not None:
+                line[column] = self._nodes[line[column]]
+        if kind == "co_retrieval":  # a < b, also where ids are in another order here
+            line["a"], line["b"] = sorted((line["a"], line["b"]))
+        self._insert(kind, line, otherwise="ON CONFLICT DO NOTHING" if kind in ("edge", "co_retrieval") else "")
 
-    def _insert(self, kind: str, line: dict[str, Any], *, keep_id: bool = False, verb: str = "INSERT") -> int:
-        table, columns = TABLES[kind]
-        names = [column for column in columns if keep_id or column != "id"]
+    def _insert(self, kind: str, line: dict[str, Any], *, otherwise: str = "") -> int:
+        table = TABLES[kind]
+        names = [column for column in table.columns if column != "id" or kind == "interaction"]
         values = [json.dumps(line[c], ensure_ascii=False) if c in JSON_COLUMNS else line[c] for c in names]
         marks = ", ".join("?" * len(names))
-        self._connection.execute(f"{verb} INTO {table} ({', '.join(names)}) VALUES ({marks})", values)
+        self._connection.execute(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks}) {otherwise}", values)
         return self._connection.last_insert_rowid()
+
+    def _point(self) -> None:
+        """Fill in what metadata says of other nodes, now that all of them are here."""
+        for node, pointing in self._pointing.items():
+            for key, other in pointing.items():
+                self._connection.execute(
+                    "UPDATE nodes SET metadata = json_set(metadata, '$.' || ?, ?) WHERE id = ?",
+                    (key, self._nodes.get(other), node),
+                )
 
 
 def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is not a number that can be stored")
-
-
-def _opened(file: Path, mode: str, *, is_gzip: bool) -> IO[str]:
-    if is_gzip:
-        return cast("IO[str]", gzip.open(file, mode, encoding="utf-8", newline="\n"))
-    return cast("IO[str]", file.open(mode, encoding="utf-8", newline="\n"))
