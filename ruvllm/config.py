@@ -19,6 +19,8 @@ __all__ = [
     "GenerationConfig",
     "IndexConfig",
     "IngestConfig",
+    "LearningConfig",
+    "LinkingConfig",
     "ModelsConfig",
     "RetrievalConfig",
     "StoreConfig",
@@ -111,6 +113,20 @@ class IngestConfig(_Section, frozen=True):
         _require(self.max_file_bytes >= 1, f"ingest.max_file_bytes must be >= 1 ({self.max_file_bytes})")
 
 
+class LinkingConfig(_Section, frozen=True):
+    """Which links form by themselves when documents come in."""
+
+    names: bool = True  # Cites: a text mentions the title, heading or subject of another
+    shared_names: bool = True  # SharedName: two texts mention the same rare name or term
+    contains: bool = True  # Contains: a section's first chunk and the others
+    same_topic: float = 0.75  # SameTopic: mutual neighbours of at least this cosine; 1 links none
+    neighbours: int = 3  # SameTopic links of one node, at most
+
+    def __post_init__(self) -> None:
+        _require(0.0 <= self.same_topic <= 1.0, f"linking.same_topic must be in [0, 1] ({self.same_topic})")
+        _require(0 <= self.neighbours <= 64, f"linking.neighbours must be in [0, 64] ({self.neighbours})")
+
+
 class IndexConfig(_Section, frozen=True):
     """The vector index."""
 
@@ -131,11 +147,21 @@ class RetrievalConfig(_Section, frozen=True):
     k: int = 5  # sources shown to the model
     candidates: int = 40  # taken from each of vector and keyword search
     rrf_k: int = 60  # reciprocal rank fusion, Cormack et al. 2009
+    hops: int = 2  # edges followed from what the question names; one from what it only resembles
+    strong: int = 10  # best of the fused ranking whose neighbours are looked at
+    max_nodes: int = 256  # looked at around them
+    fan_out: int = 16  # heaviest edges of one node that are followed
+    source_share: float = 0.8  # of the hits that one document may fill while others have something to say
     duplicate_similarity: float = 0.85  # MinHash Jaccard above which a source repeats another
 
     def __post_init__(self) -> None:
         _require(1 <= self.k <= 100, f"retrieval.k must be in [1, 100] ({self.k})")
         _require(self.candidates >= self.k, "retrieval.candidates must be >= retrieval.k")
+        _require(0 <= self.hops <= 4, f"retrieval.hops must be in [0, 4] ({self.hops})")
+        _require(1 <= self.strong <= 100, f"retrieval.strong must be in [1, 100] ({self.strong})")
+        _require(16 <= self.max_nodes <= 4096, f"retrieval.max_nodes must be in [16, 4096] ({self.max_nodes})")
+        _require(1 <= self.fan_out <= 256, f"retrieval.fan_out must be in [1, 256] ({self.fan_out})")
+        _require(0.0 < self.source_share <= 1.0, "retrieval.source_share must be in (0, 1]")
         _require(self.rrf_k >= 1, f"retrieval.rrf_k must be >= 1 ({self.rrf_k})")
         _require(0.0 < self.duplicate_similarity <= 1.0, "retrieval.duplicate_similarity must be in (0, 1]")
 
@@ -150,6 +176,31 @@ class StoreConfig(_Section, frozen=True):
         _require(self.flush_interval_s > 0, "store.flush_interval_s must be > 0")
 
 
+class LearningConfig(_Section, frozen=True):
+    """What outcomes and time do to edges. Structure (Follows, Contains, Derived) never fades: it stays true."""
+
+    eta: float = 0.1  # learning rate: the best outcome closes a tenth of the gap to 1
+    max_move_per_day: float = 0.2  # how far one rater may move one edge in a UTC day
+    # Half-lives without use, 0 = never. What an author wrote stays true for long; that two texts look alike, or that an
+    # agent once went from one to the other, is a guess that use has to confirm.
+    cites_half_life_days: float = 365.0
+    shared_name_half_life_days: float = 365.0
+    same_topic_half_life_days: float = 180.0
+    agent_step_half_life_days: float = 90.0
+
+    def __post_init__(self) -> None:
+        _require(0.0 <= self.eta <= 1.0, f"learning.eta must be in [0, 1] ({self.eta})")
+        _require(
+            0.0 < self.max_move_per_day <= 1.0, f"learning.max_move_per_day must be in (0, 1] ({self.max_move_per_day})"
+        )
+        for name in ("cites", "shared_name", "same_topic", "agent_step"):
+            days = getattr(self, f"{name}_half_life_days")
+            _require(
+                days == 0.0 or 1e-3 <= days <= 1e6,
+                f"learning.{name}_half_life_days must be 0 = never, or in [0.001, 1e6] ({days})",
+            )
+
+
 class Config(_Section, frozen=True):
     """The whole tree; each component receives its own section."""
 
@@ -157,9 +208,11 @@ class Config(_Section, frozen=True):
     embedding: EmbeddingConfig = EmbeddingConfig()
     generation: GenerationConfig = GenerationConfig()
     ingest: IngestConfig = IngestConfig()
+    linking: LinkingConfig = LinkingConfig()
     index: IndexConfig = IndexConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     store: StoreConfig = StoreConfig()
+    learning: LearningConfig = LearningConfig()
 
     def __post_init__(self) -> None:
         room = self.embedding.max_tokens - 2  # [CLS] and [SEP]

@@ -159,10 +159,17 @@ class RuvLLM:
             return (yield from self._pipeline.run(request, cancelled))
 
     def retrieve(
-        self, query: str, k: int = 10, *, filter: Filter | None = None, session: str | None = None
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        filter: Filter | None = None,
+        session: str | None = None,
+        hops: int | None = None,
+        explain: bool = False,
     ) -> list[Hit]:
-        """Return the `k` best pieces of memory for `query`, best first, without asking a model."""
-        return self.memory.search(query, k, filter=filter, session=session)
+        """Return the `k` best pieces of memory for `query`, best first, without asking a model; see `Memory.search`."""
+        return self.memory.search(query, k, filter=filter, session=session, hops=hops, explain=explain)
 
     def feedback(
         self,
@@ -172,6 +179,9 @@ class RuvLLM:
         quality: float | None = None,
         task_success: bool | None = None,
         correction: str | None = None,
+        helped: Iterable[int] = (),
+        unhelpful: Iterable[int] = (),
+        rater: str = "local",
     ) -> None:
         """Say how good the answer `id` was; durable on return, and the same words twice count once.
 
@@ -180,11 +190,30 @@ class RuvLLM:
             quality: 0 to 1.
             task_success: whether the task the answer served succeeded.
             correction: the right answer; it becomes a fact that later questions find.
+            helped, unhelpful: numbers of shown sources that did or did not help; worth more than any rating.
+            rater: who says so; one rater can change only so much a day.
 
         Raises:
-            ValueError: nothing was said, a value is out of range, or `id` is unknown.
+            ValueError: nothing was said, a value is out of range, the answer showed no source of that number, or `id`
+                is unknown.
         """
-        self.memory.feedback(id, Feedback(rating, quality, task_success, correction))
+        marks = self._marks(id, helped, unhelpful)
+        self.memory.feedback(id, Feedback(rating, quality, task_success, correction, rater, marks))
+
+    def _marks(self, id: str, helped: Iterable[int], unhelpful: Iterable[int]) -> dict[int, bool]:
+        """Return node id -> helped for numbers of the sources that the answer `id` showed."""
+        numbers = {"helped": list(helped), "unhelpful": list(unhelpful)}
+        if not any(numbers.values()):
+            return {}
+        shown = self.memory.interaction(id).source_ids
+        marks: dict[int, bool] = {}
+        for name, given in numbers.items():
+            for number in given:
+                if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= len(shown):
+                    raise ValueError(f"{name}: of the sources of {id!r}, 1 to {len(shown)}, none is {number!r}")
+                if marks.setdefault(shown[number - 1], name == "helped") != (name == "helped"):
+                    raise ValueError(f"{name}: source {number} is in both helped and unhelpful")
+        return marks
 
     def learn(self) -> CompactReport:
         """Run one pass of the medium-term loops and return what it did: today, compaction of the index."""

@@ -14,6 +14,7 @@ __all__ = [
     "Edge",
     "EdgeType",
     "Embedder",
+    "Explanation",
     "Feedback",
     "Filter",
     "FinishReason",
@@ -28,6 +29,7 @@ __all__ = [
     "Response",
     "Route",
     "Source",
+    "Step",
     "Tier",
     "Turn",
 ]
@@ -107,6 +109,25 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One edge of a path, walked from `start` to `end`; `forward` when that is the edge's own direction."""
+
+    start: int
+    end: int
+    type: EdgeType
+    weight: float
+    forward: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a node was found: `reason` is why the search looked at the node where `path` starts; no path, at itself."""
+
+    path: tuple[Step, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A node that a search returned; `score` orders the hits, `similarity` is the cosine to the query (if known)."""
 
@@ -114,6 +135,7 @@ class Hit:
     score: float
     similarity: float | None = None
     keyword_rank: int | None = None
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +240,18 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What a user said about one answer. `rating` 1..5; `quality` in [0, 1]; any of the four may be missing."""
+    """What a user said about one answer; something must be said, the rest may be missing.
+
+    `rating` 1..5; `quality` in [0, 1]; `rater` who says it; `marks` maps the node id of a shown source to whether it
+    helped.
+    """
 
     rating: int | None = None
     quality: float | None = None
     task_success: bool | None = None
     correction: str | None = None
+    rater: str = "local"
+    marks: Mapping[int, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.rating is not None and (isinstance(self.rating, bool) or self.rating not in (1, 2, 3, 4, 5)):
@@ -236,8 +264,16 @@ class Feedback:
             raise TypeError(f"correction must be a str, not {type(self.correction).__name__}")
         if self.correction is not None and not self.correction.strip():
             raise ValueError("correction must not be empty")
-        if self.rating is None and self.quality is None and self.task_success is None and self.correction is None:
-            raise ValueError("feedback needs at least one of rating, quality, task_success, correction")
+        if not isinstance(self.rater, str) or not self.rater.strip():
+            raise ValueError(f"rater must be a name that is not empty ({self.rater!r})")
+        if not isinstance(self.marks, Mapping):
+            raise TypeError(f"marks must be a mapping, not {type(self.marks).__name__}")
+        for node, helped in self.marks.items():
+            if isinstance(node, bool) or not isinstance(node, int) or not isinstance(helped, bool):
+                raise TypeError(f"marks must map node ids to True or False ({node!r}: {helped!r})")
+        said = (self.rating, self.quality, self.task_success, self.correction)
+        if not self.marks and all(value is None for value in said):
+            raise ValueError("feedback needs at least one of rating, quality, task_success, correction, marks")
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,10 @@ def test_cache_dir_prefers_configuration_then_environment(monkeypatch: pytest.Mo
         ("retrieval", "duplicate_similarity", 0.0),
         ("ingest", "chunk_tokens", 300),
         ("ingest", "max_file_bytes", 0),
+        ("learning", "eta", 1.5),
+        ("learning", "max_move_per_day", 0.0),
+        ("learning", "cites_half_life_days", -1.0),
+        ("learning", "same_topic_half_life_days", float("nan")),
     ],
 )
 def test_values_that_would_fail_later_fail_now(section: str, field: str, value: float) -> None:

@@ -36,6 +36,8 @@ def test_feedback_refuses_silence_and_an_empty_correction() -> None:
         Feedback(correction=" ")
     with pytest.raises(ValueError, match="quality"):
         Feedback(quality=float("nan"))
+    with pytest.raises(ValueError, match="rater"):
+        Feedback(rating=3, rater=" ")
 
 
 def test_stop_as_one_string_is_a_type_error() -> None:
@@ -43,7 +45,10 @@ def test_stop_as_one_string_is_a_type_error() -> None:
         GenerationOptions(stop="END")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("field", "value"), [("task_success", "maybe"), ("correction", 5)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("task_success", "maybe"), ("correction", 5), ("marks", [1]), ("marks", {1: 1}), ("marks", {"1": True})],
+)
 def test_feedback_names_the_field_of_a_wrong_type(field: str, value: object) -> None:
     with pytest.raises(TypeError, match=field):
         Feedback(**{"rating": 3, field: value})  # type: ignore[arg-type]

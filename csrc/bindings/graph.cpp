@@ -266,6 +266,15 @@ py::array_t<bool> has_nodes(const Graph& graph, const py::object& ids_object) {
     return known;
 }
 
+py::array_t<std::int64_t> degrees(const Graph& graph, const py::object& ids_object) {
+    const auto ids = require<const std::int64_t>(ids_object, "ids", {kAny});
+    py::array_t<std::int64_t> found({static_cast<py::ssize_t>(ids.size()), py::ssize_t{2}});
+    std::int64_t* out = found.mutable_data();
+    const py::gil_scoped_release nogil;
+    graph.degrees(ids.data(), ids.size(), out);
+    return found;
+}
+
 py::array_t<std::int64_t> node_ids(const Graph& graph) {
     std::vector<std::int64_t> ids;
     {
@@ -292,6 +301,7 @@ void register_graph(py::module_& m) {
         .def("add_nodes", &add_nodes, "ids"_a)
         .def("remove_nodes", &remove_nodes, "ids"_a)
         .def("has_nodes", &has_nodes, "ids"_a)
+        .def("degrees", &degrees, "ids"_a)
         .def("node_ids", &node_ids)
         .def("add_edges", &add_edges, "src"_a, "dst"_a, "types"_a, "weights"_a, "last_used"_a, "successes"_a,
              "failures"_a)

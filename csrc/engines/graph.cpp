@@ -139,6 +139,15 @@ void Graph::has_nodes(const std::int64_t* ids, std::size_t n, bool* known) const
     for (std::size_t i = 0; i < n; ++i) known[i] = storage_.find_row(ids[i]) != kNone;
 }
 
+void Graph::degrees(const std::int64_t* ids, std::size_t n, std::int64_t* out) const {
+    const std::shared_lock reading(lock_);
+    for (std::size_t i = 0; i < n; ++i) {
+        const std::uint32_t row = storage_.find_row(ids[i]);
+        out[2 * i] = row == kNone ? 0 : storage_.node(row).out.size;
+        out[2 * i + 1] = row == kNone ? 0 : storage_.node(row).in.size;
+    }
+}
+
 std::vector<std::int64_t> Graph::node_ids() const {
     const std::shared_lock reading(lock_);
     std::vector<std::int64_t> ids;

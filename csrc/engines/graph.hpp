@@ -94,6 +94,7 @@ class Graph {
     std::size_t add_nodes(const std::int64_t* ids, std::size_t n);
     void remove_nodes(const std::int64_t* ids, std::size_t n);  // with their edges; unknown ids are refused
     void has_nodes(const std::int64_t* ids, std::size_t n, bool* known) const;
+    void degrees(const std::int64_t* ids, std::size_t n, std::int64_t* out) const;  // (n, 2) edges out, in; 0 if unknown
     std::vector<std::int64_t> node_ids() const;  // in the order of rows
 
     // Edges, keyed by (src, dst, type). Unknown nodes are refused. Preconditions: src != dst, type < num_types, values in

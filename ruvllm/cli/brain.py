@@ -116,10 +116,22 @@ def feedback(
     quality: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
     success: Annotated[bool | None, typer.Option("--success/--failure", help="Whether the task succeeded.")] = None,
     correction: Annotated[str | None, typer.Option(help="The right answer.")] = None,
+    helped: Annotated[list[int] | None, typer.Option(metavar="N", help="A source that helped, by its number.")] = None,
+    unhelpful: Annotated[list[int] | None, typer.Option(metavar="N", help="A source that did not.")] = None,
+    rater: Annotated[str, typer.Option(help="Who says so.")] = "local",
 ) -> None:
-    """Say how good an answer was."""
+    """Say how good an answer was, and which of its sources helped."""
     with RuvLLM(_existing(brain)) as llm:
-        llm.feedback(id, rating=rating, quality=quality, task_success=success, correction=correction)
+        llm.feedback(
+            id,
+            rating=rating,
+            quality=quality,
+            task_success=success,
+            correction=correction,
+            helped=helped or (),
+            unhelpful=unhelpful or (),
+            rater=rater,
+        )
     out.print("noted")
 
 

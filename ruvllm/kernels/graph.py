@@ -168,6 +168,10 @@ class Graph:
         """Return which of `ids`, (n,) int64, are known."""
         return self._core.has_nodes(ids)
 
+    def degrees(self, ids: Ids) -> Ids:
+        """Return (n, 2) int64, how many edges leave and how many reach each of `ids`, (n,) int64; 0 if unknown."""
+        return self._core.degrees(ids)
+
     def node_ids(self) -> Ids:
         """Return the ids of all nodes, in no particular order."""
         return self._core.node_ids()

@@ -8,19 +8,23 @@ from contextlib import ExitStack
 import numpy as np
 
 from ruvllm.memory.keywords import Keywords
+from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.nearest import Nearest
+from ruvllm.memory.traits import Traits
 
 __all__ = ["Derived"]
 
 
 class Derived:
-    """Vectors, keywords and links of one namespace. What fails throws its own state away; the others hear of it."""
+    """Vectors, keywords, links, names and traits of a namespace. What fails throws its own state away."""
 
-    def __init__(self, nearest: Nearest, keywords: Keywords, links: Links) -> None:
+    def __init__(self, nearest: Nearest, keywords: Keywords, links: Links, linker: Linker, traits: Traits) -> None:
         self._nearest = nearest
         self._keywords = keywords
         self._links = links
+        self._linker = linker
+        self._traits = traits
 
     def added(self, ids: Sequence[int], vectors: np.ndarray) -> None:
         """Take in nodes that were just committed and are to be searched; `vectors` is (n, native_dim) float32."""
@@ -28,6 +32,8 @@ class Derived:
             each.callback(self._nearest.added, ids, vectors)
             each.callback(self._keywords.added, ids)
             each.callback(self._links.added, ids)
+            each.callback(self._linker.added, ids)
+            each.callback(self._traits.added, ids)
 
     def removed(self, ids: Sequence[int]) -> None:
         """Forget nodes that were just deleted."""
@@ -35,6 +41,8 @@ class Derived:
             each.callback(self._nearest.removed, ids)
             each.callback(self._keywords.removed, ids)
             each.callback(self._links.removed, ids)
+            each.callback(self._linker.removed, ids)
+            each.callback(self._traits.removed, ids)
 
     def reload(self) -> None:
         """Throw everything away; the next search reads it again from the database."""
@@ -42,3 +50,5 @@ class Derived:
             each.callback(self._nearest.reload)
             each.callback(self._keywords.reload)
             each.callback(self._links.reload)
+            each.callback(self._linker.reload)
+            each.callback(self._traits.reload)

@@ -13,7 +13,7 @@ from typing import Any
 from ruvllm.memory.readers import SUFFIXES
 from ruvllm.memory.rows import checked_text
 
-__all__ = ["FailedItem", "FileItem", "Item", "Sources", "TextItem", "gather"]
+__all__ = ["DialogueItem", "FailedItem", "FileItem", "Item", "Sources", "TextItem", "TurnItem", "gather"]
 
 Sources = str | Path | Iterable[str | Path | Mapping[str, Any]]
 
@@ -41,6 +41,24 @@ class TextItem:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnItem:
+    """One turn of a dialogue; `metadata` holds its speaker, and its date where that was given."""
+
+    text: str
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DialogueItem:
+    """A dialogue, each turn of which becomes a node of its own."""
+
+    source: str
+    turns: tuple[TurnItem, ...]
+    title: str | None
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class FailedItem:
     """Something that cannot be ingested, and why."""
 
@@ -48,7 +66,7 @@ class FailedItem:
     reason: str
 
 
-Item = FileItem | TextItem | FailedItem
+Item = FileItem | TextItem | DialogueItem | FailedItem
 
 
 def gather(sources: Sources) -> list[Item]:
@@ -93,27 +111,69 @@ def _names_a_path(text: str) -> bool:
         return False
 
 
-def _text_item(entry: str | Mapping[str, Any]) -> TextItem | FailedItem:
-    """Return the document in a text, or in a mapping with text and perhaps title, source, metadata."""
+def _text_item(entry: str | Mapping[str, Any]) -> Item:
+    """Return the document in a text, or in a mapping with text or turns and perhaps title, source, metadata."""
     given = {"text": entry} if isinstance(entry, str) else dict(entry)
-    unknown = given.keys() - {"text", "title", "source", "metadata"}
-    if unknown:
-        names = ", ".join(sorted(map(str, unknown)))
-        raise ValueError(f"a text has text, title, source and metadata; unknown: {names}")
-    title, metadata = given.get("title"), given.get("metadata") or {}
-    if not isinstance(metadata, Mapping):
-        raise TypeError(f"metadata must be a mapping, not {type(metadata).__name__}")
-    json.dumps(dict(metadata), allow_nan=False)  # what JSON cannot hold is the caller's mistake, named by json
+    content = "turns" if "turns" in given else "text"
+    _require_known(given, (content, "title", "source", "metadata"), "a dialogue" if content == "turns" else "a text")
+    title, metadata = given.get("title"), _metadata(given)
+    if content == "turns":
+        turns = given["turns"]
+        if isinstance(turns, str | Mapping) or not isinstance(turns, Iterable):
+            raise TypeError(f"turns must be an iterable of mappings, not {type(turns).__name__}")
+        spoken = tuple(_turn(turn) for turn in turns)
+        source = _source(given, json.dumps([[turn.text, dict(turn.metadata)] for turn in spoken]))
+        unsound = next((reason for turn in spoken if (reason := _why_unsound(turn.text))), None)
+        if unsound or not spoken:
+            return FailedItem(source, unsound or "turns must not be empty")
+        return DialogueItem(source, spoken, str(title) if title else None, metadata)
     text = given.get("text")
     if not isinstance(text, str):
         raise TypeError(f"text must be a str, not {type(text).__name__}")
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    source = str(given.get("source") or f"text:{digest[:16]}")
+    source = _source(given, text)
+    if unsound := _why_unsound(text):
+        return FailedItem(source, unsound)
+    return TextItem(source, text, str(title) if title else None, metadata)
+
+
+def _turn(turn: Any) -> TurnItem:
+    """Return one turn of a dialogue: a mapping with text and perhaps speaker, date and metadata."""
+    if not isinstance(turn, Mapping):
+        raise TypeError(f"turns must hold mappings, not {type(turn).__name__}")
+    _require_known(turn, ("text", "speaker", "date", "metadata"), "a turn")
+    text, speaker = turn.get("text"), turn.get("speaker")
+    if not isinstance(text, str):
+        raise TypeError(f"turns: text must be a str, not {type(text).__name__}")
+    said = {key: str(turn[key]) for key in ("speaker", "date") if turn.get(key)}
+    return TurnItem(f"{speaker}: {text}" if speaker and text.strip() else text, {**_metadata(turn), **said})
+
+
+def _require_known(given: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
+    unknown = given.keys() - set(known)
+    if unknown:
+        names = ", ".join(sorted(map(str, unknown)))
+        raise ValueError(f"{what} has {', '.join(known[:-1])} and {known[-1]}; unknown: {names}")
+
+
+def _metadata(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    metadata = given.get("metadata") or {}
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata must be a mapping, not {type(metadata).__name__}")
+    json.dumps(dict(metadata), allow_nan=False)  # what JSON cannot hold is the caller's mistake, named by json
+    return metadata
+
+
+def _source(given: Mapping[str, Any], content: str) -> str:
+    digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+    return str(given.get("source") or f"text:{digest[:16]}")
+
+
+def _why_unsound(text: str) -> str | None:
     try:
         checked_text(text, "text")
     except ValueError as error:
-        return FailedItem(source, str(error))
-    return TextItem(source, text, str(title) if title else None, metadata)
+        return str(error)
+    return None
 
 
 def _files(path: Path) -> Iterator[Item]:

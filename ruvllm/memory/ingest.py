@@ -7,9 +7,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,23 @@ import numpy as np
 from ruvllm.config import IngestConfig
 from ruvllm.errors import RuvLLMError
 from ruvllm.memory.derived import Derived
-from ruvllm.memory.gather import FailedItem, FileItem, Item, Sources, TextItem, gather
+from ruvllm.memory.embedded_text import embedded_text
+from ruvllm.memory.gather import DialogueItem, FailedItem, FileItem, Item, Sources, TextItem, gather
+from ruvllm.memory.linking import LinkBatch, Linker, NewNode
+from ruvllm.memory.neighbours import Neighbours, NeighboursOfBatch
 from ruvllm.memory.readers import SUFFIXES, Document, Unreadable, read_document
-from ruvllm.memory.rows import as_unit_rows, checked_text, delete_nodes, insert_edge, insert_node
+from ruvllm.memory.rows import as_unit_rows, checked_text, delete_nodes, insert_node
 from ruvllm.memory.space import remember_embedder
-from ruvllm.memory.store import Store
-from ruvllm.text.chunking import Chunk, chunk_blocks, parse_blocks, title_of
-from ruvllm.types import DocumentFailure, EdgeType, Embedder, IngestReport, NodeType
+from ruvllm.memory.store import After, Store, Work
+from ruvllm.text.chunking import Chunk, CountTokens, chunk_blocks, parse_blocks, title_of
+from ruvllm.types import DocumentFailure, Embedder, IngestReport, NodeType
 
 __all__ = ["IngestProgress", "Ingester"]
 
 logger = logging.getLogger(__name__)
+
+Replaced = tuple[list[int], list[int]]
+"""Nodes that a document had before, and its new ones."""
 
 BATCH_CHUNKS = 256  # texts embedded in one call, across documents
 BATCH_DOCUMENTS = 64
@@ -54,6 +59,18 @@ class _Prepared:
     title: str | None
     metadata: Mapping[str, Any]
     chunks: list[Chunk]
+    own: Sequence[Mapping[str, Any]]  # metadata of each chunk
+
+    def embedded(self) -> list[str]:
+        """Return what is embedded for each chunk: its text in its context."""
+        texts, before = [], ""
+        heading: str | None = None
+        for chunk, own in zip(self.chunks, self.own, strict=True):
+            if chunk.heading != heading:
+                before, heading = "", chunk.heading
+            texts.append(embedded_text(chunk.text, own, before, prefix=chunk.prefix))
+            before = chunk.text
+        return texts
 
 
 @dataclass(slots=True)
@@ -71,10 +88,19 @@ class Ingester:
     """Reads documents into one namespace of a store."""
 
     def __init__(
-        self, store: Store, derived: Derived, embedder: Callable[[], Embedder], namespace: str, config: IngestConfig
+        self,
+        store: Store,
+        derived: Derived,
+        linker: Linker,
+        neighbours: Neighbours,
+        embedder: Callable[[], Embedder],
+        namespace: str,
+        config: IngestConfig,
     ) -> None:
         self._store = store
         self._derived = derived
+        self._linker = linker
+        self._neighbours = neighbours
         self._embedder = embedder
         self._namespace = namespace
         self._config = config
@@ -82,8 +108,8 @@ class Ingester:
     def ingest(self, sources: Sources, on_progress: Callable[[IngestProgress], None] | None) -> IngestReport:
         """Bring every document of `sources` in; what cannot be read is listed, the rest is stored.
 
-        Each document is one transaction, so a process that dies in between leaves whole documents behind and the next
-        run goes on where this one was.
+        Documents are committed whole, a batch at a time: a process that dies in between leaves whole documents behind,
+        and the next run goes on where this one was.
         """
         started = time.perf_counter()
         items = gather(sources)
@@ -121,12 +147,15 @@ class Ingester:
             return None
         count_tokens = self._embedder().count_tokens
         try:
+            if isinstance(item, DialogueItem):
+                return _dialogue(item, sha256, count_tokens, self._config.chunk_tokens)
             document = _document(item, content)
             blocks = parse_blocks(document.text, document.format)
             title = document.title or title_of(blocks) or (item.path.stem if isinstance(item, FileItem) else None)
             _require_storable(title, document.metadata)
             chunks = chunk_blocks(blocks, title=title, count_tokens=count_tokens, max_tokens=self._config.chunk_tokens)
-            return _Prepared(item.source, sha256, title, document.metadata, chunks)
+            own = [_chunk_metadata(title, document.metadata, chunk) for chunk in chunks]
+            return _Prepared(item.source, sha256, title, document.metadata, chunks, own)
         except RuvLLMError:  # the model's trouble, not the document's
             raise
         except Exception as error:
@@ -145,30 +174,39 @@ class Ingester:
     def _store_batch(
         self, batch: list[_Prepared], tally: _Tally, on_progress: Callable[[IngestProgress], None] | None
     ) -> None:
-        texts = [chunk.embedded for prepared in batch for chunk in prepared.chunks]
+        texts = [text for prepared in batch for text in prepared.embedded()]
         vectors = self._embedder().encode(texts) if texts else np.empty((0, 1), np.float32)
-        start = 0
-        for prepared in batch:
-            own = vectors[start : start + len(prepared.chunks)]
-            start += len(prepared.chunks)
+        neighbours = self._neighbours.of_batch(vectors)
+        stops = np.cumsum([len(prepared.chunks) for prepared in batch]).tolist()
+        rows = [slice(stop - len(prepared.chunks), stop) for prepared, stop in zip(batch, stops, strict=True)]
+        nodes = [(c.text, own) for p in batch for c, own in zip(p.chunks, p.own, strict=True)]
+        links = self._linker.batch(nodes, [part.start for part in rows])
+        sound: list[_Prepared] = []
+        works: list[tuple[Work[Replaced], After[Replaced]]] = []
+        for prepared, part in zip(batch, rows, strict=True):
             try:
-                own = as_unit_rows(own, vectors.shape[1], "its embedding")
+                own = as_unit_rows(vectors[part], vectors.shape[1], "its embedding")
             except ValueError as error:  # a model that gives no numbers for this text
                 tally.failures.append(DocumentFailure(prepared.source, str(error)))
                 self._report(tally, prepared.source, on_progress)
                 continue
-            if self._store_document(prepared, own):
+            sound.append(prepared)
+            works.append(self._storing(prepared, own, neighbours, links, part))
+        for prepared, (old, _) in zip(sound, self._store.write_together(works), strict=True):
+            if old:
                 tally.updated += 1
             else:
                 tally.added += 1
             tally.chunks += len(prepared.chunks)
             self._report(tally, prepared.source, on_progress)
 
-    def _store_document(self, prepared: _Prepared, vectors: np.ndarray) -> bool:
-        """Commit one document with all that belongs to it; return whether it replaced an older version."""
+    def _storing(
+        self, prepared: _Prepared, vectors: np.ndarray, neighbours: NeighboursOfBatch, links: LinkBatch, rows: slice
+    ) -> tuple[Work[Replaced], After[Replaced]]:
+        """Return what inserts one document with all that belongs to it, and what is to be told of it afterwards."""
         embedder, now = self._embedder(), time.time()
 
-        def work(connection: apsw.Connection) -> tuple[list[int], list[int]]:
+        def work(connection: apsw.Connection) -> Replaced:
             remember_embedder(connection, embedder)
             old = _document_nodes(connection, self._namespace, prepared.source)
             delete_nodes(connection, old)
@@ -187,21 +225,23 @@ class Ingester:
                     namespace=self._namespace,
                     created=now,
                     source=prepared.source,
-                    metadata=_chunk_metadata(prepared, chunk),
+                    metadata=own,
                     document=document,
                 )
-                for chunk, vector in zip(prepared.chunks, vectors, strict=True)
+                for chunk, own, vector in zip(prepared.chunks, prepared.own, vectors, strict=True)
             ]
-            for src, dst in pairwise(new):
-                insert_edge(connection, src, dst, EdgeType.FOLLOWS, weight=0.5, created_by="ingest", now=now)
+            similar = neighbours.older_than(rows)
+            neighbours.stored(rows, new)
+            texts = [chunk.text for chunk in prepared.chunks]
+            nodes = [NewNode(*row) for row in zip(new, texts, prepared.own, similar, strict=True)]
+            self._linker.link(connection, prepared.source, nodes, links, rows.start, now)
             return old, new
 
-        def after(ids: tuple[list[int], list[int]]) -> None:
+        def after(ids: Replaced) -> None:
             self._derived.removed(ids[0])
             self._derived.added(ids[1], vectors)
 
-        old, _ = self._store.write(work, after=after)
-        return bool(old)
+        return work, after
 
     def _report(self, tally: _Tally, source: str, on_progress: Callable[[IngestProgress], None] | None) -> None:
         tally.done += 1
@@ -214,13 +254,27 @@ def _document_nodes(connection: apsw.Connection, namespace: str, source: str) ->
     return [row[0] for row in connection.execute(sql, (namespace, source))]
 
 
-def _chunk_metadata(prepared: _Prepared, chunk: Chunk) -> dict[str, Any]:
-    metadata = {**prepared.metadata, "position": chunk.position}
-    if prepared.title:
-        metadata["title"] = prepared.title
+def _chunk_metadata(title: str | None, metadata: Mapping[str, Any], chunk: Chunk) -> dict[str, Any]:
+    placed = {**metadata, "position": chunk.position}
+    if title:
+        placed["title"] = title
     if chunk.heading:
-        metadata["heading"] = chunk.heading
-    return metadata
+        placed["heading"] = chunk.heading
+    return placed
+
+
+def _dialogue(item: DialogueItem, sha256: str, count_tokens: CountTokens, max_tokens: int) -> _Prepared:
+    """Return a dialogue with a chunk a turn; a turn that is too long becomes several."""
+    chunks: list[Chunk] = []
+    own: list[dict[str, Any]] = []
+    for turn in item.turns:
+        _require_storable(item.title, turn.metadata)
+        blocks = parse_blocks(turn.text, "text")
+        for part in chunk_blocks(blocks, title=None, count_tokens=count_tokens, max_tokens=max_tokens):
+            chunk = replace(part, position=len(chunks))
+            chunks.append(chunk)
+            own.append(_chunk_metadata(item.title, {**item.metadata, **turn.metadata}, chunk))
+    return _Prepared(item.source, sha256, item.title, item.metadata, chunks, own)
 
 
 def _content(item: Item, max_bytes: int) -> bytes:
@@ -231,6 +285,9 @@ def _content(item: Item, max_bytes: int) -> bytes:
         checked_text(item.source, "its name")
     except ValueError as error:
         raise Unreadable(str(error)) from error
+    if isinstance(item, DialogueItem):
+        turns = [[turn.text, dict(turn.metadata)] for turn in item.turns]
+        return json.dumps([turns, item.title, dict(item.metadata)], sort_keys=True).encode()
     if isinstance(item, TextItem):
         return json.dumps([item.text, item.title, dict(item.metadata)], sort_keys=True).encode()
     return _read(item.path, max_bytes)
@@ -241,7 +298,7 @@ def _document(item: Item, content: bytes) -> Document:
         return read_document(content, item.path.suffix.lower())
     if isinstance(item, TextItem):
         return Document(item.text, "text", item.title, dict(item.metadata))
-    raise Unreadable(item.reason)
+    raise Unreadable(item.reason if isinstance(item, FailedItem) else "it is no single text")
 
 
 def _require_storable(title: str | None, metadata: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import apsw
 import numpy as np
 
+from ruvllm.memory.feedback import read_feedback
 from ruvllm.memory.rows import as_unit_rows, checked_text, insert_edge, insert_node
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store, fetch
@@ -191,17 +192,15 @@ def read_record(store: Store, namespace: str, id: str) -> Record:
     """
     rows = store.rows(
         "SELECT i.session, i.created, q.text, a.text, query_node, answer_node, source_ids, used_ids, route, "
-        "timings_ms, confidence, finish_reason, f.interaction IS NOT NULL, f.rating, f.quality, f.task_success, "
-        "f.correction FROM interactions i "
+        "timings_ms, confidence, finish_reason FROM interactions i "
         "LEFT JOIN nodes q ON q.id = query_node LEFT JOIN nodes a ON a.id = answer_node "
-        "LEFT JOIN feedback f ON f.interaction = i.id WHERE i.id = ? AND i.namespace = ?",
+        "WHERE i.id = ? AND i.namespace = ?",
         (id, namespace),
     )
     if not rows:
         raise ValueError(f"id: there is no answer {id!r} in this brain")
     session, created, query, answer, query_node, answer_node, source_ids, used_ids, route, timings = rows[0][:10]
-    confidence, finish_reason, has_feedback, rating, quality, success, correction = rows[0][10:]
-    success = None if success is None else bool(success)
+    confidence, finish_reason = rows[0][10:]
     return Record(
         id=id,
         namespace=namespace,
@@ -217,7 +216,7 @@ def read_record(store: Store, namespace: str, id: str) -> Record:
         timings_ms=json.loads(timings),
         confidence=confidence,
         finish_reason=finish_reason,
-        feedback=Feedback(rating, quality, success, correction) if has_feedback else None,
+        feedback=read_feedback(store.rows, id),
     )
 
 

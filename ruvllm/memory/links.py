@@ -1,11 +1,11 @@
-"""The links among one namespace's searched nodes, in memory: what a search finds spreads along them."""
+"""The links among one namespace's searched nodes, in memory."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,22 +17,21 @@ from ruvllm.memory.rows import SEARCHED
 from ruvllm.memory.store import Store
 from ruvllm.types import EdgeType
 
-__all__ = ["EDGE_TYPE_CODES", "Links"]
+__all__ = ["EDGE_TYPE_CODES", "EdgeKey", "EdgeRow", "Links"]
 
 EDGE_TYPE_CODES = {type_.value: code for code, type_ in enumerate(EdgeType)}
 """The number of each edge type in the graph."""
 
-# Recall@5 / @10 of supporting passages linked by title mentions of weight 0.5: 2Wiki 0.67 / 0.72 without links,
-# 0.70 / 0.85 with; HotpotQA 0.78 / 0.87 and 0.80 / 0.94. More damping or less staying finds more second passages and
-# puts fewer first ones first: 0.5 and 0.25 give 0.75 / 0.90, but recall@1 falls from 0.40 to 0.36.
-DAMPING = 0.4
-STAY_WEIGHT = 0.5  # of an edge from each node to itself: weak links move little
-HOPS, MAX_NODES, FAN_OUT = 2, 512, 16
+EdgeKey = tuple[int, int, str]
+"""src, dst, type."""
+
+EdgeRow = tuple[int, int, str, float, float, int, int, float]
+"""src, dst, type, weight, last_used, success, failure, decayed."""
 
 RELOAD_SHARE = 0.1  # of its time that a reading process spends on following another one's writes, at most
 
 SEARCHED_EDGES = (
-    "SELECT src, dst, edges.type, weight, edges.last_used, success, failure FROM edges "
+    "SELECT src, dst, edges.type, weight, edges.last_used, success, failure, edges.decayed FROM edges "
     f"JOIN nodes AS a ON a.id = src AND a.namespace = ?1 AND {SEARCHED.replace('nodes.', 'a.')} "
     f"JOIN nodes AS b ON b.id = dst AND b.namespace = ?1 AND {SEARCHED.replace('nodes.', 'b.')} "
     "WHERE src <> dst AND edges.ended IS NULL"
@@ -40,11 +39,15 @@ SEARCHED_EDGES = (
 
 
 class Links:
-    """What `search` asks for the graph. Read at first use; kept in step by `added`, `linked` and `removed`."""
+    """What `search` asks for the graph. Read at first use; kept in step by `added`, `linked`, `removed` and the like.
 
-    def __init__(self, store: Store, namespace: str) -> None:
+    Weights fade with the half-lives given in seconds, types without one never.
+    """
+
+    def __init__(self, store: Store, namespace: str, half_life_s: Mapping[EdgeType, float] | None = None) -> None:
         self._store = store
         self._namespace = namespace
+        self._half_life_s = np.array([(half_life_s or {}).get(type_, np.inf) for type_ in EdgeType], np.float32)
         self._lock = threading.Lock()  # held while the graph is brought in step
         self._graph: kernels.Graph | None = None
         self._version = 0  # of the database, as this one last saw it
@@ -63,7 +66,7 @@ class Links:
                 return graph
             version = self._store.version()
             if graph is None or version != self._version:
-                graph = kernels.Graph(num_types=len(EDGE_TYPE_CODES), epoch=time.time())
+                graph = kernels.Graph(num_types=len(EDGE_TYPE_CODES), half_life_s=self._half_life_s, epoch=time.time())
                 _add(graph, self._store.rows(SEARCHED_EDGES, (self._namespace,)))
                 self._graph, self._version = graph, version
                 self._reload_at = time.monotonic() + (time.monotonic() - started) / RELOAD_SHARE
@@ -91,6 +94,26 @@ class Links:
                 gone = np.unique(np.fromiter(ids, np.int64))
                 self._graph.remove_nodes(gone[self._graph.has_nodes(gone)])
 
+    def reweighted(self, rows: Sequence[EdgeRow]) -> None:
+        """Take in what an outcome that was just committed made of edges; those not among searched nodes are skipped."""
+        with self._changing():
+            graph = self._graph
+            if graph is not None:
+                _add(graph, [row for row in rows if _holds(graph, row[:3])])
+
+    def pruned(self, keys: Sequence[EdgeKey]) -> None:
+        """Forget edges that were just deleted."""
+        with self._changing():
+            graph = self._graph
+            if graph is not None and (known := [key for key in keys if _holds(graph, key)]):
+                graph.remove_edges(*_columns(*zip(*known, strict=True)))
+
+    def decayed(self, now: float) -> None:
+        """Bring all weights to `now`, as the database just did."""
+        with self._changing():
+            if self._graph is not None:
+                self._graph.decay(now)
+
     def _changing(self) -> AbstractContextManager[None]:
         return whole_or_thrown_away(self._lock, self._throw_away)
 
@@ -102,43 +125,37 @@ class Links:
         with self._lock:
             self._throw_away()
 
-    # -- search ------------------------------------------------------------------------------------------------------
 
-    def spread(self, scores: Mapping[int, float]) -> dict[int, float]:
-        """Return what becomes of `scores` (node id -> share) when nodes pass a part on to those they are linked to.
-
-        Nodes around the given ones get a score, too; the sum stays what it was, and a node without links keeps its own.
-        Personalised PageRank (Haveliwala 2002) restarted at `scores`, over at most MAX_NODES nodes within HOPS.
-        """
-        seeds = np.array([i for i, score in scores.items() if score > 0.0], np.int64)
-        around = self.load().expand(seeds, hops=HOPS, max_nodes=MAX_NODES, fan_out=FAN_OUT)
-        if not len(around.indices):
-            return dict(scores)
-        n = len(around.ids)
-        restart = np.array([scores.get(i, 0.0) for i in around.ids.tolist()], np.float32)
-        ranks, _ = kernels.pagerank(
-            around.indptr + np.arange(n + 1),
-            np.insert(around.indices, around.indptr[1:], np.arange(n, dtype=np.int32)),
-            np.insert(around.weights, around.indptr[1:], np.float32(STAY_WEIGHT)),
-            restart,
-            damping=DAMPING,
-        )
-        return dict(scores) | dict(zip(around.ids.tolist(), (ranks * restart.sum()).tolist(), strict=True))
-
-
-def _add(graph: kernels.Graph, rows: list[tuple[int, int, str, float, float, int, int]]) -> None:
+def _add(graph: kernels.Graph, rows: Sequence[EdgeRow]) -> None:
     """Add rows of SEARCHED_EDGES with the nodes they join; an edge that is known takes the row's values."""
     if not rows:
         return
-    src, dst, types, weights, last_used, successes, failures = zip(*rows, strict=True)
-    ends = np.array([src, dst], np.int64)
-    graph.add_nodes(np.unique(ends))
+    columns = list(zip(*rows, strict=True))
+    src, dst, types = _columns(*columns[:3])
+    weights = np.array(columns[3], np.float32)
+    last_used, decayed = np.array(columns[4]), np.array(columns[7])
+    at, before = float(decayed.max()), graph.decayed_at or 0.0
+    if at > before:  # the graph has one time of its last decay, the rows have each their own
+        graph.decay(at)
+    if at := max(at, before):
+        as_of = (np.maximum(last_used, decayed) - graph.epoch).astype(np.float32)
+        kernels.edge_decay(weights, as_of, now=at - graph.epoch, half_life_s=graph.half_life_s, types=types)
+    graph.add_nodes(np.unique(np.concatenate([src, dst])))
     graph.add_edges(
-        ends[0],
-        ends[1],
-        np.array([EDGE_TYPE_CODES[type_] for type_ in types], np.uint8),
-        np.array(weights, np.float32),
-        (np.array(last_used) - graph.epoch).astype(np.float32),
-        successes=np.minimum(successes, 65535).astype(np.uint16),
-        failures=np.minimum(failures, 65535).astype(np.uint16),
+        src,
+        dst,
+        types,
+        weights,
+        (last_used - graph.epoch).astype(np.float32),
+        successes=np.minimum(columns[5], 65535).astype(np.uint16),
+        failures=np.minimum(columns[6], 65535).astype(np.uint16),
     )
+
+
+def _columns(src: Sequence[int], dst: Sequence[int], types: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.array(src, np.int64), np.array(dst, np.int64), np.array([EDGE_TYPE_CODES[t] for t in types], np.uint8)
+
+
+def _holds(graph: kernels.Graph, key: EdgeKey) -> bool:
+    src, dst, type_ = key
+    return graph.edge(src, dst, EDGE_TYPE_CODES[type_]) is not None

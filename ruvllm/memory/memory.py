@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import logging
+import math
 import threading
 import time
 import weakref
@@ -17,20 +18,25 @@ from typing import Any, Self
 import apsw
 import numpy as np
 
+from ruvllm.attention import AttentionEngine
 from ruvllm.config import Config, load_config
 from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
 from ruvllm.memory.check import CheckReport, run_check
+from ruvllm.memory.decay import DecayReport, apply_decay, half_lives, weight_left
 from ruvllm.memory.derived import Derived
 from ruvllm.memory.export import export_brain
+from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.gather import Sources
 from ruvllm.memory.import_brain import import_brain
 from ruvllm.memory.ingest import Ingester, IngestProgress
 from ruvllm.memory.interactions import Record, commit_interactions, read_record, read_sessions, read_turns
 from ruvllm.memory.keywords import Keywords
+from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.lock import WriterLock
 from ruvllm.memory.nearest import Nearest
-from ruvllm.memory.outcomes import apply_feedback
+from ruvllm.memory.neighbours import Neighbours
+from ruvllm.memory.outcomes import Moved, Outcome, apply_outcome, credits_of, named
 from ruvllm.memory.phrases import find_phrase
 from ruvllm.memory.rows import (
     EDGE_COLUMNS,
@@ -44,11 +50,13 @@ from ruvllm.memory.rows import (
     insert_node,
     node_of,
 )
-from ruvllm.memory.search import HybridSearch
+from ruvllm.memory.search import GraphSearch
 from ruvllm.memory.sources import SourceSummary, forget_source, read_sources
 from ruvllm.memory.space import Space, remember_embedder, require_same_embedder
 from ruvllm.memory.stats import MemoryStats, read_stats, size_of
 from ruvllm.memory.store import Store
+from ruvllm.memory.traits import Traits
+from ruvllm.memory.usage import Usage, read_co_retrieved
 from ruvllm.memory.writeback import WriteBack
 from ruvllm.text import jaccard, minhash
 from ruvllm.types import (
@@ -72,6 +80,7 @@ logger = logging.getLogger(__name__)
 SAME_COSINE, SAME_JACCARD = 0.95, 0.8  # both: a near-duplicate
 DUPLICATE_CANDIDATES = 32
 TEXT_LOCKS = 64
+MAX_HOPS = 4
 MAX_NODES = 1 << 31  # more than any brain holds
 
 
@@ -147,12 +156,24 @@ class Memory:
             space=self._space.dim_and_id,
         )
         self._keywords = Keywords(self._store, self.path, namespace)
-        self._links = Links(self._store, namespace)
-        self._derived = Derived(self._nearest, self._keywords, self._links)
-        self._search = HybridSearch(
-            self._store, self._nearest, self._keywords, self._links, namespace, self.config.retrieval
+        self._links = Links(self._store, namespace, half_lives(self.config.learning))
+        self._linker = Linker(self._store, namespace, self.config.linking)
+        self._traits = Traits(self._store, namespace)
+        self._derived = Derived(self._nearest, self._keywords, self._links, self._linker, self._traits)
+        self._engine = AttentionEngine()
+        self._search = GraphSearch(
+            self._store,
+            self._nearest,
+            self._keywords,
+            self._links,
+            self._linker,
+            self._traits,
+            lambda: self._engine,
+            namespace,
+            self.config.retrieval,
         )
         self._writeback = WriteBack(self._commit_interactions, self.config.store.flush_interval_s)
+        self._usage = Usage(self._store, self.config.store.flush_interval_s)
         self._skipped_records = 0
         self._text_locks = [threading.Lock() for _ in range(TEXT_LOCKS)]
         self._at_exit = _close_later(weakref.ref(self))
@@ -213,9 +234,10 @@ class Memory:
         A changed document replaces its chunks. What cannot be read is listed in the report and the rest is stored.
         """
         self._require_writable()
-        report = Ingester(self._store, self._derived, self._embedder, self.namespace, self.config.ingest).ingest(
-            sources, on_progress
-        )
+        neighbours = Neighbours(self._nearest, self._space.project, self.config.linking)
+        report = Ingester(
+            self._store, self._derived, self._linker, neighbours, self._embedder, self.namespace, self.config.ingest
+        ).ingest(sources, on_progress)
         if report.added or report.updated:
             self._nearest.prepare()
         return report
@@ -256,12 +278,15 @@ class Memory:
         *,
         filter: Filter | None = None,
         session: str | None = None,
+        hops: int | None = None,
+        explain: bool = False,
         query_vector: np.ndarray | None = None,
     ) -> list[Hit]:
         """Return the `k` best nodes for `query`, best first.
 
-        Vectors and keywords are fused by reciprocal rank, times trust; each hit then passes a part of its score on to
-        the nodes it is linked to.
+        Vectors, words and the names in the question give seeds; what is linked to the strongest of them is looked at,
+        too; graph attention ranks it all, times trust. A document fills at most its share of the hits while others
+        have something to say.
 
         Args:
             query: a question or words.
@@ -269,21 +294,62 @@ class Memory:
             filter: field -> value, or a list of values of which any will do; see `condition_of`.
             session: its own answers, which are still on probation, are searched too (its questions only when the
                 filter names a type: a question answers nothing).
+            hops: edges followed from what the question names, in [0, 4]; the configured number when None.
+            explain: give each hit the path that led to it and the reason.
             query_vector: (native_dim,) float32 embedding of `query`, when the caller has it already.
 
         Raises:
-            ValueError: the query is empty, k is below 1, or a vector is not finite.
+            ValueError: the query is empty, k is below 1, hops out of range, or a vector is not finite.
         """
+        return self._searched(
+            query, k, filter=filter, session=session, hops=hops, with_paths=explain, query_vector=query_vector
+        )
+
+    def search_with_concept_boost(
+        self, query: str, k: int = 10, *, boost: float = 1.5, filter: Filter | None = None, session: str | None = None
+    ) -> list[Hit]:
+        """Return what `search` does with every concept `boost` times above itself and the best of what it contains.
+
+        Raises:
+            ValueError: the boost is below 1 or not finite.
+        """
+        if not (math.isfinite(boost) and boost >= 1.0):
+            raise ValueError(f"boost must be >= 1 ({boost!r})")
+        return self._searched(query, k, filter=filter, session=session, concept_boost=boost)
+
+    def _searched(
+        self,
+        query: str,
+        k: int,
+        *,
+        filter: Filter | None,
+        session: str | None,
+        hops: int | None = None,
+        with_paths: bool = False,
+        concept_boost: float = 1.0,
+        query_vector: np.ndarray | None = None,
+    ) -> list[Hit]:
         checked_text(query, "query")
-        _checked_count(k, "k")
-        k = min(k, MAX_NODES)
-        if filter is not None and not filter:
-            filter = None
+        k = min(_checked_count(k, "k"), MAX_NODES)
+        if hops is not None and (isinstance(hops, bool) or hops not in range(MAX_HOPS + 1)):
+            raise ValueError(f"hops must be a whole number in [0, {MAX_HOPS}] ({hops!r})")
         if self._space.known() is None:
             return []
         native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
-        vector = self._space.project(native[np.newaxis])[0]
-        return self._search.search(query, native, vector, k, filter=filter, session=session)
+        hits = self._search.search(
+            query,
+            native,
+            self._space.project(native[np.newaxis])[0],
+            k,
+            filter=filter or None,
+            session=session,
+            hops=hops,
+            concept_boost=concept_boost,
+            with_paths=with_paths,
+        )
+        if not self.read_only:
+            self._usage.note([hit.node.id for hit in hits])
+        return hits
 
     def find(self, phrase: str, k: int = 10, *, prefix: bool = False) -> list[Node]:
         """Return at most `k` nodes that hold the words of `phrase` next to each other, best first; no model is needed.
@@ -338,15 +404,18 @@ class Memory:
     def neighbours(self, node_id: int, type: EdgeType | None = None) -> list[tuple[Edge, Node]]:
         """Return the edges from and to a node, heaviest first, each with the node at its other end.
 
+        Weights are what is left of them now.
+
         Raises:
             KeyError: there is no such node.
         """
         self.get(node_id)
         kind = None if type is None else EdgeType(type).value
+        weight = f"edges.weight * {weight_left(half_lives(self.config.learning))}"
         rows = self._store.rows(
-            f"SELECT {EDGE_COLUMNS} FROM edges WHERE (src = ?1 OR dst = ?1) AND (?2 IS NULL OR type = ?2) "
-            "ORDER BY weight DESC, src, dst, type",
-            (node_id, kind),
+            f"SELECT {EDGE_COLUMNS.replace('edges.weight', f'{weight} AS left')} FROM edges "
+            "WHERE (src = :node OR dst = :node) AND (:type IS NULL OR type = :type) ORDER BY left DESC, src, dst, type",
+            {"node": node_id, "type": kind, "now": time.time()},
         )
         edges = [edge_of(row) for row in rows]
         ends = [edge.dst if edge.src == node_id else edge.src for edge in edges]
@@ -425,9 +494,79 @@ class Memory:
                 ).get
                 if known is None:
                     raise ValueError(f"{name}: there is no node {node_id!r}")
+            connection.execute(  # what outcomes did is no part of a new weight
+                "DELETE FROM edge_moves WHERE src = ? AND dst = ? AND type = ?", (src, dst, type.value)
+            )
             insert_edge(connection, src, dst, type, weight=weight, created_by=created_by, now=now)
 
         self._store.write(work, after=lambda _: self._links.linked(src, dst))
+
+    def apply_outcome(
+        self,
+        nodes: Iterable[int],
+        quality: float,
+        success: bool | None = None,
+        *,
+        credits: Mapping[int, float] | None = None,
+        rater: str = "local",
+        id: str | None = None,
+    ) -> int:
+        """Strengthen every edge among `nodes` after a good outcome, weaken it after a bad one; durable on return.
+
+        With a = 2 eta |quality - 1/2| credit, a weight w becomes w + a (1 - w) when the outcome is good (quality >= 1/2
+        and success is not False), w - a w when it is bad (quality < 1/2 and success is not True); else nothing moves.
+
+        Args:
+            nodes: ids of what was used together.
+            quality: in [0, 1].
+            success: whether the task succeeded, None when unknown.
+            credits: node id -> its part in the outcome, in [0, 1]; 1 for nodes not named. An edge has the smaller one
+                of its two ends.
+            rater: who says so; one rater moves one edge by at most `learning.max_move_per_day` in a UTC day.
+            id: under the same id a later outcome replaces the earlier one.
+
+        Returns:
+            how many edges moved.
+
+        Raises:
+            ValueError: a number out of range, fewer than two nodes, or one that is unknown or archived.
+        """
+        self._require_writable()
+        outcome, parts = Outcome(quality, success), credits_of(nodes, credits)
+        name, rater, now = named(id), checked_text(rater, "rater"), time.time()
+
+        def work(connection: apsw.Connection) -> Moved:
+            return apply_outcome(
+                connection, self.namespace, name, outcome, parts, rater=rater, config=self.config.learning, now=now
+            )
+
+        return self._store.write(work, after=lambda moved: self._links.reweighted(moved.edges)).count
+
+    def apply_decay(self, rate: float | None = None, min_interactions: int = 5, floor: float = 0.05) -> DecayReport:
+        """Make permanent what faded from all edges of the brain since their last use, and prune; as often as you like.
+
+        Args:
+            rate: share of a weight lost per day, in [0, 1), for edges of every type; their configured half-lives when
+                None.
+            min_interactions: edges with fewer outcomes than this are not pruned.
+            floor: only edges whose weight is below it are pruned, and never those that say where something came from
+                or belongs (Derived, Contains, Follows).
+        """
+        self._require_writable()
+        return apply_decay(
+            self._store, self._links, self.config.learning, rate=rate, min_interactions=min_interactions, floor=floor
+        )
+
+    def co_retrieved(self, node_id: int, k: int = 10) -> list[tuple[Node, int]]:
+        """Return the nodes that searches found most often together with a node, each with how often.
+
+        What was counted in the last `store.flush_interval_s` may not be among it; `flush` brings it in.
+
+        Raises:
+            KeyError: there is no such node.
+        """
+        self.get(node_id)
+        return read_co_retrieved(self._store, node_id, min(_checked_count(k, "k"), MAX_NODES))
 
     # -- what was asked ----------------------------------------------------------------------------------------------
 
@@ -448,17 +587,19 @@ class Memory:
         return commit_interactions(self._store, group, self._embedder())
 
     def flush(self) -> None:
-        """Wait until every queued record is on disk (or, after a second try, given up and counted)."""
+        """Wait until queued records (or, after a second try, given up and counted) and counts of uses are on disk."""
         self._writeback.flush()
+        self._usage.flush()
 
     def feedback(self, interaction_id: str, feedback: Feedback) -> None:
         """Say how good an answer was; durable on return, and the same words twice count once.
 
-        Successes and failures are counted on the answer's edges to its sources and move their weights. A correction
-        becomes a fact of full trust that is searched at once and supersedes the answer.
+        The outcome moves the edges from the answer to its sources and among these, as `apply_outcome` does; a mark says
+        whether one source helped and decides its credit. A correction becomes a fact of full trust that is searched at
+        once and supersedes the answer.
 
         Raises:
-            ValueError: the id is unknown.
+            ValueError: the id is unknown, or a mark is of a source that the answer did not show.
         """
         self._require_writable()
         record = self.interaction(interaction_id)
@@ -468,13 +609,16 @@ class Memory:
             vectors = self.encode([f"{record.query}\n{correction}" if record.query else correction])
         vector = None if vectors is None else vectors[0]
 
-        def after(changes: tuple[list[int], list[int], str]) -> None:
-            old, new, _ = changes
-            self._derived.removed(old)
-            if vectors is not None and new:
-                self._derived.added(new, vectors)
+        def after(changes: FeedbackChanges) -> None:
+            self._links.reweighted(changes.edges)
+            self._derived.removed(changes.removed)
+            if vectors is not None and changes.inserted:
+                self._derived.added(changes.inserted, vectors)
 
-        self._store.write(lambda connection: apply_feedback(connection, interaction_id, feedback, vector), after=after)
+        learning = self.config.learning
+        self._store.write(
+            lambda connection: apply_feedback(connection, interaction_id, feedback, vector, learning), after=after
+        )
 
     def interaction(self, id: str) -> Record:
         """Return one answered request as it is stored; one that is still queued is committed first.
@@ -587,6 +731,7 @@ class Memory:
             except BaseException:
                 self._writeback.close()
                 raise
+            self._usage.close()
             self._nearest.stop()
             self._save_derived()
         finally:

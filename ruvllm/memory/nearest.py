@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 IndexState = Literal["unloaded", "exact", "building", "ready"]
 
+THREADS = min(os.cpu_count() or 1, 8)  # of what works on many vectors at once
 READ_ROWS = 8192  # vectors read from the database at a time
 BUILD_ROWS = 2048  # vectors put into the index between two looks at the stop flag (about 2 s)
 INLINE_ROWS = 1024  # so few are indexed at once by the thread that needs them
@@ -220,7 +222,7 @@ class Nearest:
                 for start in range(0, len(missing), BUILD_ROWS):
                     if self._stop.is_set() or self._building is not index:
                         return
-                    index.add(*matrix.take(missing[start : start + BUILD_ROWS]), num_threads=2)
+                    index.add(*matrix.take(missing[start : start + BUILD_ROWS]), num_threads=THREADS)
         except Exception:
             logger.exception("building the index %s failed; search stays exact", self._base)
             with self._lock:
@@ -316,10 +318,23 @@ class Nearest:
                 return found
         return matrix.search(query, k, among=among)
 
-    def cosines(self, query: np.ndarray, ids: Iterable[int]) -> dict[int, float]:
-        """Return the cosine of `query` to each of `ids` that is searched here."""
-        found, vectors = self.load().take(np.fromiter(ids, np.int64))
-        return dict(zip(found.tolist(), (vectors @ query).tolist(), strict=True))
+    def search_batch(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids and cosines, (q, k') each, of the `k` nearest nodes of every query, on all cores.
+
+        Args:
+            queries: (q, dim) float32, unit length, projected.
+        """
+        matrix, index = self.load(), self._index
+        if index is not None:
+            try:
+                return index.search_batch(queries, k, num_threads=THREADS)
+            except IndexUnusable as reason:
+                logger.warning("index %s: %s; searching exactly", self._base, reason)
+        return matrix.search_batch(queries, k, num_threads=THREADS)
+
+    def vectors(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return those of `ids`, (n,) int64, that are searched here, and their vectors."""
+        return self.load().take(ids)
 
 
 def _search_kept(

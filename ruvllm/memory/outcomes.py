@@ -1,161 +1,213 @@
-"""What feedback does: kept once per answer, counted on the answer's edges, a correction becomes a fact."""
+"""What outcomes do to edges: good ones strengthen them, bad ones weaken them, by credit, bounded, and revocably."""
 
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import fields, replace
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from operator import index
+from typing import NamedTuple, SupportsIndex
 
 import apsw
-import numpy as np
 
-from ruvllm.memory.rows import delete_nodes, insert_edge, insert_node
+from ruvllm.config import LearningConfig
+from ruvllm.memory.decay import DAY_S, half_lives, weight_left
+from ruvllm.memory.links import EdgeRow
+from ruvllm.memory.rows import checked_text, checked_weight
 from ruvllm.memory.store import fetch
-from ruvllm.types import EdgeType, Feedback, NodeType
 
-__all__ = ["apply_feedback", "moved_weight", "quality_of"]
+__all__ = ["Moved", "Outcome", "apply_outcome", "credits_of", "moved_weight", "named", "replace_outcome"]
 
-ETA = 0.1  # learning rate of edge weights
-USED_CREDIT, SHOWN_CREDIT = 1.0, 0.25
-
-
-def quality_of(feedback: Feedback) -> float | None:
-    """Return the quality in [0, 1] that feedback states: its own, else the rating's, else 1 or 0 by task success."""
-    if feedback.quality is not None:
-        return feedback.quality
-    if feedback.rating is not None:
-        return (feedback.rating - 1) / 4
-    return None if feedback.task_success is None else float(feedback.task_success)
+MAX_NODES = 1000  # in one outcome: what an answer used, not a whole brain
+LEAST = 1e-12  # moves below it are rounding
 
 
-def is_good(feedback: Feedback) -> bool | None:
-    """Return whether the outcome was good; None when quality and task success disagree or say nothing."""
-    quality, success = quality_of(feedback), feedback.task_success
-    if quality is None:
-        return None
-    if quality >= 0.5:
-        return None if success is False else True
-    return None if success is True else False
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How something went: `quality` in [0, 1], and whether the task it served succeeded, None when unknown."""
+
+    quality: float
+    success: bool | None = None
+
+    def __post_init__(self) -> None:
+        checked_weight(self.quality, "quality")
+        if self.success is not None and not isinstance(self.success, bool):
+            raise TypeError(f"success must be True, False or None ({self.success!r})")
+
+    @property
+    def is_good(self) -> bool | None:
+        """None when quality and success disagree: then nothing moves."""
+        is_good = self.quality >= 0.5
+        return None if self.success is not None and self.success is not is_good else is_good
 
 
-def moved_weight(weight: float, quality: float, good: bool, credit: float, *, eta: float = ETA) -> float:
-    """Return w + a (1 - w) after a good outcome, else w - a w, with a = 2 eta |quality - 0.5| credit."""
-    a = 2.0 * eta * abs(quality - 0.5) * credit
-    return weight + a * (1.0 - weight) if good else weight - a * weight
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What an outcome did: edges it moved, and every edge whose weight is another now."""
+
+    count: int
+    edges: list[EdgeRow]
 
 
-def unmoved_weight(weight: float, quality: float, good: bool, credit: float, *, eta: float = ETA) -> float:
-    """Return the weight that `moved_weight` started from, within [0, 1]."""
-    a = 2.0 * eta * abs(quality - 0.5) * credit
-    return min(max((weight - a) / (1.0 - a) if good else weight / (1.0 - a), 0.0), 1.0)
+def moved_weight(weight: float, outcome: Outcome, credit: float, *, eta: float) -> float:
+    """Return w + a (1 - w) after a good outcome, w - a w after a bad one, with a = 2 eta |quality - 1/2| credit."""
+    a = 2.0 * eta * abs(outcome.quality - 0.5) * credit
+    if outcome.is_good is None:
+        return weight
+    return weight + a * (1.0 - weight) if outcome.is_good else weight - a * weight
 
 
-def apply_feedback(
-    connection: apsw.Connection,
-    interaction: str,
-    feedback: Feedback,
-    correction_vector: np.ndarray | None,
-) -> tuple[list[int], list[int], str]:
-    """Merge `feedback` into what was said before about an answer; what it says anew replaces that field's old effect.
+def credits_of(nodes: Iterable[int], credits: Mapping[int, float] | None) -> dict[int, float]:
+    """Return the credit of each of `nodes`, 1 for those that `credits` does not name.
 
-    Returns:
-        nodes deleted, nodes inserted (the correction's), and their namespace.
+    Raises:
+        TypeError, ValueError: fewer than two nodes or far too many, no ids, or credits that are not in [0, 1] or belong
+            to none of them.
     """
-    before = _stored(connection, interaction)
-    merged = _merged(before, feedback)
-    namespace, query, answer, used = fetch(
-        connection,
-        "SELECT namespace, query_node, answer_node, used_ids FROM interactions WHERE id = ?",
-        (interaction,),
-    )[0]
-    old = [
-        row[0]
-        for row in connection.execute(
-            "SELECT correction_node FROM feedback WHERE interaction = ? AND correction_node IS NOT NULL", (interaction,)
-        )
-    ]
-    corrects = correction_vector is not None and (before is None or merged.correction != before.correction or not old)
-    if merged == before and not corrects:
-        return [], [], namespace
-    now = time.time()
-    if answer is not None:
-        _move_edges(connection, answer, set(json.loads(used)), before, merged, now)
-    connection.execute(
-        "INSERT INTO feedback (interaction, rating, quality, task_success, correction, updated) "
-        "VALUES (?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (interaction) DO UPDATE SET rating = excluded.rating, quality = excluded.quality, "
-        "task_success = excluded.task_success, correction = excluded.correction, updated = excluded.updated",
-        (interaction, merged.rating, merged.quality, merged.task_success, merged.correction, now),
-    )
-    if correction_vector is None or not corrects:
-        return [], [], namespace
-    delete_nodes(connection, old)
-    new = _insert_correction(connection, interaction, merged.correction or "", correction_vector, namespace, query, now)
-    connection.execute("UPDATE feedback SET correction_node = ? WHERE interaction = ?", (new, interaction))
-    if answer is not None:
-        connection.execute(
-            "UPDATE nodes SET trust = 0.0, metadata = json_set(metadata, '$.superseded_by', ?) WHERE id = ?",
-            (new, answer),
-        )
-    return old, [new], namespace
+    given = list(islice(nodes, MAX_NODES + 1))
+    if len(given) > MAX_NODES:
+        raise ValueError(f"nodes must be at most {MAX_NODES} in one outcome")
+    ids = [_id(node) for node in given]
+    parts = dict.fromkeys(ids, 1.0)
+    if len(parts) < 2:
+        raise ValueError(f"nodes must name at least two different nodes ({ids})")
+    for node, credit in (credits or {}).items():
+        if node not in parts:
+            raise ValueError(f"credits: {node!r} is not among nodes")
+        parts[node] = checked_weight(credit, f"credits[{node}]")
+    return parts
 
 
-def _merged(before: Feedback | None, feedback: Feedback) -> Feedback:
-    said = {f.name: getattr(feedback, f.name) for f in fields(Feedback)}
-    said = {name: value for name, value in said.items() if value is not None}
-    return Feedback(**said) if before is None else replace(before, **said)
+def _id(node: object) -> int:
+    if isinstance(node, bool) or not isinstance(node, SupportsIndex):
+        raise TypeError(f"nodes must be node ids ({node!r})")
+    return index(node)
 
 
-def _stored(connection: apsw.Connection, interaction: str) -> Feedback | None:
-    sql = "SELECT rating, quality, task_success, correction FROM feedback WHERE interaction = ?"
-    rows = fetch(connection, sql, (interaction,))
-    if not rows:
-        return None
-    rating, quality, success, correction = rows[0]
-    return Feedback(rating, quality, None if success is None else bool(success), correction)
+def named(id: str | None) -> str:
+    """Return the name under which an outcome is kept: a new one when the caller gives none."""
+    return f"outcome:{uuid.uuid4().hex}" if id is None else checked_text(id, "id")
 
 
-def _move_edges(
-    connection: apsw.Connection, answer: int, used: set[int], before: Feedback | None, merged: Feedback, now: float
-) -> None:
-    """Take the old outcome off the edges from the answer to its sources and put the new one on."""
-    sql = "SELECT dst, type, weight, success, failure FROM edges WHERE src = ? AND created_by = 'ask'"
-    for dst, type_, weight, success, failure in fetch(connection, sql, (answer,)):
-        credit = USED_CREDIT if dst in used else SHOWN_CREDIT
-        for outcome, step, move in ((before, -1, unmoved_weight), (merged, 1, moved_weight)):
-            good = is_good(outcome) if outcome is not None else None
-            quality = quality_of(outcome) if outcome is not None else None
-            if good is not None and quality is not None:
-                weight = move(weight, quality, good, credit)
-                success, failure = success + step * good, failure + step * (not good)
-        connection.execute(
-            "UPDATE edges SET weight = ?, success = ?, failure = ?, last_used = ? "
-            "WHERE src = ? AND dst = ? AND type = ?",
-            (weight, max(success, 0), max(failure, 0), now, answer, dst, type_),
-        )
-
-
-def _insert_correction(
+def apply_outcome(
     connection: apsw.Connection,
-    interaction: str,
-    correction: str,
-    vector: np.ndarray,
     namespace: str,
-    query: int | None,
+    id: str,
+    outcome: Outcome,
+    credits: Mapping[int, float],
+    *,
+    rater: str,
+    config: LearningConfig,
     now: float,
-) -> int:
-    """Insert what the user said is right: a fact of full trust, searched at once, found by its question's words too."""
-    question = connection.execute("SELECT text FROM nodes WHERE id = ?", (query,)).get
-    node = insert_node(
-        connection,
-        correction,
-        vector,
-        type=NodeType.FACT,
-        namespace=namespace,
-        created=now,
-        source=f"feedback:{interaction}",
-        metadata={"corrects": interaction} | ({"question": question} if question else {}),
+) -> Moved:
+    """Do what `replace_outcome` does, with nodes that must be there.
+
+    Raises:
+        ValueError: a node is unknown or archived.
+    """
+    _require_alive(connection, namespace, credits)
+    return replace_outcome(connection, id, outcome, credits, rater=rater, config=config, now=now)
+
+
+def _require_alive(connection: apsw.Connection, namespace: str, nodes: Iterable[int]) -> None:
+    """Raise ValueError when one of `nodes` does not exist or is archived."""
+    ids = list(nodes)
+    sql = "SELECT id, tier FROM nodes WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"
+    tiers = dict(fetch(connection, sql, (namespace, json.dumps(ids))))
+    for node in ids:
+        if node not in tiers:
+            raise ValueError(f"nodes: there is no node {node}")
+        if tiers[node] == "cold":
+            raise ValueError(f"nodes: node {node} is archived; rehydrate it first")
+
+
+TOUCHED = """
+WITH among (id) AS (SELECT value FROM json_each(:nodes)),
+touched (src, dst, type) AS (
+    SELECT src, dst, type FROM edges
+    WHERE src IN (SELECT id FROM among) AND dst IN (SELECT id FROM among) AND src <> dst AND ended IS NULL
+    UNION SELECT src, dst, type FROM edge_moves WHERE interaction = :id
+)
+SELECT edges.src, edges.dst, edges.type, edges.weight * {weight_left}, edges.success, edges.failure, edges.decayed,
+    edges.ended IS NOT NULL, old.moved IS NOT NULL, old.good, ifnull(old.moved * {moved_left}, 0.0),
+    (SELECT total(abs(day.moved)) FROM edge_moves day
+     WHERE (day.src, day.dst, day.type, day.rater) = (edges.src, edges.dst, edges.type, :rater)
+     AND day.at >= :midnight AND day.at < :midnight + 86400.0 AND day.interaction <> :id)
+FROM touched CROSS JOIN edges USING (src, dst, type)
+LEFT JOIN edge_moves old ON old.interaction = :id
+    AND (old.src, old.dst, old.type) = (edges.src, edges.dst, edges.type)
+"""
+
+
+class _Touched(NamedTuple):
+    """A row of TOUCHED; `part` is what the outcome did before, `spent` how far the rater moved it today besides."""
+
+    src: int
+    dst: int
+    type: str
+    weight: float
+    success: int
+    failure: int
+    decayed: float
+    has_ended: int
+    was_moved: int
+    was_good: int | None
+    part: float
+    spent: float
+
+
+def replace_outcome(
+    connection: apsw.Connection,
+    id: str,
+    outcome: Outcome | None,
+    credits: Mapping[int, float],
+    *,
+    rater: str,
+    config: LearningConfig,
+    now: float,
+) -> Moved:
+    """Take back what the outcome `id` did before, and move every edge among the nodes of `credits` (id -> credit).
+
+    An edge has the smaller credit of its two ends. All is reckoned in weights as they are left at `now`; what an
+    outcome did is its part of the weight and fades with it. One rater's moves of an edge in one UTC day add up to at
+    most `max_move_per_day`; what is beyond neither moves nor counts. Nodes that do not exist are passed over.
+    """
+    lives = half_lives(config)
+    sql = TOUCHED.format(weight_left=weight_left(lives), moved_left=weight_left(lives, "max(old.at, edges.decayed)"))
+    midnight = now // DAY_S * DAY_S
+    values = {"nodes": json.dumps(list(credits)), "id": id, "rater": rater, "now": now, "midnight": midnight}
+    edges: list[EdgeRow] = []
+    moves: list[tuple[object, ...]] = []
+    for edge in map(_Touched._make, fetch(connection, sql, values)):
+        credit = min(credits.get(edge.src, 0.0), credits.get(edge.dst, 0.0))
+        weight, is_good = _weighed_anew(edge, outcome, credit, config)
+        if is_good is None and not edge.was_moved:
+            continue
+        success = max(edge.success - (edge.was_good == 1) + (is_good is True), 0)
+        failure = max(edge.failure - (edge.was_good == 0) + (is_good is False), 0)
+        edges.append((edge.src, edge.dst, edge.type, weight, now, success, failure, min(edge.decayed, now)))
+        part = edge.part + weight - edge.weight  # not all of it is gone where the weight met its bounds
+        if is_good is not None or abs(part) > LEAST:
+            moves.append((id, edge.src, edge.dst, edge.type, rater, now, is_good, part))
+    connection.execute("DELETE FROM edge_moves WHERE interaction = ?", (id,))
+    connection.executemany(
+        "UPDATE edges SET weight = ?4, last_used = ?5, success = ?6, failure = ?7, decayed = ?8 "
+        "WHERE src = ?1 AND dst = ?2 AND type = ?3",
+        edges,
     )
-    if query is not None:
-        insert_edge(connection, node, query, EdgeType.DERIVED, weight=1.0, created_by="feedback", now=now)
-    return node
+    connection.executemany("INSERT INTO edge_moves VALUES (?, ?, ?, ?, ?, ?, ?, ?)", moves)
+    return Moved(sum(is_good is not None for *_, is_good, _ in moves), edges)
+
+
+def _weighed_anew(
+    edge: _Touched, outcome: Outcome | None, credit: float, config: LearningConfig
+) -> tuple[float, bool | None]:
+    """Return an edge's weight with the new outcome in place of the old, and what it counts as, None when nothing."""
+    base = min(max(edge.weight - edge.part, 0.0), 1.0)
+    room = config.max_move_per_day - edge.spent
+    if outcome is None or outcome.is_good is None or credit == 0.0 or room <= LEAST or edge.has_ended:
+        return base, None
+    step = moved_weight(base, outcome, credit, eta=config.eta) - base
+    return min(max(base + min(max(step, -room), room), 0.0), 1.0), outcome.is_good

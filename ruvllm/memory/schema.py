@@ -113,6 +113,7 @@ MIGRATIONS: tuple[str, ...] = (
 
     ALTER TABLE edges ADD COLUMN created REAL NOT NULL DEFAULT 0.0;
     ALTER TABLE edges ADD COLUMN ended REAL;
+    ALTER TABLE edges ADD COLUMN decayed REAL NOT NULL DEFAULT 0.0;  -- the weight is as of this or last_used, the later
     UPDATE edges SET created = last_used;
 
     CREATE TABLE names (  -- what a node is called by others: title, heading, the subject it opens with
@@ -151,17 +152,18 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX marks_by_node ON marks (node);
 
     CREATE TABLE edge_moves (  -- how far outcomes moved an edge, so that one can be taken back and none goes too far
-        interaction TEXT NOT NULL REFERENCES interactions (id) ON DELETE CASCADE,
+        interaction TEXT NOT NULL,  -- the answer rated, or what the caller named the outcome
         src INTEGER NOT NULL,
         dst INTEGER NOT NULL,
         type TEXT NOT NULL,
         rater TEXT NOT NULL,
-        day INTEGER NOT NULL,  -- since the epoch, UTC
-        moved REAL NOT NULL,
+        at REAL NOT NULL,
+        good INTEGER CHECK (good IN (0, 1)),  -- what it counted as; NULL when nothing
+        moved REAL NOT NULL,  -- its part of the weight, which fades with the weight
         PRIMARY KEY (interaction, src, dst, type),
         FOREIGN KEY (src, dst, type) REFERENCES edges (src, dst, type) ON DELETE CASCADE
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX edge_moves_by_edge ON edge_moves (src, dst, type, rater, day);
+    CREATE INDEX edge_moves_by_edge ON edge_moves (src, dst, type, rater, at);
 
     CREATE TABLE co_retrievals (  -- how often two nodes, a < b, were shown together
         a INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,

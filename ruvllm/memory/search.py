@@ -1,31 +1,46 @@
-"""Hybrid search: vectors and keywords fused by reciprocal rank, then spread along links; a session's own nodes too."""
+"""Search: seeds by vectors, words and names; the graph around them; ranked by graph attention."""
 
 from __future__ import annotations
 
 import heapq
-import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ruvllm import kernels
+from ruvllm.attention import AttentionEngine, Candidates
+from ruvllm.attention.engine import Inputs, make_inputs
+from ruvllm.attention.features import pagerank_prior
 from ruvllm.config import RetrievalConfig
 from ruvllm.memory.filters import condition_of
 from ruvllm.memory.keywords import Keywords
+from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.nearest import Nearest
+from ruvllm.memory.paths import Found, explain
 from ruvllm.memory.rows import SEARCHED, fetch_nodes, vector_of
 from ruvllm.memory.store import Store
-from ruvllm.types import Filter, Hit
+from ruvllm.memory.traits import Traits
+from ruvllm.types import Filter, Hit, NodeType
 
-__all__ = ["HybridSearch", "fuse"]
+__all__ = ["GraphSearch", "fuse"]
 
 MAX_SESSION_NODES = 2048  # newest on probation that are searched within their session
+NAMED_NODES = 128  # around the nodes that the question names
+EXPLAINED_SEEDS = 4  # strongest nodes whose part is taken off the question for the feature "rest"
 
 VISIBLE = (
     "nodes.namespace = ? AND nodes.tier = 'hot' AND nodes.ended IS NULL AND (nodes.probation = 0 OR "
     "nodes.session IS NOT NULL AND nodes.session = ? AND (nodes.type <> 'Query' OR ?))"
 )
+
+_WORD = re.compile(r"\w+")
 
 
 def fuse(rankings: Iterable[Sequence[int]], rrf_k: int) -> dict[int, float]:
@@ -40,7 +55,20 @@ def fuse(rankings: Iterable[Sequence[int]], rrf_k: int) -> dict[int, float]:
     return scores
 
 
-class HybridSearch:
+@dataclass(slots=True)
+class _Seeds:
+    """Where a search starts: node id -> what is known of it."""
+
+    similarity: dict[int, float]
+    relevance: dict[int, float]
+    named: dict[int, float]  # weight of nodes that the question calls by name
+    ranking: list[int] = field(default_factory=list)  # fused, best first
+    keyword_rank: dict[int, int] = field(default_factory=dict)
+    own: set[int] = field(default_factory=set)  # on probation in this session
+    among: np.ndarray | None = None
+
+
+class GraphSearch:
     """Searches one namespace; holds no state of its own."""
 
     def __init__(
@@ -49,6 +77,9 @@ class HybridSearch:
         nearest: Nearest,
         keywords: Keywords,
         links: Links,
+        linker: Linker,
+        traits: Traits,
+        engine: Callable[[], AttentionEngine],
         namespace: str,
         config: RetrievalConfig,
     ) -> None:
@@ -56,6 +87,9 @@ class HybridSearch:
         self._nearest = nearest
         self._keywords = keywords
         self._links = links
+        self._linker = linker
+        self._traits = traits
+        self._engine = engine
         self._namespace = namespace
         self._config = config
 
@@ -66,55 +100,88 @@ class HybridSearch:
         vector: np.ndarray,
         k: int,
         *,
-        filter: Filter | None,
-        session: str | None,
+        filter: Filter | None = None,
+        session: str | None = None,
+        hops: int | None = None,
+        concept_boost: float = 1.0,
+        with_paths: bool = False,
     ) -> list[Hit]:
         """Return the `k` best hits; `native` and `vector` are the query's unit vector before and after projection."""
-        candidates = max(k, self._config.candidates)
-        condition = condition_of(filter) if filter else ("1", [])
-        wants_queries = filter is not None and "type" in filter
-        visible = (f"{VISIBLE} AND {condition[0]}", [self._namespace, session, wants_queries, *condition[1]])
-        among = self._passing(condition) if filter else None
-        ids, cosines = self._nearest.search(vector, candidates, among=among)
-        similarity = dict(zip(ids.tolist(), cosines.tolist(), strict=True))
-        relevance = self._keywords.search(query, candidates, among=among)
-        if session is not None:
-            own = self._on_probation(visible)
-            similarity |= _cosines(native, ((node_id, vector) for node_id, _, _, vector in own))
-            relevance |= self._keywords.scores_of(query, (node[:3] for node in own))
-        by_vector, by_keyword = _best(similarity, candidates), _best(relevance, candidates)
-        scores = self._spread(fuse([by_vector, by_keyword], self._config.rrf_k), k, among)
-        best = _best(scores, k)
-        nodes = fetch_nodes(self._store, best)
-        similarity |= self._missing_similarities(native, vector, [i for i in best if i not in similarity])
-        keyword_rank = {node_id: rank for rank, node_id in enumerate(by_keyword, start=1)}
+        seeds = self._seeds(query, native, vector, max(k, self._config.candidates), filter, session)
+        candidates = self._candidates(query, native, vector, seeds, k, self._config.hops if hops is None else hops)
+        if candidates is None:
+            return []
+        ids = candidates.graph.ids
+        ranked = self._engine().rank(candidates, self._edge_features(candidates.graph))
+        traits = self._traits.of(ids.tolist())
+        scores = ranked.weights * np.array([trait.trust for trait in traits], np.float32)
+        if concept_boost != 1.0:
+            is_concept = np.array([trait.type is NodeType.CONCEPT for trait in traits])
+            scores = _boosted(scores, is_concept, candidates.graph, concept_boost)
+        best = self._best(ids, scores, candidates, seeds, k)
+        nodes = fetch_nodes(self._store, [int(ids[i]) for i in best])
+        found = Found(candidates, ranked.prior, seeds.named, seeds.ranking[: self._config.strong], seeds.keyword_rank)
         return [
-            Hit(nodes[i], scores[i], similarity.get(i), keyword_rank.get(i))
+            Hit(
+                nodes[node],
+                float(scores[i]),
+                float(candidates.similarity[i]),
+                seeds.keyword_rank.get(node),
+                explain(i, found) if with_paths else None,
+            )
             for i in best
-            if i in nodes  # not deleted since
+            if (node := int(ids[i])) in nodes  # not deleted since
         ]
 
-    def _spread(self, fused: Mapping[int, float], k: int, among: np.ndarray | None) -> dict[int, float]:
-        """Return scores by rank once each node has passed a part on along its links; trust weighs before and after."""
-        trust = self._trusts(fused)
-        weighed = {i: score * trust.get(i, 1.0) for i, score in fused.items()}
-        ranking = _best(weighed, len(weighed))
-        spread = self._links.spread(
-            {i: 1.0 / (rank + 2) if weighed[i] > 0.0 else 0.0 for rank, i in enumerate(ranking)}
-        )
-        scores = {i: spread[i] * trust.get(i, 1.0) for i in ranking}
-        least = heapq.nlargest(k, scores.values())[-1] if len(scores) >= k else 0.0
-        found = [i for i, score in spread.items() if score > least and i not in scores]
-        if among is not None:
-            found = [i for i, passes in zip(found, np.isin(found, among), strict=True) if passes]
-        trust = self._trusts(found)
-        return scores | {i: spread[i] * trust.get(i, 1.0) for i in found}
+    def inputs(self, query: str, native: np.ndarray, vector: np.ndarray, k: int) -> tuple[np.ndarray, Inputs] | None:
+        """Return the ids of a question's candidates and what the engine would be given for them; None without any."""
+        seeds = self._seeds(query, native, vector, max(k, self._config.candidates), None, None)
+        candidates = self._candidates(query, native, vector, seeds, k, self._config.hops)
+        if candidates is None:
+            return None
+        prior = pagerank_prior(candidates)
+        return candidates.graph.ids, make_inputs(candidates, self._edge_features(candidates.graph), prior)
 
-    def _trusts(self, ids: Iterable[int]) -> dict[int, float]:
-        """Return the trust, in [0, 1], of those nodes that are not fully trusted."""
-        sql = "SELECT id, trust FROM nodes WHERE trust <> 1.0 AND id IN (SELECT value FROM json_each(?))"
-        wanted = list(ids)
-        return dict(self._store.rows(sql, (json.dumps(wanted),))) if wanted else {}
+    # -- seeds -------------------------------------------------------------------------------------------------------
+
+    def _seeds(
+        self,
+        query: str,
+        native: np.ndarray,
+        vector: np.ndarray,
+        count: int,
+        filter: Filter | None,
+        session: str | None,
+    ) -> _Seeds:
+        condition = condition_of(filter) if filter else ("1", [])
+        among = self._passing(condition) if filter else None
+        ids, cosines = self._nearest.search(vector, count, among=among)
+        similarity = dict(zip(ids.tolist(), cosines.tolist(), strict=True))
+        relevance = self._keywords.search(query, count, among=among)
+        seeds = _Seeds(similarity, relevance, self._named(query), among=among)
+        if session is not None:
+            wants_queries = filter is not None and "type" in filter
+            parameters = [self._namespace, session, wants_queries, *condition[1]]
+            own = self._on_probation((f"{VISIBLE} AND {condition[0]}", parameters))
+            similarity |= _cosines(native, ((node_id, vector) for node_id, _, _, vector in own))
+            relevance |= self._keywords.scores_of(query, (node[:3] for node in own))
+            seeds.own = {node[0] for node in own}
+        by_vector, by_keyword = _best(similarity, count), _best(relevance, count)
+        fused = fuse([by_vector, by_keyword], self._config.rrf_k)
+        trust = dict(zip(fused, (trait.trust for trait in self._traits.of(list(fused))), strict=True))
+        weighed = {node: score * trust[node] for node, score in fused.items() if trust[node] > 0.0}
+        seeds.ranking = _best(weighed, len(weighed))
+        seeds.keyword_rank = {node_id: rank for rank, node_id in enumerate(by_keyword, start=1)}
+        return seeds
+
+    def _named(self, query: str) -> dict[int, float]:
+        """Return the nodes that the question calls by name; of a name that several share each has its part."""
+        named: dict[int, float] = {}
+        for nodes in self._linker.mentioned(query).values():
+            for node, trait in zip(nodes, self._traits.of(nodes), strict=True):
+                if trait.trust > 0.0:
+                    named[node] = max(named.get(node, 0.0), trait.trust / len(nodes))
+        return named
 
     def _passing(self, condition: tuple[str, list[Any]]) -> np.ndarray:
         """Return the ids of the searched nodes that a filter lets through."""
@@ -129,13 +196,127 @@ class HybridSearch:
             (*visible[1], MAX_SESSION_NODES),
         )
 
-    def _missing_similarities(self, native: np.ndarray, vector: np.ndarray, ids: Iterable[int]) -> Mapping[int, float]:
-        """Return cosines for what only the keywords found; nodes on probation are looked up in the database."""
-        known = self._nearest.cosines(vector, ids)
-        unknown = [node_id for node_id in ids if node_id not in known]
-        marks = ", ".join("?" * len(unknown))
-        rows = self._store.rows(f"SELECT node, vector FROM vectors WHERE node IN ({marks})", unknown) if unknown else []
-        return known | _cosines(native, rows)
+    # -- candidates --------------------------------------------------------------------------------------------------
+
+    def _candidates(
+        self, query: str, native: np.ndarray, vector: np.ndarray, seeds: _Seeds, k: int, hops: int
+    ) -> Candidates | None:
+        """Return the seeds and what lies around the strongest of them, with all that ranking looks at."""
+        graph = self._links.load()
+        strong = list(dict.fromkeys([*seeds.named, *seeds.ranking[: self._config.strong]]))
+        ids, distance = self._around(graph, list(seeds.named), strong, seeds.ranking, max(k, 1), hops)
+        if not len(ids):
+            return None
+        subgraph = _with_alone(graph.expand(ids, hops=0, max_nodes=len(ids), now=time.time()), ids, distance)
+        ids = subgraph.ids
+        similarity, rest = self._similarities(native, vector, seeds, subgraph, strong)
+        best = max(seeds.relevance.values(), default=0.0)
+        relevance = seeds.relevance | self._keywords.search(query, len(ids), among=ids)
+        known = ids.tolist()
+        fused = {node: 1.0 / (rank + 2) for rank, node in enumerate(seeds.ranking[: 2 * self._config.strong])}
+        traits = self._traits.of(known)
+        return Candidates(
+            graph=subgraph,
+            degrees=graph.degrees(ids),
+            similarity=similarity,
+            keyword=np.array([relevance.get(i, 0.0) for i in known], np.float32) / max(best, 1e-6),
+            fused=np.array([fused.get(i, 0.0) for i in known], np.float32),
+            named=np.array([seeds.named.get(i, 0.0) for i in known], np.float32),
+            rest=rest,
+            speaker=self._traits.spoken_by(query, traits),
+            place=np.array([trait.place for trait in traits], np.int64),
+            num_words=len(_WORD.findall(query)),
+        )
+
+    def _around(
+        self, graph: kernels.Graph, named: list[int], strong: list[int], ranking: list[int], k: int, hops: int
+    ) -> tuple[np.ndarray, dict[int, int]]:
+        """Return the candidates' ids and how many edges each lies from the strongest nodes."""
+        limit, fan_out = max(self._config.max_nodes, k), self._config.fan_out
+        distance = dict.fromkeys(strong, 0)
+        for start, far, most in ((strong, min(hops, 1), limit), (named, hops, NAMED_NODES)):
+            around = graph.expand(np.array(start, np.int64), hops=far, max_nodes=most, fan_out=fan_out)
+            for node, hop in zip(around.ids.tolist(), around.hops.tolist(), strict=True):
+                distance.setdefault(node, hop)
+        for node in ranking:
+            distance.setdefault(node, 1)
+        return np.array(list(distance)[: 2 * limit], np.int64), distance
+
+    def _similarities(
+        self, native: np.ndarray, vector: np.ndarray, seeds: _Seeds, graph: kernels.Subgraph, strong: list[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return each candidate's cosine to the question, and to what of it the strongest neighbours leave over."""
+        n = len(graph.ids)
+        place = {node: i for i, node in enumerate(graph.ids.tolist())}
+        found, vectors = self._nearest.vectors(graph.ids)
+        rows = np.array([place[node] for node in found.tolist()], np.int64)
+        similarity, rest = np.zeros(n, np.float32), np.zeros(n, np.float32)
+        similarity[rows] = vectors @ vector
+        row_of = np.full(n, -1, np.int64)
+        row_of[rows] = np.arange(len(rows))
+        for node in seeds.own:
+            if node in place and row_of[place[node]] < 0:
+                similarity[place[node]] = seeds.similarity.get(node, 0.0)
+        for node in strong[:EXPLAINED_SEEDS]:
+            seed = place.get(node)
+            if seed is None or row_of[seed] < 0:
+                continue
+            left = vector - vectors[row_of[seed]] * similarity[seed]
+            left /= np.linalg.norm(left) + 1e-6
+            near = np.unique(graph.indices[graph.indptr[seed] : graph.indptr[seed + 1]])
+            near = near[row_of[near] >= 0]
+            np.maximum.at(rest, near, vectors[row_of[near]] @ left)
+        return similarity, rest
+
+    def _edge_features(self, graph: kernels.Subgraph) -> np.ndarray:
+        return self._links.load().edge_features(graph, now=time.time())
+
+    # -- the best ----------------------------------------------------------------------------------------------------
+
+    def _best(self, ids: np.ndarray, scores: np.ndarray, candidates: Candidates, seeds: _Seeds, k: int) -> list[int]:
+        """Return the places of the `k` best: those that pass the filter, and of one document no more than its share."""
+        passes = scores > 0.0
+        if seeds.among is not None:
+            passes &= np.isin(ids, seeds.among) | np.isin(ids, np.fromiter(seeds.own, np.int64))
+        order = [int(i) for i in np.lexsort((ids, -scores)) if passes[i]]
+        most = math.ceil(self._config.source_share * k)
+        taken: Counter[int] = Counter()
+        first: list[int] = []
+        later: list[int] = []
+        for i in order:
+            taken[int(candidates.place[i])] += 1
+            (first if taken[int(candidates.place[i])] <= most else later).append(i)
+            if len(first) == k:
+                break
+        chosen = set((first + later)[:k])
+        return [i for i in order if i in chosen]
+
+
+def _with_alone(graph: kernels.Subgraph, ids: np.ndarray, distance: Mapping[int, int]) -> kernels.Subgraph:
+    """Return the subgraph with the nodes that have no edges at all behind the others, and distances of our own."""
+    alone = ids[~np.isin(ids, graph.ids)]
+    everyone = np.concatenate([graph.ids, alone])
+    return kernels.Subgraph(
+        ids=everyone,
+        hops=np.array([distance[i] for i in everyone.tolist()], np.int32),
+        indptr=np.concatenate([graph.indptr, np.full(len(alone), graph.indptr[-1], np.int64)]),
+        indices=graph.indices,
+        types=graph.types,
+        weights=graph.weights,
+        last_used=graph.last_used,
+        successes=graph.successes,
+        failures=graph.failures,
+        directions=graph.directions,
+    )
+
+
+def _boosted(scores: np.ndarray, is_concept: np.ndarray, graph: kernels.Subgraph, boost: float) -> np.ndarray:
+    """Return scores in which a concept stands `boost` times above itself and the best of what it contains."""
+    boosted = scores.copy()
+    for i in np.flatnonzero(is_concept):
+        around = graph.indices[graph.indptr[i] : graph.indptr[i + 1]]
+        boosted[i] = boost * max(float(scores[i]), float(scores[around].max(initial=0.0)))
+    return boosted
 
 
 def _best(scores: Mapping[int, float], k: int) -> list[int]:

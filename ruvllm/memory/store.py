@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -20,6 +20,8 @@ __all__ = ["Store", "fetch", "translated"]
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+Work = Callable[[apsw.Connection], T]
+After = Callable[[T], None]
 
 BUSY_TIMEOUT_MS = 10_000
 
@@ -159,7 +161,7 @@ class Store:
         rows = self.rows(sql, parameters)
         return rows[0][0] if rows else None
 
-    def write(self, work: Callable[[apsw.Connection], T], *, after: Callable[[T], None] | None = None) -> T:
+    def write(self, work: Work[T], *, after: After[T] | None = None) -> T:
         """Run `work` in a transaction and return its value once that is on disk.
 
         A free caller commits by itself; callers that wait meanwhile share the next commit, each in a savepoint, so that
@@ -170,17 +172,26 @@ class Store:
             BrainReadOnly: this store only reads.
             BrainError: the disk is full or fails; nothing of `work` is left.
         """
-        ticket = _Ticket(work, after)
-        with self._waiting_lock:
-            self._waiting.append(ticket)
-        with self._writer_lock:
-            if not ticket.is_done:
-                self._commit_waiting(ticket)
-        if ticket.error is not None:
-            raise ticket.error
-        return cast(T, ticket.value)
+        return self.write_together([(work, after)])[0]
 
-    def _commit_waiting(self, own: _Ticket) -> None:
+    def write_together(self, works: Sequence[tuple[Work[T], After[T] | None]]) -> list[T]:
+        """Run several works, (work, after) as `write` takes them, in one transaction; return their values in order.
+
+        Raises:
+            What the first work that failed raised; the others are done all the same.
+        """
+        tickets = [_Ticket(work, after) for work, after in works]
+        with self._waiting_lock:
+            self._waiting.extend(tickets)
+        with self._writer_lock:
+            if not all(ticket.is_done for ticket in tickets):
+                self._commit_waiting(tickets)
+        for ticket in tickets:
+            if ticket.error is not None:
+                raise ticket.error
+        return [cast(T, ticket.value) for ticket in tickets]
+
+    def _commit_waiting(self, own: Sequence[_Ticket]) -> None:
         with self._waiting_lock:
             group, self._waiting = self._waiting, []
         interrupt: BaseException | None = None
@@ -191,9 +202,9 @@ class Store:
             for ticket in group:
                 ticket.error = ticket.error or error
         except BaseException as error:  # Ctrl-C in the caller that leads
-            if not own.is_done:  # nothing is committed: the others try again
+            if not any(ticket.is_done for ticket in own):  # nothing is committed: the others try again
                 with self._waiting_lock:
-                    self._waiting[:0] = [ticket for ticket in group if ticket is not own]
+                    self._waiting[:0] = [ticket for ticket in group if ticket not in own]
                 raise
             interrupt = error
         for ticket in group:

@@ -73,6 +73,15 @@ class VectorMatrix:
             labels, cosines = exact_search(vectors, query, min(k, count), rows=rows)
             return self._ids[labels], cosines
 
+    def search_batch(self, queries: np.ndarray, k: int, *, num_threads: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids and cosines, (q, k') each, of the `k` nearest vectors of (q, dim) `queries`."""
+        with self._lock.reading():
+            k = min(k, len(self))
+            if not k:
+                return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+            labels, cosines = exact_search(self._vectors[: len(self)], queries, k, num_threads=num_threads)
+            return self._ids[labels], cosines
+
     def take(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the ids that are here and a copy of their vectors."""
         with self._lock.reading():

@@ -172,6 +172,36 @@ def test_a_bad_query_vector_is_refused(brain: Path, configure: Configure, value:
         llm.memory.search(QUESTION, query_vector=np.full(tiny.HIDDEN, value, np.float32))
 
 
+# -- feedback --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("marks", "message"),
+    [
+        ({"helped": [4]}, r"helped: of the sources of .*, 1 to 3, none is 4"),
+        ({"unhelpful": [0]}, r"unhelpful: .* none is 0"),
+        ({"helped": [1], "unhelpful": [1]}, "source 1 is in both"),
+    ],
+)
+def test_marks_of_what_was_not_shown_are_refused(
+    brain: Path, configure: Configure, marks: dict[str, list[int]], message: str
+) -> None:
+    with ruvllm.open(brain, config=configure()) as llm:
+        answer = llm.ask(QUESTION, k=3)
+        with pytest.raises(ValueError, match=message):
+            llm.feedback(answer.id, rating=5, **marks)
+        assert llm.memory.interaction(answer.id).feedback is None
+
+
+def test_marks_name_sources_by_their_numbers(brain: Path, configure: Configure) -> None:
+    with ruvllm.open(brain, config=configure()) as llm:
+        answer = llm.ask(QUESTION, k=3)
+        llm.feedback(answer.id, helped=[1], unhelpful=[3], rater="bob")
+        nodes = {source.number: source.node_id for source in answer.sources}
+        said = Feedback(rater="bob", marks={nodes[1]: True, nodes[3]: False})
+        assert llm.memory.interaction(answer.id).feedback == said
+
+
 # -- the brain's directory -------------------------------------------------------------------------------------------
 
 
@@ -183,6 +213,8 @@ def writes(llm: ruvllm.RuvLLM, file: Path) -> list[Callable[[], object]]:
         lambda: llm.learn(),
         lambda: llm.check(repair=True),
         lambda: llm.memory.feedback("x", Feedback(rating=3)),
+        lambda: llm.memory.apply_outcome([1, 2], 1.0),
+        lambda: llm.memory.apply_decay(),
         lambda: llm.memory.import_file(file),
     ]
 

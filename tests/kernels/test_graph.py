@@ -541,3 +541,12 @@ def test_a_graph_needs_types_and_a_time(arguments: dict[str, object], says: str)
 def test_pruning_needs_a_floor_and_a_count(floor: float, min_interactions: int) -> None:
     with pytest.raises(ValueError, match=r"(floor|min_interactions) must be"):
         chain(3).decay(0.0, floor=floor, min_interactions=min_interactions)
+
+
+def test_degrees_count_edges_out_and_in() -> None:
+    graph = Graph(num_types=2)
+    graph.add_nodes(np.array([1, 2, 3], np.int64))
+    src, dst = np.array([1, 1, 2, 1], np.int64), np.array([2, 3, 3, 2], np.int64)
+    ones = np.ones(4, np.float32)
+    graph.add_edges(src, dst, np.array([0, 0, 0, 1], np.uint8), ones, ones)
+    assert graph.degrees(np.array([1, 3, 2, 77], np.int64)).tolist() == [[3, 0], [0, 2], [1, 2], [0, 0]]

@@ -19,7 +19,7 @@ DAMAGE = {
     "UPDATE vectors SET vector = randomblob(256)": "3 nodes have no sound vector (0 have none), first 1",
     "DELETE FROM keywords WHERE rowid = 2": "1 nodes are not found by keywords",
     "INSERT INTO keywords (rowid, body) VALUES (77, 'x')": "1 keyword rows belong to nodes that do not exist",
-    "INSERT INTO edges VALUES (1, 99, 'Cites', 0.5, 0, 0, 0.0, 'x', 0.0, NULL)": "1 edges lead to nodes that do not exist",
+    "INSERT INTO edges VALUES (1, 99, 'Cites', 1, 0, 0, 0, 'x', 0, NULL, 0)": "1 edges lead to nodes that do not exist",
 }
 
 

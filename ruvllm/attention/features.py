@@ -1,0 +1,210 @@
+"""What graph attention sees: a question's candidates as nodes with features, and a PageRank prior over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ruvllm import kernels
+from ruvllm.types import EdgeType
+
+__all__ = ["EDGE_TYPES", "FEATURES", "QUESTION_FEATURES", "Candidates", "node_features", "pagerank_prior"]
+
+Floats = npt.NDArray[np.float32]
+
+EDGE_TYPES = tuple(EdgeType)
+"""Edge types in the order of their codes in the graph."""
+
+_GROUPS: dict[str, tuple[EdgeType, ...]] = {
+    "cites": (EdgeType.CITES,),
+    "shared": (EdgeType.SHARED_NAME, EdgeType.SAME_TOPIC),
+    "order": (EdgeType.FOLLOWS, EdgeType.AGENT_STEP),
+    "part": (EdgeType.CONTAINS, EdgeType.DERIVED),
+}
+_IN_GROUP = {name: np.array([type in types for type in EDGE_TYPES], np.bool_) for name, types in _GROUPS.items()}
+
+FEATURES: tuple[str, ...] = (
+    "log_prior",
+    "similarity",
+    "keyword",
+    "both",
+    "fused",
+    "named",
+    *(f"{name}_{way}_{what}" for name in _GROUPS for way in ("out", "in") for what in ("named", "score")),
+    "cites_in_twice",
+    "order_twice",
+    "log_out",
+    "log_in",
+    "rest",
+    "speaker",
+    "place",
+)
+"""The columns of `node_features`. "out" is what the node leads to, "in" what leads to it."""
+
+QUESTION_FEATURES = ("one", "names", "words", "best_similarity", "gap", "spread")
+
+FLOOR = 1e-4  # of a prior, so that its logarithm is finite
+
+_TYPE_WEIGHT = {
+    EdgeType.CITES: 1.0,
+    EdgeType.DERIVED: 1.0,
+    EdgeType.SHARED_NAME: 0.5,
+    EdgeType.FOLLOWS: 0.5,
+    EdgeType.AGENT_STEP: 0.5,
+    EdgeType.CONTAINS: 0.5,
+    EdgeType.SAME_TOPIC: 0.25,
+}
+TYPE_WEIGHTS = np.array([_TYPE_WEIGHT[type] for type in EDGE_TYPES], np.float32)
+"""What a walk follows when nothing was learnt: the factor of each type's edges."""
+
+DAMPING = 0.5
+NAMED_SHARE = 0.6  # of the restart, where the question names nodes
+RELEVANCE = 0.6  # how strongly a walk prefers nodes near the question: exp(RELEVANCE z), z the standardised cosine
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """The nodes that may answer a question, n of them, and the edges among them.
+
+    Attributes:
+        graph: subgraph of these nodes, edges seen from both ends.
+        degrees: (n, 2) edges that leave and reach a node in the whole graph.
+        similarity: (n,) cosine to the question.
+        keyword: (n,) BM25 relative to the best, in [0, 1].
+        fused: (n,) 1 / (2 + rank) for those that vectors and words rank first together, else 0.
+        named: (n,) weight of those the question calls by name, in [0, 1].
+        rest: (n,) of neighbours of the strongest nodes: cosine to what the question asks beyond those.
+        speaker: (n,) 1 where the question names who spoke.
+        place: (n,) int64, equal for nodes of one document.
+    """
+
+    graph: kernels.Subgraph
+    degrees: npt.NDArray[np.int64]
+    similarity: Floats
+    keyword: Floats
+    fused: Floats
+    named: Floats
+    rest: Floats
+    speaker: Floats
+    place: npt.NDArray[np.int64]
+    num_words: int
+
+    def __len__(self) -> int:
+        return len(self.similarity)
+
+
+def pagerank_prior(candidates: Candidates, type_bias: Floats | None = None) -> Floats:
+    """Return the chance, (n,) summing to 1, that a walk from what the question names and resembles is at a node.
+
+    The walk restarts at the fused ranking and, for NAMED_SHARE, at named nodes; it follows edges by weight and type,
+    rather to nodes near the question.
+
+    Args:
+        type_bias: (num_types,) added to the logarithm of each type's weight.
+    """
+    graph = candidates.graph
+    relevance = np.exp(RELEVANCE * np.clip(_standardised(candidates.similarity), -3.0, 3.0))
+    restart = candidates.fused * relevance
+    total = float(restart.sum())
+    if total > 0.0:
+        restart = restart / total
+    named = float(candidates.named.sum())
+    if named > 0.0:
+        share = NAMED_SHARE if total > 0.0 else 1.0
+        restart = restart * (1.0 - share) + candidates.named * (share / named)
+    elif total <= 0.0:
+        restart = relevance / relevance.sum()
+    type_weights = TYPE_WEIGHTS if type_bias is None else TYPE_WEIGHTS * np.exp(np.clip(type_bias, -2.0, 2.0))
+    ranks, _ = kernels.pagerank(
+        graph.indptr,
+        graph.indices,
+        graph.weights * relevance[graph.indices].astype(np.float32),
+        restart.astype(np.float32),
+        damping=DAMPING,
+        types=graph.types,
+        type_weights=type_weights.astype(np.float32),
+    )
+    return ranks
+
+
+def node_features(candidates: Candidates, prior: Floats) -> Floats:
+    """Return (n, len(FEATURES)) float32, each column of about unit scale."""
+    graph, n = candidates.graph, len(candidates)
+    score = (candidates.similarity - candidates.similarity.max() + 1.0).clip(0.0) + 0.5 * candidates.keyword
+    named = (candidates.named > 0.0).astype(np.float32)
+    columns: dict[str, Floats] = {
+        "log_prior": np.log(prior + FLOOR),
+        "similarity": 4.0 * (candidates.similarity - candidates.similarity.max()),
+        "keyword": 2.0 * candidates.keyword,
+        "both": 2.0 * candidates.keyword * candidates.similarity,
+        "fused": 4.0 * candidates.fused,
+        "named": 2.0 * named,
+        "log_out": 0.5 * np.log1p(candidates.degrees[:, 0]).astype(np.float32),
+        "log_in": 0.5 * np.log1p(candidates.degrees[:, 1]).astype(np.float32),
+        "rest": 4.0 * candidates.rest,
+        "speaker": candidates.speaker,
+        "place": _best_of_place(candidates.place, score),
+    }
+    rows = _Rows(graph.indptr)
+    near_score, near_named = score[graph.indices], named[graph.indices]
+    for name, in_group in _IN_GROUP.items():
+        is_type = in_group[graph.types]
+        for way, direction in (("out", 0), ("in", 1)):
+            there = is_type & (graph.directions == direction)
+            columns[f"{name}_{way}_named"] = 2.0 * rows.max(np.where(there, near_named, 0.0))
+            columns[f"{name}_{way}_score"] = rows.max(np.where(there, near_score, 0.0))
+    cited = _IN_GROUP["cites"][graph.types] & (graph.directions == 1)
+    columns["cites_in_twice"] = rows.max(np.where(cited, columns["cites_in_score"][graph.indices], 0.0))
+    ordered = _IN_GROUP["order"][graph.types]
+    nearest = np.maximum(columns["order_out_score"], columns["order_in_score"])
+    columns["order_twice"] = rows.max(np.where(ordered, nearest[graph.indices], 0.0))
+    features = np.empty((n, len(FEATURES)), np.float32)
+    for column, name in enumerate(FEATURES):
+        features[:, column] = columns[name]
+    return features
+
+
+def question_features(candidates: Candidates) -> Floats:
+    """Return (len(QUESTION_FEATURES),) float32, what sort of question it is."""
+    best = np.sort(candidates.similarity)[::-1]
+    return np.array(
+        [
+            1.0,
+            min(int(np.count_nonzero(candidates.named)), 4) / 2.0,
+            float(np.log1p(candidates.num_words)) / 2.0,
+            best[0],
+            4.0 * (best[0] - best[min(4, len(best) - 1)]),
+            4.0 * float(candidates.similarity.std()),
+        ],
+        np.float32,
+    )
+
+
+class _Rows:
+    """Maxima over the rows of a CSR."""
+
+    def __init__(self, indptr: npt.NDArray[np.int64]) -> None:
+        self._filled = np.flatnonzero(np.diff(indptr))
+        self._starts = indptr[:-1][self._filled]
+        self._n = len(indptr) - 1
+
+    def max(self, values: Floats) -> Floats:
+        """Return (n,) float32, the largest value of each row and of 0."""
+        out = np.zeros(self._n, np.float32)
+        if len(self._filled):
+            out[self._filled] = np.maximum.reduceat(values, self._starts)
+        return out
+
+
+def _standardised(values: Floats) -> Floats:
+    return np.asarray((values - values.mean()) / (values.std() + 1e-6))
+
+
+def _best_of_place(place: npt.NDArray[np.int64], score: Floats) -> Floats:
+    """Return for each node the mean score of the candidates in its document, beside itself."""
+    _, where, counts = np.unique(place, return_inverse=True, return_counts=True)
+    total = np.bincount(where, score)
+    others = counts[where] - 1
+    return np.asarray((total[where] - score) / np.maximum(others, 1), np.float32)

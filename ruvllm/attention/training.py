@@ -1,0 +1,129 @@
+"""Training the attention engine from outcomes: a listwise loss over candidates, and a gate before anything counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ruvllm import kernels
+from ruvllm.attention.engine import AttentionEngine, Example
+
+__all__ = ["TrainingReport", "listwise_loss", "train", "train_gated"]
+
+Floats = npt.NDArray[np.float32]
+
+STEPS = 60  # of Adam, each over all examples
+LEARNING_RATE = 0.03
+ANCHOR_LAMBDA = 0.01  # pull towards the untrained parameters, per example's worth of evidence; see `train`
+HELD_OUT = 5  # every so manieth example decides whether what the others taught is kept
+MIN_EXAMPLES = 10  # fewer teach nothing
+SMALLEST_WEIGHT = 1e-9
+
+Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """What a training pass did. Losses are means over the held-out examples, None without any."""
+
+    examples: int
+    held_out: int
+    untrained_loss: float | None
+    loss: float | None
+    accepted: bool
+
+
+def listwise_loss(weights: Floats, credit: Floats) -> tuple[float, Floats]:
+    """Return -sum_i c_i log w_i, the cross-entropy of a ranking to the credits, and its gradient by the weights.
+
+    Source: Cao et al. 2007, ListNet, with the top-one probabilities of attention.
+    """
+    safe = np.maximum(weights, SMALLEST_WEIGHT)
+    return float(-(credit * np.log(safe)).sum()), (-credit / safe).astype(np.float32)
+
+
+def train(
+    examples: Sequence[Example],
+    *,
+    start: Floats | None = None,
+    steps: int = STEPS,
+    learning_rate: float = LEARNING_RATE,
+    anchor_lambda: float = ANCHOR_LAMBDA,
+    cancelled: Cancelled = lambda: False,
+) -> Floats:
+    """Return parameters that rank what had credit higher.
+
+    The pull towards the untrained parameters, lambda / 2 |theta - theta_0|^2 with lambda = anchor_lambda + 1 / the
+    total weight of the examples, lets few examples move little.
+
+    Args:
+        start: parameters to go on from; the untrained ones when None.
+    """
+    engine = AttentionEngine(start)
+    anchor = engine.untrained()
+    params = engine.params()
+    first, second = np.zeros_like(params), np.zeros_like(params)
+    total = sum(example.weight for example in examples)
+    fisher = np.ones_like(params)
+    for step in range(1, steps + 1):
+        if cancelled() or total <= 0.0:
+            break
+        gradient = np.zeros_like(params)
+        for example in examples:
+            gradient += _gradient(engine, example) * np.float32(example.weight / total)
+        kernels.adamw_step(
+            params,
+            gradient,
+            first,
+            second,
+            step=step,
+            learning_rate=learning_rate,
+            weight_decay=0.0,
+            max_norm=5.0,
+            anchor_params=anchor,
+            fisher_diagonal=fisher,
+            ewc_lambda=anchor_lambda + 1.0 / total,
+        )
+        engine.set_params(params)
+    return params
+
+
+def _gradient(engine: AttentionEngine, example: Example) -> Floats:
+    attention = engine.kernel.forward(*example.inputs.arrays(), keep=True)  # type: ignore[arg-type]
+    if attention.tape is None:
+        raise AssertionError("a pass with keep=True has a tape")
+    _, grad_weights = listwise_loss(attention.weights, example.credit)
+    gradient: Floats = engine.kernel.backward(attention.tape, grad_weights=grad_weights).params
+    return gradient
+
+
+def mean_loss(params: Floats, examples: Sequence[Example]) -> float:
+    """Return the mean loss of the examples under these parameters, by their weights."""
+    engine = AttentionEngine(params)
+    losses = [
+        listwise_loss(engine.kernel.forward(*e.inputs.arrays()).weights, e.credit)[0]  # type: ignore[arg-type]
+        for e in examples
+    ]
+    return float(np.average(losses, weights=[example.weight for example in examples]))
+
+
+def train_gated(
+    examples: Sequence[Example], *, cancelled: Cancelled = lambda: False
+) -> tuple[Floats | None, TrainingReport]:
+    """Return what all examples teach, None when it is not kept: too few of them, or no better than the untrained.
+
+    The decision is taken on a held-out fifth: parameters learnt from the others must rank it better than the untrained
+    engine does. Only then is the whole used.
+    """
+    if len(examples) < MIN_EXAMPLES:
+        return None, TrainingReport(len(examples), 0, None, None, accepted=False)
+    held_out = list(examples[::HELD_OUT])
+    others = [example for i, example in enumerate(examples) if i % HELD_OUT]
+    untrained = mean_loss(AttentionEngine().untrained(), held_out)
+    loss = mean_loss(train(others, cancelled=cancelled), held_out)
+    accepted = loss < untrained and not cancelled()
+    report = TrainingReport(len(examples), len(held_out), untrained, loss, accepted)
+    return (train(examples, cancelled=cancelled) if accepted else None), report

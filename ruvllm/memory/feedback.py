@@ -1,0 +1,183 @@
+"""What feedback does: kept once per answer, it moves the answer's edges; marks decide credit, corrections are facts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from typing import Any
+
+import apsw
+import numpy as np
+
+from ruvllm.config import LearningConfig
+from ruvllm.memory.links import EdgeRow
+from ruvllm.memory.outcomes import Outcome, replace_outcome
+from ruvllm.memory.rows import delete_nodes, insert_edge, insert_node
+from ruvllm.memory.store import fetch
+from ruvllm.types import EdgeType, Feedback, NodeType
+
+__all__ = ["FeedbackChanges", "apply_feedback", "outcome_of", "read_feedback"]
+
+USED_CREDIT, SHOWN_CREDIT = 1.0, 0.25  # where nobody has decided
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackChanges:
+    """What feedback changed, for all that is derived: nodes deleted, nodes inserted, edges moved."""
+
+    removed: list[int] = field(default_factory=list)
+    inserted: list[int] = field(default_factory=list)
+    edges: list[EdgeRow] = field(default_factory=list)
+
+
+def outcome_of(feedback: Feedback | None) -> Outcome | None:
+    """Return the outcome that feedback states: its quality, else its rating's, else 1 or 0 by task success.
+
+    Who only marks sources, one of them as helpful, says that the answer was good.
+    """
+    if feedback is None:
+        return None
+    success = feedback.task_success
+    if feedback.quality is not None:
+        return Outcome(feedback.quality, success)
+    if feedback.rating is not None:
+        return Outcome((feedback.rating - 1) / 4, success)
+    if success is not None:
+        return Outcome(float(success), success)
+    return Outcome(1.0) if any(feedback.marks.values()) else None
+
+
+def read_feedback(rows: Callable[..., list[tuple[Any, ...]]], interaction: str) -> Feedback | None:
+    """Return what was said about an answer; None when nothing was, or nothing of it is left.
+
+    Args:
+        rows: runs a query and returns its rows.
+    """
+    said = rows(
+        "SELECT rating, quality, task_success, correction, rater FROM feedback WHERE interaction = ?", (interaction,)
+    )
+    marks = rows("SELECT node, helped FROM marks WHERE interaction = ?", (interaction,))
+    if not said or (not marks and all(value is None for value in said[0][:4])):
+        return None
+    rating, quality, success, correction, rater = said[0]
+    success = None if success is None else bool(success)
+    return Feedback(rating, quality, success, correction, rater, {node: bool(helped) for node, helped in marks})
+
+
+def apply_feedback(
+    connection: apsw.Connection,
+    interaction: str,
+    feedback: Feedback,
+    correction_vector: np.ndarray | None,
+    config: LearningConfig,
+) -> FeedbackChanges:
+    """Merge `feedback` into what was said before about an answer; what it says anew replaces that field's old effect.
+
+    Raises:
+        ValueError: it marks a source that the answer did not show.
+    """
+    before = read_feedback(partial(fetch, connection), interaction)
+    merged = _merged(before, feedback)
+    namespace, query, answer, shown, used = fetch(
+        connection,
+        "SELECT namespace, query_node, answer_node, source_ids, used_ids FROM interactions WHERE id = ?",
+        (interaction,),
+    )[0]
+    shown, used = json.loads(shown), json.loads(used)
+    for node in feedback.marks:
+        if node not in shown:
+            raise ValueError(f"marks: the answer {interaction!r} did not show node {node}")
+    old = [
+        row[0]
+        for row in connection.execute(
+            "SELECT correction_node FROM feedback WHERE interaction = ? AND correction_node IS NOT NULL", (interaction,)
+        )
+    ]
+    corrects = correction_vector is not None and (before is None or merged.correction != before.correction or not old)
+    if merged == before and not corrects:
+        return FeedbackChanges()
+    now = time.time()
+    connection.execute(
+        "INSERT INTO feedback (interaction, rating, quality, task_success, correction, updated, rater) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (interaction) DO UPDATE SET rating = excluded.rating, quality = excluded.quality, "
+        "task_success = excluded.task_success, correction = excluded.correction, updated = excluded.updated, "
+        "rater = excluded.rater",
+        (interaction, merged.rating, merged.quality, merged.task_success, merged.correction, now, merged.rater),
+    )
+    _insert_marks(connection, interaction, feedback.marks)
+    credits = _credits(connection, interaction, merged, shown, used)
+    if answer is not None:
+        credits[answer] = 1.0
+    moved = replace_outcome(
+        connection, interaction, outcome_of(merged), credits, rater=merged.rater, config=config, now=now
+    )
+    if correction_vector is None or not corrects:
+        return FeedbackChanges(edges=moved.edges)
+    delete_nodes(connection, old)
+    new = _insert_correction(connection, interaction, merged.correction or "", correction_vector, namespace, query, now)
+    connection.execute("UPDATE feedback SET correction_node = ? WHERE interaction = ?", (new, interaction))
+    if answer is not None:
+        connection.execute(
+            "UPDATE nodes SET trust = 0.0, metadata = json_set(metadata, '$.superseded_by', ?) WHERE id = ?",
+            (new, answer),
+        )
+    return FeedbackChanges(old, [new], moved.edges)
+
+
+def _merged(before: Feedback | None, feedback: Feedback) -> Feedback:
+    if before is None:
+        return feedback
+    said = {f.name: getattr(feedback, f.name) for f in fields(Feedback)}
+    said = {name: value for name, value in said.items() if value is not None}
+    return replace(before, **said | {"marks": {**before.marks, **feedback.marks}})
+
+
+def _insert_marks(connection: apsw.Connection, interaction: str, marks: Mapping[int, bool]) -> None:
+    """Keep marks, and the credit they decide, of sources that still exist."""
+    each = [(interaction, int(helped), node) for node, helped in marks.items()]
+    connection.executemany("INSERT OR REPLACE INTO marks SELECT ?, id, ? FROM nodes WHERE id = ?", each)
+    connection.executemany("INSERT OR REPLACE INTO credits SELECT ?, id, ?, 'mark' FROM nodes WHERE id = ?", each)
+
+
+def _credits(
+    connection: apsw.Connection, interaction: str, said: Feedback, shown: list[int], used: list[int]
+) -> dict[int, float]:
+    """Return the credit of each shown source: as decided by a mark or by attribution, else by whether it was used.
+
+    Where nothing was said but marks, nothing was said about the other sources.
+    """
+    if any(value is not None for value in (said.quality, said.rating, said.task_success)):
+        credits = {node: USED_CREDIT if node in used else SHOWN_CREDIT for node in shown}
+        decided = fetch(connection, "SELECT node, credit FROM credits WHERE interaction = ?", (interaction,))
+        return credits | {node: credit for node, credit in decided if node in credits}
+    return {node: float(helped) for node, helped in said.marks.items()}
+
+
+def _insert_correction(
+    connection: apsw.Connection,
+    interaction: str,
+    correction: str,
+    vector: np.ndarray,
+    namespace: str,
+    query: int | None,
+    now: float,
+) -> int:
+    """Insert what the user said is right: a fact of full trust, searched at once, found by its question's words too."""
+    question = connection.execute("SELECT text FROM nodes WHERE id = ?", (query,)).get
+    node = insert_node(
+        connection,
+        correction,
+        vector,
+        type=NodeType.FACT,
+        namespace=namespace,
+        created=now,
+        source=f"feedback:{interaction}",
+        metadata={"corrects": interaction} | ({"question": question} if question else {}),
+    )
+    if query is not None:
+        insert_edge(connection, node, query, EdgeType.DERIVED, weight=1.0, created_by="feedback", now=now)
+    return node

@@ -1,0 +1,99 @@
+"""Which nodes searches return, counted in memory and written together: no search writes to the disk."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+
+import apsw
+
+from ruvllm.memory.rows import NODE_COLUMNS, SEARCHED, node_of
+from ruvllm.memory.store import Store
+from ruvllm.types import Node
+
+__all__ = ["Usage", "read_co_retrieved"]
+
+logger = logging.getLogger(__name__)
+
+PAIRED_HITS = 10  # first hits of a search that count as found together: 45 pairs
+
+
+class Usage:
+    """Counts of uses since the last commit. Safe from several threads.
+
+    Args:
+        store: one that writes.
+        interval_s: longest time a count waits, and what a crash can lose.
+    """
+
+    def __init__(self, store: Store, interval_s: float) -> None:
+        self._store = store
+        self._interval_s = interval_s
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()  # held while a batch is written, so that who waits for it waits for all
+        self._uses: Counter[int] = Counter()
+        self._pairs: Counter[tuple[int, int]] = Counter()
+        self._timer: threading.Timer | None = None
+        self._is_closed = False
+
+    def note(self, ids: Sequence[int]) -> None:
+        """Count a use of each node of one search, given best first."""
+        with self._lock:
+            if self._is_closed or not ids:
+                return
+            self._uses.update(ids)
+            self._pairs.update(combinations(sorted(ids[:PAIRED_HITS]), 2))
+            if self._timer is None:
+                self._timer = threading.Timer(self._interval_s, self.flush)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def flush(self) -> None:
+        """Write what was counted; counts that cannot be written are given up and logged."""
+        with self._writing:
+            with self._lock:
+                uses, pairs, timer = self._uses, self._pairs, self._timer
+                self._uses, self._pairs, self._timer = Counter(), Counter(), None
+            if timer is not None:
+                timer.cancel()
+            if not uses:
+                return
+            now = time.time()
+            try:
+                self._store.write(lambda connection: _add(connection, uses, pairs, now))
+            except Exception as error:
+                logger.warning("uses of %d nodes are not counted: %s", len(uses), error)
+
+    def close(self) -> None:
+        """Write what was counted and count nothing more. May be called twice."""
+        with self._lock:
+            self._is_closed = True
+        self.flush()
+
+
+def _add(connection: apsw.Connection, uses: Counter[int], pairs: Counter[tuple[int, int]], now: float) -> None:
+    """Add counts to nodes and pairs that still exist."""
+    connection.executemany(
+        "UPDATE nodes SET use_count = use_count + ?, last_used = max(last_used, ?) WHERE id = ?",
+        [(count, now, node) for node, count in uses.items()],
+    )
+    connection.executemany(
+        "INSERT INTO co_retrievals (a, b, count) SELECT a.id, b.id, ?3 FROM nodes a JOIN nodes b ON b.id = ?2 "
+        "WHERE a.id = ?1 ON CONFLICT (a, b) DO UPDATE SET count = count + excluded.count",
+        [(*pair, count) for pair, count in pairs.items()],
+    )
+
+
+def read_co_retrieved(store: Store, node_id: int, k: int) -> list[tuple[Node, int]]:
+    """Return the `k` searched nodes that came with a node most often, each with how often."""
+    rows = store.rows(
+        f"SELECT {NODE_COLUMNS}, count FROM (SELECT b AS other, count FROM co_retrievals WHERE a = ?1 "
+        "UNION ALL SELECT a, count FROM co_retrievals WHERE b = ?1) JOIN nodes ON nodes.id = other "
+        f"WHERE {SEARCHED} ORDER BY count DESC, nodes.id LIMIT ?2",
+        (node_id, k),
+    )
+    return [(node_of(row[:-1]), row[-1]) for row in rows]
