@@ -25,9 +25,11 @@ from ruvllm.memory.archive import Archive, ArchiveReport
 from ruvllm.memory.check import CheckReport, run_check
 from ruvllm.memory.decay import DecayReport, apply_decay, half_lives, weight_left
 from ruvllm.memory.derived import Derived
+from ruvllm.memory.export import export_brain
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.gather import Sources
 from ruvllm.memory.history import delete_ended
+from ruvllm.memory.import_brain import import_brain
 from ruvllm.memory.ingest import Ingester, IngestProgress
 from ruvllm.memory.interactions import Record, commit_interactions, read_record, read_sessions, read_turns
 from ruvllm.memory.keywords import Keywords
@@ -56,7 +58,6 @@ from ruvllm.memory.space import Space, remember_embedder, require_same_embedder
 from ruvllm.memory.stats import MemoryStats, read_stats, size_of
 from ruvllm.memory.store import Store
 from ruvllm.memory.traits import Traits
-from ruvllm.memory.transfer import export_brain, import_brain
 from ruvllm.memory.usage import Usage, read_co_retrieved
 from ruvllm.memory.writeback import WriteBack
 from ruvllm.text import jaccard, minhash
@@ -743,7 +744,10 @@ class Memory:
         return self._archive.rehydrate(ids)
 
     def export(self, file: str | Path) -> int:
-        """Write all namespaces to `file` as JSON Lines (gzip when it ends in .gz); return the lines written."""
+        """Write all namespaces to `file` as JSON Lines (gzip when it ends in .gz); return the lines written.
+
+        Imported into an empty brain and exported again it is the same bytes.
+        """
         self._writeback.flush()
         return export_brain(self._store, Path(file), self._archive)
 
