@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import threading
 import time
@@ -21,6 +20,7 @@ from ruvllm.config import Config, load_config
 from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
 from ruvllm.memory.check import CheckReport, run_check
 from ruvllm.memory.derived import Derived
+from ruvllm.memory.duplicates import Duplicates
 from ruvllm.memory.gather import Sources
 from ruvllm.memory.ingest import Ingester, IngestProgress
 from ruvllm.memory.interactions import Record, commit_interactions, read_record, read_sessions, read_turns
@@ -28,6 +28,7 @@ from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.links import Links
 from ruvllm.memory.lock import WriterLock
 from ruvllm.memory.nearest import Nearest
+from ruvllm.memory.newnodes import insert_new_nodes, new_node
 from ruvllm.memory.outcomes import apply_feedback
 from ruvllm.memory.phrases import find_phrase
 from ruvllm.memory.rows import (
@@ -39,7 +40,6 @@ from ruvllm.memory.rows import (
     edge_of,
     fetch_nodes,
     insert_edge,
-    insert_node,
     node_of,
 )
 from ruvllm.memory.search import HybridSearch
@@ -49,7 +49,6 @@ from ruvllm.memory.stats import MemoryStats, read_stats, size_of
 from ruvllm.memory.store import Store
 from ruvllm.memory.transfer import export_brain, import_brain
 from ruvllm.memory.writeback import WriteBack
-from ruvllm.text import jaccard, minhash
 from ruvllm.types import (
     Edge,
     EdgeType,
@@ -68,9 +67,6 @@ __all__ = ["CompactReport", "Memory"]
 
 logger = logging.getLogger(__name__)
 
-SAME_COSINE, SAME_JACCARD = 0.95, 0.8  # both: a near-duplicate
-DUPLICATE_CANDIDATES = 32
-TEXT_LOCKS = 64
 MAX_NODES = 1 << 31  # more than any brain holds
 
 
@@ -151,9 +147,10 @@ class Memory:
         self._search = HybridSearch(
             self._store, self._nearest, self._keywords, self._links, namespace, self.config.retrieval
         )
-        self._writeback = WriteBack(self._commit_interactions, self.config.store.flush_interval_s)
+        self._duplicates = Duplicates(self._store, self._nearest, self._space, namespace)
+        durability = self.config.store
+        self._writeback = WriteBack(self._commit_interactions, durability.flush_interval_s, durability.flush_batch)
         self._skipped_records = 0
-        self._text_locks = [threading.Lock() for _ in range(TEXT_LOCKS)]
         self._at_exit = _close_later(weakref.ref(self))
         atexit.register(self._at_exit)
         logger.info("opened %s%s", self.path, " for reading" if self.read_only else "")
@@ -364,49 +361,47 @@ class Memory:
         """Store a node and return its id; durable on return.
 
         A near-duplicate of the same type (cosine >= 0.95 and MinHash Jaccard >= 0.8) is not stored again: its id comes
-        back and its use_count grows. Of two different near-duplicates inserted at the same moment both may stay.
+        back and its use_count grows.
 
         Raises:
             ValueError: the text is empty, the trust is not in [0, 1], or the metadata is not JSON.
         """
+        return self.insert_nodes([{"text": text, "metadata": metadata, "trust": trust}], type=type, source=source)[0]
+
+    def insert_nodes(
+        self,
+        nodes: Iterable[str | Mapping[str, Any]],
+        *,
+        type: NodeType = NodeType.FACT,
+        source: str | None = None,
+    ) -> list[int]:
+        """Store nodes in one transaction and return their ids; see `insert_node`. All or none, durable on return.
+
+        Args:
+            nodes: texts, or mappings with text and perhaps metadata and trust.
+
+        Raises:
+            TypeError, ValueError: a text is empty, a trust is not in [0, 1], or a metadata is not JSON.
+        """
         self._require_writable()
-        checked_text(text, "text")
-        checked_weight(trust, "trust")
-        type, metadata = NodeType(type), _checked_metadata(metadata)
-        vectors = self.encode([text])
-        embedder, now = self._embedder(), time.time()
+        new = [new_node(node) for node in nodes]
+        type = NodeType(type)
+        if not new:
+            return []
+        vectors = self.encode([node.text for node in new])
+        embedder = self._embedder()
 
-        def work(connection: apsw.Connection) -> int:
+        def work(connection: apsw.Connection) -> list[tuple[int, bool]]:
             remember_embedder(connection, embedder)
-            return insert_node(
-                connection,
-                text,
-                vectors[0],
-                type=type,
-                namespace=self.namespace,
-                created=now,
-                source=source,
-                metadata=metadata,
-                trust=trust,
-            )
+            searched = self._duplicates.during(connection)
+            return insert_new_nodes(connection, searched, new, vectors, type, self.namespace, source)
 
-        with self._text_locks[hash(text) % TEXT_LOCKS]:
-            known = self._near_duplicate(text, vectors, type)
-            if known is not None:
-                self._store.write(lambda connection: _count_use(connection, known, now))
-                return known
-            return self._store.write(work, after=lambda node: self._derived.added([node], vectors))
+        def after(stored: list[tuple[int, bool]]) -> None:
+            is_new = np.array([fresh for _, fresh in stored])
+            if is_new.any():
+                self._derived.added([node_id for node_id, fresh in stored if fresh], vectors[is_new])
 
-    def _near_duplicate(self, text: str, vectors: np.ndarray, type: NodeType) -> int | None:
-        if self._space.known() is None:
-            return None
-        ids, cosines = self._nearest.search(self._space.project(vectors)[0], DUPLICATE_CANDIDATES)
-        near = [int(i) for i, cosine in zip(ids, cosines, strict=True) if cosine >= SAME_COSINE]
-        if not near:
-            return None
-        signature, nodes = minhash(text), fetch_nodes(self._store, near)
-        same = (nodes[i] for i in near if i in nodes and nodes[i].type is type)
-        return next((node.id for node in same if jaccard(signature, minhash(node.text)) >= SAME_JACCARD), None)
+        return [node_id for node_id, _ in self._store.write(work, after=after)]
 
     def insert_edge(self, src: int, dst: int, type: EdgeType, weight: float = 0.5, created_by: str = "user") -> None:
         """Link two nodes; an edge of this type between them takes the new weight. Durable on return.
@@ -638,18 +633,6 @@ def _checked_count(count: int, name: str) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"{name} must be a whole number >= 1 ({count!r})")
     return count
-
-
-def _count_use(connection: apsw.Connection, node_id: int, now: float) -> None:
-    connection.execute("UPDATE nodes SET use_count = use_count + 1, last_used = ? WHERE id = ?", (now, node_id))
-
-
-def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    try:
-        json.dumps(dict(metadata or {}), allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"metadata must be a mapping that JSON can hold: {error}") from error
-    return dict(metadata or {})
 
 
 def _close_later(memory: weakref.ref[Memory]) -> Callable[[], None]:

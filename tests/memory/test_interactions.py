@@ -142,7 +142,7 @@ def test_broken_disk_is_tried_twice_then_given_up_and_counted() -> None:
         tries.append(len(group))
         raise BrainError("full", path=__file__)  # type: ignore[arg-type]
 
-    queue = WriteBack(commit, 0.001)
+    queue = WriteBack(commit, 0.001, 64)
     queue.put(interaction())
     queue.flush()
     queue.close()
@@ -152,7 +152,7 @@ def test_broken_disk_is_tried_twice_then_given_up_and_counted() -> None:
 def test_full_queue_waits_for_space_and_drops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ruvllm.memory.writeback.CAPACITY", 4)
     stored: list[str] = []
-    queue = WriteBack(lambda group: stored.extend(one.id for one in group) or 0, 3600.0)
+    queue = WriteBack(lambda group: stored.extend(one.id for one in group) or 0, 3600.0, 64)
     threads = [threading.Thread(target=queue.put, args=(interaction(str(i)),)) for i in range(30)]
     for thread in threads:
         thread.start()
