@@ -62,12 +62,18 @@ class Searched:
         self._nearest = nearest
         self._space = space
         self._fresh: list[tuple[int, NodeType, str]] = []
-        self._vectors: list[np.ndarray] = []
+        self._vectors = np.empty((0, 0), np.float32)  # (capacity, native_dim), the first len(_fresh) in use
 
     def add(self, node_id: int, type: NodeType, text: str, vector: np.ndarray) -> None:
         """Take in a node that the transaction has inserted; `vector` is (native_dim,) float32, unit length."""
+        count = len(self._fresh)
+        if count == len(self._vectors):
+            grown = np.empty((max(2 * count, 16), len(vector)), np.float32)
+            if count:
+                grown[:count] = self._vectors
+            self._vectors = grown
+        self._vectors[count] = vector
         self._fresh.append((node_id, type, text))
-        self._vectors.append(vector)
 
     def duplicate_of(self, text: str, vector: np.ndarray, type: NodeType) -> int | None:
         """Return the node of this type that says nearly the same (cosine and Jaccard), the nearest first, or None."""
@@ -83,7 +89,7 @@ class Searched:
     def _inserted(self, text: str, vector: np.ndarray, type: NodeType) -> int | None:
         if not self._fresh:
             return None
-        cosines = np.array(self._vectors) @ vector
+        cosines = self._vectors[: len(self._fresh)] @ vector
         near = [self._fresh[i] for i in np.flatnonzero(cosines >= SAME_COSINE)]
         texts = {node_id: own for node_id, type_, own in near if type_ is type}
         return _first([node_id for node_id, _, _ in near], texts, text)

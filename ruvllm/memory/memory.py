@@ -225,8 +225,13 @@ class Memory:
             raise TypeError(f"texts must be an iterable of texts, not {type(texts).__name__}")
         return self.ingest({"text": text} if isinstance(text, str) else text for text in texts)
 
-    def forget(self, source: str | Path) -> int:
-        """Delete a source, or all below a folder, and the answers that saw any of it; return how many nodes went.
+    def forget(self, source: str | Path, *, cascade: bool = True) -> int:
+        """Delete a source, or all below a folder, and all that was derived from it; return how many nodes went.
+
+        Args:
+            source: its name, or a folder of sources.
+            cascade: the answers that saw any of it and whatever else has a Derived edge to what goes, go too, with what
+                was learned from those answers. Without it they stay and only their edges to the source go.
 
         Raises:
             ValueError: nothing is known by this name.
@@ -235,7 +240,8 @@ class Memory:
         self._writeback.flush()
         return len(
             self._store.write(
-                lambda connection: forget_source(connection, self.namespace, str(source)), after=self._derived.removed
+                lambda connection: forget_source(connection, self.namespace, str(source), cascade=cascade),
+                after=self._derived.removed,
             )
         )
 
@@ -439,7 +445,8 @@ class Memory:
 
     def _commit_interactions(self, group: Sequence[Interaction]) -> int:
         """Commit a group of the queue; return how many of it could not be stored."""
-        return commit_interactions(self._store, group, self._embedder())
+        min_quality = self.config.store.writeback_min_quality
+        return commit_interactions(self._store, group, self._embedder(), min_quality=min_quality)
 
     def flush(self) -> None:
         """Wait until every queued record is on disk (or, after a second try, given up and counted)."""
@@ -531,7 +538,10 @@ class Memory:
         )
 
     def compact(self) -> CompactReport:
-        """Build the index anew when a fifth of it is deleted, save it, and fold the database's log into its file."""
+        """Build the index anew when a fifth of it is deleted, save it, and fold the database's log into its file.
+
+        Afterwards no text of what was forgotten is left in the database file.
+        """
         self._require_writable()
         started = time.perf_counter()
         self._writeback.flush()
@@ -544,6 +554,7 @@ class Memory:
         log_bytes = size_of(self.path.glob("brain.db-wal"))
         with self._store.exclusive() as connection:
             connection.pragma("optimize")
+            connection.execute("INSERT INTO keywords (keywords) VALUES ('optimize')")  # words of deleted nodes go
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         return CompactReport(rebuilt, saved, self._nearest.indexed, log_bytes, time.perf_counter() - started)
 

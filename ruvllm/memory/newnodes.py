@@ -35,7 +35,7 @@ def new_node(node: str | Mapping[str, Any]) -> NewNode:
     Raises:
         TypeError, ValueError: it is neither, has unknown fields, or a field cannot be stored; the message names it.
     """
-    fields = {"text": node} if isinstance(node, str) else node
+    fields: Any = {"text": node} if isinstance(node, str) else node
     if not isinstance(fields, Mapping):
         raise TypeError(f"nodes must be texts or mappings, not {type(node).__name__}")
     if unknown := sorted(map(str, fields.keys() - FIELDS)):
@@ -64,7 +64,7 @@ def insert_new_nodes(
     namespace: str,
     source: str | None,
 ) -> list[tuple[int, bool]]:
-    """Insert nodes with their vectors ((n, native_dim) float32, unit length); return each one's id and whether it is new.
+    """Insert nodes with their vectors ((n, native_dim) float32, unit length); return ids and whether each is new.
 
     Of one that is here already the use_count grows.
     """
@@ -73,9 +73,7 @@ def insert_new_nodes(
     for node, vector in zip(nodes, vectors, strict=True):
         known = searched.duplicate_of(node.text, vector, type)
         if known is not None:
-            connection.execute(
-                "UPDATE nodes SET use_count = use_count + 1, last_used = ? WHERE id = ?", (now, known)
-            )
+            connection.execute("UPDATE nodes SET use_count = use_count + 1, last_used = ? WHERE id = ?", (now, known))
             stored.append((known, False))
             continue
         node_id = insert_node(
