@@ -31,6 +31,7 @@ from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.newnodes import insert_new_nodes, new_node
 from ruvllm.memory.outcomes import apply_feedback
 from ruvllm.memory.phrases import find_phrase
+from ruvllm.memory.probation import Change, promote, reconsider, revoke
 from ruvllm.memory.rows import (
     EDGE_COLUMNS,
     NODE_COLUMNS,
@@ -456,7 +457,8 @@ class Memory:
         """Say how good an answer was; durable on return, and the same words twice count once.
 
         Successes and failures are counted on the answer's edges to its sources and move their weights. A correction
-        becomes a fact of full trust that is searched at once and supersedes the answer.
+        becomes a fact of full trust that is searched at once and supersedes the answer. Good outcomes of two
+        independent raters (or of two sessions) promote the answer from probation, bad ones of two end it.
 
         Raises:
             ValueError: the id is unknown.
@@ -469,13 +471,42 @@ class Memory:
             vectors = self.encode([f"{record.query}\n{correction}" if record.query else correction])
         vector = None if vectors is None else vectors[0]
 
-        def after(changes: tuple[list[int], list[int], str]) -> None:
-            old, new, _ = changes
+        def work(connection: apsw.Connection) -> tuple[list[int], list[int], Change]:
+            old, new, _ = apply_feedback(connection, interaction_id, feedback, vector)
+            return old, new, reconsider(connection, interaction_id, time.time())
+
+        def after(changes: tuple[list[int], list[int], Change]) -> None:
+            old, new, change = changes
             self._derived.removed(old)
             if vectors is not None and new:
                 self._derived.added(new, vectors)
+            self._follow(change)
 
-        self._store.write(lambda connection: apply_feedback(connection, interaction_id, feedback, vector), after=after)
+        self._store.write(work, after=after)
+
+    def _follow(self, change: Change) -> None:
+        self._derived.removed(change.left)
+        if change.vectors is not None:
+            self._derived.added(change.came, change.vectors)
+
+    def promote(self, node_id: int) -> None:
+        """Let everybody of the namespace find an answer that is on probation or ended; durable on return.
+
+        Raises:
+            ValueError: there is no such answer.
+        """
+        self._require_writable()
+        self._store.write(lambda connection: promote(connection, node_id, self.namespace), after=self._follow)
+
+    def revoke(self, node_id: int) -> None:
+        """End an answer: nobody finds it any more, whatever is said about it; durable on return.
+
+        Raises:
+            ValueError: there is no such answer.
+        """
+        self._require_writable()
+        now = time.time()
+        self._store.write(lambda connection: revoke(connection, node_id, self.namespace, now), after=self._follow)
 
     def interaction(self, id: str) -> Record:
         """Return one answered request as it is stored; one that is still queued is committed first.
