@@ -138,7 +138,8 @@ def _promoted(connection: apsw.Connection, answer: int, trust: float) -> Change:
     """Put an answer among what everybody searches, found by the words of its question, too."""
     rows = fetch(
         connection,
-        "SELECT probation = 0 AND ended IS NULL, text, metadata, vector, (SELECT q.text FROM interactions JOIN nodes q ON q.id = query_node "
+        "SELECT probation = 0 AND ended IS NULL, text, metadata, vector, "
+        "(SELECT q.text FROM interactions JOIN nodes q ON q.id = query_node "
         "WHERE answer_node = nodes.id) FROM nodes JOIN vectors ON node = nodes.id WHERE nodes.id = ?",
         (answer,),
     )
