@@ -37,7 +37,7 @@ def leave(brain: str, cache: str) -> None:
 
 
 def ingest(brain: str, documents: str, start: str) -> None:
-    """Ingest ever new files (HNSW from 50 vectors on), insert facts and edges, record, rate, promote answers, forget."""
+    """Ingest ever new files (HNSW from 50 on), insert facts and edges, record, rate, promote answers, forget."""
     config = load_config(environment={}, overrides={"index": {"exact_below": 50, "m": 8, "ef_construction": 32}})
     memory = Memory(brain, embedder=WordEmbedder(), config=config)
     say("open")
