@@ -17,7 +17,7 @@ import numpy as np
 from ruvllm.errors import BrainError
 from ruvllm.memory.derived import Derived
 from ruvllm.memory.index import fsync_folder
-from ruvllm.memory.rows import SEARCHED, title_of, vector_of
+from ruvllm.memory.rows import SEARCHED, insert_keywords, title_of, vector_of
 from ruvllm.memory.store import Store, fetch, translated
 from ruvllm.types import NodeType
 
@@ -107,7 +107,7 @@ class Archive:
         return self._store.write(work, after=self._derived.removed)
 
     def rehydrate(self, ids: Iterable[int]) -> int:
-        """Bring nodes back into hot memory, used now; those that are in it are passed over. Return how many came.
+        """Bring nodes back into hot memory, used now; those that are in it are passed over. Return how many are searched.
 
         Raises:
             KeyError: a node does not exist here.
@@ -134,13 +134,14 @@ class Archive:
         def work(connection: apsw.Connection) -> list[int]:
             back = []
             for node, title, text, vector in rows:
-                sql = "UPDATE nodes SET tier = 'hot', text = ?, last_used = max(last_used, ?) WHERE id = ? RETURNING id"
-                if connection.execute(sql, (text, now, node)).get is not None:  # not forgotten meanwhile
+                sql = "UPDATE nodes SET tier = 'hot', text = ?, last_used = max(last_used, ?) WHERE id = ?"
+                for (ended,) in fetch(
+                    connection, f"{sql} RETURNING ended", (text, now, node)
+                ):  # none when it was forgotten meanwhile
                     connection.execute("INSERT INTO vectors (node, vector) VALUES (?, ?)", (node, vector))
-                    connection.execute(
-                        "INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)", (node, title, text)
-                    )
-                    back.append(node)
+                    if ended is None:  # else it was replaced meanwhile
+                        insert_keywords(connection, node, title, text)
+                        back.append(node)
             return back
 
         def after(back: list[int]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import numpy as np
 
-from ruvllm.memory.rows import SEARCHED, delete_nodes
+from ruvllm.memory.rows import SEARCHED, delete_keywords, delete_nodes
 from ruvllm.memory.store import Store, fetch
 
 __all__ = ["alive_at", "delete_ended", "edges_at", "end_nodes"]
@@ -27,17 +27,19 @@ EDGES_AT = (  # the columns of SEARCHED_EDGES
 
 
 def end_nodes(connection: apsw.Connection, ids: Sequence[int], now: float) -> None:
-    """Say that nodes hold no longer; they leave every search and keep text, vector and edges."""
+    """Say that nodes hold no longer; they leave every search and keep text, vector and edges, but no names."""
     connection.execute(
         "UPDATE nodes SET ended = ? WHERE ended IS NULL AND id IN (SELECT value FROM json_each(?))",
         (now, json.dumps(list(ids))),
     )
-    connection.executemany("DELETE FROM keywords WHERE rowid = ?", [(i,) for i in ids])
+    delete_keywords(connection, ids)
+    for table in ("names", "mentions"):  # a name that many versions have had is still a rare one
+        connection.executemany(f"DELETE FROM {table} WHERE node = ?", [(i,) for i in ids])
 
 
 def delete_ended(connection: apsw.Connection, history_days: float, now: float) -> int:
-    """Delete what ended more than `history_days` ago, in all namespaces; return how many nodes went."""
-    sql = "SELECT id FROM nodes WHERE ended IS NOT NULL AND ended < ?"
+    """Delete passages that were replaced more than `history_days` ago, in all namespaces; return how many went."""
+    sql = "SELECT id FROM nodes WHERE document IS NOT NULL AND ended < ?"
     ids = [row[0] for row in fetch(connection, sql, (now - history_days * DAY_S,))]
     delete_nodes(connection, ids)
     return len(ids)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import math
 import threading
@@ -25,6 +24,7 @@ from ruvllm.memory.archive import Archive, ArchiveReport
 from ruvllm.memory.check import CheckReport, run_check
 from ruvllm.memory.decay import DecayReport, apply_decay, half_lives, weight_left
 from ruvllm.memory.derived import Derived
+from ruvllm.memory.duplicates import Duplicates
 from ruvllm.memory.export import export_brain
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.gather import Sources
@@ -38,8 +38,10 @@ from ruvllm.memory.links import Links
 from ruvllm.memory.lock import WriterLock
 from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.neighbours import Neighbours
+from ruvllm.memory.newnodes import insert_new_nodes, new_node
 from ruvllm.memory.outcomes import Moved, Outcome, apply_outcome, credits_of, named
 from ruvllm.memory.phrases import find_phrase
+from ruvllm.memory.probation import Change, promote, reconsider, revoke
 from ruvllm.memory.rows import (
     EDGE_COLUMNS,
     NODE_COLUMNS,
@@ -49,7 +51,6 @@ from ruvllm.memory.rows import (
     edge_of,
     fetch_nodes,
     insert_edge,
-    insert_node,
     node_of,
 )
 from ruvllm.memory.search import GraphSearch
@@ -60,7 +61,6 @@ from ruvllm.memory.store import Store
 from ruvllm.memory.traits import Traits
 from ruvllm.memory.usage import Usage, read_co_retrieved
 from ruvllm.memory.writeback import WriteBack
-from ruvllm.text import jaccard, minhash
 from ruvllm.types import (
     Edge,
     EdgeType,
@@ -80,9 +80,6 @@ __all__ = ["CompactReport", "Memory"]
 
 logger = logging.getLogger(__name__)
 
-SAME_COSINE, SAME_JACCARD = 0.95, 0.8  # both: a near-duplicate
-DUPLICATE_CANDIDATES = 32
-TEXT_LOCKS = 64
 MAX_HOPS = 4
 MAX_NODES = 1 << 31  # more than any brain holds
 
@@ -176,10 +173,11 @@ class Memory:
             namespace,
             self.config.retrieval,
         )
-        self._writeback = WriteBack(self._commit_interactions, self.config.store.flush_interval_s)
-        self._usage = Usage(self._store, self.config.store.flush_interval_s)
+        self._duplicates = Duplicates(self._store, self._nearest, self._space, namespace)
+        durability = self.config.store
+        self._writeback = WriteBack(self._commit_interactions, durability.flush_interval_s, durability.flush_batch)
+        self._usage = Usage(self._store, durability.flush_interval_s)
         self._skipped_records = 0
-        self._text_locks = [threading.Lock() for _ in range(TEXT_LOCKS)]
         self._at_exit = _close_later(weakref.ref(self))
         atexit.register(self._at_exit)
         logger.info("opened %s%s", self.path, " for reading" if self.read_only else "")
@@ -256,8 +254,13 @@ class Memory:
             raise TypeError(f"texts must be an iterable of texts, not {type(texts).__name__}")
         return self.ingest({"text": text} if isinstance(text, str) else text for text in texts)
 
-    def forget(self, source: str | Path) -> int:
-        """Delete a source, or all below a folder, and the answers that saw any of it; return how many nodes went.
+    def forget(self, source: str | Path, *, cascade: bool = True) -> int:
+        """Delete a source, or all below a folder, and all that was derived from it; return how many nodes went.
+
+        Args:
+            source: its name, or a folder of sources.
+            cascade: the answers that saw any of it and whatever else has a Derived edge to what goes, go too, with what
+                was learned from those answers. Without it they stay and only their edges to the source go.
 
         Raises:
             ValueError: nothing is known by this name.
@@ -265,7 +268,8 @@ class Memory:
         self._require_writable()
         self._writeback.flush()
         gone = self._store.write(
-            lambda connection: forget_source(connection, self.namespace, str(source)), after=self._derived.removed
+            lambda connection: forget_source(connection, self.namespace, str(source), cascade=cascade),
+            after=self._derived.removed,
         )
         self._archive.tidy()
         return len(gone)
@@ -443,49 +447,47 @@ class Memory:
         """Store a node and return its id; durable on return.
 
         A near-duplicate of the same type (cosine >= 0.95 and MinHash Jaccard >= 0.8) is not stored again: its id comes
-        back and its use_count grows. Of two different near-duplicates inserted at the same moment both may stay.
+        back and its use_count grows.
 
         Raises:
             ValueError: the text is empty, the trust is not in [0, 1], or the metadata is not JSON.
         """
+        return self.insert_nodes([{"text": text, "metadata": metadata, "trust": trust}], type=type, source=source)[0]
+
+    def insert_nodes(
+        self,
+        nodes: Iterable[str | Mapping[str, Any]],
+        *,
+        type: NodeType = NodeType.FACT,
+        source: str | None = None,
+    ) -> list[int]:
+        """Store nodes in one transaction and return their ids; see `insert_node`. All or none, durable on return.
+
+        Args:
+            nodes: texts, or mappings with text and perhaps metadata and trust.
+
+        Raises:
+            TypeError, ValueError: a text is empty, a trust is not in [0, 1], or a metadata is not JSON.
+        """
         self._require_writable()
-        checked_text(text, "text")
-        checked_weight(trust, "trust")
-        type, metadata = NodeType(type), _checked_metadata(metadata)
-        vectors = self.encode([text])
-        embedder, now = self._embedder(), time.time()
+        new = [new_node(node) for node in nodes]
+        type = NodeType(type)
+        if not new:
+            return []
+        vectors = self.encode([node.text for node in new])
+        embedder = self._embedder()
 
-        def work(connection: apsw.Connection) -> int:
+        def work(connection: apsw.Connection) -> list[tuple[int, bool]]:
             remember_embedder(connection, embedder)
-            return insert_node(
-                connection,
-                text,
-                vectors[0],
-                type=type,
-                namespace=self.namespace,
-                created=now,
-                source=source,
-                metadata=metadata,
-                trust=trust,
-            )
+            searched = self._duplicates.during(connection)
+            return insert_new_nodes(connection, searched, new, vectors, type, self.namespace, source)
 
-        with self._text_locks[hash(text) % TEXT_LOCKS]:
-            known = self._near_duplicate(text, vectors, type)
-            if known is not None:
-                self._store.write(lambda connection: _count_use(connection, known, now))
-                return known
-            return self._store.write(work, after=lambda node: self._derived.added([node], vectors))
+        def after(stored: list[tuple[int, bool]]) -> None:
+            is_new = np.array([fresh for _, fresh in stored])
+            if is_new.any():
+                self._derived.added([node_id for node_id, fresh in stored if fresh], vectors[is_new])
 
-    def _near_duplicate(self, text: str, vectors: np.ndarray, type: NodeType) -> int | None:
-        if self._space.known() is None:
-            return None
-        ids, cosines = self._nearest.search(self._space.project(vectors)[0], DUPLICATE_CANDIDATES)
-        near = [int(i) for i, cosine in zip(ids, cosines, strict=True) if cosine >= SAME_COSINE]
-        if not near:
-            return None
-        signature, nodes = minhash(text), fetch_nodes(self._store, near)
-        same = (nodes[i] for i in near if i in nodes and nodes[i].type is type)
-        return next((node.id for node in same if jaccard(signature, minhash(node.text)) >= SAME_JACCARD), None)
+        return [node_id for node_id, _ in self._store.write(work, after=after)]
 
     def insert_edge(self, src: int, dst: int, type: EdgeType, weight: float = 0.5, created_by: str = "user") -> None:
         """Link two nodes; an edge of this type between them takes the new weight. Durable on return.
@@ -593,7 +595,8 @@ class Memory:
 
     def _commit_interactions(self, group: Sequence[Interaction]) -> int:
         """Commit a group of the queue; return how many of it could not be stored."""
-        return commit_interactions(self._store, group, self._embedder())
+        min_quality = self.config.store.writeback_min_quality
+        return commit_interactions(self._store, group, self._embedder(), min_quality=min_quality)
 
     def flush(self) -> None:
         """Wait until queued records (or, after a second try, given up and counted) and counts of uses are on disk."""
@@ -605,7 +608,8 @@ class Memory:
 
         The outcome moves the edges from the answer to its sources and among these, as `apply_outcome` does; a mark says
         whether one source helped and decides its credit. A correction becomes a fact of full trust that is searched at
-        once and supersedes the answer.
+        once and supersedes the answer. Good outcomes of two independent raters (or of two sessions) promote the answer
+        from probation, bad ones of two end it.
 
         Raises:
             ValueError: the id is unknown, or a mark is of a source that the answer did not show.
@@ -618,16 +622,44 @@ class Memory:
             vectors = self.encode([f"{record.query}\n{correction}" if record.query else correction])
         vector = None if vectors is None else vectors[0]
 
-        def after(changes: FeedbackChanges) -> None:
+        def work(connection: apsw.Connection) -> tuple[FeedbackChanges, Change]:
+            changes = apply_feedback(connection, interaction_id, feedback, vector, self.config.learning)
+            return changes, reconsider(connection, interaction_id, time.time())
+
+        def after(changed: tuple[FeedbackChanges, Change]) -> None:
+            changes, change = changed
             self._links.reweighted(changes.edges)
             self._derived.removed(changes.removed)
             if vectors is not None and changes.inserted:
                 self._derived.added(changes.inserted, vectors)
+            self._follow(change)
 
-        learning = self.config.learning
-        self._store.write(
-            lambda connection: apply_feedback(connection, interaction_id, feedback, vector, learning), after=after
-        )
+        self._store.write(work, after=after)
+
+    def _follow(self, change: Change) -> None:
+        self._derived.removed(change.left)
+        if change.vectors is not None:
+            self._derived.added(change.came, change.vectors)
+        self._derived.retrusted(change.stayed)
+
+    def promote(self, node_id: int) -> None:
+        """Let everybody of the namespace find an answer that is on probation or ended; durable on return.
+
+        Raises:
+            ValueError: there is no such answer.
+        """
+        self._require_writable()
+        self._store.write(lambda connection: promote(connection, node_id, self.namespace), after=self._follow)
+
+    def revoke(self, node_id: int) -> None:
+        """End an answer: nobody finds it any more, whatever is said about it; durable on return.
+
+        Raises:
+            ValueError: there is no such answer.
+        """
+        self._require_writable()
+        now = time.time()
+        self._store.write(lambda connection: revoke(connection, node_id, self.namespace, now), after=self._follow)
 
     def interaction(self, id: str) -> Record:
         """Return one answered request as it is stored; one that is still queued is committed first.
@@ -692,7 +724,10 @@ class Memory:
 
     def compact(self) -> CompactReport:
         """Delete history older than `store.history_days`, build the index anew when a fifth of it is deleted, save it,
-        and fold the database's log into its file."""
+        and fold the database's log into its file.
+
+        Afterwards no text of what was forgotten is left in the database file.
+        """
         self._require_writable()
         started = time.perf_counter()
         self._writeback.flush()
@@ -707,6 +742,7 @@ class Memory:
         log_bytes = size_of(self.path.glob("brain.db-wal"))
         with self._store.exclusive() as connection:
             connection.pragma("optimize")
+            connection.execute("INSERT INTO keywords (keywords) VALUES ('optimize')")  # words of deleted nodes go
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         return CompactReport(rebuilt, saved, self._nearest.indexed, log_bytes, time.perf_counter() - started)
 
@@ -833,18 +869,6 @@ def _checked_count(count: int, name: str) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"{name} must be a whole number >= 1 ({count!r})")
     return count
-
-
-def _count_use(connection: apsw.Connection, node_id: int, now: float) -> None:
-    connection.execute("UPDATE nodes SET use_count = use_count + 1, last_used = ? WHERE id = ?", (now, node_id))
-
-
-def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    try:
-        json.dumps(dict(metadata or {}), allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"metadata must be a mapping that JSON can hold: {error}") from error
-    return dict(metadata or {})
 
 
 def _close_later(memory: weakref.ref[Memory]) -> Callable[[], None]:
