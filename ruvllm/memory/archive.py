@@ -107,7 +107,7 @@ class Archive:
         return self._store.write(work, after=self._derived.removed)
 
     def rehydrate(self, ids: Iterable[int]) -> int:
-        """Bring nodes back into hot memory, used now; those that are in it are passed over. Return how many are searched.
+        """Bring nodes back into hot memory, used now; hot ones are passed over. Return how many are searched again.
 
         Raises:
             KeyError: a node does not exist here.

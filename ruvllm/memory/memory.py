@@ -17,7 +17,9 @@ from typing import Any, Self
 import apsw
 import numpy as np
 
-from ruvllm.attention import AttentionEngine
+from ruvllm.attention import AttentionEngine, Pattern
+from ruvllm.attention.engine import Inputs
+from ruvllm.attention.training import TrainingReport
 from ruvllm.config import Config, load_config
 from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
 from ruvllm.memory.archive import Archive, ArchiveReport
@@ -33,6 +35,7 @@ from ruvllm.memory.import_brain import import_brain
 from ruvllm.memory.ingest import Ingester, IngestProgress
 from ruvllm.memory.interactions import Record, commit_interactions, read_record, read_sessions, read_turns
 from ruvllm.memory.keywords import Keywords
+from ruvllm.memory.lessons import Lessons
 from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.lock import WriterLock
@@ -161,7 +164,7 @@ class Memory:
         self._traits = Traits(self._store, namespace)
         self._derived = Derived(self._nearest, self._keywords, self._links, self._linker, self._traits)
         self._archive = Archive(self._store, self.path, namespace, self._derived)
-        self._engine = AttentionEngine()
+        self._lessons = Lessons(self._store, namespace, self.path, self._space.project)
         self._search = GraphSearch(
             self._store,
             self._nearest,
@@ -169,7 +172,7 @@ class Memory:
             self._links,
             self._linker,
             self._traits,
-            lambda: self._engine,
+            self._lessons.engine,
             namespace,
             self.config.retrieval,
         )
@@ -594,9 +597,14 @@ class Memory:
             logger.warning("an answered request is not remembered: %s", error)
 
     def _commit_interactions(self, group: Sequence[Interaction]) -> int:
-        """Commit a group of the queue; return how many of it could not be stored."""
+        """Commit a group of the queue and attribute its answers; return how many of it could not be stored."""
         min_quality = self.config.store.writeback_min_quality
-        return commit_interactions(self._store, group, self._embedder(), min_quality=min_quality)
+        failed = commit_interactions(self._store, group, self._embedder(), min_quality=min_quality)
+        try:
+            self._lessons.credit(self._search, group)
+        except Exception:  # the answers are kept; their sources have the credit of used and shown ones
+            logger.exception("%d answered requests are not attributed", len(group))
+        return failed
 
     def flush(self) -> None:
         """Wait until queued records (or, after a second try, given up and counted) and counts of uses are on disk."""
@@ -634,6 +642,8 @@ class Memory:
                 self._derived.added(changes.inserted, vectors)
             self._follow(change)
 
+        if feedback.correction is not None:
+            self._lessons.credit_again(self._search, interaction_id, feedback.correction)
         self._store.write(work, after=after)
 
     def _follow(self, change: Change) -> None:
@@ -686,6 +696,49 @@ class Memory:
     def sessions(self) -> list[str]:
         """Return the names of the stored sessions, the one used last first."""
         return read_sessions(self._store, self.namespace)
+
+    # -- what outcomes taught ------------------------------------------------------------------------------------------
+
+    def train_attention(self) -> TrainingReport:
+        """Train the ranking on all answers that were rated good; durable on return.
+
+        Credit goes to the sources that attribution, or a mark, says were needed. What ranks a held-out fifth of the
+        answers worse than the untrained engine does is discarded; below ten good answers nothing is tried.
+        """
+        self._require_writable()
+        self._writeback.flush()
+        if self._space.known() is None:
+            return TrainingReport(0, 0, None, None, accepted=False)
+        return self._lessons.train(self._search)
+
+    def train_on_patterns(self, patterns: Iterable[Pattern], *, learning_rate: float = 0.1) -> dict[EdgeType, float]:
+        """Move the bias of each edge type by how good the answers were that used it; return the new biases.
+
+        Raises:
+            ValueError: a quality is not in [0, 1].
+        """
+        self._require_writable()
+        engine = AttentionEngine(self._lessons.engine().params())
+        biases = engine.train_on_patterns(patterns, learning_rate=learning_rate)
+        self._lessons.adopt(engine.params(), {"patterns": True})
+        return biases
+
+    def rollback_attention(self) -> int:
+        """Take the last change of the ranking back; return the version now in force, 0 for the untrained."""
+        self._require_writable()
+        return self._lessons.rollback()
+
+    def get_edge_bias_weights(self) -> dict[EdgeType, float]:
+        """Return the learnt bias of each edge type, 0 at the start: above it, such edges are followed more readily."""
+        return self._lessons.engine().get_edge_bias_weights()
+
+    def candidates(self, query: str, *, query_vector: np.ndarray | None = None) -> tuple[np.ndarray, Inputs] | None:
+        """Return the node ids that a search looks at, (n,), and what the engine is given for them; None without any."""
+        checked_text(query, "query")
+        if self._space.known() is None:
+            return None
+        native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
+        return self._search.inputs(query, native, self._space.project(native[np.newaxis])[0], 10)
 
     # -- care --------------------------------------------------------------------------------------------------------
 
