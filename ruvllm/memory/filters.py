@@ -16,7 +16,7 @@ from ruvllm.memory.rows import SEARCHED
 from ruvllm.memory.store import Store
 from ruvllm.types import Filter
 
-__all__ = ["PassingIds", "condition_of"]
+__all__ = ["PassingIds", "condition_of", "seconds_of"]
 
 Condition = tuple[str, list[Any]]
 
@@ -184,7 +184,7 @@ def _value(field: str, value: Any) -> Any:
     if value is None:
         return None
     if field in TIME_FIELDS:
-        return _seconds(field, value)
+        return seconds_of(value, f"filter: {field}")
     if not isinstance(value, str | int | float):
         raise TypeError(f"filter: {field} must be a str, number, bool, None, or a list of them ({value!r})")
     if field in TEXT_FIELDS and not isinstance(value, str):
@@ -207,18 +207,22 @@ def _compared(field: str, name: str, value: Any) -> Any:
     return _value(field, value)
 
 
-def _seconds(field: str, value: Any) -> float:
-    """Return seconds since the epoch of a number of them or an ISO-8601 str, which is UTC unless it says otherwise."""
+def seconds_of(value: Any, name: str) -> float:
+    """Return seconds since the epoch of a number of them or an ISO-8601 str, which is UTC unless it says otherwise.
+
+    Raises:
+        TypeError, ValueError: it is neither; the message starts with `name`.
+    """
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError) as error:
-            raise ValueError(f"filter: {field} must be seconds or an ISO-8601 time ({value!r})") from error
+            raise ValueError(f"{name} must be seconds or an ISO-8601 time ({value!r})") from error
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"filter: {field} must be seconds or an ISO-8601 time ({value!r})")
+        raise TypeError(f"{name} must be seconds or an ISO-8601 time ({value!r})")
     if not math.isfinite(value) or abs(value) > 2**63:
-        raise ValueError(f"filter: {field} must be finite seconds since 1970 ({value})")
+        raise ValueError(f"{name} must be finite seconds since 1970 ({value})")
     return float(value)
 
 

@@ -45,8 +45,13 @@ def delete_ended(connection: apsw.Connection, history_days: float, now: float) -
     return len(ids)
 
 
-def alive_at(store: Store, namespace: str, time: float) -> tuple[np.ndarray, list[tuple[int, str, str, bytes]]]:
+def alive_at(
+    store: Store, namespace: str, time: float, condition: tuple[str, Sequence[Any]] = ("1", ())
+) -> tuple[np.ndarray, list[tuple[int, str, str, bytes]]]:
     """Return what held at `time` (seconds since the epoch), apart from what is archived or on probation now.
+
+    Args:
+        condition: of `condition_of`; what has ended is only returned where it passes.
 
     Returns:
         the ids, (n,) int64 ascending, of nodes that are searched today and existed then; and the rows (id, text,
@@ -55,10 +60,10 @@ def alive_at(store: Store, namespace: str, time: float) -> tuple[np.ndarray, lis
     searched = f"SELECT id FROM nodes WHERE namespace = ?1 AND {SEARCHED} AND created <= ?2 ORDER BY id"
     ended = (
         "SELECT id, text, metadata, vector FROM nodes JOIN vectors ON node = id "
-        f"WHERE namespace = ?1 AND nodes.ended IS NOT NULL AND {HELD.format('nodes')} ORDER BY id"
+        f"WHERE namespace = ?1 AND nodes.ended IS NOT NULL AND {HELD.format('nodes')} AND {condition[0]} ORDER BY id"
     )
     ids = np.array([row[0] for row in store.rows(searched, (namespace, time))], np.int64)
-    return ids, store.rows(ended, (namespace, time))
+    return ids, store.rows(ended, (namespace, time, *condition[1]))
 
 
 def edges_at(store: Store, namespace: str, time: float) -> list[tuple[Any, ...]]:

@@ -29,6 +29,7 @@ from ruvllm.memory.derived import Derived
 from ruvllm.memory.duplicates import Duplicates
 from ruvllm.memory.export import export_brain
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
+from ruvllm.memory.filters import seconds_of
 from ruvllm.memory.gather import Sources
 from ruvllm.memory.history import delete_ended
 from ruvllm.memory.import_brain import import_brain
@@ -292,6 +293,7 @@ class Memory:
         session: str | None = None,
         hops: int | None = None,
         explain: bool = False,
+        as_of: float | str | None = None,
         query_vector: np.ndarray | None = None,
     ) -> list[Hit]:
         """Return the `k` best nodes for `query`, best first.
@@ -308,13 +310,22 @@ class Memory:
                 filter names a type: a question answers nothing).
             hops: edges followed from what the question names, in [0, 4]; the configured number when None.
             explain: give each hit the path that led to it and the reason.
+            as_of: a past time, in seconds or ISO 8601: what held then is searched, by the links that held then, with
+                today's weights; what was replaced since is found in its old wording. Reads the graph of that time.
             query_vector: (native_dim,) float32 embedding of `query`, when the caller has it already.
 
         Raises:
             ValueError: the query is empty, k is below 1, hops out of range, or a vector is not finite.
         """
         return self._searched(
-            query, k, filter=filter, session=session, hops=hops, with_paths=explain, query_vector=query_vector
+            query,
+            k,
+            filter=filter,
+            session=session,
+            hops=hops,
+            with_paths=explain,
+            as_of=as_of,
+            query_vector=query_vector,
         )
 
     def search_with_concept_boost(
@@ -338,6 +349,7 @@ class Memory:
         session: str | None,
         hops: int | None = None,
         with_paths: bool = False,
+        as_of: float | str | None = None,
         concept_boost: float = 1.0,
         query_vector: np.ndarray | None = None,
     ) -> list[Hit]:
@@ -345,6 +357,7 @@ class Memory:
         k = min(_checked_count(k, "k"), MAX_NODES)
         if hops is not None and (isinstance(hops, bool) or hops not in range(MAX_HOPS + 1)):
             raise ValueError(f"hops must be a whole number in [0, {MAX_HOPS}] ({hops!r})")
+        moment = None if as_of is None else seconds_of(as_of, "as_of")
         if self._space.known() is None:
             return []
         native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
@@ -358,6 +371,7 @@ class Memory:
             hops=hops,
             concept_boost=concept_boost,
             with_paths=with_paths,
+            as_of=moment,
         )
         if not self.read_only:
             self._usage.note([hit.node.id for hit in hits])

@@ -107,3 +107,37 @@ def test_history_travels_and_is_not_searched_there(
 def test_negative_history_is_refused() -> None:
     with pytest.raises(ValueError, match=r"store\.history_days"):
         load_config(environment={}, overrides={"store": {"history_days": -1}})
+
+
+def test_search_as_of_a_past_time_finds_the_old_wording(memory: Memory) -> None:
+    memory.add([{"text": "the ferry leaves at nine", "source": "ferry"}])
+    then = time.time()
+    memory.add([{"text": "the ferry leaves at noon", "source": "ferry"}])
+    assert [hit.node.text for hit in memory.search("ferry leaves", as_of=then)] == ["the ferry leaves at nine"]
+    assert [hit.node.text for hit in memory.search("ferry leaves")] == ["the ferry leaves at noon"]
+    assert memory.search("ferry leaves", as_of="1999-12-31") == []
+
+
+def test_filter_also_holds_for_what_has_ended(memory: Memory) -> None:
+    memory.add([{"text": "the ferry leaves at nine", "source": "ferry", "metadata": {"n": 1}}])
+    then = time.time()
+    memory.add([{"text": "the ferry leaves at noon", "source": "ferry", "metadata": {"n": 1}}])
+    assert len(memory.search("ferry", as_of=then, filter={"n": 1})) == 1
+    assert memory.search("ferry", as_of=then, filter={"n": 2}) == []
+
+
+def test_links_hold_as_of_their_time(memory: Memory) -> None:
+    ship, fuel = memory.insert_node("Petrel ship"), memory.insert_node("diesel for winter")
+    then = time.time()
+    memory.insert_edge(ship, fuel, EdgeType.CITES, weight=0.9)
+    assert memory._links.at(then).num_edges == 0
+    now, before = (
+        {hit.node.id: hit.score for hit in memory.search("Petrel ship", as_of=moment)} for moment in (None, then)
+    )
+    assert now[fuel] > before[fuel]
+
+
+@pytest.mark.parametrize("moment", ["soon", float("nan"), True])
+def test_bad_as_of_is_named(memory: Memory, moment: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="as_of must be"):
+        memory.search("x", as_of=moment)
