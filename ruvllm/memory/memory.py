@@ -58,7 +58,7 @@ from ruvllm.memory.rows import (
     node_of,
 )
 from ruvllm.memory.search import GraphSearch
-from ruvllm.memory.sources import SourceSummary, forget_source, read_sources
+from ruvllm.memory.sources import Forgotten, SourceSummary, forget_source, read_sources
 from ruvllm.memory.space import Space, remember_embedder, require_same_embedder
 from ruvllm.memory.stats import MemoryStats, read_stats, size_of
 from ruvllm.memory.store import Store
@@ -271,12 +271,20 @@ class Memory:
         """
         self._require_writable()
         self._writeback.flush()
+        learning, now = self.config.learning, time.time()
+
+        def after(gone: Forgotten) -> None:
+            self._derived.removed(gone.nodes)
+            self._links.reweighted(gone.edges)
+
         gone = self._store.write(
-            lambda connection: forget_source(connection, self.namespace, str(source), cascade=cascade),
-            after=self._derived.removed,
+            lambda connection: forget_source(
+                connection, self.namespace, str(source), cascade=cascade, config=learning, now=now
+            ),
+            after=after,
         )
         self._archive.tidy()
-        return len(gone)
+        return len(gone.nodes)
 
     def sources(self) -> list[SourceSummary]:
         """Return the ingested documents, in order of their names."""

@@ -252,7 +252,7 @@ def test_a_hit_that_a_link_led_to_has_its_path(open_memory: Callable[..., Memory
     memory.insert_edge(ship, fuel, EdgeType.CITES, weight=0.9)
     (hit,) = [hit for hit in memory.search("Petrel ship", 5, explain=True) if hit.node.id == fuel]
     assert hit.explanation is not None
-    assert [(step.src, step.dst, step.type) for step in hit.explanation.path] == [(ship, fuel, EdgeType.CITES)]
+    assert [(step.start, step.end, step.type) for step in hit.explanation.path] == [(ship, fuel, EdgeType.CITES)]
     assert memory.search("Petrel ship", 5)[0].explanation is None
 
 
