@@ -177,9 +177,10 @@ class RuvLLM:
         session: str | None = None,
         hops: int | None = None,
         explain: bool = False,
+        as_of: float | str | None = None,
     ) -> list[Hit]:
         """Return the `k` best pieces of memory for `query`, best first, without asking a model; see `Memory.search`."""
-        return self.memory.search(query, k, filter=filter, session=session, hops=hops, explain=explain)
+        return self.memory.search(query, k, filter=filter, session=session, hops=hops, explain=explain, as_of=as_of)
 
     def feedback(
         self,

@@ -87,6 +87,7 @@ class Candidates:
         rest: (n,) of neighbours of the strongest nodes: cosine to what the question asks beyond those.
         speaker: (n,) 1 where the question names who spoke.
         place: (n,) int64, equal for nodes of one document.
+        trust: (n,) in [0, 1]; nothing spreads from a node without trust.
     """
 
     graph: kernels.Subgraph
@@ -98,6 +99,7 @@ class Candidates:
     rest: Floats
     speaker: Floats
     place: npt.NDArray[np.int64]
+    trust: Floats
     num_words: int
 
     def __len__(self) -> int:
@@ -133,7 +135,9 @@ def pagerank_prior(candidates: Candidates, type_bias: Floats | None = None) -> F
 def _start(candidates: Candidates) -> Floats:
     """Return where the walk starts, (n,) summing to 1: at the best by score, and at what the question names."""
     score = candidates.similarity - candidates.similarity.max() + KEYWORD_WEIGHT * (candidates.keyword - 1.0)
-    start = np.exp(SHARPNESS * score)
+    start = np.exp(SHARPNESS * score) * candidates.trust
+    if not start.any():
+        start = np.ones_like(start)
     if len(start) > STARTS:
         start[start < np.partition(start, -STARTS)[-STARTS]] = 0.0
     start /= start.sum()

@@ -1,20 +1,32 @@
-"""What the lines of an exported brain may hold; a line that does not fit is refused before anything is made of it."""
+"""What the lines of an exported brain are: one a row, in this order; what does not fit is refused."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import gzip
+import io
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Annotated, Any, Literal, NamedTuple, cast
 
 import msgspec
 from msgspec import Meta
 
 from ruvllm.types import EdgeType, Feedback, FinishReason, NodeType, Route, Tier
 
-__all__ = ["require_sound"]
+__all__ = ["JSON_COLUMNS", "NODE_KEYS", "TABLES", "VERSION", "Table", "as_current", "is_id", "opened", "require_sound"]
+
+VERSION = 2
 
 Text = Annotated[str, Meta(pattern=r"\S")]
 Count = Annotated[int, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(ge=-1e15, le=1e15)]  # since the Unix epoch
+Hash = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+
+JSON_COLUMNS = frozenset(("metadata", "source_ids", "used_ids", "route", "timings_ms"))
+NODE_KEYS = ("superseded_by",)
+"""Keys of a node's metadata under which the id of another node stands."""
 
 
 class _Document(msgspec.Struct):
@@ -42,6 +54,9 @@ class _Node(msgspec.Struct):
     session: str | None
     probation: Literal[0, 1]
     document: int | None
+    ended: Seconds | None
+    names: list[Text]
+    mentions: list[Hash]
     vector: str | None
 
 
@@ -54,6 +69,9 @@ class _Edge(msgspec.Struct):
     failure: Count
     last_used: Seconds
     created_by: str
+    created: Seconds
+    ended: Seconds | None
+    decayed: Seconds
 
 
 class _Interaction(msgspec.Struct):
@@ -79,15 +97,99 @@ class _Feedback(msgspec.Struct):
     correction: str | None
     correction_node: int | None
     updated: Seconds
+    rater: str
 
     def __post_init__(self) -> None:
         success = None if self.task_success is None else bool(self.task_success)
         Feedback(self.rating, self.quality, success, self.correction)
 
 
-_SHAPES = {"document": _Document, "node": _Node, "edge": _Edge, "interaction": _Interaction, "feedback": _Feedback}
+class _Credit(msgspec.Struct):
+    interaction: str
+    node: int
+    credit: Share
+    decided_by: str
+
+
+class _Mark(msgspec.Struct):
+    interaction: str
+    node: int
+    helped: Literal[0, 1]
+
+
+class _EdgeMove(msgspec.Struct):
+    interaction: str
+    src: int
+    dst: int
+    type: EdgeType
+    rater: str
+    at: Seconds
+    good: Literal[0, 1] | None
+    moved: Annotated[float, Meta(ge=-1.0, le=1.0)]
+
+
+class _CoRetrieval(msgspec.Struct):
+    a: int
+    b: int
+    count: Count
+
+
+class Table(NamedTuple):
+    """Where the lines of one kind come from: in `order` they are the same whatever the ids are."""
+
+    name: str
+    shape: type[msgspec.Struct]
+    order: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The table's columns; the last three fields of a node are rows of other tables."""
+        fields = self.shape.__struct_fields__
+        return fields[:-3] if self.name == "nodes" else fields
+
+
+TABLES = {
+    "document": Table("documents", _Document, "id"),
+    "node": Table("nodes", _Node, "id"),
+    "edge": Table("edges", _Edge, "src, dst, type"),
+    "interaction": Table("interactions", _Interaction, "rowid"),
+    "feedback": Table("feedback", _Feedback, "rowid"),
+    "credit": Table("credits", _Credit, "interaction, node"),
+    "mark": Table("marks", _Mark, "interaction, node"),
+    "edge_move": Table("edge_moves", _EdgeMove, "interaction, src, dst, type"),
+    "co_retrieval": Table("co_retrievals", _CoRetrieval, "a, b"),
+}
 
 
 def require_sound(kind: str, line: dict[str, Any]) -> None:
     """Raise ValueError, which names the field, when a line is not what `kind` has; KeyError for an unknown kind."""
-    msgspec.convert(line, _SHAPES[kind])
+    msgspec.convert(line, TABLES[kind].shape)
+
+
+def as_current(kind: str, line: dict[str, Any], version: int) -> dict[str, Any]:
+    """Return a line of an older version with what this one has more, as the migration of a brain fills it in."""
+    if version == VERSION:
+        return line
+    more: dict[str, Any] = {}
+    if kind == "node":
+        more = {"ended": None, "names": [], "mentions": []}
+    elif kind == "edge":
+        more = {"created": line["last_used"], "ended": None, "decayed": 0.0}
+    elif kind == "feedback":
+        more = {"rater": "local"}
+    return line | more
+
+
+def is_id(value: Any) -> bool:
+    """Return whether a value of a node's metadata under one of NODE_KEYS is the id of a node."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+@contextmanager
+def opened(file: Path, mode: Literal["r", "w"], *, is_gzip: bool) -> Iterator[IO[str]]:
+    """Open a text file, compressed or not; what is written depends on nothing but the text (no name, no time)."""
+    with ExitStack() as stack:
+        raw: Any = stack.enter_context(file.open(f"{mode}b"))
+        if is_gzip:
+            raw = stack.enter_context(gzip.GzipFile(filename="", mode=f"{mode}b", fileobj=raw, mtime=0))
+        yield cast("IO[str]", stack.enter_context(io.TextIOWrapper(raw, encoding="utf-8", newline="\n")))

@@ -13,6 +13,7 @@ import numpy as np
 
 from ruvllm import kernels
 from ruvllm.memory.follow import whole_or_thrown_away
+from ruvllm.memory.history import edges_at
 from ruvllm.memory.rows import SEARCHED
 from ruvllm.memory.store import Store
 from ruvllm.types import EdgeType
@@ -66,11 +67,20 @@ class Links:
                 return graph
             version = self._store.version()
             if graph is None or version != self._version:
-                graph = kernels.Graph(num_types=len(EDGE_TYPE_CODES), half_life_s=self._half_life_s, epoch=time.time())
+                graph = self._empty()
                 _add(graph, self._store.rows(SEARCHED_EDGES, (self._namespace,)))
                 self._graph, self._version = graph, version
                 self._reload_at = time.monotonic() + (time.monotonic() - started) / RELOAD_SHARE
             return graph
+
+    def at(self, moment: float) -> kernels.Graph:
+        """Return the edges that held at a past moment, read anew from the database at every call."""
+        graph = self._empty()
+        _add(graph, edges_at(self._store, self._namespace, moment))
+        return graph
+
+    def _empty(self) -> kernels.Graph:
+        return kernels.Graph(num_types=len(EDGE_TYPE_CODES), half_life_s=self._half_life_s, epoch=time.time())
 
     def added(self, ids: Iterable[int]) -> None:
         """Take in the edges of nodes that were just committed."""

@@ -18,15 +18,16 @@ from ruvllm.attention import AttentionEngine, Candidates
 from ruvllm.attention.engine import Inputs, make_inputs
 from ruvllm.attention.features import pagerank_prior
 from ruvllm.config import RetrievalConfig
-from ruvllm.memory.filters import condition_of
+from ruvllm.memory.filters import PassingIds, condition_of
+from ruvllm.memory.history import alive_at
 from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.paths import Found, explain
-from ruvllm.memory.rows import SEARCHED, fetch_nodes, vector_of
+from ruvllm.memory.rows import fetch_nodes, vector_of
 from ruvllm.memory.store import Store
-from ruvllm.memory.traits import Traits
+from ruvllm.memory.traits import Trait, Traits
 from ruvllm.types import Filter, Hit, NodeType
 
 __all__ = ["GraphSearch", "fuse"]
@@ -61,15 +62,16 @@ class _Seeds:
 
     similarity: dict[int, float]
     relevance: dict[int, float]
+    graph: kernels.Graph
     named: dict[int, float]  # weight of nodes that the question calls by name
     ranking: list[int] = field(default_factory=list)  # fused, best first
     keyword_rank: dict[int, int] = field(default_factory=dict)
-    own: set[int] = field(default_factory=set)  # on probation in this session
+    guests: dict[int, Trait] = field(default_factory=dict)  # not searched otherwise: this session's, or what held then
     among: np.ndarray | None = None
 
 
 class GraphSearch:
-    """Searches one namespace; holds no state of its own."""
+    """Searches one namespace; holds no state of its own but what filters let through."""
 
     def __init__(
         self,
@@ -92,6 +94,7 @@ class GraphSearch:
         self._engine = engine
         self._namespace = namespace
         self._config = config
+        self._passing = PassingIds(store, namespace)
 
     def search(
         self,
@@ -105,17 +108,18 @@ class GraphSearch:
         hops: int | None = None,
         concept_boost: float = 1.0,
         with_paths: bool = False,
+        as_of: float | None = None,
     ) -> list[Hit]:
         """Return the `k` best hits; `native` and `vector` are the query's unit vector before and after projection."""
-        seeds = self._seeds(query, native, vector, max(k, self._config.candidates), filter, session)
+        seeds = self._seeds(query, native, vector, max(k, self._config.candidates), filter, session, as_of)
         candidates = self._candidates(query, native, vector, seeds, k, self._config.hops if hops is None else hops)
         if candidates is None:
             return []
         ids = candidates.graph.ids
-        ranked = self._engine().rank(candidates, self._edge_features(candidates.graph))
-        traits = self._traits.of(ids.tolist())
-        scores = ranked.weights * np.array([trait.trust for trait in traits], np.float32)
+        ranked = self._engine().rank(candidates, _edge_features(seeds, candidates))
+        scores = ranked.weights * candidates.trust
         if concept_boost != 1.0:
+            traits = self._traits_of(ids.tolist(), seeds)
             is_concept = np.array([trait.type is NodeType.CONCEPT for trait in traits])
             scores = _boosted(scores, is_concept, candidates.graph, concept_boost)
         best = self._best(ids, scores, candidates, seeds, k)
@@ -125,7 +129,7 @@ class GraphSearch:
             Hit(
                 nodes[node],
                 float(scores[i]),
-                float(candidates.similarity[i]),
+                float(candidates.similarity[i]) or None,  # 0 exactly where there is no vector
                 seeds.keyword_rank.get(node),
                 explain(i, found) if with_paths else None,
             )
@@ -135,12 +139,12 @@ class GraphSearch:
 
     def inputs(self, query: str, native: np.ndarray, vector: np.ndarray, k: int) -> tuple[np.ndarray, Inputs] | None:
         """Return the ids of a question's candidates and what the engine would be given for them; None without any."""
-        seeds = self._seeds(query, native, vector, max(k, self._config.candidates), None, None)
+        seeds = self._seeds(query, native, vector, max(k, self._config.candidates))
         candidates = self._candidates(query, native, vector, seeds, k, self._config.hops)
         if candidates is None:
             return None
         prior = pagerank_prior(candidates)
-        return candidates.graph.ids, make_inputs(candidates, self._edge_features(candidates.graph), prior)
+        return candidates.graph.ids, make_inputs(candidates, _edge_features(seeds, candidates), prior)
 
     # -- seeds -------------------------------------------------------------------------------------------------------
 
@@ -150,29 +154,42 @@ class GraphSearch:
         native: np.ndarray,
         vector: np.ndarray,
         count: int,
-        filter: Filter | None,
-        session: str | None,
+        filter: Filter | None = None,
+        session: str | None = None,
+        as_of: float | None = None,
     ) -> _Seeds:
         condition = condition_of(filter) if filter else ("1", [])
-        among = self._passing(condition) if filter else None
+        among = self._passing.ids_of(condition) if filter else None
+        guests: list[tuple[Any, ...]] = []
+        named = self._named(query)
+        if as_of is not None:
+            held, guests = alive_at(self._store, self._namespace, as_of, condition)
+            among = held if among is None else np.intersect1d(among, held)
+            known = set(held.tolist())
+            named = {node: weight for node, weight in named.items() if node in known}
         ids, cosines = self._nearest.search(vector, count, among=among)
         similarity = dict(zip(ids.tolist(), cosines.tolist(), strict=True))
         relevance = self._keywords.search(query, count, among=among)
-        seeds = _Seeds(similarity, relevance, self._named(query), among=among)
+        graph = self._links.load() if as_of is None else self._links.at(as_of)
+        seeds = _Seeds(similarity, relevance, graph, named, among=among)
         if session is not None:
             wants_queries = filter is not None and "type" in filter
-            parameters = [self._namespace, session, wants_queries, *condition[1]]
-            own = self._on_probation((f"{VISIBLE} AND {condition[0]}", parameters))
-            similarity |= _cosines(native, ((node_id, vector) for node_id, _, _, vector in own))
-            relevance |= self._keywords.scores_of(query, (node[:3] for node in own))
-            seeds.own = {node[0] for node in own}
+            parameters = [self._namespace, session, wants_queries, math.inf if as_of is None else as_of, *condition[1]]
+            guests += self._on_probation((f"{VISIBLE} AND created <= ? AND {condition[0]}", parameters))
+        if guests:
+            similarity |= _cosines(native, ((node_id, vector) for node_id, _, _, vector in guests))
+            relevance |= self._keywords.scores_of(query, (node[:3] for node in guests))
+            seeds.guests = self._traits.of_others(node[0] for node in guests)
         by_vector, by_keyword = _best(similarity, count), _best(relevance, count)
         fused = fuse([by_vector, by_keyword], self._config.rrf_k)
-        trust = dict(zip(fused, (trait.trust for trait in self._traits.of(list(fused))), strict=True))
+        trust = dict(zip(fused, (trait.trust for trait in self._traits_of(list(fused), seeds)), strict=True))
         weighed = {node: score * trust[node] for node, score in fused.items() if trust[node] > 0.0}
         seeds.ranking = _best(weighed, len(weighed))
         seeds.keyword_rank = {node_id: rank for rank, node_id in enumerate(by_keyword, start=1)}
         return seeds
+
+    def _traits_of(self, ids: Sequence[int], seeds: _Seeds) -> list[Trait]:
+        return [seeds.guests.get(node) or trait for node, trait in zip(ids, self._traits.of(ids), strict=True)]
 
     def _named(self, query: str) -> dict[int, float]:
         """Return the nodes that the question calls by name; of a name that several share each has its part."""
@@ -182,11 +199,6 @@ class GraphSearch:
                 if trait.trust > 0.0:
                     named[node] = max(named.get(node, 0.0), trait.trust / len(nodes))
         return named
-
-    def _passing(self, condition: tuple[str, list[Any]]) -> np.ndarray:
-        """Return the ids of the searched nodes that a filter lets through."""
-        sql = f"SELECT id FROM nodes WHERE namespace = ? AND {SEARCHED} AND {condition[0]}"
-        return np.array([row[0] for row in self._store.rows(sql, (self._namespace, *condition[1]))], np.int64)
 
     def _on_probation(self, visible: tuple[str, list[Any]]) -> list[tuple[Any, ...]]:
         """Return (id, text, metadata, vector) of the visible nodes on probation, the newest first."""
@@ -202,7 +214,7 @@ class GraphSearch:
         self, query: str, native: np.ndarray, vector: np.ndarray, seeds: _Seeds, k: int, hops: int
     ) -> Candidates | None:
         """Return the seeds and what lies around the strongest of them, with all that ranking looks at."""
-        graph = self._links.load()
+        graph = seeds.graph
         strong = list(dict.fromkeys([*seeds.named, *seeds.ranking[: self._config.strong]]))
         ids, distance = self._around(graph, list(seeds.named), strong, seeds.ranking, max(k, 1), hops)
         if not len(ids):
@@ -210,11 +222,11 @@ class GraphSearch:
         subgraph = _with_alone(graph.expand(ids, hops=0, max_nodes=len(ids), now=time.time()), ids, distance)
         ids = subgraph.ids
         similarity, rest = self._similarities(native, vector, seeds, subgraph, strong)
-        best = max(seeds.relevance.values(), default=0.0)
         relevance = seeds.relevance | self._keywords.search(query, len(ids), among=ids)
+        best = max(relevance.values(), default=0.0)
         known = ids.tolist()
         fused = {node: 1.0 / (rank + 2) for rank, node in enumerate(seeds.ranking[: 2 * self._config.strong])}
-        traits = self._traits.of(known)
+        traits = self._traits_of(known, seeds)
         return Candidates(
             graph=subgraph,
             degrees=graph.degrees(ids),
@@ -225,6 +237,7 @@ class GraphSearch:
             rest=rest,
             speaker=self._traits.spoken_by(query, traits),
             place=np.array([trait.place for trait in traits], np.int64),
+            trust=np.array([trait.trust for trait in traits], np.float32),
             num_words=len(_WORD.findall(query)),
         )
 
@@ -254,7 +267,7 @@ class GraphSearch:
         similarity[rows] = vectors @ vector
         row_of = np.full(n, -1, np.int64)
         row_of[rows] = np.arange(len(rows))
-        for node in seeds.own:
+        for node in seeds.guests:
             if node in place and row_of[place[node]] < 0:
                 similarity[place[node]] = seeds.similarity.get(node, 0.0)
         for node in strong[:EXPLAINED_SEEDS]:
@@ -268,16 +281,13 @@ class GraphSearch:
             np.maximum.at(rest, near, vectors[row_of[near]] @ left)
         return similarity, rest
 
-    def _edge_features(self, graph: kernels.Subgraph) -> np.ndarray:
-        return self._links.load().edge_features(graph, now=time.time())
-
     # -- the best ----------------------------------------------------------------------------------------------------
 
     def _best(self, ids: np.ndarray, scores: np.ndarray, candidates: Candidates, seeds: _Seeds, k: int) -> list[int]:
         """Return the places of the `k` best: those that pass the filter, and of one document no more than its share."""
         passes = scores > 0.0
         if seeds.among is not None:
-            passes &= np.isin(ids, seeds.among) | np.isin(ids, np.fromiter(seeds.own, np.int64))
+            passes &= np.isin(ids, seeds.among) | np.isin(ids, np.fromiter(seeds.guests, np.int64))
         order = [int(i) for i in np.lexsort((ids, -scores)) if passes[i]]
         most = math.ceil(self._config.source_share * k)
         taken: Counter[int] = Counter()
@@ -290,6 +300,10 @@ class GraphSearch:
                 break
         chosen = set((first + later)[:k])
         return [i for i in order if i in chosen]
+
+
+def _edge_features(seeds: _Seeds, candidates: Candidates) -> np.ndarray:
+    return seeds.graph.edge_features(candidates.graph, now=time.time())
 
 
 def _with_alone(graph: kernels.Subgraph, ids: np.ndarray, distance: Mapping[int, int]) -> kernels.Subgraph:

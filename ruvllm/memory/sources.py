@@ -9,11 +9,14 @@ from dataclasses import dataclass
 
 import apsw
 
+from ruvllm.config import LearningConfig
+from ruvllm.memory.links import EdgeRow
+from ruvllm.memory.outcomes import replace_outcome
 from ruvllm.memory.rows import delete_nodes
 from ruvllm.memory.store import Store, fetch
-from ruvllm.types import EdgeType, NodeType
+from ruvllm.types import EdgeType
 
-__all__ = ["SourceSummary", "forget_source", "read_sources"]
+__all__ = ["Forgotten", "SourceSummary", "forget_source", "read_sources"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,21 @@ def read_sources(store: Store, namespace: str) -> list[SourceSummary]:
     return [SourceSummary(*row) for row in store.rows(sql, (namespace,))]
 
 
-def forget_source(connection: apsw.Connection, namespace: str, name: str) -> list[int]:
-    """Delete what came from a source, or from all sources below a folder, and the answers that saw any of it.
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Ids of deleted nodes, and the edges whose weights are others now."""
+
+    nodes: list[int]
+    edges: list[EdgeRow]
+
+
+def forget_source(
+    connection: apsw.Connection, namespace: str, name: str, *, cascade: bool, config: LearningConfig, now: float
+) -> Forgotten:
+    """Delete what came from a source, or from all sources below a folder; with `cascade` all that was derived from it.
 
     An answer that was only shown a source, or an answer made of it, may still repeat it. Of a correction, which is a
     source by the name of feedback:ID, the words in the feedback go too.
-
-    Returns:
-        the ids of the deleted nodes.
 
     Raises:
         ValueError: nothing here is called `name`.
@@ -51,23 +61,50 @@ def forget_source(connection: apsw.Connection, namespace: str, name: str) -> lis
     ids = [row[0] for row in fetch(connection, f"SELECT id FROM nodes WHERE {is_it}", parameters)]
     if not ids:
         raise ValueError(f"source: nothing here is called {name!r}")
-    ids = _with_answers(connection, ids)
+    edges: list[EdgeRow] = []
+    if cascade:
+        ids = _with_derived(connection, ids)
+        edges = _unlearn(connection, ids, config, now)
     _forget_corrections(connection, ids)
+    documents = _documents_of(connection, ids)
     delete_nodes(connection, ids)
     connection.execute(f"DELETE FROM documents WHERE {is_it}", parameters)
-    return ids
+    _recount(connection, documents)
+    return Forgotten(ids, edges)
 
 
-def _with_answers(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:
-    """Return `ids` and all answers that were derived from them, directly or through other answers."""
+def _with_derived(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:
+    """Return `ids` and all nodes that were derived from them, directly or through others, whoever said so."""
     sql = (
         "WITH RECURSIVE gone (id) AS (SELECT value FROM json_each(?) UNION "
-        "SELECT src FROM gone JOIN edges ON dst = gone.id JOIN nodes ON nodes.id = src "
-        "WHERE edges.type = ? AND nodes.type = ? AND created_by = 'ask') SELECT id FROM gone"
+        "SELECT src FROM gone JOIN edges ON dst = gone.id WHERE edges.type = ?) SELECT id FROM gone"
     )
-    return [
-        row[0] for row in fetch(connection, sql, (json.dumps(list(ids)), EdgeType.DERIVED.value, NodeType.ANSWER.value))
-    ]
+    return [row[0] for row in fetch(connection, sql, (json.dumps(list(ids)), EdgeType.DERIVED.value))]
+
+
+def _unlearn(connection: apsw.Connection, ids: Sequence[int], config: LearningConfig, now: float) -> list[EdgeRow]:
+    """Take back what outcomes of the answers among `ids` did, and delete what training would read of them."""
+    sql = "SELECT id FROM interactions WHERE answer_node IN (SELECT value FROM json_each(?))"
+    answered = [row[0] for row in fetch(connection, sql, (json.dumps(list(ids)),))]
+    edges: list[EdgeRow] = []
+    for interaction in answered:
+        edges += replace_outcome(connection, interaction, None, {}, rater="", config=config, now=now).edges
+    for table in ("credits", "marks", "edge_moves"):
+        connection.executemany(f"DELETE FROM {table} WHERE interaction = ?", [(one,) for one in answered])
+    return edges
+
+
+def _documents_of(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:
+    sql = "SELECT DISTINCT document FROM nodes WHERE id IN (SELECT value FROM json_each(?)) AND document IS NOT NULL"
+    return [row[0] for row in fetch(connection, sql, (json.dumps(list(ids)),))]
+
+
+def _recount(connection: apsw.Connection, documents: Sequence[int]) -> None:
+    """Let documents that lost chunks say how many are left, so that nobody misses the others; empty ones go."""
+    each = [(document,) for document in documents]
+    count = "(SELECT count(*) FROM nodes WHERE document = documents.id AND ended IS NULL)"
+    connection.executemany(f"UPDATE documents SET chunks = {count} WHERE id = ?", each)
+    connection.executemany("DELETE FROM documents WHERE id = ? AND chunks = 0", each)
 
 
 def _forget_corrections(connection: apsw.Connection, ids: Sequence[int]) -> None:

@@ -19,6 +19,8 @@ from ruvllm.types import NodeType
 
 __all__ = ["Trait", "Traits"]
 
+COLUMNS = "id, ifnull(document, -id), ifnull(metadata ->> 'speaker', ''), trust, type"
+
 _WORD = re.compile(r"\w+")
 
 
@@ -47,6 +49,16 @@ class Traits:
         """Return the traits of nodes; those that are unknown here stand alone and are trusted."""
         traits = self._load()
         return [traits.get(i) or Trait(-i, "", 1.0, NodeType.FACT) for i in ids]
+
+    def of_others(self, ids: Iterable[int]) -> dict[int, Trait]:
+        """Return the traits of nodes that are not searched, read from the database."""
+        found: dict[int, Trait] = {}
+        wanted = json.dumps([int(i) for i in ids])
+        for node, place, speaker, trust, type in self._store.rows(
+            f"SELECT {COLUMNS} FROM nodes WHERE id IN (SELECT value FROM json_each(?))", (wanted,)
+        ):
+            found[node] = Trait(place, str(speaker), trust, NodeType(type))
+        return found
 
     def spoken_by(self, question: str, traits: Sequence[Trait]) -> np.ndarray:
         """Return (n,) float32, 1 where the question names who spoke by any word of the name."""
@@ -95,8 +107,7 @@ class Traits:
 
     def _take(self, traits: dict[int, Trait], which: str, *parameters: Any) -> None:
         rows = self._store.rows(
-            "SELECT id, ifnull(document, -id), ifnull(metadata ->> 'speaker', ''), trust, type FROM nodes "
-            f"WHERE namespace = ? AND {SEARCHED} {which}",
+            f"SELECT {COLUMNS} FROM nodes WHERE namespace = ? AND {SEARCHED} {which}",
             (self._namespace, *parameters),
         )
         for node, place, speaker, trust, type in rows:

@@ -44,6 +44,7 @@ def candidates(
         "rest": np.zeros(n, np.float32),
         "speaker": np.zeros(n, np.float32),
         "place": np.arange(n, dtype=np.int64),
+        "trust": np.ones(n, np.float32),
         "num_words": 5,
     }
     return Candidates(**fields | changed), graph.edge_features(subgraph, now=0.0)

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from ruvllm.config import Config, load_config
 from ruvllm.memory import Memory
+from ruvllm.types import EdgeType, Feedback
 
-from .fakes import WordEmbedder
+from .fakes import WordEmbedder, interaction
 
 NOBODY = 65534
 
@@ -43,6 +45,28 @@ def open_memory(brain: Path) -> Iterator[Callable[..., Memory]]:
 @pytest.fixture
 def memory(open_memory: Callable[..., Memory]) -> Memory:
     return open_memory()
+
+
+@pytest.fixture
+def filled(memory: Memory) -> Memory:
+    """Something in every table, and gaps in the ids."""
+    memory.add({"text": f"text{i} words", "source": f"s{i}", "title": f"T{i}"} for i in range(4))
+    memory.forget("s3")
+    memory.insert_edge(memory.insert_node("a fact"), 1, EdgeType.SAME_TOPIC)
+    for id in ("a1", "a2"):  # the same words at the same moment
+        memory.record(interaction(id, source_ids=(1, 2), used_ids=(2,)))
+    memory.feedback("a1", Feedback(rating=2, correction="corrected", marks={2: True}))
+
+    def work(connection: apsw.Connection) -> None:
+        connection.execute("UPDATE edges SET ended = 2e9 WHERE type = 'SameTopic'")
+        connection.execute("INSERT INTO names VALUES ('default', 't one', 1), ('default', 'a one', 1)")
+        connection.execute("INSERT INTO mentions VALUES ('default', -9223372036854775808, 1), ('default', 7, 2)")
+        connection.execute("INSERT OR REPLACE INTO credits VALUES ('a1', 1, 0.75, 'attribution')")
+        connection.execute("INSERT INTO co_retrievals VALUES (1, 2, 3)")
+
+    memory._store.write(work)
+    memory.add([{"text": "text2 other words", "source": "s2"}])
+    return memory
 
 
 @pytest.fixture

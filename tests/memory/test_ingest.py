@@ -38,7 +38,9 @@ def reasons(report: IngestReport) -> dict[str, str]:
 
 
 def chunks(memory: Memory, source: Path) -> list[tuple[int, str]]:
-    return memory._store.rows("SELECT id, text FROM nodes WHERE source = ? ORDER BY id", (str(source),))
+    return memory._store.rows(
+        "SELECT id, text FROM nodes WHERE source = ? AND ended IS NULL ORDER BY id", (str(source),)
+    )
 
 
 def test_folder_is_read_with_all_below_it(memory: Memory, docs: Path) -> None:
@@ -161,7 +163,11 @@ def test_progress_is_told_after_every_document(memory: Memory, docs: Path) -> No
     assert seen[-1].chunks == 4
 
 
-def test_interrupt_between_documents_keeps_whole_documents(memory: Memory, docs: Path) -> None:
+def test_interrupt_between_documents_keeps_whole_documents(
+    memory: Memory, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ruvllm.memory.ingest.BATCH_DOCUMENTS", 1)
+
     def interrupt(progress: IngestProgress) -> None:
         raise KeyboardInterrupt
 

@@ -13,7 +13,7 @@ import pytest
 from ruvllm import kernels
 from ruvllm.config import load_config
 from ruvllm.memory import Memory
-from ruvllm.memory.links import EDGE_TYPE_CODES, FAN_OUT, Links
+from ruvllm.memory.links import EDGE_TYPE_CODES, Links
 from ruvllm.types import EdgeType, Feedback, NodeType
 
 from .fakes import interaction
@@ -84,57 +84,31 @@ def test_trust_also_counts_for_what_links_find(crowd: Memory) -> None:
     rumour = crowd.insert_node("logs and planks", trust=0.01)
     for node in (fuel, rumour):
         crowd.insert_edge(ship, node, EdgeType.CITES, weight=0.9)
-    hits = found(crowd, "Petrel ship")
-    assert fuel in hits
-    assert rumour not in hits
+    scores = {hit.node.id: hit.score for hit in crowd.search("Petrel ship", 2 * WANTED)}
+    assert 0.0 < scores[rumour] < 0.02 * scores[fuel]
 
 
-def test_what_is_not_trusted_never_comes_before_what_is(crowd: Memory) -> None:
+def test_what_is_not_trusted_is_not_found(crowd: Memory) -> None:
     ship = crowd.insert_node("Petrel ship")
     rumour = crowd.insert_node("Petrel ship rumours", trust=0.0)
     crowd.insert_edge(ship, rumour, EdgeType.CITES, weight=1.0)
-    hits = {hit.node.id: hit.score for hit in crowd.search("Petrel ship rumours", 2 * WANTED)}
-    assert list(hits)[-1] == rumour
-    assert hits[rumour] == 0.0
+    assert rumour not in found(crowd, "Petrel ship rumours")
 
 
-def test_nothing_spreads_from_what_is_not_trusted(memory: Memory) -> None:
-    rumour = memory.insert_node("Petrel rumours", trust=0.0)
-    other = memory.insert_node("logs and planks")
-    memory.insert_edge(rumour, other, EdgeType.CITES, weight=1.0)
-    assert found(memory, "Petrel rumours") == [other, rumour]
-    assert memory._links.spread({rumour: 0.0}) == {rumour: 0.0}
+def test_nothing_spreads_from_what_is_not_trusted(crowd: Memory) -> None:
+    (fuel,) = insert(crowd, "diesel for winter")
+    rumour = crowd.insert_node("Petrel ship", trust=0.0)
+    crowd.insert_edge(rumour, fuel, EdgeType.CITES, weight=1.0)
+    scores = {hit.node.id: hit.score for hit in crowd.search("Petrel ship", 2 * WANTED)}
+    assert scores.get(fuel, 0.0) < 1e-3
 
 
-def test_without_links_scores_stay_what_they_are(memory: Memory) -> None:
-    a, b = insert(memory, "one", "two")
-    assert memory._links.spread({a: 0.5, b: 0.25}) == {a: 0.5, b: 0.25}
-
-
-def test_spreading_keeps_the_sum_and_leaves_lone_nodes_alone(memory: Memory) -> None:
-    a, b, c, lone = insert(memory, "one", "two", "three", "four")
-    memory.insert_edge(a, b, EdgeType.CITES)
-    memory.insert_edge(b, c, EdgeType.SAME_TOPIC)
-    scores = memory._links.spread({a: 0.5, lone: 0.25})
-    assert scores.keys() == {a, b, c, lone}
-    assert scores[lone] == 0.25
-    assert sum(scores.values()) == pytest.approx(0.75, rel=1e-5)
-    assert scores[a] > scores[b] > scores[c] > 0.0
-
-
-def test_heavier_links_carry_more(memory: Memory) -> None:
-    a, light, heavy = insert(memory, "one", "two", "three")
-    memory.insert_edge(a, light, EdgeType.CITES, weight=0.2)
-    memory.insert_edge(a, heavy, EdgeType.CITES, weight=0.8)
-    scores = memory._links.spread({a: 1.0})
-    assert scores[heavy] > 2 * scores[light] > 0.0
-
-
-def test_a_hub_brings_no_more_than_its_heaviest_links(memory: Memory) -> None:
-    hub, *leaves = insert(memory, *(f"word{i}" for i in range(40)))
-    for leaf in leaves:
-        memory.insert_edge(hub, leaf, EdgeType.CITES)
-    assert len(memory._links.spread({hub: 1.0})) == 1 + FAN_OUT
+def test_heavier_links_carry_more(crowd: Memory) -> None:
+    ship, light, heavy = insert(crowd, "Petrel ship", "diesel for winter", "logs and planks")
+    crowd.insert_edge(ship, light, EdgeType.CITES, weight=0.2)
+    crowd.insert_edge(ship, heavy, EdgeType.CITES, weight=0.8)
+    scores = {hit.node.id: hit.score for hit in crowd.search("Petrel ship", 2 * WANTED)}
+    assert scores[heavy] > scores[light] > 0.0
 
 
 def test_deleted_nodes_take_their_links_along(memory: Memory) -> None:

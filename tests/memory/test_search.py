@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ruvllm.config import Config
+from ruvllm.config import Config, load_config
 from ruvllm.memory import Memory
 from ruvllm.memory.search import fuse
-from ruvllm.types import NodeType
+from ruvllm.types import EdgeType, Feedback, NodeType
 
 from .fakes import PATIENT, WordEmbedder, interaction
 
@@ -148,7 +148,7 @@ def test_filters_agree_with_a_plain_twin(
 
 @pytest.mark.parametrize(
     ("bad", "error"),
-    [({"a": {}}, TypeError), ({1: 2}, TypeError), (["a"], TypeError), ({"a": 2**70}, ValueError),
+    [({"a": {}}, ValueError), ({1: 2}, TypeError), (["a"], TypeError), ({"a": 2**70}, ValueError),
      ({"a": float("nan")}, ValueError)],
 )  # fmt: skip
 def test_bad_filters_are_named(animals: Memory, bad: Any, error: type[Exception]) -> None:
@@ -212,6 +212,65 @@ def test_namespaces_do_not_see_each_other(open_memory: Callable[..., Memory]) ->
 
 
 def test_trust_multiplies_the_score(memory: Memory) -> None:
-    low = memory.insert_node("alpha beta gamma delta one", trust=0.1)
-    high = memory.insert_node("alpha beta epsilon zeta two")
-    assert [hit.node.id for hit in memory.search("alpha beta gamma")] == [high, low]
+    low = memory.insert_node("alpha beta gamma one", trust=0.1)
+    high = memory.insert_node("alpha beta gamma two")
+    scores = {hit.node.id: hit.score for hit in memory.search("alpha beta gamma")}
+    assert list(scores) == [high, low]
+    assert scores[low] < 0.3 * scores[high]
+
+
+def test_a_corrected_answer_is_not_found_in_its_own_session(animals: Memory) -> None:
+    animals.record(interaction("a1", query="who purrs", answer="zebras purr loudly", session="alice"))
+    animals.feedback("a1", Feedback(correction="cats purr"))
+    hits = texts(animals.search("zebras purr", session="alice"))
+    assert "cats purr" in hits
+    assert "zebras purr loudly" not in hits
+
+
+def test_a_node_that_the_question_names_is_found_with_what_it_cites(memory: Memory) -> None:
+    memory.add(
+        [
+            {"text": "Built in Gdansk by the yard of Jan Kowalski.", "title": "Petrel Voyager", "source": "ship"},
+            {"text": "A painter and builder of boats, born 1901.", "title": "Jan Kowalski", "source": "man"},
+            {"text": "Nothing of note happens here.", "title": "Elsewhere", "source": "other"},
+        ]
+    )
+    hits = {
+        hit.node.source: hit for hit in memory.search("When was the builder of the Petrel Voyager born?", explain=True)
+    }
+    assert list(hits).index("man") < list(hits).index("other")
+    explanation = hits["ship"].explanation
+    assert explanation is not None and "the question names it" in explanation.reason
+
+
+def test_a_hit_that_a_link_led_to_has_its_path(open_memory: Callable[..., Memory]) -> None:
+    memory = open_memory(
+        config=load_config(environment={}, overrides={"retrieval": {"candidates": 2, "k": 2, "strong": 1}})
+    )
+    ship, fuel = memory.insert_node("Petrel ship"), memory.insert_node("diesel for winter")
+    memory.insert_node("ship chandler Petrel")
+    memory.insert_edge(ship, fuel, EdgeType.CITES, weight=0.9)
+    (hit,) = [hit for hit in memory.search("Petrel ship", 5, explain=True) if hit.node.id == fuel]
+    assert hit.explanation is not None
+    assert [(step.start, step.end, step.type) for step in hit.explanation.path] == [(ship, fuel, EdgeType.CITES)]
+    assert memory.search("Petrel ship", 5)[0].explanation is None
+
+
+def test_concept_nodes_are_prioritized_in_retrieval(memory: Memory) -> None:
+    detail = memory.insert_node("alpha beta gamma delta")
+    concept = memory.insert_node("alpha beta things in general", type=NodeType.CONCEPT)
+    memory.insert_edge(concept, detail, EdgeType.CONTAINS)
+    assert [hit.node.id for hit in memory.search("alpha beta gamma delta")] == [detail, concept]
+    assert [hit.node.id for hit in memory.search_with_concept_boost("alpha beta gamma delta")] == [concept, detail]
+
+
+@pytest.mark.parametrize("boost", [0.5, float("nan"), float("inf")])
+def test_bad_boost_is_named(memory: Memory, boost: float) -> None:
+    with pytest.raises(ValueError, match="boost must be"):
+        memory.search_with_concept_boost("x", boost=boost)
+
+
+@pytest.mark.parametrize("hops", [-1, 5, True, 1.5])
+def test_bad_hops_are_named(memory: Memory, hops: Any) -> None:
+    with pytest.raises(ValueError, match="hops must be"):
+        memory.search("x", hops=hops)

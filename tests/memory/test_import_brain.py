@@ -1,4 +1,4 @@
-"""ruvllm/memory/transfer.py: out and in again, nothing lost, nothing half done."""
+"""ruvllm/memory/import_brain.py: nothing lost, nothing half done, whatever is here already."""
 
 from __future__ import annotations
 
@@ -11,18 +11,8 @@ from typing import Any
 import pytest
 
 from ruvllm.memory import Memory
-from ruvllm.types import EdgeType, Feedback
 
-from .fakes import WordEmbedder, interaction
-
-
-@pytest.fixture
-def filled(memory: Memory) -> Memory:
-    memory.add({"text": f"text{i} words", "source": f"s{i}", "title": f"T{i}"} for i in range(3))
-    memory.insert_edge(memory.insert_node("a fact"), 1, EdgeType.SAME_TOPIC)
-    memory.record(interaction(source_ids=(1, 2), used_ids=(2,)))
-    memory.feedback("a1", Feedback(rating=2, correction="corrected"))
-    return memory
+from .fakes import WordEmbedder
 
 
 def content(memory: Memory) -> dict[str, Any]:
@@ -74,6 +64,37 @@ def test_import_joins_what_is_there_and_renumbers(
     assert other.check().ok
 
 
+def as_version_1(file: Path) -> None:
+    """Make an export what the first version wrote."""
+    new = {"node": ("ended", "names", "mentions"), "edge": ("created", "ended", "decayed"), "feedback": ("rater",)}
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    kept = [line for line in lines if line["kind"] not in ("credit", "mark", "edge_move", "co_retrieval")]
+    for line in kept:
+        for field in new.get(line["kind"], ()):
+            del line[field]
+    kept[0]["version"], kept[-1]["count"] = 1, len(kept) - 2
+    file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+
+def test_export_of_version_1_is_read(filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path) -> None:
+    filled.export(tmp_path / "x.jsonl")
+    as_version_1(tmp_path / "x.jsonl")
+    other = open_memory(tmp_path / "other")
+    other.import_file(tmp_path / "x.jsonl")
+    assert content(other) == content(filled)
+    assert other._store.value("SELECT count(*) FROM edges WHERE created <> last_used OR ended IS NOT NULL") == 0
+    assert other._store.value("SELECT rater FROM feedback") == "local"
+
+
+def test_superseding_node_is_renumbered(filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path) -> None:
+    filled.export(tmp_path / "x.jsonl")
+    other = open_memory(tmp_path / "other")
+    other.add(["mine"])
+    other.import_file(tmp_path / "x.jsonl")
+    answer = other.get(other.interaction("a1").answer_node or 0)
+    assert other.get(answer.metadata["superseded_by"]).text == "corrected"
+
+
 def test_import_twice_changes_nothing(filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path) -> None:
     filled.export(tmp_path / "x.jsonl")
     other = open_memory(tmp_path / "other")
@@ -101,6 +122,14 @@ BAD_VALUES: list[tuple[str, dict[str, Any]]] = [
     ("edge", {"dst": 999}),
     ("edge", {"type": "Loves"}),
     ("edge", {"weight": -0.1}),
+    ("edge", {"ended": "never"}),
+    ("node", {"mentions": [1 << 63]}),
+    ("node", {"names": [" "]}),
+    ("co_retrieval", {"a": 2}),
+    ("mark", {"helped": 2}),
+    ("credit", {"credit": 1.5}),
+    ("edge_move", {"moved": 3.0}),
+    ("edge_move", {"dst": 999}),
     ("edge", {"success": -1}),
     ("interaction", {"route": {}}),
     ("interaction", {"route": {"model": 3, "context_tokens": "x", "temperature": 0, "top_p": 1}}),

@@ -1,0 +1,133 @@
+"""A brain as JSON Lines: every row, ids counted from 1 in their order, so that the same content is the same bytes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from ruvllm.memory.archive import Archive
+from ruvllm.memory.lines import JSON_COLUMNS, NODE_KEYS, TABLES, VERSION, Table, is_id, opened
+from ruvllm.memory.store import Store, fetch, translated
+
+__all__ = ["export_brain"]
+
+READ_ROWS = 1024  # at a time
+
+OF_A_NODE = (
+    "(SELECT json_group_array(name) FROM (SELECT name FROM names WHERE node = nodes.id ORDER BY name)), "
+    "(SELECT json_group_array(term) FROM (SELECT term FROM mentions WHERE node = nodes.id ORDER BY term)), "
+    "(SELECT vector FROM vectors WHERE node = nodes.id)"
+)
+
+
+def export_brain(store: Store, file: Path, archive: Archive) -> int:
+    """Write every row of one moment to `file` (gzip when it ends in .gz) and return the number of lines.
+
+    A brain that was imported from the file into an empty one is exported as the same bytes. Archived nodes are written
+    whole and come back hot. Of a source that was forgotten, the id is left out of the answers that were shown it. A
+    file of this name is replaced once the new one is whole.
+
+    Raises:
+        ValueError: `file` is a directory, or would lie among the brain's own files.
+        OSError: the file cannot be written; one that was there before stays.
+        BrainError: a node is archived and the cold file is missing.
+    """
+    if file.is_dir():
+        raise ValueError(f"file: {file} is a directory")
+    if file.resolve().is_relative_to(store.path.parent.resolve()):
+        raise ValueError(f"file: {file} is inside the brain's own directory; write it elsewhere")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"file: there is no directory {file.parent}")
+    part = file.with_name(file.name + ".tmp")
+    lines = 0
+    try:
+        with translated(store.path), opened(part, "w", is_gzip=file.suffix == ".gz") as stream:
+            for line in _lines(store.reader(), archive):
+                stream.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+                lines += 1
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return lines
+
+
+def _lines(connection: apsw.Connection, archive: Archive) -> Iterator[dict[str, Any]]:
+    connection.execute("BEGIN")  # one moment for all tables
+    try:
+        meta = "SELECT key, value FROM meta WHERE key IN ('embedder', 'native_dim') ORDER BY key"
+        yield {"kind": "brain", "version": VERSION} | dict(fetch(connection, meta))
+        count = 0
+        numbers = _Numbers(connection)
+        for kind, table in TABLES.items():
+            for line in _rows(connection, table, archive):
+                yield {"kind": kind} | numbers.put(kind, line)
+                count += 1
+        yield {"kind": "end", "count": count}
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _rows(connection: apsw.Connection, table: Table, archive: Archive) -> Iterator[dict[str, Any]]:
+    more = f", {OF_A_NODE}" if table.name == "nodes" else ""
+    sql = f"SELECT {', '.join(table.columns)}{more} FROM {table.name} ORDER BY {table.order}"
+    fields = table.shape.__struct_fields__
+    cursor = connection.execute(sql)
+    while rows := list(islice(cursor, READ_ROWS)):
+        lines: list[dict[str, Any]] = [dict(zip(fields, row, strict=True)) for row in rows]
+        _rehydrate([line for line in lines if line.get("tier") == "cold"], archive)
+        for line in lines:
+            for column in (JSON_COLUMNS | {"names", "mentions"}) & line.keys():
+                line[column] = json.loads(line[column])
+            if line.get("vector") is not None:
+                line["vector"] = base64.b64encode(line["vector"]).decode("ascii")
+            yield line
+
+
+def _rehydrate(lines: list[dict[str, Any]], archive: Archive) -> None:
+    """Make archived nodes whole."""
+    if lines:
+        whole = archive.read(line["id"] for line in lines)
+        for line in lines:
+            line["text"], line["vector"] = whole[line["id"]]
+            line["tier"] = "hot"
+
+
+class _Numbers:
+    """The ids in a file, 1, 2, 3 ... in the order of those in the brain."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._documents = _numbered(connection, "documents")
+        self._nodes = _numbered(connection, "nodes")
+
+    def put(self, kind: str, line: dict[str, Any]) -> dict[str, Any]:
+        """Return the line with the file's ids in the place of the brain's."""
+        if kind == "document":
+            line["id"] = self._documents[line["id"]]
+        elif kind == "node":
+            line["id"] = self._nodes[line["id"]]
+            if line["document"] is not None:
+                line["document"] = self._documents[line["document"]]
+            for key in NODE_KEYS:
+                if is_id(line["metadata"].get(key)):
+                    line["metadata"][key] = self._nodes.get(line["metadata"][key])
+        else:
+            for column in ("src", "dst", "node", "a", "b", "query_node", "answer_node", "correction_node"):
+                if line.get(column) is not None:
+                    line[column] = self._nodes[line[column]]
+            for column in ("source_ids", "used_ids"):
+                if column in line:
+                    line[column] = [self._nodes[i] for i in line[column] if i in self._nodes]
+        return line
+
+
+def _numbered(connection: apsw.Connection, table: str) -> dict[int, int]:
+    return {row[0]: i for i, row in enumerate(connection.execute(f"SELECT id FROM {table} ORDER BY id"), start=1)}
