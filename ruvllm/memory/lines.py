@@ -71,6 +71,7 @@ class _Edge(msgspec.Struct):
     created_by: str
     created: Seconds
     ended: Seconds | None
+    decayed: Seconds
 
 
 class _Interaction(msgspec.Struct):
@@ -122,7 +123,8 @@ class _EdgeMove(msgspec.Struct):
     dst: int
     type: EdgeType
     rater: str
-    day: int
+    at: Seconds
+    good: Literal[0, 1] | None
     moved: Annotated[float, Meta(ge=-1.0, le=1.0)]
 
 
@@ -172,7 +174,7 @@ def as_current(kind: str, line: dict[str, Any], version: int) -> dict[str, Any]:
     if kind == "node":
         more = {"ended": None, "names": [], "mentions": []}
     elif kind == "edge":
-        more = {"created": line["last_used"], "ended": None}
+        more = {"created": line["last_used"], "ended": None, "decayed": 0.0}
     elif kind == "feedback":
         more = {"rater": "local"}
     return line | more

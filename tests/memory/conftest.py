@@ -65,7 +65,9 @@ def filled(memory: Memory) -> Memory:
         connection.execute("INSERT INTO mentions VALUES ('default', -9223372036854775808, 1), ('default', 7, 2)")
         connection.execute("INSERT INTO credits VALUES ('a1', 2, 0.75, 'attribution')")
         connection.execute("INSERT INTO marks VALUES ('a1', 2, 1)")
-        connection.execute("INSERT INTO edge_moves VALUES ('a1', ?, 2, 'Derived', 'local', 20000, -0.05)", (answer,))
+        edge = "src = ? AND dst = 2 AND type = 'Derived'"
+        connection.execute(f"UPDATE edges SET decayed = 1e9 WHERE {edge}", (answer,))
+        connection.execute(f"UPDATE edge_moves SET moved = -0.05 WHERE {edge}", (answer,))
         connection.execute("INSERT INTO co_retrievals VALUES (1, 2, 3)")
 
     memory._store.write(work)

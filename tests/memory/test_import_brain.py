@@ -66,7 +66,7 @@ def test_import_joins_what_is_there_and_renumbers(
 
 def as_version_1(file: Path) -> None:
     """Make an export what the first version wrote."""
-    new = {"node": ("ended", "names", "mentions"), "edge": ("created", "ended"), "feedback": ("rater",)}
+    new = {"node": ("ended", "names", "mentions"), "edge": ("created", "ended", "decayed"), "feedback": ("rater",)}
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     kept = [line for line in lines if line["kind"] not in ("credit", "mark", "edge_move", "co_retrieval")]
     for line in kept:
