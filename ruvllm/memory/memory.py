@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +24,7 @@ from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
 from ruvllm.memory.check import CheckReport, run_check
 from ruvllm.memory.decay import DecayReport, apply_decay, half_lives, weight_left
 from ruvllm.memory.derived import Derived
+from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.export import export_brain
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.gather import Sources
@@ -34,10 +35,11 @@ from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.lock import WriterLock
-from ruvllm.memory.nearest import Nearest
+from ruvllm.memory.nearest import Nearest, remove_all_saved
 from ruvllm.memory.neighbours import Neighbours
 from ruvllm.memory.outcomes import Moved, Outcome, apply_outcome, credits_of, named
 from ruvllm.memory.phrases import find_phrase
+from ruvllm.memory.reembed import ReembedProgress, reembed
 from ruvllm.memory.rows import (
     EDGE_COLUMNS,
     NODE_COLUMNS,
@@ -132,6 +134,7 @@ class Memory:
         self._checked: Embedder | None = None
         self._embedder_lock = threading.Lock()
         self._is_closed = False
+        self._has_moved = False  # to another embedder, since it was opened
         self._make_folder(read_only)
         self._lock, self._why_read_only = self._take_lock(read_only)
         try:
@@ -317,6 +320,7 @@ class Memory:
             raise ValueError(f"boost must be >= 1 ({boost!r})")
         return self._searched(query, k, filter=filter, session=session, concept_boost=boost)
 
+    @with_one_embedder
     def _searched(
         self,
         query: str,
@@ -422,6 +426,7 @@ class Memory:
         nodes = fetch_nodes(self._store, ends)
         return [(edge, nodes[end]) for edge, end in zip(edges, ends, strict=True) if end in nodes]
 
+    @with_one_embedder
     def insert_node(
         self,
         text: str,
@@ -584,13 +589,17 @@ class Memory:
 
     def _commit_interactions(self, group: Sequence[Interaction]) -> int:
         """Commit a group of the queue; return how many of it could not be stored."""
-        return commit_interactions(self._store, group, self._embedder())
+        embedder = self._embedder()
+        if self._has_moved:  # a vector does not say which embedder it is by
+            group = [replace(one, query_vector=None, answer_vector=None) for one in group]
+        return commit_interactions(self._store, group, embedder)
 
     def flush(self) -> None:
         """Wait until queued records (or, after a second try, given up and counted) and counts of uses are on disk."""
         self._writeback.flush()
         self._usage.flush()
 
+    @with_one_embedder
     def feedback(self, interaction_id: str, feedback: Feedback) -> None:
         """Say how good an answer was; durable on return, and the same words twice count once.
 
@@ -660,6 +669,7 @@ class Memory:
             failed_records=self._writeback.failed + self._skipped_records,
         )
 
+    @with_one_embedder
     def check(self, *, repair: bool = False) -> CheckReport:
         """Compare database, vectors, keywords, index and files with each other; mend what can be made again.
 
@@ -680,6 +690,7 @@ class Memory:
             encode=self.encode if repair else None,
         )
 
+    @with_one_embedder
     def compact(self) -> CompactReport:
         """Build the index anew when a fifth of it is deleted, save it, and fold the database's log into its file."""
         self._require_writable()
@@ -718,6 +729,35 @@ class Memory:
         self._derived.reload()
         return lines
 
+    def reembed(self, embedder: Embedder, *, on_progress: Callable[[ReembedProgress], None] | None = None) -> int:
+        """Move the brain to another embedder: give every node a new vector; return how many were made in this call.
+
+        Searches and writes go on with the old embedder, wait for a moment at the end and are answered by the new one
+        from then on. A call that was interrupted or killed goes on where it was when it is made again.
+
+        Raises:
+            BrainLocked, BrainReadOnly: writing is refused here.
+            ModelDamaged: the embedder gives NaN, infinities or zeros; the brain stays as it is.
+        """
+        self._require_writable()
+        self._writeback.flush()
+
+        def after() -> None:
+            self._has_moved = True
+            with self._embedder_lock:
+                self._given = self._checked = embedder
+            self._space.reload()
+            self._derived.reload()
+
+        return reembed(
+            self._store,
+            self._derived.embedder_lock,
+            embedder,
+            before=lambda: remove_all_saved(self.path),
+            after=after,
+            on_progress=on_progress,
+        )
+
     def close(self) -> None:
         """Drain the queue, save the index if it changed much, let go of the lock. May be called twice.
 
@@ -741,6 +781,7 @@ class Memory:
             if self._lock is not None:
                 self._lock.release()
 
+    @with_one_embedder
     def _save_derived(self) -> None:
         for what, save in (("index", self._nearest.save), ("keywords", self._keywords.save)):
             try:
@@ -773,7 +814,7 @@ class Memory:
     def _embedder(self) -> Embedder:
         """Return the embedder, opened at first use."""
         with self._embedder_lock:
-            if self._checked is None:
+            if self._checked is None or self.read_only:  # a writer may have moved the brain to another one
                 if self._given is None:
                     from ruvllm.embedding import open_embedder
 
