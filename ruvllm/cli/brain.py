@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 import typer
@@ -18,6 +18,9 @@ from ruvllm.config import load_config
 from ruvllm.errors import RuvLLMError
 from ruvllm.memory import Memory
 from ruvllm.system import RuvLLM
+
+if TYPE_CHECKING:
+    from ruvllm.memory.importers import ImportFormat
 
 __all__ = ["register"]
 
@@ -186,14 +189,20 @@ def export(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(parser=_path, metavar="FILE", help="A file that `export` wrote.")],
+    file: Annotated[
+        Path, typer.Argument(parser=_path, metavar="FILE", help="A file that `export` wrote, or texts in JSON.")
+    ],
     brain: BrainOption = DEFAULT_BRAIN,
+    format: Annotated[
+        str | None, typer.Option("--format", help="brain, texts, mem0 or langchain; seen from the file when left out.")
+    ] = None,
 ) -> None:
-    """Read an exported brain into this one."""
+    """Read an exported brain, a list of texts, a mem0 dump or LangChain documents into this brain."""
     if not file.exists() or file.is_dir():  # said before a brain is made for nothing
         raise FileNotFoundError(f"file: {file} is {'a directory' if file.is_dir() else 'not there'}")
-    with Memory(brain) as memory:
-        out.print(f"{memory.import_file(file)} lines read from {file}")
+    with Memory(brain) as memory, ingest_bar() as show:
+        count = memory.import_file(file, format=cast("ImportFormat | None", format), on_progress=show)
+    out.print(f"{count} {'entry' if count == 1 else 'entries'} read from {file}")
 
 
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True)

@@ -29,6 +29,7 @@ from ruvllm.memory.export import export_brain
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.gather import Sources
 from ruvllm.memory.import_brain import import_brain
+from ruvllm.memory.importers import ImportFormat, read_documents
 from ruvllm.memory.ingest import Ingester, IngestProgress
 from ruvllm.memory.interactions import Record, commit_interactions, read_record, read_sessions, read_turns
 from ruvllm.memory.keywords import Keywords
@@ -716,13 +717,36 @@ class Memory:
         self._writeback.flush()
         return export_brain(self._store, Path(file))
 
-    def import_file(self, file: str | Path) -> int:
-        """Add what `export` wrote, ids renumbered; return the lines read.
+    def import_file(
+        self,
+        file: str | Path,
+        *,
+        format: ImportFormat | None = None,
+        on_progress: Callable[[IngestProgress], None] | None = None,
+    ) -> int:
+        """Add what `export` wrote, ids renumbered, or texts from elsewhere; return the lines or entries read.
+
+        Texts come as a JSON list or JSON Lines of texts, of mappings as `add` takes them, of mem0-style memories or of
+        LangChain documents. They are ingested as `add` does it: what is here already stays as it is.
+
+        Args:
+            file: compressed when its name ends in .gz.
+            format: "brain", "texts", "mem0" or "langchain"; the file's first entry says so when None.
+            on_progress: called after every text.
 
         Raises:
-            ValueError: a line is damaged, or the vectors are by another embedder; nothing is imported.
+            ValueError: a line or an entry, which is named, is damaged, or the vectors are by another embedder; nothing
+                is imported.
+            BrainError: the embedder has no sound vector for a text; the others are stored.
         """
         self._require_writable()
+        documents = read_documents(Path(file), format)
+        if documents is not None:
+            failures = self.ingest(documents, on_progress=on_progress).failures
+            if failures:
+                first = f"{failures[0].source}: {failures[0].reason}"
+                raise BrainError(f"{len(failures)} of {len(documents)} texts are not stored; {first}", path=self.path)
+            return len(documents)
         self._writeback.flush()
         embedder = self._given  # None while the configured one is not open
         lines = import_brain(self._store, Path(file), embedder=None if embedder is None else embedder.id)
