@@ -22,7 +22,7 @@ from ruvllm.system import RuvLLM
 if TYPE_CHECKING:
     from ruvllm.memory.importers import ImportFormat
 
-__all__ = ["register"]
+__all__ = ["DEFAULT_BRAIN", "BrainOption", "existing", "register"]
 
 
 def _path(text: str) -> Path:
@@ -124,7 +124,7 @@ def feedback(
     rater: Annotated[str, typer.Option(help="Who says so.")] = "local",
 ) -> None:
     """Say how good an answer was, and which of its sources helped."""
-    with RuvLLM(_existing(brain)) as llm:
+    with RuvLLM(existing(brain)) as llm:
         llm.feedback(
             id,
             rating=rating,
@@ -143,7 +143,7 @@ def check(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
 ) -> None:
     """Check database, index and models against each other."""
-    with RuvLLM(_existing(brain)) as llm:
+    with RuvLLM(existing(brain)) as llm:
         report = llm.check(repair=repair)
     for finding in report.findings:
         colour = "green" if finding.repaired else "yellow" if finding.severity == "warning" else "red"
@@ -159,7 +159,7 @@ def stats(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what the brain holds."""
-    with Memory(_existing(brain), read_only=True) as memory:
+    with Memory(existing(brain), read_only=True) as memory:
         found = memory.stats()
     if json:
         print(msgspec.json.encode(found).decode())
@@ -173,7 +173,7 @@ def forget(
     brain: BrainOption = DEFAULT_BRAIN,
 ) -> None:
     """Delete a source and everything that came from its text."""
-    with Memory(_existing(brain)) as memory:
+    with Memory(existing(brain)) as memory:
         out.print(f"{memory.forget(source)} nodes deleted")
 
 
@@ -184,7 +184,7 @@ def export(
     brain: BrainOption = DEFAULT_BRAIN,
 ) -> None:
     """Write the whole brain to a file."""
-    with Memory(_existing(brain), read_only=True) as memory:
+    with Memory(existing(brain), read_only=True) as memory:
         out.print(f"{memory.export(file)} lines written to {file}")
 
 
@@ -231,7 +231,7 @@ def register(app: typer.Typer) -> None:
 
 def _open(brain: Path, model: str | None) -> RuvLLM:
     """Open a brain, fetching the models it needs first; a model asked for by name must be there."""
-    folder = _existing(brain)
+    folder = existing(brain)
     config = load_config(folder / "ruvllm.toml", overrides=None if model is None else {"generation": {"model": model}})
     fetch_missing(config.models, config.embedding.model, config.generation.model)
     if model is not None and not model.startswith(("http://", "https://")):
@@ -239,7 +239,8 @@ def _open(brain: Path, model: str | None) -> RuvLLM:
     return RuvLLM(folder, config=config)
 
 
-def _existing(brain: Path) -> Path:
+def existing(brain: Path) -> Path:
+    """Return a brain's directory, or say how to make one."""
     hint = f"make one with `ruvllm ingest DOCUMENTS --brain {brain}`"
     if not brain.is_dir():
         raise FileNotFoundError(f"brain: {brain} is not a directory; {hint}")

@@ -126,5 +126,5 @@ def require_same_embedder(store: Store, embedder: Embedder) -> None:
     if found is not None and found != embedder.id:
         raise ValueError(
             f"embedder: {store.path.parent} holds vectors by {found!r}, not {embedder.id!r}; "
-            "set embedding.model back to it, or move the brain with `ruvllm reembed`"
+            "set embedding.model back to it, or move the brain with `ruvllm reembed MODEL`"
         )
