@@ -44,7 +44,7 @@ def reembed(
     embedder = open_embedder(msgspec.structs.replace(config.embedding, model=model), config.models)
     with Memory(brain, config=config) as memory, _bar() as show:
         count = memory.reembed(embedder, on_progress=show)
-    out.print(f"{count} nodes embedded by {escape(model)}")
+    out.print(f"{count} {'node' if count == 1 else 'nodes'} embedded by {escape(model)}")
     if set_embedding_model(settings, model):
         out.print(f"embedding.model is set in {settings}", markup=False)
     if load_config(settings).embedding.model != model:

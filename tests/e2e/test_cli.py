@@ -58,7 +58,7 @@ def test_brain_moves_and_takes_in_texts_from_elsewhere(tmp_path: Path, minilm_di
     short = {"RUVLLM_EMBEDDING__MAX_TOKENS": "128", "RUVLLM_INGEST__CHUNK_TOKENS": "100"}
     (tmp_path / "more.json").write_text('["The boat is in hut four."]')
     assert "ruvllm reembed" in run("import", "more.json", cwd=tmp_path, code=2, **short).stderr
-    assert "1 nodes embedded" in run("reembed", "minilm-l6", cwd=tmp_path, **short).stdout
+    assert "1 node embedded" in run("reembed", "minilm-l6", cwd=tmp_path, **short).stdout
     assert (tmp_path / "brain" / "ruvllm.toml").read_text() == '[embedding]\nmodel = "minilm-l6"\n'
     run("import", "more.json", "--format", "texts", cwd=tmp_path, **short)
     assert json.loads(run("stats", "--json", cwd=tmp_path).stdout)["embedder"].endswith("-128")
