@@ -170,10 +170,19 @@ class StoreConfig(_Section, frozen=True):
     """Durability."""
 
     flush_interval_s: float = 0.2  # what a crash can lose of queued records of answered requests
+    flush_batch: int = 64  # records that are committed together; so many do not wait for the interval
+    writeback_min_quality: float = 0.5  # answers the reader was less sure of are kept, but not found again
     max_query_chars: int = 20_000
+    history_days: float = 365.0  # how long what was replaced is kept for questions about the past; `compact` deletes it
 
     def __post_init__(self) -> None:
+        _require(self.history_days >= 0, f"store.history_days must be >= 0 ({self.history_days})")
         _require(self.flush_interval_s > 0, "store.flush_interval_s must be > 0")
+        _require(self.flush_batch >= 1, f"store.flush_batch must be >= 1 ({self.flush_batch})")
+        _require(
+            0.0 <= self.writeback_min_quality <= 1.0,
+            f"store.writeback_min_quality must be in [0, 1] ({self.writeback_min_quality})",
+        )
 
 
 class LearningConfig(_Section, frozen=True):

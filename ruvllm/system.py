@@ -6,25 +6,35 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ruvllm.attention.training import TrainingReport
 from ruvllm.config import Config, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelError, ModelMissing, PullError
-from ruvllm.memory import Memory
+from ruvllm.memory import CompactReport, DecayReport, Memory
 from ruvllm.orchestrator import SessionQueue
 from ruvllm.pipeline import AnswerStream, Pipeline
 from ruvllm.types import Feedback, Filter, GenerationOptions, Hit, IngestReport, Request, Response, Turn
 
 if TYPE_CHECKING:
     from ruvllm.inference import Engine
-    from ruvllm.memory import CheckReport, CompactReport, Finding, IngestProgress, MemoryStats
+    from ruvllm.memory import CheckReport, Finding, IngestProgress, MemoryStats
 
-__all__ = ["RuvLLM", "open"]
+__all__ = ["LearnReport", "RuvLLM", "open"]
 
 ASYNC_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LearnReport:
+    """What one pass of `learn` did: to the ranking, to the edges, to the index."""
+
+    attention: TrainingReport
+    decay: DecayReport
+    index: CompactReport
 
 
 class RuvLLM:
@@ -215,9 +225,15 @@ class RuvLLM:
                     raise ValueError(f"{name}: source {number} is in both helped and unhelpful")
         return marks
 
-    def learn(self) -> CompactReport:
-        """Run one pass of the medium-term loops and return what it did: today, compaction of the index."""
-        return self.memory.compact()
+    def learn(self) -> LearnReport:
+        """Run one pass of the medium-term loops and return what it did.
+
+        The ranking is trained on the answers that were rated good (see `Memory.train_attention`); weights of edges fade
+        for good (see `Memory.apply_decay`); the index is compacted.
+        """
+        attention = self.memory.train_attention()
+        decay = self.memory.apply_decay()
+        return LearnReport(attention, decay, self.memory.compact())
 
     def forget(self, source: str) -> int:
         """Delete a source and all that came from its text; return how many nodes went. It cannot be undone."""

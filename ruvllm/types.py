@@ -35,7 +35,19 @@ __all__ = [
 ]
 
 Filter = Mapping[str, Any]
-"""Field -> wanted value (or list of values, any of which will do). Fields: type, source, or a metadata key."""
+"""Field -> what it must be; a node passes when every field does.
+
+Fields are type, source, session, namespace (only the brain's own has nodes), created and last_used (seconds since the
+Unix epoch, or an ISO-8601 str, UTC unless it says otherwise), and every other name is a key of the metadata, such as
+tags. What a field must be is
+
+- a value, or a list of values of which any will do; None is a field that is missing
+- a mapping of operators, all of which must hold: eq, ne, in (a list), exists (True or False), lt, lte, gt, gte, for
+  numbers among numbers and strings among strings (ISO dates compare as strings)
+
+A list in the metadata passes when any of its items does; the comparisons of one mapping must hold for the same item.
+`{"and": [filter, ...]}`, `{"or": [filter, ...]}` and `{"not": filter}` combine filters.
+"""
 
 FinishReason = Literal["stop", "length", "cancelled", "extract"]
 

@@ -12,8 +12,8 @@ import ruvllm
 PACKAGE = Path(ruvllm.__file__).parent
 FLOORS = [
     {"types", "config", "errors", "kernels", "text"},
-    {"models"},
-    {"inference"},
+    {"models", "checkpoints"},
+    {"inference", "attention"},
     {"embedding"},
     {"memory"},
     {"context", "orchestrator"},

@@ -16,8 +16,9 @@ __all__ = ["TrainingReport", "listwise_loss", "train", "train_gated"]
 Floats = npt.NDArray[np.float32]
 
 STEPS = 60  # of Adam, each over all examples
-LEARNING_RATE = 0.03
-ANCHOR_LAMBDA = 0.01  # pull towards the untrained parameters, per example's worth of evidence; see `train`
+LEARNING_RATE = 0.02
+PULL = 3.0  # towards the untrained parameters, in examples: so many must agree before a parameter moves far
+PROJECTION_PULL = 3.0  # how much more projections are pulled, of which there are many
 HELD_OUT = 5  # every so manieth example decides whether what the others taught is kept
 MIN_EXAMPLES = 10  # fewer teach nothing
 SMALLEST_WEIGHT = 1e-9
@@ -51,13 +52,14 @@ def train(
     start: Floats | None = None,
     steps: int = STEPS,
     learning_rate: float = LEARNING_RATE,
-    anchor_lambda: float = ANCHOR_LAMBDA,
+    pull: float = PULL,
+    projection_pull: float = PROJECTION_PULL,
     cancelled: Cancelled = lambda: False,
 ) -> Floats:
     """Return parameters that rank what had credit higher.
 
-    The pull towards the untrained parameters, lambda / 2 |theta - theta_0|^2 with lambda = anchor_lambda + 1 / the
-    total weight of the examples, lets few examples move little.
+    The pull towards the untrained parameters theta_0, pull / (2 total weight) sum F (theta - theta_0)^2 with F = 1 for
+    biases and `projection_pull` for projections, lets few examples move little.
 
     Args:
         start: parameters to go on from; the untrained ones when None.
@@ -67,7 +69,10 @@ def train(
     params = engine.params()
     first, second = np.zeros_like(params), np.zeros_like(params)
     total = sum(example.weight for example in examples)
-    fisher = np.ones_like(params)
+    stiffness = np.full_like(params, projection_pull)
+    for name, view in engine.kernel.views(stiffness).items():
+        if name.endswith("_bias"):
+            view[...] = 1.0
     for step in range(1, steps + 1):
         if cancelled() or total <= 0.0:
             break
@@ -84,8 +89,8 @@ def train(
             weight_decay=0.0,
             max_norm=5.0,
             anchor_params=anchor,
-            fisher_diagonal=fisher,
-            ewc_lambda=anchor_lambda + 1.0 / total,
+            fisher_diagonal=stiffness,
+            ewc_lambda=pull / total,
         )
         engine.set_params(params)
     return params

@@ -171,10 +171,11 @@ def stats(
 def forget(
     source: Annotated[str, typer.Argument(help="A source as `ask` shows it, or a folder of sources.")],
     brain: BrainOption = DEFAULT_BRAIN,
+    cascade: Annotated[bool, typer.Option(help="Also delete what was derived from it.")] = True,
 ) -> None:
     """Delete a source and everything that came from its text."""
     with Memory(existing(brain)) as memory:
-        out.print(f"{memory.forget(source)} nodes deleted")
+        out.print(f"{memory.forget(source, cascade=cascade)} nodes deleted")
 
 
 def export(

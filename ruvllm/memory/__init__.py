@@ -1,6 +1,7 @@
 """What a brain remembers: documents, facts, questions and answers, and how they are found again."""
 
 from ruvllm.memory.check import CheckReport, Finding
+from ruvllm.memory.decay import DecayReport
 from ruvllm.memory.index import HnswIndex
 from ruvllm.memory.ingest import IngestProgress
 from ruvllm.memory.interactions import Record
@@ -12,6 +13,7 @@ from ruvllm.memory.stats import MemoryStats
 __all__ = [
     "CheckReport",
     "CompactReport",
+    "DecayReport",
     "Finding",
     "HnswIndex",
     "IngestProgress",

@@ -12,6 +12,8 @@ import apsw
 import numpy as np
 
 from ruvllm.config import IndexConfig
+from ruvllm.errors import BrainError
+from ruvllm.memory.archive import Archive
 from ruvllm.memory.index import IndexUnusable, verify_saved
 from ruvllm.memory.keywords import Keywords, SnapshotUnusable, read_snapshot, snapshot_path
 from ruvllm.memory.nearest import Nearest, index_base
@@ -51,6 +53,7 @@ def run_check(
     store: Store,
     nearest: Nearest,
     keywords: Keywords,
+    archive: Archive,
     brain: Path,
     *,
     space: tuple[int, str] | None,
@@ -64,6 +67,7 @@ def run_check(
     check.vectors()
     check.keywords()
     check.documents()
+    check.archive(archive)
     check.index(index_base(brain, namespace), space, index_config)
     check.snapshot(snapshot_path(brain, namespace))
     check.stale_files(brain)
@@ -115,7 +119,8 @@ class _Check:
         missing = 0
         last = 0
         while rows := self._store.rows(
-            "SELECT id, vector FROM nodes LEFT JOIN vectors ON node = id WHERE id > ? ORDER BY id LIMIT ?",
+            "SELECT id, vector FROM nodes LEFT JOIN vectors ON node = id WHERE id > ? AND tier = 'hot' "
+            "ORDER BY id LIMIT ?",
             (last, READ_ROWS),
         ):
             last = rows[-1][0]
@@ -146,8 +151,9 @@ class _Check:
         self._nearest.reload()
 
     def keywords(self) -> None:
-        missing = self._store.rows("SELECT id FROM nodes EXCEPT SELECT rowid FROM keywords")
-        extra = self._store.rows("SELECT rowid FROM keywords EXCEPT SELECT id FROM nodes")
+        held = "SELECT id FROM nodes WHERE tier = 'hot' AND ended IS NULL"
+        missing = self._store.rows(f"{held} EXCEPT SELECT rowid FROM keywords")
+        extra = self._store.rows(f"SELECT rowid FROM keywords EXCEPT {held}")
         if missing:
             self._found(f"{len(missing)} nodes are not found by keywords", "error", lambda: self._add_keywords(missing))
         if extra:
@@ -171,10 +177,25 @@ class _Check:
     def documents(self) -> None:
         rows = self._store.rows(
             "SELECT d.source, d.chunks, count(nodes.id) FROM documents d LEFT JOIN nodes ON nodes.document = d.id "
-            "GROUP BY d.id HAVING d.chunks <> count(nodes.id)"
+            "AND nodes.ended IS NULL GROUP BY d.id HAVING d.chunks <> count(nodes.id)"
         )
         for source, chunks, found in rows:
             self._found(f"{source} should have {chunks} chunks and has {found}; ingest it again", "error")
+
+    def archive(self, archive: Archive) -> None:
+        try:
+            lost, surplus = archive.lost(), archive.surplus()
+        except BrainError as error:
+            self._found(f"archive: {error}", "error")
+            return
+        if lost:
+            reason = "lacks them" if archive.file.exists() else "is missing"
+            what = (
+                f"{len(lost)} archived nodes have lost their text, first {lost[0]}: {archive.file} {reason}; restore it"
+            )
+            self._found(what, "error")
+        if surplus:
+            self._found(f"{len(surplus)} nodes in {archive.file} are not archived", "warning", archive.tidy)
 
     def index(self, base: Path, space: tuple[int, str] | None, config: IndexConfig) -> None:
         saved = base.with_name(base.name + ".hnsw").exists() or base.with_name(base.name + ".json").exists()

@@ -46,6 +46,11 @@ class Derived:
             each.callback(self._linker.removed, ids)
             each.callback(self._traits.removed, ids)
 
+    def retrusted(self, ids: Sequence[int]) -> None:
+        """Take in that the trust of nodes changed; those that are not searched are passed over."""
+        if ids:
+            self._traits.added(ids)
+
     def reload(self) -> None:
         """Throw everything away; the next search reads it again from the database."""
         with ExitStack() as each:

@@ -6,15 +6,19 @@ import base64
 import json
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import apsw
 
+from ruvllm.memory.archive import Archive
 from ruvllm.memory.lines import JSON_COLUMNS, NODE_KEYS, TABLES, VERSION, Table, is_id, opened
 from ruvllm.memory.store import Store, fetch, translated
 
 __all__ = ["export_brain"]
+
+READ_ROWS = 1024  # at a time
 
 OF_A_NODE = (
     "(SELECT json_group_array(name) FROM (SELECT name FROM names WHERE node = nodes.id ORDER BY name)), "
@@ -23,16 +27,17 @@ OF_A_NODE = (
 )
 
 
-def export_brain(store: Store, file: Path) -> int:
+def export_brain(store: Store, file: Path, archive: Archive) -> int:
     """Write every row of one moment to `file` (gzip when it ends in .gz) and return the number of lines.
 
-    A brain that was imported from the file into an empty one is exported as the same bytes. Of a source that was
-    forgotten, the id is left out of the answers that were shown it. A file of this name is replaced once the new one
-    is whole.
+    A brain that was imported from the file into an empty one is exported as the same bytes. Archived nodes are written
+    whole and come back hot. Of a source that was forgotten, the id is left out of the answers that were shown it. A
+    file of this name is replaced once the new one is whole.
 
     Raises:
         ValueError: `file` is a directory, or would lie among the brain's own files.
         OSError: the file cannot be written; one that was there before stays.
+        BrainError: a node is archived and the cold file is missing.
     """
     if file.is_dir():
         raise ValueError(f"file: {file} is a directory")
@@ -44,7 +49,7 @@ def export_brain(store: Store, file: Path) -> int:
     lines = 0
     try:
         with translated(store.path), opened(part, "w", is_gzip=file.suffix == ".gz") as stream:
-            for line in _lines(store.reader()):
+            for line in _lines(store.reader(), archive):
                 stream.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
                 lines += 1
         with part.open("rb") as written:
@@ -55,7 +60,7 @@ def export_brain(store: Store, file: Path) -> int:
     return lines
 
 
-def _lines(connection: apsw.Connection) -> Iterator[dict[str, Any]]:
+def _lines(connection: apsw.Connection, archive: Archive) -> Iterator[dict[str, Any]]:
     connection.execute("BEGIN")  # one moment for all tables
     try:
         meta = "SELECT key, value FROM meta WHERE key IN ('embedder', 'native_dim') ORDER BY key"
@@ -63,7 +68,7 @@ def _lines(connection: apsw.Connection) -> Iterator[dict[str, Any]]:
         count = 0
         numbers = _Numbers(connection)
         for kind, table in TABLES.items():
-            for line in _rows(connection, table):
+            for line in _rows(connection, table, archive):
                 yield {"kind": kind} | numbers.put(kind, line)
                 count += 1
         yield {"kind": "end", "count": count}
@@ -71,17 +76,29 @@ def _lines(connection: apsw.Connection) -> Iterator[dict[str, Any]]:
         connection.execute("ROLLBACK")
 
 
-def _rows(connection: apsw.Connection, table: Table) -> Iterator[dict[str, Any]]:
+def _rows(connection: apsw.Connection, table: Table, archive: Archive) -> Iterator[dict[str, Any]]:
     more = f", {OF_A_NODE}" if table.name == "nodes" else ""
     sql = f"SELECT {', '.join(table.columns)}{more} FROM {table.name} ORDER BY {table.order}"
     fields = table.shape.__struct_fields__
-    for row in connection.execute(sql):
-        line: dict[str, Any] = dict(zip(fields, row, strict=True))
-        for column in (JSON_COLUMNS | {"names", "mentions"}) & line.keys():
-            line[column] = json.loads(line[column])
-        if line.get("vector") is not None:
-            line["vector"] = base64.b64encode(line["vector"]).decode("ascii")
-        yield line
+    cursor = connection.execute(sql)
+    while rows := list(islice(cursor, READ_ROWS)):
+        lines: list[dict[str, Any]] = [dict(zip(fields, row, strict=True)) for row in rows]
+        _rehydrate([line for line in lines if line.get("tier") == "cold"], archive)
+        for line in lines:
+            for column in (JSON_COLUMNS | {"names", "mentions"}) & line.keys():
+                line[column] = json.loads(line[column])
+            if line.get("vector") is not None:
+                line["vector"] = base64.b64encode(line["vector"]).decode("ascii")
+            yield line
+
+
+def _rehydrate(lines: list[dict[str, Any]], archive: Archive) -> None:
+    """Make archived nodes whole."""
+    if lines:
+        whole = archive.read(line["id"] for line in lines)
+        for line in lines:
+            line["text"], line["vector"] = whole[line["id"]]
+            line["tier"] = "hot"
 
 
 class _Numbers:

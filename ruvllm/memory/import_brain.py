@@ -13,6 +13,7 @@ from typing import Any
 
 import apsw
 
+from ruvllm.memory.archive import stub_of
 from ruvllm.memory.lines import (
     JSON_COLUMNS,
     NODE_KEYS,
@@ -29,6 +30,7 @@ from ruvllm.memory.store import Store, fetch
 
 __all__ = ["import_brain"]
 
+SAME_TEXT = "text = iif(tier = 'hot', ?, ?)"  # whole, or what the archive left of it
 DAMAGE = (
     ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, apsw.ConstraintError,
     apsw.MismatchError,
@@ -147,6 +149,7 @@ class _Import:
 
     def _node(self, line: dict[str, Any]) -> None:
         old_id = line["id"]
+        line.setdefault("ended", None)
         line["document"] = self._documents[line["document"]] if line["document"] is not None else None
         here = self._same_node(line)
         if here is not None:
@@ -158,9 +161,10 @@ class _Import:
         node = self._nodes[old_id] = self._insert("node", line)
         if pointing:
             self._pointing[node] = pointing
-        title = title_of(line["metadata"])
-        keywords = "INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)"
-        self._connection.execute(keywords, (node, title, line["text"]))
+        if line["ended"] is None:
+            title = title_of(line["metadata"])
+            keywords = "INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)"
+            self._connection.execute(keywords, (node, title, line["text"]))
         if line["vector"] is not None:
             self._connection.execute("INSERT INTO vectors VALUES (?, ?)", (node, self._vector(line["vector"])))
         for table, values in (("names", line["names"]), ("mentions", line["mentions"])):
@@ -182,13 +186,14 @@ class _Import:
         if not self._newest_here:
             return None
         if line["document"] in self._kept_documents:
-            columns: tuple[str, ...] = ("document", "text")
+            columns: tuple[str, ...] = ("document", "ended")
         else:
-            columns = ("created", "namespace", "type", "text", "source", "session", "document")
+            columns = ("created", "namespace", "type", "source", "session", "document")
+        same = " AND ".join([*(f"{column} IS ?" for column in columns), SAME_TEXT])
         rows = fetch(
             self._connection,
-            f"SELECT id FROM nodes WHERE {' AND '.join(f'{c} IS ?' for c in columns)} AND id <= ? ORDER BY id",
-            [*(line[c] for c in columns), self._newest_here],
+            f"SELECT id FROM nodes WHERE {same} AND id <= ? ORDER BY id",
+            [*(line[c] for c in columns), line["text"], stub_of(line["text"]), self._newest_here],
         )
         return next((row[0] for row in rows if row[0] not in self._taken), None)
 

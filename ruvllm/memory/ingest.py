@@ -21,10 +21,11 @@ from ruvllm.memory.derived import Derived
 from ruvllm.memory.embedded_text import embedded_text, prefix_of
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.gather import DialogueItem, FailedItem, FileItem, Item, Sources, TextItem, gather
+from ruvllm.memory.history import end_nodes
 from ruvllm.memory.linking import LinkBatch, Linker, NewNode
 from ruvllm.memory.neighbours import Neighbours, NeighboursOfBatch
 from ruvllm.memory.readers import SUFFIXES, Document, Unreadable, read_document
-from ruvllm.memory.rows import as_unit_rows, checked_text, delete_nodes, insert_node
+from ruvllm.memory.rows import as_unit_rows, checked_text, insert_node
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import After, Store, Work
 from ruvllm.text.chunking import Chunk, CountTokens, chunk_blocks, parse_blocks, title_of
@@ -167,7 +168,7 @@ class Ingester:
         """Return the checksum of the document as it is stored; None when it is new or lacks chunks."""
         sql = (
             "SELECT sha256 FROM documents d WHERE namespace = ? AND source = ? "
-            "AND chunks = (SELECT count(*) FROM nodes WHERE document = d.id)"
+            "AND chunks = (SELECT count(*) FROM nodes WHERE document = d.id AND ended IS NULL)"
         )
         value: str | None = self._store.value(sql, (self._namespace, source))
         return value
@@ -211,7 +212,7 @@ class Ingester:
         def work(connection: apsw.Connection) -> Replaced:
             remember_embedder(connection, embedder)
             old = _document_nodes(connection, self._namespace, prepared.source)
-            delete_nodes(connection, old)
+            end_nodes(connection, old, now)
             document = connection.execute(
                 "INSERT INTO documents (namespace, source, title, sha256, chunks, ingested) VALUES (?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (namespace, source) DO UPDATE SET title = excluded.title, sha256 = excluded.sha256, "
@@ -252,7 +253,10 @@ class Ingester:
 
 
 def _document_nodes(connection: apsw.Connection, namespace: str, source: str) -> list[int]:
-    sql = "SELECT nodes.id FROM nodes JOIN documents d ON d.id = document WHERE d.namespace = ? AND d.source = ?"
+    sql = (
+        "SELECT nodes.id FROM nodes JOIN documents d ON d.id = document "
+        "WHERE d.namespace = ? AND d.source = ? AND nodes.ended IS NULL"
+    )
     return [row[0] for row in connection.execute(sql, (namespace, source))]
 
 

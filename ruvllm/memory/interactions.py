@@ -12,6 +12,7 @@ import apsw
 import numpy as np
 
 from ruvllm.memory.feedback import read_feedback
+from ruvllm.memory.history import end_nodes
 from ruvllm.memory.rows import as_unit_rows, checked_text, insert_edge, insert_node
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store, fetch
@@ -46,8 +47,13 @@ class Record:
     feedback: Feedback | None
 
 
-def commit_interactions(store: Store, group: Sequence[Interaction], embedder: Embedder) -> int:
-    """Store a group in one transaction, embedding what came without vectors; return how many could not be stored."""
+def commit_interactions(
+    store: Store, group: Sequence[Interaction], embedder: Embedder, *, min_quality: float = 0.0
+) -> int:
+    """Store a group in one transaction, embedding what came without vectors; return how many could not be stored.
+
+    An answer of less confidence than `min_quality` is kept with its turn, but no search finds it.
+    """
     sound = []
     for one in group:
         try:
@@ -67,7 +73,7 @@ def commit_interactions(store: Store, group: Sequence[Interaction], embedder: Em
 
     def work(connection: apsw.Connection) -> int:
         remember_embedder(connection, embedder)
-        return sum(_inserted(connection, *each) for each in ready)
+        return sum(_inserted(connection, *each, min_quality) for each in ready)
 
     return len(group) - store.write(work)
 
@@ -84,11 +90,13 @@ def _with_vectors(group: Sequence[Interaction], encode: Callable[[list[str]], np
     return filled
 
 
-def _inserted(connection: apsw.Connection, interaction: Interaction, query: np.ndarray, answer: np.ndarray) -> bool:
+def _inserted(
+    connection: apsw.Connection, interaction: Interaction, query: np.ndarray, answer: np.ndarray, min_quality: float
+) -> bool:
     """Insert one record in a savepoint of its own; log what is wrong with it and return False when it cannot be."""
     connection.execute("SAVEPOINT record")
     try:
-        insert_interaction(connection, interaction, query, answer)
+        insert_interaction(connection, interaction, query, answer, min_quality=min_quality)
     except (ValueError, TypeError, AttributeError, apsw.ConstraintError) as error:
         connection.execute("ROLLBACK TO record")
         logger.error("the record of %s is not stored: %s", interaction.id, error)
@@ -99,7 +107,12 @@ def _inserted(connection: apsw.Connection, interaction: Interaction, query: np.n
 
 
 def insert_interaction(
-    connection: apsw.Connection, interaction: Interaction, query_vector: np.ndarray, answer_vector: np.ndarray
+    connection: apsw.Connection,
+    interaction: Interaction,
+    query_vector: np.ndarray,
+    answer_vector: np.ndarray,
+    *,
+    min_quality: float = 0.0,
 ) -> bool:
     """Insert an answered request with its Query and Answer node and their edges; return False when it is there already.
 
@@ -127,6 +140,8 @@ def insert_interaction(
         )
     ]
     query, answer = nodes
+    if interaction.confidence is not None and interaction.confidence < min_quality:
+        end_nodes(connection, [answer], interaction.created)  # it never held
     insert_edge(connection, query, answer, EdgeType.FOLLOWS, weight=0.5, created_by="ask", now=now)
     for source in _existing(connection, interaction.source_ids):
         weight = USED_WEIGHT if source in used else SHOWN_WEIGHT

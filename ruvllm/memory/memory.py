@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import math
 import threading
@@ -18,28 +17,36 @@ from typing import Any, Self
 import apsw
 import numpy as np
 
-from ruvllm.attention import AttentionEngine
+from ruvllm.attention import AttentionEngine, Pattern
+from ruvllm.attention.engine import Inputs
+from ruvllm.attention.training import TrainingReport
 from ruvllm.config import Config, load_config
 from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
+from ruvllm.memory.archive import Archive, ArchiveReport
 from ruvllm.memory.check import CheckReport, run_check
 from ruvllm.memory.decay import DecayReport, apply_decay, half_lives, weight_left
 from ruvllm.memory.derived import Derived
+from ruvllm.memory.duplicates import Duplicates
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.export import export_brain
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.gather import Sources
+from ruvllm.memory.history import delete_ended
 from ruvllm.memory.import_brain import import_brain
 from ruvllm.memory.importers import ImportFormat, read_documents
 from ruvllm.memory.ingest import Ingester, IngestProgress
 from ruvllm.memory.interactions import Record, commit_interactions, read_record, read_sessions, read_turns
 from ruvllm.memory.keywords import Keywords
+from ruvllm.memory.lessons import Lessons
 from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.lock import WriterLock
 from ruvllm.memory.nearest import Nearest, remove_all_saved
 from ruvllm.memory.neighbours import Neighbours
+from ruvllm.memory.newnodes import insert_new_nodes, new_node
 from ruvllm.memory.outcomes import Moved, Outcome, apply_outcome, credits_of, named
 from ruvllm.memory.phrases import find_phrase
+from ruvllm.memory.probation import Change, promote, reconsider, revoke
 from ruvllm.memory.reembed import ReembedProgress, reembed
 from ruvllm.memory.rows import (
     EDGE_COLUMNS,
@@ -50,7 +57,6 @@ from ruvllm.memory.rows import (
     edge_of,
     fetch_nodes,
     insert_edge,
-    insert_node,
     node_of,
 )
 from ruvllm.memory.search import GraphSearch
@@ -61,7 +67,6 @@ from ruvllm.memory.store import Store
 from ruvllm.memory.traits import Traits
 from ruvllm.memory.usage import Usage, read_co_retrieved
 from ruvllm.memory.writeback import WriteBack
-from ruvllm.text import jaccard, minhash
 from ruvllm.types import (
     Edge,
     EdgeType,
@@ -73,6 +78,7 @@ from ruvllm.types import (
     Interaction,
     Node,
     NodeType,
+    Tier,
     Turn,
 )
 
@@ -80,9 +86,6 @@ __all__ = ["CompactReport", "Memory"]
 
 logger = logging.getLogger(__name__)
 
-SAME_COSINE, SAME_JACCARD = 0.95, 0.8  # both: a near-duplicate
-DUPLICATE_CANDIDATES = 32
-TEXT_LOCKS = 64
 MAX_HOPS = 4
 MAX_NODES = 1 << 31  # more than any brain holds
 
@@ -164,7 +167,8 @@ class Memory:
         self._linker = Linker(self._store, namespace, self.config.linking)
         self._traits = Traits(self._store, namespace)
         self._derived = Derived(self._nearest, self._keywords, self._links, self._linker, self._traits)
-        self._engine = AttentionEngine()
+        self._archive = Archive(self._store, self.path, namespace, self._derived)
+        self._lessons = Lessons(self._store, namespace, self.path, self._space.project)
         self._search = GraphSearch(
             self._store,
             self._nearest,
@@ -172,14 +176,15 @@ class Memory:
             self._links,
             self._linker,
             self._traits,
-            lambda: self._engine,
+            self._lessons.engine,
             namespace,
             self.config.retrieval,
         )
-        self._writeback = WriteBack(self._commit_interactions, self.config.store.flush_interval_s)
-        self._usage = Usage(self._store, self.config.store.flush_interval_s)
+        self._duplicates = Duplicates(self._store, self._nearest, self._space, namespace)
+        durability = self.config.store
+        self._writeback = WriteBack(self._commit_interactions, durability.flush_interval_s, durability.flush_batch)
+        self._usage = Usage(self._store, durability.flush_interval_s)
         self._skipped_records = 0
-        self._text_locks = [threading.Lock() for _ in range(TEXT_LOCKS)]
         self._at_exit = _close_later(weakref.ref(self))
         atexit.register(self._at_exit)
         logger.info("opened %s%s", self.path, " for reading" if self.read_only else "")
@@ -235,7 +240,8 @@ class Memory:
             BrainLocked, BrainReadOnly: writing is refused here.
             BrainError: the disk is full; whole documents are in until then.
 
-        A changed document replaces its chunks. What cannot be read is listed in the report and the rest is stored.
+        A changed document replaces its chunks; the old ones are history. What cannot be read is listed in the report
+        and the rest is stored.
         """
         self._require_writable()
         neighbours = Neighbours(self._nearest, self._space.project, self.config.linking)
@@ -255,19 +261,25 @@ class Memory:
             raise TypeError(f"texts must be an iterable of texts, not {type(texts).__name__}")
         return self.ingest({"text": text} if isinstance(text, str) else text for text in texts)
 
-    def forget(self, source: str | Path) -> int:
-        """Delete a source, or all below a folder, and the answers that saw any of it; return how many nodes went.
+    def forget(self, source: str | Path, *, cascade: bool = True) -> int:
+        """Delete a source, or all below a folder, and all that was derived from it; return how many nodes went.
+
+        Args:
+            source: its name, or a folder of sources.
+            cascade: the answers that saw any of it and whatever else has a Derived edge to what goes, go too, with what
+                was learned from those answers. Without it they stay and only their edges to the source go.
 
         Raises:
             ValueError: nothing is known by this name.
         """
         self._require_writable()
         self._writeback.flush()
-        return len(
-            self._store.write(
-                lambda connection: forget_source(connection, self.namespace, str(source)), after=self._derived.removed
-            )
+        gone = self._store.write(
+            lambda connection: forget_source(connection, self.namespace, str(source), cascade=cascade),
+            after=self._derived.removed,
         )
+        self._archive.tidy()
+        return len(gone)
 
     def sources(self) -> list[SourceSummary]:
         """Return the ingested documents, in order of their names."""
@@ -394,27 +406,31 @@ class Memory:
     # -- graph -------------------------------------------------------------------------------------------------------
 
     def get(self, node_id: int) -> Node:
-        """Return a node.
+        """Return a node, an archived one with its whole text.
 
         Raises:
             KeyError: there is none of this id here.
+            BrainError: it is archived and the cold file is missing.
         """
         rows = self._store.rows(
             f"SELECT {NODE_COLUMNS} FROM nodes WHERE id = ? AND namespace = ?", (node_id, self.namespace)
         )
         if not rows:
             raise KeyError(node_id)
-        return node_of(rows[0])
+        node = node_of(rows[0])
+        return node if node.tier is Tier.HOT else replace(node, text=self._archive.read([node.id])[node.id][0])
 
     def neighbours(self, node_id: int, type: EdgeType | None = None) -> list[tuple[Edge, Node]]:
         """Return the edges from and to a node, heaviest first, each with the node at its other end.
 
         Weights are what is left of them now.
+        Of an archived node there the text is its beginning.
 
         Raises:
             KeyError: there is no such node.
         """
-        self.get(node_id)
+        if not self._store.rows("SELECT 1 FROM nodes WHERE id = ? AND namespace = ?", (node_id, self.namespace)):
+            raise KeyError(node_id)
         kind = None if type is None else EdgeType(type).value
         weight = f"edges.weight * {weight_left(half_lives(self.config.learning))}"
         rows = self._store.rows(
@@ -427,7 +443,6 @@ class Memory:
         nodes = fetch_nodes(self._store, ends)
         return [(edge, nodes[end]) for edge, end in zip(edges, ends, strict=True) if end in nodes]
 
-    @with_one_embedder
     def insert_node(
         self,
         text: str,
@@ -440,49 +455,48 @@ class Memory:
         """Store a node and return its id; durable on return.
 
         A near-duplicate of the same type (cosine >= 0.95 and MinHash Jaccard >= 0.8) is not stored again: its id comes
-        back and its use_count grows. Of two different near-duplicates inserted at the same moment both may stay.
+        back and its use_count grows.
 
         Raises:
             ValueError: the text is empty, the trust is not in [0, 1], or the metadata is not JSON.
         """
+        return self.insert_nodes([{"text": text, "metadata": metadata, "trust": trust}], type=type, source=source)[0]
+
+    @with_one_embedder
+    def insert_nodes(
+        self,
+        nodes: Iterable[str | Mapping[str, Any]],
+        *,
+        type: NodeType = NodeType.FACT,
+        source: str | None = None,
+    ) -> list[int]:
+        """Store nodes in one transaction and return their ids; see `insert_node`. All or none, durable on return.
+
+        Args:
+            nodes: texts, or mappings with text and perhaps metadata and trust.
+
+        Raises:
+            TypeError, ValueError: a text is empty, a trust is not in [0, 1], or a metadata is not JSON.
+        """
         self._require_writable()
-        checked_text(text, "text")
-        checked_weight(trust, "trust")
-        type, metadata = NodeType(type), _checked_metadata(metadata)
-        vectors = self.encode([text])
-        embedder, now = self._embedder(), time.time()
+        new = [new_node(node) for node in nodes]
+        type = NodeType(type)
+        if not new:
+            return []
+        vectors = self.encode([node.text for node in new])
+        embedder = self._embedder()
 
-        def work(connection: apsw.Connection) -> int:
+        def work(connection: apsw.Connection) -> list[tuple[int, bool]]:
             remember_embedder(connection, embedder)
-            return insert_node(
-                connection,
-                text,
-                vectors[0],
-                type=type,
-                namespace=self.namespace,
-                created=now,
-                source=source,
-                metadata=metadata,
-                trust=trust,
-            )
+            searched = self._duplicates.during(connection)
+            return insert_new_nodes(connection, searched, new, vectors, type, self.namespace, source)
 
-        with self._text_locks[hash(text) % TEXT_LOCKS]:
-            known = self._near_duplicate(text, vectors, type)
-            if known is not None:
-                self._store.write(lambda connection: _count_use(connection, known, now))
-                return known
-            return self._store.write(work, after=lambda node: self._derived.added([node], vectors))
+        def after(stored: list[tuple[int, bool]]) -> None:
+            is_new = np.array([fresh for _, fresh in stored])
+            if is_new.any():
+                self._derived.added([node_id for node_id, fresh in stored if fresh], vectors[is_new])
 
-    def _near_duplicate(self, text: str, vectors: np.ndarray, type: NodeType) -> int | None:
-        if self._space.known() is None:
-            return None
-        ids, cosines = self._nearest.search(self._space.project(vectors)[0], DUPLICATE_CANDIDATES)
-        near = [int(i) for i, cosine in zip(ids, cosines, strict=True) if cosine >= SAME_COSINE]
-        if not near:
-            return None
-        signature, nodes = minhash(text), fetch_nodes(self._store, near)
-        same = (nodes[i] for i in near if i in nodes and nodes[i].type is type)
-        return next((node.id for node in same if jaccard(signature, minhash(node.text)) >= SAME_JACCARD), None)
+        return [node_id for node_id, _ in self._store.write(work, after=after)]
 
     def insert_edge(self, src: int, dst: int, type: EdgeType, weight: float = 0.5, created_by: str = "user") -> None:
         """Link two nodes; an edge of this type between them takes the new weight. Durable on return.
@@ -589,11 +603,17 @@ class Memory:
             logger.warning("an answered request is not remembered: %s", error)
 
     def _commit_interactions(self, group: Sequence[Interaction]) -> int:
-        """Commit a group of the queue; return how many of it could not be stored."""
+        """Commit a group of the queue and attribute its answers; return how many of it could not be stored."""
+        min_quality = self.config.store.writeback_min_quality
         embedder = self._embedder()
-        if self._has_moved:  # a vector does not say which embedder it is by
-            group = [replace(one, query_vector=None, answer_vector=None) for one in group]
-        return commit_interactions(self._store, group, embedder)
+        if self._has_moved:
+            group = [_with_new_vectors(one, self.encode) for one in group]
+        failed = commit_interactions(self._store, group, embedder, min_quality=min_quality)
+        try:
+            self._lessons.credit(self._search, group)
+        except Exception:  # the answers are kept; their sources have the credit of used and shown ones
+            logger.exception("%d answered requests are not attributed", len(group))
+        return failed
 
     def flush(self) -> None:
         """Wait until queued records (or, after a second try, given up and counted) and counts of uses are on disk."""
@@ -606,7 +626,8 @@ class Memory:
 
         The outcome moves the edges from the answer to its sources and among these, as `apply_outcome` does; a mark says
         whether one source helped and decides its credit. A correction becomes a fact of full trust that is searched at
-        once and supersedes the answer.
+        once and supersedes the answer. Good outcomes of two independent raters (or of two sessions) promote the answer
+        from probation, bad ones of two end it.
 
         Raises:
             ValueError: the id is unknown, or a mark is of a source that the answer did not show.
@@ -619,16 +640,46 @@ class Memory:
             vectors = self.encode([f"{record.query}\n{correction}" if record.query else correction])
         vector = None if vectors is None else vectors[0]
 
-        def after(changes: FeedbackChanges) -> None:
+        def work(connection: apsw.Connection) -> tuple[FeedbackChanges, Change]:
+            changes = apply_feedback(connection, interaction_id, feedback, vector, self.config.learning)
+            return changes, reconsider(connection, interaction_id, time.time())
+
+        def after(changed: tuple[FeedbackChanges, Change]) -> None:
+            changes, change = changed
             self._links.reweighted(changes.edges)
             self._derived.removed(changes.removed)
             if vectors is not None and changes.inserted:
                 self._derived.added(changes.inserted, vectors)
+            self._follow(change)
 
-        learning = self.config.learning
-        self._store.write(
-            lambda connection: apply_feedback(connection, interaction_id, feedback, vector, learning), after=after
-        )
+        if feedback.correction is not None:
+            self._lessons.credit_again(self._search, interaction_id, feedback.correction)
+        self._store.write(work, after=after)
+
+    def _follow(self, change: Change) -> None:
+        self._derived.removed(change.left)
+        if change.vectors is not None:
+            self._derived.added(change.came, change.vectors)
+        self._derived.retrusted(change.stayed)
+
+    def promote(self, node_id: int) -> None:
+        """Let everybody of the namespace find an answer that is on probation or ended; durable on return.
+
+        Raises:
+            ValueError: there is no such answer.
+        """
+        self._require_writable()
+        self._store.write(lambda connection: promote(connection, node_id, self.namespace), after=self._follow)
+
+    def revoke(self, node_id: int) -> None:
+        """End an answer: nobody finds it any more, whatever is said about it; durable on return.
+
+        Raises:
+            ValueError: there is no such answer.
+        """
+        self._require_writable()
+        now = time.time()
+        self._store.write(lambda connection: revoke(connection, node_id, self.namespace, now), after=self._follow)
 
     def interaction(self, id: str) -> Record:
         """Return one answered request as it is stored; one that is still queued is committed first.
@@ -655,6 +706,50 @@ class Memory:
     def sessions(self) -> list[str]:
         """Return the names of the stored sessions, the one used last first."""
         return read_sessions(self._store, self.namespace)
+
+    # -- what outcomes taught ------------------------------------------------------------------------------------------
+
+    def train_attention(self) -> TrainingReport:
+        """Train the ranking on all answers that were rated good; durable on return.
+
+        Credit goes to the sources that attribution, or a mark, says were needed. What ranks a held-out fifth of the
+        answers worse than the untrained engine does is discarded; below ten good answers nothing is tried.
+        """
+        self._require_writable()
+        self._writeback.flush()
+        if self._space.known() is None:
+            return TrainingReport(0, 0, None, None, accepted=False)
+        return self._lessons.train(self._search)
+
+    def train_on_patterns(self, patterns: Iterable[Pattern], *, learning_rate: float = 0.1) -> dict[EdgeType, float]:
+        """Move the bias of each edge type by how good the answers were that used it; return the new biases.
+
+        Raises:
+            ValueError: a quality is not in [0, 1].
+        """
+        self._require_writable()
+        engine = AttentionEngine(self._lessons.engine().params())
+        biases = engine.train_on_patterns(patterns, learning_rate=learning_rate)
+        self._lessons.adopt(engine.params(), {"patterns": True})
+        return biases
+
+    def rollback_attention(self) -> int:
+        """Take the last change of the ranking back; return the version now in force, 0 for the untrained."""
+        self._require_writable()
+        return self._lessons.rollback()
+
+    def get_edge_bias_weights(self) -> dict[EdgeType, float]:
+        """Return the learnt bias of each edge type, 0 at the start: above it, such edges are followed more readily."""
+        return self._lessons.engine().get_edge_bias_weights()
+
+    @with_one_embedder
+    def candidates(self, query: str, *, query_vector: np.ndarray | None = None) -> tuple[np.ndarray, Inputs] | None:
+        """Return the node ids that a search looks at, (n,), and what the engine is given for them; None without any."""
+        checked_text(query, "query")
+        if self._space.known() is None:
+            return None
+        native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
+        return self._search.inputs(query, native, self._space.project(native[np.newaxis])[0], 10)
 
     # -- care --------------------------------------------------------------------------------------------------------
 
@@ -684,6 +779,7 @@ class Memory:
             self._store,
             self._nearest,
             self._keywords,
+            self._archive,
             self.path,
             space=self._space.known(),
             index_config=self.config.index,
@@ -693,10 +789,16 @@ class Memory:
 
     @with_one_embedder
     def compact(self) -> CompactReport:
-        """Build the index anew when a fifth of it is deleted, save it, and fold the database's log into its file."""
+        """Delete history older than `store.history_days`, build the index anew when a fifth of it is deleted, save it,
+        and fold the database's log into its file.
+
+        Afterwards no text of what was forgotten is left in the database file.
+        """
         self._require_writable()
         started = time.perf_counter()
         self._writeback.flush()
+        self._store.write(lambda connection: delete_ended(connection, self.config.store.history_days, time.time()))
+        self._archive.tidy()
         rebuilt = saved = False
         if self._space.known() is not None:
             rebuilt = self._nearest.compact()
@@ -706,8 +808,44 @@ class Memory:
         log_bytes = size_of(self.path.glob("brain.db-wal"))
         with self._store.exclusive() as connection:
             connection.pragma("optimize")
+            connection.execute("INSERT INTO keywords (keywords) VALUES ('optimize')")  # words of deleted nodes go
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         return CompactReport(rebuilt, saved, self._nearest.indexed, log_bytes, time.perf_counter() - started)
+
+    @with_one_embedder
+    def run_archival(
+        self, max_age_days: float = 90.0, min_use_count: int = 2, cold_path: str | Path | None = None
+    ) -> ArchiveReport:
+        """Move what is old and hardly used out of hot memory into a second file; `rehydrate` brings it back.
+
+        A searched node whose last use is `max_age_days` ago and that was used less than `min_use_count` times is not
+        searched any more; it keeps its edges, and `get` still reads its text. Concepts stay.
+
+        Args:
+            cold_path: the file, the same for all runs while it holds something; cold.db in the brain when None.
+
+        Raises:
+            ValueError: an age or count below 0, or archived nodes are in another file.
+            BrainError: the file cannot be written, or is another brain's.
+        """
+        self._require_writable()
+        if not (math.isfinite(max_age_days) and max_age_days >= 0):
+            raise ValueError(f"max_age_days must be >= 0 ({max_age_days})")
+        if min_use_count < 0:
+            raise ValueError(f"min_use_count must be >= 0 ({min_use_count})")
+        self._writeback.flush()
+        return self._archive.run(max_age_days, min_use_count, None if cold_path is None else Path(cold_path))
+
+    @with_one_embedder
+    def rehydrate(self, ids: Iterable[int]) -> int:
+        """Bring archived nodes back into search, used now; return how many came, without those that were there.
+
+        Raises:
+            KeyError: a node does not exist here.
+            BrainError: the cold file, or a node in it, is missing.
+        """
+        self._require_writable()
+        return self._archive.rehydrate(ids)
 
     def export(self, file: str | Path) -> int:
         """Write all namespaces to `file` as JSON Lines (gzip when it ends in .gz); return the lines written.
@@ -715,7 +853,7 @@ class Memory:
         Imported into an empty brain and exported again it is the same bytes.
         """
         self._writeback.flush()
-        return export_brain(self._store, Path(file))
+        return export_brain(self._store, Path(file), self._archive)
 
     def import_file(
         self,
@@ -762,6 +900,7 @@ class Memory:
         Raises:
             BrainLocked, BrainReadOnly: writing is refused here.
             ModelDamaged: the embedder gives NaN, infinities or zeros; the brain stays as it is.
+            BrainError: nodes are archived; `rehydrate` them before.
         """
         self._require_writable()
         self._writeback.flush()
@@ -854,16 +993,12 @@ def _checked_count(count: int, name: str) -> int:
     return count
 
 
-def _count_use(connection: apsw.Connection, node_id: int, now: float) -> None:
-    connection.execute("UPDATE nodes SET use_count = use_count + 1, last_used = ? WHERE id = ?", (now, node_id))
-
-
-def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+def _with_new_vectors(one: Interaction, encode: Callable[[list[str]], np.ndarray]) -> Interaction:
+    """Return a record that was given vectors without them: they do not say which embedder they are by."""
     try:
-        json.dumps(dict(metadata or {}), allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"metadata must be a mapping that JSON can hold: {error}") from error
-    return dict(metadata or {})
+        return replace(one, query_vector=encode([one.query])[0], answer_vector=None)
+    except (ValueError, TypeError):  # no text: it is refused when it is to be stored
+        return replace(one, query_vector=None, answer_vector=None)
 
 
 def _close_later(memory: weakref.ref[Memory]) -> Callable[[], None]:

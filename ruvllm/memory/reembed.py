@@ -63,6 +63,7 @@ def reembed(
 
     Raises:
         ModelDamaged: the embedder gives NaN, infinities or zeros; the old vectors stay in use.
+        BrainError: nodes are archived, whose vectors are out of reach.
     """
     move = _Move(store, embedder, on_progress)
     if not store.write(move.begin):
@@ -92,6 +93,7 @@ class _Move:
         meta = dict(fetch(connection, "SELECT key, value FROM meta"))
         if "embedder" not in meta:
             return False
+        self._require_none_archived(connection)
         if not self._next.items() <= meta.items():
             connection.execute("DELETE FROM vectors_next")
             connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(self._next.items()))
@@ -131,6 +133,7 @@ class _Move:
     def change(self, connection: apsw.Connection) -> bool:
         """Put the new vectors in the place of the old ones; False when some are missing."""
         self._require_own(connection)
+        self._require_none_archived(connection)
         if connection.execute(IS_MISSING).get:
             return False
         connection.execute("DELETE FROM vectors_next WHERE node NOT IN (SELECT node FROM vectors)")
@@ -145,6 +148,16 @@ class _Move:
     def _require_own(self, connection: apsw.Connection) -> None:
         if not self._next.items() <= dict(fetch(connection, "SELECT key, value FROM meta")).items():
             raise BrainError(f"{self._store.path.parent} was moved by somebody else meanwhile", path=self._store.path)
+
+    def _require_none_archived(self, connection: apsw.Connection) -> None:
+        archived = connection.execute("SELECT count(*) FROM nodes WHERE tier = 'cold'").get
+        if archived:
+            brain = self._store.path.parent
+            raise BrainError(
+                f"{brain} has {archived} archived nodes, with vectors by its embedder; bring them back with "
+                "`rehydrate` before it moves to another one",
+                path=brain,
+            )
 
 
 def _given(

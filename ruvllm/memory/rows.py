@@ -21,10 +21,12 @@ __all__ = [
     "as_unit_rows",
     "checked_text",
     "checked_weight",
+    "delete_keywords",
     "delete_nodes",
     "edge_of",
     "fetch_nodes",
     "insert_edge",
+    "insert_keywords",
     "insert_node",
     "node_of",
     "title_of",
@@ -110,11 +112,18 @@ def insert_node(
     )
     node_id = connection.last_insert_rowid()
     connection.execute("INSERT INTO vectors (node, vector) VALUES (?, ?)", (node_id, vector.astype("<f4").tobytes()))
-    connection.execute(
-        "INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)",
-        (node_id, title_of(metadata), text),
-    )
+    insert_keywords(connection, node_id, title_of(metadata), text)
     return node_id
+
+
+def insert_keywords(connection: apsw.Connection, node_id: int, title: str, text: str) -> None:
+    """Let a node be found by its words."""
+    connection.execute("INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)", (node_id, title, text))
+
+
+def delete_keywords(connection: apsw.Connection, ids: Iterable[int]) -> None:
+    """Let nodes not be found by their words."""
+    connection.executemany("DELETE FROM keywords WHERE rowid = ?", [(i,) for i in ids])
 
 
 def insert_edge(
@@ -140,7 +149,7 @@ def insert_edge(
 def delete_nodes(connection: apsw.Connection, ids: Iterable[int]) -> None:
     """Delete nodes for good; vectors and edges go with them."""
     each = [(i,) for i in ids]
-    connection.executemany("DELETE FROM keywords WHERE rowid = ?", each)
+    delete_keywords(connection, [i for (i,) in each])
     connection.executemany("DELETE FROM nodes WHERE id = ?", each)
 
 

@@ -18,13 +18,13 @@ from ruvllm.attention import AttentionEngine, Candidates
 from ruvllm.attention.engine import Inputs, make_inputs
 from ruvllm.attention.features import pagerank_prior
 from ruvllm.config import RetrievalConfig
-from ruvllm.memory.filters import condition_of
+from ruvllm.memory.filters import PassingIds, condition_of
 from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.paths import Found, explain
-from ruvllm.memory.rows import SEARCHED, fetch_nodes, vector_of
+from ruvllm.memory.rows import fetch_nodes, vector_of
 from ruvllm.memory.store import Store
 from ruvllm.memory.traits import Traits
 from ruvllm.types import Filter, Hit, NodeType
@@ -69,7 +69,7 @@ class _Seeds:
 
 
 class GraphSearch:
-    """Searches one namespace; holds no state of its own."""
+    """Searches one namespace; holds no state of its own but what filters let through."""
 
     def __init__(
         self,
@@ -92,6 +92,7 @@ class GraphSearch:
         self._engine = engine
         self._namespace = namespace
         self._config = config
+        self._passing = PassingIds(store, namespace)
 
     def search(
         self,
@@ -154,7 +155,7 @@ class GraphSearch:
         session: str | None,
     ) -> _Seeds:
         condition = condition_of(filter) if filter else ("1", [])
-        among = self._passing(condition) if filter else None
+        among = self._passing.ids_of(condition) if filter else None
         ids, cosines = self._nearest.search(vector, count, among=among)
         similarity = dict(zip(ids.tolist(), cosines.tolist(), strict=True))
         relevance = self._keywords.search(query, count, among=among)
@@ -182,11 +183,6 @@ class GraphSearch:
                 if trait.trust > 0.0:
                     named[node] = max(named.get(node, 0.0), trait.trust / len(nodes))
         return named
-
-    def _passing(self, condition: tuple[str, list[Any]]) -> np.ndarray:
-        """Return the ids of the searched nodes that a filter lets through."""
-        sql = f"SELECT id FROM nodes WHERE namespace = ? AND {SEARCHED} AND {condition[0]}"
-        return np.array([row[0] for row in self._store.rows(sql, (self._namespace, *condition[1]))], np.int64)
 
     def _on_probation(self, visible: tuple[str, list[Any]]) -> list[tuple[Any, ...]]:
         """Return (id, text, metadata, vector) of the visible nodes on probation, the newest first."""

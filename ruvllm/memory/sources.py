@@ -11,7 +11,7 @@ import apsw
 
 from ruvllm.memory.rows import delete_nodes
 from ruvllm.memory.store import Store, fetch
-from ruvllm.types import EdgeType, NodeType
+from ruvllm.types import EdgeType
 
 __all__ = ["SourceSummary", "forget_source", "read_sources"]
 
@@ -32,8 +32,8 @@ def read_sources(store: Store, namespace: str) -> list[SourceSummary]:
     return [SourceSummary(*row) for row in store.rows(sql, (namespace,))]
 
 
-def forget_source(connection: apsw.Connection, namespace: str, name: str) -> list[int]:
-    """Delete what came from a source, or from all sources below a folder, and the answers that saw any of it.
+def forget_source(connection: apsw.Connection, namespace: str, name: str, *, cascade: bool = True) -> list[int]:
+    """Delete what came from a source, or from all sources below a folder; with `cascade` all that was derived from it.
 
     An answer that was only shown a source, or an answer made of it, may still repeat it. Of a correction, which is a
     source by the name of feedback:ID, the words in the feedback go too.
@@ -51,23 +51,44 @@ def forget_source(connection: apsw.Connection, namespace: str, name: str) -> lis
     ids = [row[0] for row in fetch(connection, f"SELECT id FROM nodes WHERE {is_it}", parameters)]
     if not ids:
         raise ValueError(f"source: nothing here is called {name!r}")
-    ids = _with_answers(connection, ids)
+    if cascade:
+        ids = _with_derived(connection, ids)
+        _forget_training(connection, ids)
     _forget_corrections(connection, ids)
+    documents = _documents_of(connection, ids)
     delete_nodes(connection, ids)
     connection.execute(f"DELETE FROM documents WHERE {is_it}", parameters)
+    _recount(connection, documents)
     return ids
 
 
-def _with_answers(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:
-    """Return `ids` and all answers that were derived from them, directly or through other answers."""
+def _with_derived(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:
+    """Return `ids` and all nodes that were derived from them, directly or through others, whoever said so."""
     sql = (
         "WITH RECURSIVE gone (id) AS (SELECT value FROM json_each(?) UNION "
-        "SELECT src FROM gone JOIN edges ON dst = gone.id JOIN nodes ON nodes.id = src "
-        "WHERE edges.type = ? AND nodes.type = ? AND created_by = 'ask') SELECT id FROM gone"
+        "SELECT src FROM gone JOIN edges ON dst = gone.id WHERE edges.type = ?) SELECT id FROM gone"
     )
-    return [
-        row[0] for row in fetch(connection, sql, (json.dumps(list(ids)), EdgeType.DERIVED.value, NodeType.ANSWER.value))
-    ]
+    return [row[0] for row in fetch(connection, sql, (json.dumps(list(ids)), EdgeType.DERIVED.value))]
+
+
+def _forget_training(connection: apsw.Connection, ids: Sequence[int]) -> None:
+    """Delete what was learned from the answers among `ids`; about other nodes their foreign keys see to it."""
+    answered = "SELECT id FROM interactions WHERE answer_node IN (SELECT value FROM json_each(?))"
+    for table in ("credits", "marks", "edge_moves"):
+        connection.execute(f"DELETE FROM {table} WHERE interaction IN ({answered})", (json.dumps(list(ids)),))
+
+
+def _documents_of(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:
+    sql = "SELECT DISTINCT document FROM nodes WHERE id IN (SELECT value FROM json_each(?)) AND document IS NOT NULL"
+    return [row[0] for row in fetch(connection, sql, (json.dumps(list(ids)),))]
+
+
+def _recount(connection: apsw.Connection, documents: Sequence[int]) -> None:
+    """Let documents that lost chunks say how many are left, so that nobody misses the others; empty ones go."""
+    each = [(document,) for document in documents]
+    count = "(SELECT count(*) FROM nodes WHERE document = documents.id AND ended IS NULL)"
+    connection.executemany(f"UPDATE documents SET chunks = {count} WHERE id = ?", each)
+    connection.executemany("DELETE FROM documents WHERE id = ? AND chunks = 0", each)
 
 
 def _forget_corrections(connection: apsw.Connection, ids: Sequence[int]) -> None:

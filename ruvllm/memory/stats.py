@@ -21,6 +21,7 @@ class MemoryStats:
     nodes: int
     nodes_by_type: dict[str, int]
     on_probation: int
+    archived: int
     edges: int
     documents: int
     interactions: int
@@ -50,6 +51,7 @@ def read_stats(
     """Count what `namespace` holds and measure the directory."""
     row = store.rows(
         "SELECT (SELECT count(*) FROM nodes WHERE namespace = ?1 AND probation = 1), "
+        "(SELECT count(*) FROM nodes WHERE namespace = ?1 AND tier = 'cold'), "
         "(SELECT count(*) FROM edges JOIN nodes ON id = src WHERE namespace = ?1), "
         "(SELECT count(*) FROM documents WHERE namespace = ?1), "
         "(SELECT count(*) FROM interactions WHERE namespace = ?1), "
@@ -58,7 +60,7 @@ def read_stats(
         "(SELECT value FROM meta WHERE key = 'embedder')",
         (namespace,),
     )[0]
-    on_probation, edges, documents, interactions, feedback, sessions, embedder = row
+    on_probation, archived, edges, documents, interactions, feedback, sessions, embedder = row
     count_by_type = "SELECT type, count(*) FROM nodes WHERE namespace = ? GROUP BY type ORDER BY type"
     by_type: dict[str, int] = dict(store.rows(count_by_type, (namespace,)))
     return MemoryStats(
@@ -67,6 +69,7 @@ def read_stats(
         nodes=sum(by_type.values()),
         nodes_by_type=by_type,
         on_probation=on_probation,
+        archived=archived,
         edges=edges,
         documents=documents,
         interactions=interactions,

@@ -102,6 +102,7 @@ class Store:
             connection.pragma("journal_mode", "WAL")
             connection.pragma("synchronous", "FULL")  # what is acknowledged survives a power cut
             connection.pragma("foreign_keys", True)
+            connection.pragma("secure_delete", True)  # what is forgotten is overwritten
             migrate(connection, self.path)
         except BaseException:
             connection.close()

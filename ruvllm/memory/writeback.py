@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from ruvllm.errors import RuvLLMError
 from ruvllm.types import Interaction
@@ -19,20 +20,23 @@ CAPACITY = 4096
 
 
 class WriteBack:
-    """A bounded queue with one thread that commits what came in, every `interval_s`.
+    """A bounded queue with one thread that commits what came in: a full batch at once, the rest every `interval_s`.
 
     A full queue makes `put` wait for the running commit, never drop. A group that cannot be written is tried once more
     at the next interval and then given up, logged and counted in `failed`, so that no caller waits for a broken disk.
 
     Args:
         commit: makes a group durable and returns how many of it could not be stored.
-        interval_s: longest time a record waits, and what a crash can lose.
+        interval_s: longest time a record waits for its commit to begin, and what a crash can lose.
+        batch: most records in one commit.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Interaction]], int], interval_s: float) -> None:
+    def __init__(self, commit: Callable[[Sequence[Interaction]], int], interval_s: float, batch: int) -> None:
         self._commit = commit
         self._interval_s = interval_s
+        self._batch = batch
         self._queue: deque[Interaction] = deque()
+        self._due: deque[float] = deque()  # for each in the queue, by the monotonic clock
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._put = 0  # counts of all records so far
@@ -54,6 +58,7 @@ class WriteBack:
                 self._changed.notify_all()
                 self._changed.wait()
             self._queue.append(interaction)
+            self._due.append(time.monotonic() + self._interval_s)
             self._put += 1
             self._changed.notify_all()
 
@@ -100,17 +105,17 @@ class WriteBack:
             with self._changed:
                 for _ in group:
                     self._queue.popleft()
+                    self._due.popleft()
                 self.failed += failed
                 self._settled += len(group)
                 self._changed.notify_all()
 
     def _next_group(self) -> list[Interaction]:
-        """Return all that waits, an interval after the first of it came or when somebody flushes; [] when closing."""
+        """Return the next batch, once it is full, its oldest record is due, or somebody flushes; [] when closing."""
         with self._changed:
             while not self._queue and not self._is_closing:
                 self._changed.wait()
-            due = time.monotonic() + self._interval_s
-            while self._queue and self._urgent <= self._settled and not self._is_closing:
-                if not self._changed.wait(max(due - time.monotonic(), 0.0)):
+            while 0 < len(self._queue) < self._batch and self._urgent <= self._settled and not self._is_closing:
+                if not self._changed.wait(max(self._due[0] - time.monotonic(), 0.0)):
                     break
-            return list(self._queue)
+            return list(islice(self._queue, self._batch))

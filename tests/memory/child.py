@@ -11,7 +11,7 @@ from fakes import WordEmbedder, interaction
 
 from ruvllm.config import load_config
 from ruvllm.memory import IngestProgress, Memory, ReembedProgress
-from ruvllm.types import Feedback
+from ruvllm.types import EdgeType, Feedback
 
 kept: list[Memory] = []  # alive until the interpreter ends
 
@@ -37,7 +37,7 @@ def leave(brain: str, cache: str) -> None:
 
 
 def ingest(brain: str, documents: str, start: str) -> None:
-    """Ingest ever new files (with HNSW from 50 vectors on), insert facts, record and rate answers."""
+    """Ingest ever new files (HNSW from 50 on), insert facts and edges, record, rate, promote answers, forget."""
     config = load_config(environment={}, overrides={"index": {"exact_below": 50, "m": 8, "ef_construction": 32}})
     memory = Memory(brain, embedder=WordEmbedder(), config=config)
     say("open")
@@ -50,6 +50,15 @@ def ingest(brain: str, documents: str, start: str) -> None:
         memory.record(interaction(f"a{i}", source_ids=(1, 2)))
         memory.feedback(f"a{i}", Feedback(rating=5))
         say(f"feedback a{i}")
+        memory.insert_edge(*memory.insert_nodes([f"left of round{i}", f"right of round{i}"]), EdgeType.CITES, 0.75)
+        say(f"edge left of round{i}")
+        for session in ("one", "two"):
+            fields = {"query": f"ask{i}?", "answer": f"answer{i} found"}
+            memory.record(interaction(f"{session}{i}", session=session, **fields))
+            memory.feedback(f"{session}{i}", Feedback(rating=5))
+        say(f"promoted two{i}")
+        memory.forget(files[0])
+        say(f"forgotten {files[0]}")
         if i % 5 == 4:
             memory.compact()
 

@@ -55,22 +55,17 @@ def filled(memory: Memory) -> Memory:
     memory.insert_edge(memory.insert_node("a fact"), 1, EdgeType.SAME_TOPIC)
     for id in ("a1", "a2"):  # the same words at the same moment
         memory.record(interaction(id, source_ids=(1, 2), used_ids=(2,)))
-    memory.feedback("a1", Feedback(rating=2, correction="corrected"))
-    answer = memory.interaction("a1").answer_node
+    memory.feedback("a1", Feedback(rating=2, correction="corrected", marks={2: True}))
 
     def work(connection: apsw.Connection) -> None:
-        connection.execute("UPDATE nodes SET ended = 2e9, tier = 'cold' WHERE id = 3")
         connection.execute("UPDATE edges SET ended = 2e9 WHERE type = 'SameTopic'")
         connection.execute("INSERT INTO names VALUES ('default', 't one', 1), ('default', 'a one', 1)")
         connection.execute("INSERT INTO mentions VALUES ('default', -9223372036854775808, 1), ('default', 7, 2)")
-        connection.execute("INSERT INTO credits VALUES ('a1', 2, 0.75, 'attribution')")
-        connection.execute("INSERT INTO marks VALUES ('a1', 2, 1)")
-        edge = "src = ? AND dst = 2 AND type = 'Derived'"
-        connection.execute(f"UPDATE edges SET decayed = 1e9 WHERE {edge}", (answer,))
-        connection.execute(f"UPDATE edge_moves SET moved = -0.05 WHERE {edge}", (answer,))
+        connection.execute("INSERT INTO credits VALUES ('a1', 1, 0.75, 'attribution')")
         connection.execute("INSERT INTO co_retrievals VALUES (1, 2, 3)")
 
     memory._store.write(work)
+    memory.add([{"text": "text2 other words", "source": "s2"}])
     return memory
 
 

@@ -38,7 +38,9 @@ def reasons(report: IngestReport) -> dict[str, str]:
 
 
 def chunks(memory: Memory, source: Path) -> list[tuple[int, str]]:
-    return memory._store.rows("SELECT id, text FROM nodes WHERE source = ? ORDER BY id", (str(source),))
+    return memory._store.rows(
+        "SELECT id, text FROM nodes WHERE source = ? AND ended IS NULL ORDER BY id", (str(source),)
+    )
 
 
 def test_folder_is_read_with_all_below_it(memory: Memory, docs: Path) -> None:

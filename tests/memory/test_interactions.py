@@ -141,7 +141,7 @@ def test_broken_disk_is_tried_twice_then_given_up_and_counted() -> None:
         tries.append(len(group))
         raise BrainError("full", path=__file__)  # type: ignore[arg-type]
 
-    queue = WriteBack(commit, 0.001)
+    queue = WriteBack(commit, 0.001, 64)
     queue.put(interaction())
     queue.flush()
     queue.close()
@@ -151,7 +151,7 @@ def test_broken_disk_is_tried_twice_then_given_up_and_counted() -> None:
 def test_full_queue_waits_for_space_and_drops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ruvllm.memory.writeback.CAPACITY", 4)
     stored: list[str] = []
-    queue = WriteBack(lambda group: stored.extend(one.id for one in group) or 0, 3600.0)
+    queue = WriteBack(lambda group: stored.extend(one.id for one in group) or 0, 3600.0, 64)
     threads = [threading.Thread(target=queue.put, args=(interaction(str(i)),)) for i in range(30)]
     for thread in threads:
         thread.start()
@@ -275,3 +275,58 @@ def test_record_of_a_source_forgotten_meanwhile_is_stored_without_the_edge(memor
     memory.forget("b")
     memory.record(replace(shown(memory), id="late"))
     assert [e.dst for e, _ in memory.neighbours(memory.interaction("late").answer_node or 0, EdgeType.DERIVED)] == [1]
+
+
+def test_full_batch_is_committed_without_waiting() -> None:
+    groups: list[int] = []
+    is_full = threading.Event()
+    queue = WriteBack(lambda group: groups.append(len(group)) or is_full.set() or 0, 3600.0, 4)
+    for i in range(5):
+        queue.put(interaction(str(i)))
+    assert is_full.wait(30.0)
+    queue.close()
+    assert groups == [4, 1]
+
+
+def test_writeback_threshold_filtering(memory: Memory) -> None:
+    memory.record(shown(memory, confidence=0.49))
+    memory.record(interaction("a2", query="second?", answer="well known things", confidence=0.5))
+    memory.flush()
+    found = [hit.node.text for hit in memory.search("structure known things", session="alice")]
+    assert "A structure for search." not in found and "well known things" in found
+    assert memory.interaction("a1").answer == "A structure for search."
+    assert len(memory.turns("alice")) == 2
+
+
+def test_forget_takes_what_was_derived_whoever_said_so(memory: Memory) -> None:
+    fact, heir = memory.insert_nodes(["made of the first", "made of what was made of it"])
+    memory.insert_edge(fact, 1, EdgeType.DERIVED, created_by="enrichment")
+    memory.insert_edge(heir, fact, EdgeType.DERIVED)
+    assert memory.forget("a") == 3
+    assert memory.stats().nodes == 1 and memory.check().ok
+
+
+def test_forget_without_cascade_leaves_the_answers(memory: Memory) -> None:
+    memory.record(shown(memory))
+    assert memory.forget("a", cascade=False) == 1
+    answer = memory.interaction("a1").answer_node or 0
+    assert [edge.dst for edge, _ in memory.neighbours(answer, EdgeType.DERIVED)] == [2]
+
+
+def test_forget_takes_training_rows_of_the_answers_that_go(memory: Memory) -> None:
+    memory.record(shown(memory))
+    memory.flush()
+    memory._store.write(lambda c: c.execute("INSERT INTO credits VALUES ('a1', 2, 0.5, 'mark')").fetchall())
+    memory.forget("a")
+    assert memory._store.value("SELECT count(*) FROM credits") == 0
+
+
+def test_nothing_of_a_forgotten_text_is_left_in_the_file(memory: Memory, brain: Path) -> None:
+    memory.add([{"text": "the xylophonic quetzal", "source": "secret"}])
+    memory.record(interaction(source_ids=(3,), answer="A xylophonic quetzal, surely."))
+    memory.compact()
+    assert b"quetzal" in (brain / "brain.db").read_bytes()
+    memory.forget("secret")
+    memory.compact()
+    files = [file.read_bytes() for file in brain.rglob("*") if file.is_file()]
+    assert not any(word in content for content in files for word in (b"quetzal", b"xylophon"))

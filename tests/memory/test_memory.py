@@ -250,6 +250,25 @@ def test_same_text_from_many_threads_is_one_node(memory: Memory) -> None:
     assert len(set(ids)) == 1 and len(ids) == 8
 
 
+def test_nearly_the_same_texts_from_many_threads_are_one_node(memory: Memory) -> None:
+    text = "The quick brown fox jumps over the lazy dog while the sun sets behind the old red barn"
+    texts = [text, text + "!"] * 4
+    threads = [threading.Thread(target=memory.insert_node, args=(one,)) for one in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert memory.stats().nodes == 1
+
+
+def test_nodes_are_stored_together_or_not_at_all(memory: Memory) -> None:
+    first, second, again = memory.insert_nodes(["alpha one", {"text": "beta two", "trust": 0.5}, "alpha one"])
+    assert (again, memory.get(second).trust, memory.get(first).use_count) == (first, 0.5, 1)
+    with pytest.raises(ValueError, match="trust"):
+        memory.insert_nodes(["gamma three", {"text": "delta", "trust": 2.0}])
+    assert memory.stats().nodes == 2
+
+
 def test_node_is_read_back(memory: Memory) -> None:
     node = memory.get(memory.insert_node("A fact.", source="me", metadata={"tags": ["x"]}, trust=0.5))
     assert (node.type, node.text, node.source, node.metadata, node.trust) == (

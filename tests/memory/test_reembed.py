@@ -314,6 +314,34 @@ def test_broken_embedder_changes_nothing(memory: Memory) -> None:
     assert memory.search("item1")
 
 
+def test_archived_nodes_are_to_be_brought_back_first(memory: Memory, small_batches: None) -> None:
+    memory.add(numbered(30))
+    memory.run_archival(max_age_days=0.0)
+    with pytest.raises(BrainError, match="30 archived nodes"):
+        memory.reembed(WordEmbedder(48, "words-48"))
+    memory.rehydrate(range(1, 31))
+    with pytest.raises(BrainError, match="30 archived nodes"):
+        memory.reembed(Watched(lambda batch: memory.run_archival(max_age_days=0.0) and None if batch == 1 else None))
+    memory.rehydrate(range(1, 31))
+    assert memory.reembed(WordEmbedder(48, "words-48")) == 20
+    assert memory.check().ok
+
+
+def test_older_versions_move_too(memory: Memory) -> None:
+    for text in ("first words", "other words"):
+        memory.add([{"text": text, "source": "s"}])
+    assert memory.reembed(WordEmbedder(48, "words-48")) == 2
+
+
+def test_answers_are_attributed_after_the_move_too(memory: Memory) -> None:
+    memory.add(numbered(3))
+    old = memory.encode(["item1"])[0]
+    memory.reembed(WordEmbedder(48, "words-48"))
+    memory.record(interaction("a1", query="item1", answer="shelf1", query_vector=old, source_ids=(1, 2)))
+    memory.flush()
+    assert memory._store.value("SELECT count(*) FROM credits") == 2
+
+
 def test_empty_brain_has_nothing_to_move(memory: Memory) -> None:
     assert memory.reembed(WordEmbedder(48, "words-48")) == 0
     assert meta(memory) == {}

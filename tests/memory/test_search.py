@@ -148,7 +148,7 @@ def test_filters_agree_with_a_plain_twin(
 
 @pytest.mark.parametrize(
     ("bad", "error"),
-    [({"a": {}}, TypeError), ({1: 2}, TypeError), (["a"], TypeError), ({"a": 2**70}, ValueError),
+    [({"a": {}}, ValueError), ({1: 2}, TypeError), (["a"], TypeError), ({"a": 2**70}, ValueError),
      ({"a": float("nan")}, ValueError)],
 )  # fmt: skip
 def test_bad_filters_are_named(animals: Memory, bad: Any, error: type[Exception]) -> None:

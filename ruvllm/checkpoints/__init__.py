@@ -1,0 +1,5 @@
+"""Versions of anything learnt: saved, promoted, rolled back."""
+
+from ruvllm.checkpoints.versions import Checkpoint, Checkpoints
+
+__all__ = ["Checkpoint", "Checkpoints"]

@@ -1,0 +1,124 @@
+"""Numbered versions of a parameter vector in a folder, one of them in force."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Checkpoint", "Checkpoints"]
+
+KEPT = 20  # newest versions that stay on disk beside the one in force
+
+_FILE = re.compile(r"(\d{6})\.npz")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """One version: its number, parameters, and what was said about it when it was saved."""
+
+    version: int
+    params: npt.NDArray[np.float32]
+    about: Mapping[str, Any]
+
+
+class Checkpoints:
+    """The versions of one kind of model in one folder, which is made by the first `save`.
+
+    Version 0 is what needs no file: the untrained model. A version counts once the file `current`, replaced as a whole,
+    names it; what a crash leaves half written is never named.
+
+    Args:
+        folder: of this kind alone.
+        form: names what the parameters are for; those of another form are not loaded.
+    """
+
+    def __init__(self, folder: Path, *, form: str) -> None:
+        self._folder = folder
+        self._form = form
+
+    def current(self) -> Checkpoint | None:
+        """Return the version in force; None for the untrained, also where its file is missing, damaged or another's."""
+        version = self._named()
+        return self._load(version) if version else None
+
+    def save(self, params: npt.NDArray[np.float32], about: Mapping[str, Any]) -> int:
+        """Write a new version, put it in force, and return its number; durable on return."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        version = max([*self.versions(), self._named()], default=0) + 1
+        part = self._path(version).with_suffix(".tmp")
+        with part.open("wb") as stream:
+            head = json.dumps({"form": self._form, "before": self._named(), "about": dict(about)})
+            np.savez(stream, params=np.asarray(params, np.float32), head=np.array(head))
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(self._path(version))
+        self._name(version)
+        for old in self.versions()[:-KEPT]:
+            if old != version:
+                self._path(old).unlink(missing_ok=True)
+        return version
+
+    def rollback(self) -> int:
+        """Put the version in force again that was before the one that is; return its number, 0 for the untrained."""
+        version = self._named()
+        before = self._head(version).get("before", 0) if version else 0
+        if before and self._load(before) is None:
+            before = 0
+        if version:
+            self._name(before)
+        return int(before)
+
+    def versions(self) -> list[int]:
+        """Return the numbers of the versions on disk, ascending."""
+        if not self._folder.is_dir():
+            return []
+        return sorted(int(found[1]) for name in os.listdir(self._folder) if (found := _FILE.fullmatch(name)))
+
+    def _path(self, version: int) -> Path:
+        return self._folder / f"{version:06d}.npz"
+
+    def _named(self) -> int:
+        try:
+            return int((self._folder / "current").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0
+
+    def _name(self, version: int) -> None:
+        part = self._folder / "current.tmp"
+        with part.open("w", encoding="ascii") as stream:
+            stream.write(str(version))
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(self._folder / "current")
+        handle = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def _head(self, version: int) -> dict[str, Any]:
+        try:
+            with np.load(self._path(version), allow_pickle=False) as file:
+                head = json.loads(str(file["head"]))
+        except (OSError, ValueError, KeyError, EOFError):
+            return {}
+        return head if isinstance(head, dict) else {}
+
+    def _load(self, version: int) -> Checkpoint | None:
+        head = self._head(version)
+        if head.get("form") != self._form:
+            return None
+        try:
+            with np.load(self._path(version), allow_pickle=False) as file:
+                params = np.ascontiguousarray(file["params"], np.float32)
+        except (OSError, ValueError, KeyError, EOFError):
+            return None
+        return Checkpoint(version, params, head["about"]) if np.isfinite(params).all() else None

@@ -1,0 +1,66 @@
+"""What held before: nodes that were replaced are ended, not deleted, and can be read as of a past time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+import numpy as np
+
+from ruvllm.memory.rows import SEARCHED, delete_keywords, delete_nodes
+from ruvllm.memory.store import Store, fetch
+
+__all__ = ["alive_at", "delete_ended", "edges_at", "end_nodes"]
+
+DAY_S = 86_400.0
+
+HELD = "{0}.probation = 0 AND {0}.tier = 'hot' AND {0}.created <= ?2 AND ({0}.ended IS NULL OR {0}.ended > ?2)"
+
+EDGES_AT = (  # the columns of SEARCHED_EDGES
+    "SELECT src, dst, edges.type, weight, edges.last_used, success, failure, edges.decayed FROM edges "
+    f"JOIN nodes AS a ON a.id = src AND a.namespace = ?1 AND {HELD.format('a')} "
+    f"JOIN nodes AS b ON b.id = dst AND b.namespace = ?1 AND {HELD.format('b')} "
+    "WHERE src <> dst AND edges.created <= ?2 AND (edges.ended IS NULL OR edges.ended > ?2)"
+)
+
+
+def end_nodes(connection: apsw.Connection, ids: Sequence[int], now: float) -> None:
+    """Say that nodes hold no longer; they leave every search and keep text, vector and edges, but no names."""
+    connection.execute(
+        "UPDATE nodes SET ended = ? WHERE ended IS NULL AND id IN (SELECT value FROM json_each(?))",
+        (now, json.dumps(list(ids))),
+    )
+    delete_keywords(connection, ids)
+    for table in ("names", "mentions"):  # a name that many versions have had is still a rare one
+        connection.executemany(f"DELETE FROM {table} WHERE node = ?", [(i,) for i in ids])
+
+
+def delete_ended(connection: apsw.Connection, history_days: float, now: float) -> int:
+    """Delete passages that were replaced more than `history_days` ago, in all namespaces; return how many went."""
+    sql = "SELECT id FROM nodes WHERE document IS NOT NULL AND ended < ?"
+    ids = [row[0] for row in fetch(connection, sql, (now - history_days * DAY_S,))]
+    delete_nodes(connection, ids)
+    return len(ids)
+
+
+def alive_at(store: Store, namespace: str, time: float) -> tuple[np.ndarray, list[tuple[int, str, str, bytes]]]:
+    """Return what held at `time` (seconds since the epoch), apart from what is archived or on probation now.
+
+    Returns:
+        the ids, (n,) int64 ascending, of nodes that are searched today and existed then; and the rows (id, text,
+        metadata, vector) of those that held then and have ended since.
+    """
+    searched = f"SELECT id FROM nodes WHERE namespace = ?1 AND {SEARCHED} AND created <= ?2 ORDER BY id"
+    ended = (
+        "SELECT id, text, metadata, vector FROM nodes JOIN vectors ON node = id "
+        f"WHERE namespace = ?1 AND nodes.ended IS NOT NULL AND {HELD.format('nodes')} ORDER BY id"
+    )
+    ids = np.array([row[0] for row in store.rows(searched, (namespace, time))], np.int64)
+    return ids, store.rows(ended, (namespace, time))
+
+
+def edges_at(store: Store, namespace: str, time: float) -> list[tuple[Any, ...]]:
+    """Return the edges that held at `time` between nodes that did, with today's weights, in rows of SEARCHED_EDGES."""
+    return store.rows(EDGES_AT, (namespace, time))

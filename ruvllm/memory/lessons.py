@@ -1,0 +1,185 @@
+"""What outcomes teach the attention engine: credits of shown sources, and training on the answers that were good."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+import numpy as np
+
+from ruvllm.attention import AttentionEngine
+from ruvllm.attention.attribution import attribute, sharpened
+from ruvllm.attention.engine import FEATURE_VERSION, Example
+from ruvllm.attention.training import TrainingReport, train_gated
+from ruvllm.checkpoints import Checkpoints
+from ruvllm.memory.feedback import outcome_of, read_feedback
+from ruvllm.memory.rows import fetch_nodes, title_of, vector_of
+from ruvllm.memory.search import GraphSearch
+from ruvllm.memory.store import Store
+from ruvllm.types import Interaction
+
+__all__ = ["Lessons"]
+
+logger = logging.getLogger(__name__)
+
+MAX_EXAMPLES = 2000  # the newest good answers that a training pass looks at
+CANDIDATES = 10  # hits that training wants ranked
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What training needs of one answered request."""
+
+    id: str
+    query: str
+    vector: np.ndarray  # native
+    shown: list[int]
+
+
+class Lessons:
+    """Keeps the engine in force for one namespace, and what it learns from.
+
+    Args:
+        project: (n, native_dim) -> (n, dim).
+        brain: the directory, in which versions of the engine are kept.
+    """
+
+    def __init__(self, store: Store, namespace: str, brain: Path, project: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._project = project
+        self._checkpoints = Checkpoints(brain / "checkpoints" / "attention", form=f"attention-{FEATURE_VERSION}")
+        self._engine: AttentionEngine | None = None
+        self._lock = threading.Lock()
+
+    # -- the engine --------------------------------------------------------------------------------------------------
+
+    def engine(self) -> AttentionEngine:
+        """Return the engine in force, loaded at first use; the untrained one where nothing sound was learnt."""
+        engine = self._engine
+        if engine is None:
+            with self._lock:
+                if self._engine is None:
+                    self._engine = self._loaded()
+                engine = self._engine
+        return engine
+
+    def _loaded(self) -> AttentionEngine:
+        checkpoint = self._checkpoints.current()
+        if checkpoint is None:
+            return AttentionEngine()
+        try:
+            return AttentionEngine(checkpoint.params)
+        except ValueError as error:
+            logger.warning("version %d of the attention engine is not used: %s", checkpoint.version, error)
+            return AttentionEngine()
+
+    def adopt(self, params: np.ndarray, about: dict[str, Any]) -> int:
+        """Put new parameters in force, durable on return; return their version."""
+        version = self._checkpoints.save(params, about)
+        self.engine().set_params(params)
+        logger.info("version %d of the attention engine is in force", version)
+        return version
+
+    def rollback(self) -> int:
+        """Put the version before in force again; return its number, 0 for the untrained engine."""
+        version = self._checkpoints.rollback()
+        checkpoint = self._checkpoints.current()
+        engine = self.engine()
+        engine.set_params(engine.untrained() if checkpoint is None else checkpoint.params)
+        logger.info("version %d of the attention engine is in force again", version)
+        return version
+
+    # -- credits -----------------------------------------------------------------------------------------------------
+
+    def credit(self, search: GraphSearch, group: Iterable[Interaction]) -> None:
+        """Keep the credit of each source that was shown for answers that were just committed."""
+        rows = [
+            (one.id, node, credit)
+            for one in group
+            if one.query_vector is not None and one.source_ids
+            for node, credit in self._credits(search, one.query, one.answer, one.query_vector, one.source_ids).items()
+        ]
+        if rows:
+            self._store.write(lambda connection: _insert_credits(connection, rows))
+
+    def credit_again(self, search: GraphSearch, interaction: str, answer: str) -> None:
+        """Replace the credits of an answer's sources by those for the right answer, which a user gave."""
+        for one in self._answered("AND i.id = ?", interaction):
+            credits = self._credits(search, one.query, answer, one.vector, one.shown)
+            rows = [(one.id, node, credit) for node, credit in credits.items()]
+            self._store.write(lambda connection, rows=rows: _insert_credits(connection, rows))  # type: ignore[misc]
+
+    def _credits(
+        self, search: GraphSearch, query: str, answer: str, vector: np.ndarray, shown: Sequence[int]
+    ) -> dict[int, float]:
+        """Return the credit of each shown source that the question finds, by node id."""
+        found = search.inputs(query, vector, self._project(vector[np.newaxis])[0], CANDIDATES)
+        nodes = fetch_nodes(self._store, shown)
+        if found is None:
+            return {}
+        place = {node: i for i, node in enumerate(found[0].tolist())}
+        known = [node for node in shown if node in place and node in nodes]
+        if not known:
+            return {}
+        texts = [f"{title_of(nodes[node].metadata)} {nodes[node].text}" for node in known]
+        features = found[1].node_features[[place[node] for node in known]]
+        return dict(zip(known, attribute(query, answer, texts, features).tolist(), strict=True))
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def train(self, search: GraphSearch, cancelled: Callable[[], bool] = lambda: False) -> TrainingReport:
+        """Train on all good answers from the start; adopt what ranks held-out ones better than the untrained engine."""
+        params, report = train_gated(self.examples(search), cancelled=cancelled)
+        if params is not None:
+            self.adopt(params, asdict(report))
+        return report
+
+    def examples(self, search: GraphSearch) -> list[Example]:
+        """Return the newest answers that were rated good, or of which a source was marked as helpful, oldest first."""
+        found = []
+        for one in self._answered("AND EXISTS (SELECT 1 FROM feedback f WHERE f.interaction = i.id)"):
+            said = read_feedback(self._store.rows, one.id)
+            outcome = outcome_of(said)
+            helped = {node for node, is_good in (said.marks if said else {}).items() if is_good}
+            if not helped and (outcome is None or not outcome.is_good):
+                continue
+            credits = dict(self._store.rows("SELECT node, credit FROM credits WHERE interaction = ?", (one.id,)))
+            example = self._example(
+                search, one, credits if outcome and outcome.is_good else {node: 1.0 for node in helped}
+            )
+            if example is not None:
+                found.append(example)
+        return found[::-1]
+
+    def _example(self, search: GraphSearch, one: _Answered, credits: dict[int, float]) -> Example | None:
+        inputs = search.inputs(one.query, one.vector, self._project(one.vector[np.newaxis])[0], CANDIDATES)
+        if inputs is None:
+            return None
+        credit = sharpened(np.array([credits.get(node, 0.0) for node in inputs[0].tolist()], np.float32))
+        return Example(inputs[1], credit) if credit.any() else None
+
+    def _answered(self, which: str, *parameters: Any) -> list[_Answered]:
+        rows = self._store.rows(
+            "SELECT i.id, q.text, v.vector, i.source_ids FROM interactions i JOIN nodes q ON q.id = i.query_node "
+            f"JOIN vectors v ON v.node = q.id WHERE i.namespace = ? {which} "
+            "ORDER BY i.created DESC, i.rowid DESC LIMIT ?",
+            (self._namespace, *parameters, MAX_EXAMPLES),
+        )
+        return [_Answered(id_, query, vector_of(blob), json.loads(shown)) for id_, query, blob, shown in rows]
+
+
+def _insert_credits(connection: apsw.Connection, rows: Sequence[tuple[str, int, float]]) -> None:
+    """Insert credits by attribution; a mark's stays, and what was deleted meanwhile is passed over."""
+    connection.executemany(
+        "INSERT INTO credits SELECT i.id, n.id, ?3, 'attribution' FROM interactions i, nodes n WHERE i.id = ?1 AND "
+        "n.id = ?2 ON CONFLICT (interaction, node) DO UPDATE SET credit = excluded.credit, "
+        "decided_by = excluded.decided_by WHERE decided_by <> 'mark'",
+        rows,
+    )

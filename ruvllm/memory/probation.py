@@ -1,0 +1,173 @@
+"""When a written-back answer becomes everybody's: on the word of independent raters, or of the user."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import apsw
+import numpy as np
+
+from ruvllm.memory.duplicates import SAME_COSINE, say_the_same
+from ruvllm.memory.feedback import outcome_of, read_feedback
+from ruvllm.memory.history import end_nodes
+from ruvllm.memory.rows import delete_keywords, insert_keywords, title_of, vector_of
+from ruvllm.memory.store import fetch
+from ruvllm.types import NodeType
+
+__all__ = ["Change", "promote", "reconsider", "revoke"]
+
+PROBATION_TRUST, PROMOTED_TRUST = 0.3, 0.7
+QUORUM = 2  # independent raters that promote an answer, or end it
+UNNAMED = "local"  # the rater who gave no name: told apart by session
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of the searched nodes: ids that left, ids that came with their vectors (n, native_dim) float32.
+
+    Of those in `stayed` the trust may be another.
+    """
+
+    left: tuple[int, ...] = ()
+    came: tuple[int, ...] = ()
+    vectors: np.ndarray | None = None
+    stayed: tuple[int, ...] = ()
+
+
+def reconsider(connection: apsw.Connection, interaction: str, now: float) -> Change:
+    """Promote, end or keep on probation the answer of a rated interaction, by all that was said about it so far.
+
+    Answers of the namespace that say nearly the same to nearly the same question are rated together. Good outcomes of
+    QUORUM independent raters promote, bad ones of as many end; each bad one halves the trust. What the user decided
+    by `promote` or `revoke`, and an answer that was corrected, stay as they are.
+    """
+    answer = connection.execute("SELECT answer_node FROM interactions WHERE id = ?", (interaction,)).get
+    if answer is None:
+        return Change()
+    if _is_settled(connection, answer):
+        return Change(stayed=(answer,))
+    voices = _voices(connection, _twins(connection, answer))
+    good, bad = sum(voices.values()), len(voices) - sum(voices.values())
+    if bad >= QUORUM and bad > good:
+        return _end(connection, answer, now)
+    is_promoted = good >= QUORUM and good > bad
+    trust = (PROMOTED_TRUST if is_promoted else PROBATION_TRUST) * 0.5**bad
+    return _promoted(connection, answer, trust) if is_promoted else _on_probation(connection, answer, trust)
+
+
+def promote(connection: apsw.Connection, node: int, namespace: str) -> Change:
+    """Let everybody find an answer, because the user says so.
+
+    Raises:
+        ValueError: there is no such answer.
+    """
+    _decide(connection, node, namespace, "promoted")
+    return _promoted(connection, node, PROMOTED_TRUST)
+
+
+def revoke(connection: apsw.Connection, node: int, namespace: str, now: float) -> Change:
+    """Let nobody find an answer any more, because the user says so.
+
+    Raises:
+        ValueError: there is no such answer.
+    """
+    _decide(connection, node, namespace, "revoked")
+    return _end(connection, node, now)
+
+
+def _decide(connection: apsw.Connection, node: int, namespace: str, decision: str) -> None:
+    connection.execute(
+        "UPDATE nodes SET metadata = json_set(metadata, '$.decided', ?) WHERE id = ? AND namespace = ? AND type = ?",
+        (decision, node, namespace, NodeType.ANSWER.value),
+    )
+    if not connection.changes():
+        raise ValueError(f"node_id: there is no answer {node!r} here")
+
+
+def _is_settled(connection: apsw.Connection, answer: int) -> bool:
+    sql = (
+        "SELECT metadata ->> 'decided' IS NOT NULL OR metadata ->> 'superseded_by' IS NOT NULL FROM nodes WHERE id = ?"
+    )
+    return bool(connection.execute(sql, (answer,)).get)
+
+
+def _twins(connection: apsw.Connection, answer: int) -> list[int]:
+    """Return the answer and all rated ones of its namespace that say nearly the same to nearly the same question."""
+    sql = (
+        "SELECT a.id, a.text, av.vector, q.text, qv.vector FROM interactions i "
+        "JOIN nodes a ON a.id = i.answer_node JOIN vectors av ON av.node = a.id "
+        "JOIN nodes q ON q.id = i.query_node JOIN vectors qv ON qv.node = q.id WHERE "
+    )
+    own = fetch(connection, sql + "a.id = ?", (answer,))
+    if not own:
+        return [answer]
+    others = fetch(
+        connection,
+        sql + "i.id IN (SELECT interaction FROM feedback) AND a.id <> ?1 "
+        "AND i.namespace = (SELECT namespace FROM nodes WHERE id = ?1)",
+        (answer,),
+    )
+    _, text, vector, question, question_vector = own[0]
+    return [answer] + [
+        other[0]
+        for other in others
+        if _are_near(vector, other[2])
+        and _are_near(question_vector, other[4])
+        and say_the_same(text, other[1])
+        and say_the_same(question, other[3])
+    ]
+
+
+def _are_near(vector: bytes, other: bytes) -> bool:
+    return float(vector_of(vector) @ vector_of(other)) >= SAME_COSINE
+
+
+def _voices(connection: apsw.Connection, answers: Sequence[int]) -> dict[tuple[str, str | None], bool]:
+    """Return what each independent rater said last, good or not: a named one counts once, others once a session."""
+    rows = fetch(
+        connection,
+        "SELECT interaction, rater, session FROM feedback JOIN interactions i ON i.id = interaction "
+        "WHERE answer_node IN (SELECT value FROM json_each(?)) ORDER BY updated",
+        (json.dumps(list(answers)),),
+    )
+    voices: dict[tuple[str, str | None], bool] = {}
+    for interaction, rater, session in rows:
+        outcome = outcome_of(read_feedback(partial(fetch, connection), interaction))
+        if outcome is not None and outcome.is_good is not None:
+            voices[rater, session if rater == UNNAMED else None] = outcome.is_good
+    return voices
+
+
+def _promoted(connection: apsw.Connection, answer: int, trust: float) -> Change:
+    """Put an answer among what everybody searches, found by the words of its question, too."""
+    rows = fetch(
+        connection,
+        "SELECT probation = 0 AND ended IS NULL, text, metadata, vector, "
+        "(SELECT q.text FROM interactions JOIN nodes q ON q.id = query_node "
+        "WHERE answer_node = nodes.id) FROM nodes JOIN vectors ON node = nodes.id WHERE nodes.id = ?",
+        (answer,),
+    )
+    connection.execute("UPDATE nodes SET probation = 0, ended = NULL, trust = ? WHERE id = ?", (trust, answer))
+    if not rows or rows[0][0]:
+        return Change(stayed=(answer,))
+    _, text, stored, vector, question = rows[0]
+    metadata = json.loads(stored) | ({"question": question} if question else {})
+    connection.execute("UPDATE nodes SET metadata = ? WHERE id = ?", (json.dumps(metadata, ensure_ascii=False), answer))
+    delete_keywords(connection, [answer])
+    insert_keywords(connection, answer, title_of(metadata), text)
+    return Change(came=(answer,), vectors=vector_of(vector)[np.newaxis])
+
+
+def _on_probation(connection: apsw.Connection, answer: int, trust: float) -> Change:
+    was_searched = connection.execute("SELECT probation = 0 FROM nodes WHERE id = ?", (answer,)).get
+    connection.execute("UPDATE nodes SET probation = 1, trust = ? WHERE id = ?", (trust, answer))
+    return Change(left=(answer,)) if was_searched else Change()
+
+
+def _end(connection: apsw.Connection, answer: int, now: float) -> Change:
+    connection.execute("UPDATE nodes SET trust = 0.0 WHERE id = ?", (answer,))
+    end_nodes(connection, [answer], now)
+    return Change(left=(answer,))
