@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,16 @@ import numpy.typing as npt
 __all__ = ["Checkpoint", "Checkpoints"]
 
 KEPT = 20  # newest versions that stay on disk beside the one in force
+
+DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)  # what reading a bad file raises
 
 _FILE = re.compile(r"(\d{6})\.npz")
 
@@ -69,12 +81,12 @@ class Checkpoints:
     def rollback(self) -> int:
         """Put the version in force again that was before the one that is; return its number, 0 for the untrained."""
         version = self._named()
-        before = self._head(version).get("before", 0) if version else 0
-        if before and self._load(before) is None:
-            before = 0
-        if version:
-            self._name(before)
-        return int(before)
+        if not version:
+            return 0
+        read = self._read(version)
+        before = 0 if read is None or self._read(read[0]["before"]) is None else int(read[0]["before"])
+        self._name(before)
+        return before
 
     def versions(self) -> list[int]:
         """Return the numbers of the versions on disk, ascending."""
@@ -104,21 +116,17 @@ class Checkpoints:
         finally:
             os.close(handle)
 
-    def _head(self, version: int) -> dict[str, Any]:
-        try:
-            with np.load(self._path(version), allow_pickle=False) as file:
-                head = json.loads(str(file["head"]))
-        except (OSError, ValueError, KeyError, EOFError):
-            return {}
-        return head if isinstance(head, dict) else {}
-
     def _load(self, version: int) -> Checkpoint | None:
-        head = self._head(version)
-        if head.get("form") != self._form:
-            return None
+        """Return a version; None when its file is missing, damaged, or of another form."""
+        read = self._read(version)
+        return None if read is None else Checkpoint(version, read[1], read[0]["about"])
+
+    def _read(self, version: int) -> tuple[dict[str, Any], npt.NDArray[np.float32]] | None:
         try:
-            with np.load(self._path(version), allow_pickle=False) as file:
+            with self._path(version).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                head = json.loads(str(file["head"]))
                 params = np.ascontiguousarray(file["params"], np.float32)
-        except (OSError, ValueError, KeyError, EOFError):
+            is_sound = head["form"] == self._form and np.isfinite(params).all()
+            return (head, params) if is_sound else None
+        except DAMAGE:
             return None
-        return Checkpoint(version, params, head["about"]) if np.isfinite(params).all() else None

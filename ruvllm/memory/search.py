@@ -259,7 +259,7 @@ class GraphSearch:
                 continue
             left = vector - vectors[row_of[seed]] * similarity[seed]
             left /= np.linalg.norm(left) + 1e-6
-            near = np.unique(graph.indices[graph.indptr[seed] : graph.indptr[seed + 1]])
+            near = graph.indices[graph.indptr[seed] : graph.indptr[seed + 1]]
             near = near[row_of[near] >= 0]
             np.maximum.at(rest, near, vectors[row_of[near]] @ left)
         return similarity, rest
@@ -290,7 +290,8 @@ class GraphSearch:
 
 def _with_alone(graph: kernels.Subgraph, ids: np.ndarray, distance: Mapping[int, int]) -> kernels.Subgraph:
     """Return the subgraph with the nodes that have no edges at all behind the others, and distances of our own."""
-    alone = ids[~np.isin(ids, graph.ids)]
+    linked = set(graph.ids.tolist())
+    alone = np.array([i for i in ids.tolist() if i not in linked], np.int64)
     everyone = np.concatenate([graph.ids, alone])
     return kernels.Subgraph(
         ids=everyone,

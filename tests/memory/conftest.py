@@ -61,7 +61,7 @@ def filled(memory: Memory) -> Memory:
         connection.execute("UPDATE edges SET ended = 2e9 WHERE type = 'SameTopic'")
         connection.execute("INSERT INTO names VALUES ('default', 't one', 1), ('default', 'a one', 1)")
         connection.execute("INSERT INTO mentions VALUES ('default', -9223372036854775808, 1), ('default', 7, 2)")
-        connection.execute("INSERT INTO credits VALUES ('a1', 1, 0.75, 'attribution')")
+        connection.execute("INSERT OR REPLACE INTO credits VALUES ('a1', 1, 0.75, 'attribution')")
         connection.execute("INSERT INTO co_retrievals VALUES (1, 2, 3)")
 
     memory._store.write(work)

@@ -60,6 +60,7 @@ def test_lost_chunks_come_back_by_ingesting_again_and_not_before(damaged: Callab
 
 def test_lost_vector_is_embedded_again_and_found(damaged: Callable[[str], Memory]) -> None:
     memory = damaged("DELETE FROM vectors WHERE node = 2")
+    memory._nearest.reload()
     assert memory.search("text1", k=1)[0].similarity is None
     memory.check(repair=True)
     assert memory.search("text1", k=1)[0].similarity == pytest.approx(0.7, abs=0.3)

@@ -163,7 +163,11 @@ def test_progress_is_told_after_every_document(memory: Memory, docs: Path) -> No
     assert seen[-1].chunks == 4
 
 
-def test_interrupt_between_documents_keeps_whole_documents(memory: Memory, docs: Path) -> None:
+def test_interrupt_between_documents_keeps_whole_documents(
+    memory: Memory, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ruvllm.memory.ingest.BATCH_DOCUMENTS", 1)
+
     def interrupt(progress: IngestProgress) -> None:
         raise KeyboardInterrupt
 

@@ -1,0 +1,62 @@
+"""The prior walks along links from what the question names and resembles; features say what ranking looks at."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ruvllm.attention.features import FEATURES, node_features, pagerank_prior
+from ruvllm.types import EdgeType
+
+from .cases import candidates, named
+
+
+def test_prior_sums_to_one() -> None:
+    assert pagerank_prior(candidates()[0]).sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_what_a_named_node_cites_comes_before_what_resembles_the_question_as_much() -> None:
+    even = np.full(4, 0.3, np.float32)
+    prior = pagerank_prior(candidates(named=named(4, 0), similarity=even)[0])
+    assert prior[0] > prior[1] > prior[2]
+
+
+def test_an_edge_is_rather_followed_in_its_own_direction() -> None:
+    even = np.full(3, 0.3, np.float32)
+    edges = [(0, 1, EdgeType.CITES), (2, 0, EdgeType.CITES)]
+    prior = pagerank_prior(candidates(3, edges, named=named(3, 0), similarity=even)[0])
+    assert prior[1] > prior[2]
+
+
+def test_a_hub_gets_less_than_a_node_that_few_mention() -> None:
+    even = np.full(12, 0.3, np.float32)
+    edges = [(0, 1, EdgeType.CITES), (0, 2, EdgeType.CITES), *((i, 2, EdgeType.CITES) for i in range(3, 12))]
+    made, _ = candidates(12, edges, named=named(12, 0), similarity=even)
+    assert pagerank_prior(made)[1] > pagerank_prior(made)[2]
+
+
+def test_bias_of_a_type_moves_the_walk() -> None:
+    even = np.full(3, 0.3, np.float32)
+    edges = [(0, 1, EdgeType.CITES), (0, 2, EdgeType.FOLLOWS)]
+    made, _ = candidates(3, edges, named=named(3, 0), similarity=even)
+    bias = np.zeros(len(EdgeType), np.float32)
+    bias[list(EdgeType).index(EdgeType.FOLLOWS)] = 1.0
+    before, after = pagerank_prior(made), pagerank_prior(made, bias)
+    assert after[2] > before[2]
+    assert after[1] < before[1]
+
+
+def test_features_are_finite_for_a_lone_candidate() -> None:
+    made, _ = candidates(1, [])
+    features = node_features(made, pagerank_prior(made))
+    assert features.shape == (1, len(FEATURES))
+    assert np.isfinite(features).all()
+
+
+def test_neighbours_that_are_named_are_seen_by_direction() -> None:
+    made, _ = candidates(3, [(0, 1, EdgeType.CITES)], named=named(3, 0))
+    features = node_features(made, pagerank_prior(made))
+    column = features[:, FEATURES.index("cites_in_named")]
+    assert column[1] > 0.0
+    assert column[0] == column[2] == 0.0
+    assert not features[:, FEATURES.index("cites_out_named")].any()

@@ -1,0 +1,78 @@
+"""Training ranks what had credit higher, and the gate keeps what does so on answers it has not seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ruvllm.attention import AttentionEngine
+from ruvllm.attention.engine import Example, make_inputs
+from ruvllm.attention.features import pagerank_prior
+from ruvllm.attention.training import listwise_loss, mean_loss, train, train_gated
+
+from .cases import candidates
+
+N = 6
+
+
+def example(rng: np.random.Generator, *, teaches: bool = True) -> Example:
+    """A question whose answer is where keywords are; a random node's instead when it teaches nothing."""
+    keyword = rng.permutation(N).astype(np.float32) / (N - 1)
+    made, edge_features = candidates(N, keyword=keyword, similarity=np.full(N, 0.3, np.float32))
+    credit = np.zeros(N, np.float32)
+    credit[int(keyword.argmin()) if teaches else rng.integers(N)] = 1.0  # the opposite of what the prior says
+    return Example(make_inputs(made, edge_features, pagerank_prior(made)), credit)
+
+
+def test_loss_and_its_gradient_by_central_differences() -> None:
+    weights, credit = np.array([0.2, 0.5, 0.3]), np.array([0.7, 0.0, 0.3])
+    _, gradient = listwise_loss(weights, credit)
+    for i in range(3):
+        step = np.zeros(3)
+        step[i] = 1e-5
+        slope = (listwise_loss(weights + step, credit)[0] - listwise_loss(weights - step, credit)[0]) / 2e-5
+        assert gradient[i] == pytest.approx(slope, rel=1e-3, abs=1e-6)
+
+
+def test_training_lowers_the_loss() -> None:
+    rng = np.random.default_rng(0)
+    examples = [example(rng) for _ in range(30)]
+    assert mean_loss(train(examples), examples) < mean_loss(AttentionEngine().untrained(), examples)
+
+
+def test_training_is_deterministic() -> None:
+    examples = [example(np.random.default_rng(i)) for i in range(12)]
+    assert np.array_equal(train(examples, steps=5), train(examples, steps=5))
+
+
+def test_what_ranks_unseen_answers_better_is_kept() -> None:
+    rng = np.random.default_rng(1)
+    params, report = train_gated([example(rng) for _ in range(40)])
+    assert params is not None
+    assert report.accepted
+    assert report.loss is not None
+    assert report.untrained_loss is not None
+    assert report.loss < report.untrained_loss
+
+
+def test_what_ranks_unseen_answers_worse_is_discarded() -> None:
+    rng = np.random.default_rng(2)
+    taught = [example(rng) for _ in range(40)]
+    for i in range(0, 40, 5):  # the held-out fifth says the contrary of what the others teach
+        best = int(taught[i].inputs.node_features[:, 2].argmax())
+        taught[i] = Example(taught[i].inputs, np.eye(N, dtype=np.float32)[best])
+    params, report = train_gated(taught)
+    assert params is None
+    assert not report.accepted
+
+
+def test_a_handful_of_examples_teaches_nothing() -> None:
+    params, report = train_gated([example(np.random.default_rng(0)) for _ in range(9)])
+    assert params is None
+    assert report.examples == 9
+
+
+def test_a_cancelled_pass_is_not_kept() -> None:
+    rng = np.random.default_rng(3)
+    params, _ = train_gated([example(rng) for _ in range(20)], cancelled=lambda: True)
+    assert params is None

@@ -1,0 +1,67 @@
+"""Versions of parameters: one is in force, damage falls back, rollback goes one back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ruvllm.checkpoints import Checkpoints
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Checkpoints:
+    return Checkpoints(tmp_path / "kind", form="thing-1")
+
+
+def params(value: float) -> np.ndarray:
+    return np.full(3, value, np.float32)
+
+
+def test_before_the_first_save_there_is_none(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    assert checkpoints.current() is None
+    assert checkpoints.rollback() == 0
+    assert not (tmp_path / "kind").exists()
+
+
+def test_the_last_saved_is_in_force(checkpoints: Checkpoints) -> None:
+    checkpoints.save(params(1.0), {"loss": 0.5})
+    checkpoints.save(params(2.0), {})
+    current = checkpoints.current()
+    assert current is not None
+    assert (current.version, current.params.tolist()) == (2, [2.0, 2.0, 2.0])
+
+
+def test_rollback_goes_back_to_the_untrained(checkpoints: Checkpoints) -> None:
+    checkpoints.save(params(1.0), {})
+    checkpoints.save(params(2.0), {})
+    assert checkpoints.rollback() == 1
+    assert checkpoints.rollback() == 0
+    assert checkpoints.current() is None
+
+
+def test_numbers_are_not_used_twice_after_a_rollback(checkpoints: Checkpoints) -> None:
+    checkpoints.save(params(1.0), {})
+    checkpoints.rollback()
+    assert checkpoints.save(params(2.0), {}) == 2
+    assert checkpoints.rollback() == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"rubbish", b"PK\x03\x04cut"])
+def test_a_damaged_file_is_no_version(checkpoints: Checkpoints, tmp_path: Path, damage: bytes) -> None:
+    checkpoints.save(params(1.0), {})
+    (tmp_path / "kind" / "000001.npz").write_bytes(damage)
+    assert checkpoints.current() is None
+
+
+def test_parameters_of_another_form_are_left_alone(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    checkpoints.save(params(1.0), {})
+    assert Checkpoints(tmp_path / "kind", form="thing-2").current() is None
+
+
+def test_old_versions_go(checkpoints: Checkpoints) -> None:
+    for i in range(25):
+        checkpoints.save(params(float(i)), {})
+    assert len(checkpoints.versions()) == 20
+    assert checkpoints.versions()[-1] == 25

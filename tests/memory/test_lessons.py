@@ -1,0 +1,145 @@
+"""Answers give credit to their sources, good ones teach the ranking, and what was taught can be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from ruvllm.attention import Pattern
+from ruvllm.memory import Memory
+from ruvllm.types import EdgeType, Feedback
+
+from .fakes import interaction
+
+SHIPS = [
+    "Petrel",
+    "Heron",
+    "Osprey",
+    "Plover",
+    "Avocet",
+    "Dunlin",
+    "Curlew",
+    "Gannet",
+    "Fulmar",
+    "Merlin",
+    "Kestrel",
+    "Wigeon",
+]
+
+
+def fleet(memory: Memory) -> None:
+    memory.ingest(
+        [{"title": f"MV {ship}", "text": f"MV {ship} is a ship. Her master is Captain {ship}son."} for ship in SHIPS]
+    )
+
+
+def ask(memory: Memory, id: str, ship: str, answer: str) -> list[int]:
+    """Record an answered question with what a search shows; return the shown nodes."""
+    query = f"Who is the master of MV {ship}?"
+    vector = memory.encode([query])[0]
+    shown = tuple(hit.node.id for hit in memory.search(query, 3, query_vector=vector))
+    memory.record(interaction(id, query=query, answer=answer, source_ids=shown, query_vector=vector, session=id))
+    memory.flush()
+    return list(shown)
+
+
+def credits(memory: Memory, id: str) -> dict[int, tuple[float, str]]:
+    rows = memory._store.rows("SELECT node, credit, decided_by FROM credits WHERE interaction = ?", (id,))
+    return {node: (credit, by) for node, credit, by in rows}
+
+
+def test_each_shown_source_of_an_answer_has_a_credit(memory: Memory) -> None:
+    fleet(memory)
+    shown = ask(memory, "a1", "Heron", "Captain Heronson")
+    found = credits(memory, "a1")
+    assert found.keys() == set(shown)
+    assert max(found, key=lambda node: found[node][0]) == shown[0]
+    assert {by for _, by in found.values()} == {"attribution"}
+
+
+def test_a_mark_stays_when_a_correction_attributes_anew(memory: Memory) -> None:
+    fleet(memory)
+    shown = ask(memory, "a1", "Heron", "nobody")
+    before = credits(memory, "a1")
+    memory.feedback("a1", Feedback(marks={shown[1]: True}))
+    memory.feedback("a1", Feedback(correction="Captain Heronson"))
+    after = credits(memory, "a1")
+    assert after[shown[1]] == (1.0, "mark")
+    assert after[shown[0]][0] > before[shown[0]][0]
+
+
+def test_too_few_good_answers_teach_nothing(memory: Memory) -> None:
+    fleet(memory)
+    ask(memory, "a1", "Heron", "Captain Heronson")
+    memory.feedback("a1", Feedback(rating=5))
+    report = memory.train_attention()
+    assert (report.examples, report.accepted) == (1, False)
+
+
+def test_only_good_answers_are_examples(memory: Memory) -> None:
+    fleet(memory)
+    for i, ship in enumerate(SHIPS):
+        ask(memory, f"a{i}", ship, f"Captain {ship}son")
+        memory.feedback(f"a{i}", Feedback(rating=1 if i < 5 else 5))
+    assert memory.train_attention().examples == len(SHIPS) - 5
+
+
+def test_a_marked_source_teaches_without_a_rating(memory: Memory) -> None:
+    fleet(memory)
+    shown = ask(memory, "a1", "Heron", "Captain Heronson")
+    memory.feedback("a1", Feedback(rating=1, marks={shown[0]: True}))
+    example = memory._lessons.examples(memory._search)[0]
+    assert example.credit.max() == 1.0
+
+
+def test_good_answers_teach_the_ranking_which_outlives_reopening(open_memory: Callable[..., Memory]) -> None:
+    memory = open_memory()
+    fleet(memory)
+    for i, ship in enumerate(SHIPS):
+        ask(memory, f"a{i}", ship, f"Captain {ship}son")
+        memory.feedback(f"a{i}", Feedback(rating=5))
+    untrained = [hit.score for hit in memory.search("master of MV Heron", 3)]
+    report = memory.train_attention()
+    assert report.accepted
+    trained = [hit.score for hit in memory.search("master of MV Heron", 3)]
+    assert trained != untrained
+    memory.close()
+    again = open_memory()
+    assert [hit.score for hit in again.search("master of MV Heron", 3)] == pytest.approx(trained)
+    assert again.rollback_attention() == 0
+    assert [hit.score for hit in again.search("master of MV Heron", 3)] == pytest.approx(untrained, rel=1e-5)
+
+
+def test_patterns_are_kept_with_the_brain(open_memory: Callable[..., Memory]) -> None:
+    memory = open_memory()
+    memory.train_on_patterns([Pattern((EdgeType.CITES,), 1.0)])
+    memory.close()
+    assert open_memory().get_edge_bias_weights()[EdgeType.CITES] > 0.0
+
+
+def test_damaged_weights_leave_the_untrained_ranking(open_memory: Callable[..., Memory]) -> None:
+    memory = open_memory()
+    memory.train_on_patterns([Pattern((EdgeType.CITES,), 1.0)])
+    memory.close()
+    (memory.path / "checkpoints" / "attention" / "000001.npz").write_bytes(b"cut off")
+    assert open_memory().get_edge_bias_weights()[EdgeType.CITES] == 0.0
+
+
+def test_an_answer_whose_sources_are_gone_teaches_nothing(memory: Memory) -> None:
+    fleet(memory)
+    ask(memory, "a1", "Heron", "Captain Heronson")
+    memory.feedback("a1", Feedback(rating=5))
+    for source in memory.sources():
+        memory.forget(source.source)
+    assert memory._lessons.examples(memory._search) == []
+
+
+def test_candidates_are_what_a_search_looks_at(memory: Memory) -> None:
+    fleet(memory)
+    found = memory.candidates("master of MV Heron")
+    assert found is not None
+    ids, inputs = found
+    assert set(hit.node.id for hit in memory.search("master of MV Heron", 3)) <= set(ids.tolist())
+    assert np.isfinite(inputs.node_features).all()
