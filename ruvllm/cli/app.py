@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import ruvllm
-from ruvllm.cli import bench, brain, demo, models
+from ruvllm.cli import bench, brain, demo, models, reembed
 from ruvllm.cli.console import err, print_error
 from ruvllm.errors import ModelMissing, RuvLLMError
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 brain.register(app)
 models.register(app)
 demo.register(app)
+reembed.register(app)
 bench.register(app)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 import typer
@@ -19,7 +19,10 @@ from ruvllm.errors import RuvLLMError
 from ruvllm.memory import Memory
 from ruvllm.system import RuvLLM
 
-__all__ = ["register"]
+if TYPE_CHECKING:
+    from ruvllm.memory.importers import ImportFormat
+
+__all__ = ["DEFAULT_BRAIN", "BrainOption", "existing", "register"]
 
 
 def _path(text: str) -> Path:
@@ -121,7 +124,7 @@ def feedback(
     rater: Annotated[str, typer.Option(help="Who says so.")] = "local",
 ) -> None:
     """Say how good an answer was, and which of its sources helped."""
-    with RuvLLM(_existing(brain)) as llm:
+    with RuvLLM(existing(brain)) as llm:
         llm.feedback(
             id,
             rating=rating,
@@ -140,7 +143,7 @@ def check(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
 ) -> None:
     """Check database, index and models against each other."""
-    with RuvLLM(_existing(brain)) as llm:
+    with RuvLLM(existing(brain)) as llm:
         report = llm.check(repair=repair)
     for finding in report.findings:
         colour = "green" if finding.repaired else "yellow" if finding.severity == "warning" else "red"
@@ -156,7 +159,7 @@ def stats(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what the brain holds."""
-    with Memory(_existing(brain), read_only=True) as memory:
+    with Memory(existing(brain), read_only=True) as memory:
         found = memory.stats()
     if json:
         print(msgspec.json.encode(found).decode())
@@ -171,7 +174,7 @@ def forget(
     cascade: Annotated[bool, typer.Option(help="Also delete what was derived from it.")] = True,
 ) -> None:
     """Delete a source and everything that came from its text."""
-    with Memory(_existing(brain)) as memory:
+    with Memory(existing(brain)) as memory:
         out.print(f"{memory.forget(source, cascade=cascade)} nodes deleted")
 
 
@@ -182,19 +185,25 @@ def export(
     brain: BrainOption = DEFAULT_BRAIN,
 ) -> None:
     """Write the whole brain to a file."""
-    with Memory(_existing(brain), read_only=True) as memory:
+    with Memory(existing(brain), read_only=True) as memory:
         out.print(f"{memory.export(file)} lines written to {file}")
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(parser=_path, metavar="FILE", help="A file that `export` wrote.")],
+    file: Annotated[
+        Path, typer.Argument(parser=_path, metavar="FILE", help="A file that `export` wrote, or texts in JSON.")
+    ],
     brain: BrainOption = DEFAULT_BRAIN,
+    format: Annotated[
+        str | None, typer.Option("--format", help="brain, texts, mem0 or langchain; seen from the file when left out.")
+    ] = None,
 ) -> None:
-    """Read an exported brain into this one."""
+    """Read an exported brain, a list of texts, a mem0 dump or LangChain documents into this brain."""
     if not file.exists() or file.is_dir():  # said before a brain is made for nothing
         raise FileNotFoundError(f"file: {file} is {'a directory' if file.is_dir() else 'not there'}")
-    with Memory(brain) as memory:
-        out.print(f"{memory.import_file(file)} lines read from {file}")
+    with Memory(brain) as memory, ingest_bar() as show:
+        count = memory.import_file(file, format=cast("ImportFormat | None", format), on_progress=show)
+    out.print(f"{count} {'entry' if count == 1 else 'entries'} read from {file}")
 
 
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
@@ -223,7 +232,7 @@ def register(app: typer.Typer) -> None:
 
 def _open(brain: Path, model: str | None) -> RuvLLM:
     """Open a brain, fetching the models it needs first; a model asked for by name must be there."""
-    folder = _existing(brain)
+    folder = existing(brain)
     config = load_config(folder / "ruvllm.toml", overrides=None if model is None else {"generation": {"model": model}})
     fetch_missing(config.models, config.embedding.model, config.generation.model)
     if model is not None and not model.startswith(("http://", "https://")):
@@ -231,7 +240,8 @@ def _open(brain: Path, model: str | None) -> RuvLLM:
     return RuvLLM(folder, config=config)
 
 
-def _existing(brain: Path) -> Path:
+def existing(brain: Path) -> Path:
+    """Return a brain's directory, or say how to make one."""
     hint = f"make one with `ruvllm ingest DOCUMENTS --brain {brain}`"
     if not brain.is_dir():
         raise FileNotFoundError(f"brain: {brain} is not a directory; {hint}")

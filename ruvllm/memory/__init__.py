@@ -6,6 +6,7 @@ from ruvllm.memory.index import HnswIndex
 from ruvllm.memory.ingest import IngestProgress
 from ruvllm.memory.interactions import Record
 from ruvllm.memory.memory import CompactReport, Memory
+from ruvllm.memory.reembed import ReembedProgress
 from ruvllm.memory.sources import SourceSummary
 from ruvllm.memory.stats import MemoryStats
 
@@ -19,5 +20,6 @@ __all__ = [
     "Memory",
     "MemoryStats",
     "Record",
+    "ReembedProgress",
     "SourceSummary",
 ]

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import numpy as np
 
+from ruvllm.memory.embedder_lock import EmbedderLock
 from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
@@ -25,6 +26,7 @@ class Derived:
         self._links = links
         self._linker = linker
         self._traits = traits
+        self.embedder_lock = EmbedderLock()
 
     def added(self, ids: Sequence[int], vectors: np.ndarray) -> None:
         """Take in nodes that were just committed and are to be searched; `vectors` is (n, native_dim) float32."""

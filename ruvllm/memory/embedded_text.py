@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["embedded_text", "tail_of"]
+__all__ = ["embedded_text", "prefix_of", "tail_of"]
 
 TAIL_CHARS = 200  # of the chunk or turn before
 
@@ -24,6 +24,14 @@ def embedded_text(text: str, metadata: Mapping[str, Any], before: str = "", *, p
     date = metadata.get("date")
     parts = (str(date) if date else "", prefix, tail_of(before), text)
     return "\n".join(part for part in parts if part)
+
+
+def prefix_of(metadata: Mapping[str, Any]) -> str:
+    """Return title and headings as they were put before a chunk of a document, from what is stored of it."""
+    kept = metadata.get("embedded_prefix")  # where it was shortened, or the title left out
+    if kept is not None:
+        return str(kept)
+    return " > ".join(" ".join(str(metadata[key]).split()) for key in ("title", "heading") if metadata.get(key))
 
 
 def tail_of(text: str) -> str:

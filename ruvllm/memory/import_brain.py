@@ -14,7 +14,17 @@ from typing import Any
 import apsw
 
 from ruvllm.memory.archive import stub_of
-from ruvllm.memory.lines import JSON_COLUMNS, NODE_KEYS, TABLES, VERSION, as_current, is_id, opened, require_sound
+from ruvllm.memory.lines import (
+    JSON_COLUMNS,
+    NODE_KEYS,
+    TABLES,
+    VERSION,
+    as_current,
+    is_id,
+    opened,
+    parsed,
+    require_sound,
+)
 from ruvllm.memory.rows import as_unit_rows, title_of, vector_of
 from ruvllm.memory.store import Store, fetch
 
@@ -91,10 +101,7 @@ class _Import:
         with opened(self._file, "r", is_gzip=self._file.suffix == ".gz") as stream:
             for text in stream:
                 self._number += 1
-                try:
-                    line = json.loads(text, parse_constant=_refuse)
-                except json.JSONDecodeError as error:
-                    raise ValueError(f"it is not JSON ({error})") from error
+                line = parsed(text)
                 if not isinstance(line, dict):
                     raise ValueError("it is not a JSON object")
                 yield line
@@ -227,7 +234,3 @@ class _Import:
                     "UPDATE nodes SET metadata = json_set(metadata, '$.' || ?, ?) WHERE id = ?",
                     (key, self._nodes.get(other), node),
                 )
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not a number that can be stored")

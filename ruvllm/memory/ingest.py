@@ -18,7 +18,8 @@ import numpy as np
 from ruvllm.config import IngestConfig
 from ruvllm.errors import RuvLLMError
 from ruvllm.memory.derived import Derived
-from ruvllm.memory.embedded_text import embedded_text
+from ruvllm.memory.embedded_text import embedded_text, prefix_of
+from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.gather import DialogueItem, FailedItem, FileItem, Item, Sources, TextItem, gather
 from ruvllm.memory.history import end_nodes
 from ruvllm.memory.linking import LinkBatch, Linker, NewNode
@@ -65,10 +66,10 @@ class _Prepared:
     def embedded(self) -> list[str]:
         """Return what is embedded for each chunk: its text in its context."""
         texts, before = [], ""
-        heading: str | None = None
+        heading: Any = None
         for chunk, own in zip(self.chunks, self.own, strict=True):
-            if chunk.heading != heading:
-                before, heading = "", chunk.heading
+            if own.get("heading") != heading:
+                before, heading = "", own.get("heading")
             texts.append(embedded_text(chunk.text, own, before, prefix=chunk.prefix))
             before = chunk.text
         return texts
@@ -172,6 +173,7 @@ class Ingester:
         value: str | None = self._store.value(sql, (self._namespace, source))
         return value
 
+    @with_one_embedder
     def _store_batch(
         self, batch: list[_Prepared], tally: _Tally, on_progress: Callable[[IngestProgress], None] | None
     ) -> None:
@@ -264,6 +266,9 @@ def _chunk_metadata(title: str | None, metadata: Mapping[str, Any], chunk: Chunk
         placed["title"] = title
     if chunk.heading:
         placed["heading"] = chunk.heading
+    placed.pop("embedded_prefix", None)
+    if prefix_of(placed) != chunk.prefix:
+        placed["embedded_prefix"] = chunk.prefix
     return placed
 
 

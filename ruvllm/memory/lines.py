@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,7 +15,18 @@ from msgspec import Meta
 
 from ruvllm.types import EdgeType, Feedback, FinishReason, NodeType, Route, Tier
 
-__all__ = ["JSON_COLUMNS", "NODE_KEYS", "TABLES", "VERSION", "Table", "as_current", "is_id", "opened", "require_sound"]
+__all__ = [
+    "JSON_COLUMNS",
+    "NODE_KEYS",
+    "TABLES",
+    "VERSION",
+    "Table",
+    "as_current",
+    "is_id",
+    "opened",
+    "parsed",
+    "require_sound",
+]
 
 VERSION = 2
 
@@ -183,6 +195,22 @@ def as_current(kind: str, line: dict[str, Any], version: int) -> dict[str, Any]:
 def is_id(value: Any) -> bool:
     """Return whether a value of a node's metadata under one of NODE_KEYS is the id of a node."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def parsed(text: str) -> Any:
+    """Return what a JSON text holds.
+
+    Raises:
+        ValueError: it is not JSON, or holds a number that cannot be stored.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"it is not JSON ({error})") from error
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number that can be stored")
 
 
 @contextmanager

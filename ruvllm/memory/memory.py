@@ -27,12 +27,14 @@ from ruvllm.memory.check import CheckReport, run_check
 from ruvllm.memory.decay import DecayReport, apply_decay, half_lives, weight_left
 from ruvllm.memory.derived import Derived
 from ruvllm.memory.duplicates import Duplicates
+from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.export import export_brain
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.filters import seconds_of
 from ruvllm.memory.gather import Sources
 from ruvllm.memory.history import delete_ended
 from ruvllm.memory.import_brain import import_brain
+from ruvllm.memory.importers import ImportFormat, read_documents
 from ruvllm.memory.ingest import Ingester, IngestProgress
 from ruvllm.memory.interactions import Record, commit_interactions, read_record, read_sessions, read_turns
 from ruvllm.memory.keywords import Keywords
@@ -40,12 +42,13 @@ from ruvllm.memory.lessons import Lessons
 from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.lock import WriterLock
-from ruvllm.memory.nearest import Nearest
+from ruvllm.memory.nearest import Nearest, remove_all_saved
 from ruvllm.memory.neighbours import Neighbours
 from ruvllm.memory.newnodes import insert_new_nodes, new_node
 from ruvllm.memory.outcomes import Moved, Outcome, apply_outcome, credits_of, named
 from ruvllm.memory.phrases import find_phrase
 from ruvllm.memory.probation import Change, promote, reconsider, revoke
+from ruvllm.memory.reembed import ReembedProgress, reembed
 from ruvllm.memory.rows import (
     EDGE_COLUMNS,
     NODE_COLUMNS,
@@ -136,6 +139,7 @@ class Memory:
         self._checked: Embedder | None = None
         self._embedder_lock = threading.Lock()
         self._is_closed = False
+        self._has_moved = False  # to another embedder, since it was opened
         self._make_folder(read_only)
         self._lock, self._why_read_only = self._take_lock(read_only)
         try:
@@ -348,6 +352,7 @@ class Memory:
             raise ValueError(f"boost must be >= 1 ({boost!r})")
         return self._searched(query, k, filter=filter, session=session, concept_boost=boost)
 
+    @with_one_embedder
     def _searched(
         self,
         query: str,
@@ -479,6 +484,7 @@ class Memory:
         """
         return self.insert_nodes([{"text": text, "metadata": metadata, "trust": trust}], type=type, source=source)[0]
 
+    @with_one_embedder
     def insert_nodes(
         self,
         nodes: Iterable[str | Mapping[str, Any]],
@@ -621,7 +627,10 @@ class Memory:
     def _commit_interactions(self, group: Sequence[Interaction]) -> int:
         """Commit a group of the queue and attribute its answers; return how many of it could not be stored."""
         min_quality = self.config.store.writeback_min_quality
-        failed = commit_interactions(self._store, group, self._embedder(), min_quality=min_quality)
+        embedder = self._embedder()
+        if self._has_moved:
+            group = [_with_new_vectors(one, self.encode) for one in group]
+        failed = commit_interactions(self._store, group, embedder, min_quality=min_quality)
         try:
             self._lessons.credit(self._search, group)
         except Exception:  # the answers are kept; their sources have the credit of used and shown ones
@@ -633,6 +642,7 @@ class Memory:
         self._writeback.flush()
         self._usage.flush()
 
+    @with_one_embedder
     def feedback(self, interaction_id: str, feedback: Feedback) -> None:
         """Say how good an answer was; durable on return, and the same words twice count once.
 
@@ -754,6 +764,7 @@ class Memory:
         """Return the learnt bias of each edge type, 0 at the start: above it, such edges are followed more readily."""
         return self._lessons.engine().get_edge_bias_weights()
 
+    @with_one_embedder
     def candidates(self, query: str, *, query_vector: np.ndarray | None = None) -> tuple[np.ndarray, Inputs] | None:
         """Return the node ids that a search looks at, (n,), and what the engine is given for them; None without any."""
         checked_text(query, "query")
@@ -776,6 +787,7 @@ class Memory:
             failed_records=self._writeback.failed + self._skipped_records,
         )
 
+    @with_one_embedder
     def check(self, *, repair: bool = False) -> CheckReport:
         """Compare database, vectors, keywords, index and files with each other; mend what can be made again.
 
@@ -797,6 +809,7 @@ class Memory:
             encode=self.encode if repair else None,
         )
 
+    @with_one_embedder
     def compact(self) -> CompactReport:
         """Delete history older than `store.history_days`, build the index anew when a fifth of it is deleted, save it,
         and fold the database's log into its file.
@@ -821,6 +834,7 @@ class Memory:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         return CompactReport(rebuilt, saved, self._nearest.indexed, log_bytes, time.perf_counter() - started)
 
+    @with_one_embedder
     def run_archival(
         self, max_age_days: float = 90.0, min_use_count: int = 2, cold_path: str | Path | None = None
     ) -> ArchiveReport:
@@ -844,6 +858,7 @@ class Memory:
         self._writeback.flush()
         return self._archive.run(max_age_days, min_use_count, None if cold_path is None else Path(cold_path))
 
+    @with_one_embedder
     def rehydrate(self, ids: Iterable[int]) -> int:
         """Bring archived nodes back into search, used now; return how many came, without those that were there.
 
@@ -862,18 +877,71 @@ class Memory:
         self._writeback.flush()
         return export_brain(self._store, Path(file), self._archive)
 
-    def import_file(self, file: str | Path) -> int:
-        """Add what `export` wrote, ids renumbered; return the lines read.
+    def import_file(
+        self,
+        file: str | Path,
+        *,
+        format: ImportFormat | None = None,
+        on_progress: Callable[[IngestProgress], None] | None = None,
+    ) -> int:
+        """Add what `export` wrote, ids renumbered, or texts from elsewhere; return the lines or entries read.
+
+        Texts come as a JSON list or JSON Lines of texts, of mappings as `add` takes them, of mem0-style memories or of
+        LangChain documents. They are ingested as `add` does it: what is here already stays as it is.
+
+        Args:
+            file: compressed when its name ends in .gz.
+            format: "brain", "texts", "mem0" or "langchain"; the file's first entry says so when None.
+            on_progress: called after every text.
 
         Raises:
-            ValueError: a line is damaged, or the vectors are by another embedder; nothing is imported.
+            ValueError: a line or an entry, which is named, is damaged, or the vectors are by another embedder; nothing
+                is imported.
+            BrainError: the embedder has no sound vector for a text; the others are stored.
         """
         self._require_writable()
+        documents = read_documents(Path(file), format)
+        if documents is not None:
+            failures = self.ingest(documents, on_progress=on_progress).failures
+            if failures:
+                first = f"{failures[0].source}: {failures[0].reason}"
+                raise BrainError(f"{len(failures)} of {len(documents)} texts are not stored; {first}", path=self.path)
+            return len(documents)
         self._writeback.flush()
         embedder = self._given  # None while the configured one is not open
         lines = import_brain(self._store, Path(file), embedder=None if embedder is None else embedder.id)
         self._derived.reload()
         return lines
+
+    def reembed(self, embedder: Embedder, *, on_progress: Callable[[ReembedProgress], None] | None = None) -> int:
+        """Move the brain to another embedder: give every node a new vector; return how many were made in this call.
+
+        Searches and writes go on with the old embedder, wait for a moment at the end and are answered by the new one
+        from then on. A call that was interrupted or killed goes on where it was when it is made again.
+
+        Raises:
+            BrainLocked, BrainReadOnly: writing is refused here.
+            ModelDamaged: the embedder gives NaN, infinities or zeros; the brain stays as it is.
+            BrainError: nodes are archived; `rehydrate` them before.
+        """
+        self._require_writable()
+        self._writeback.flush()
+
+        def after() -> None:
+            self._has_moved = True
+            with self._embedder_lock:
+                self._given = self._checked = embedder
+            self._space.reload()
+            self._derived.reload()
+
+        return reembed(
+            self._store,
+            self._derived.embedder_lock,
+            embedder,
+            before=lambda: remove_all_saved(self.path),
+            after=after,
+            on_progress=on_progress,
+        )
 
     def close(self) -> None:
         """Drain the queue, save the index if it changed much, let go of the lock. May be called twice.
@@ -898,6 +966,7 @@ class Memory:
             if self._lock is not None:
                 self._lock.release()
 
+    @with_one_embedder
     def _save_derived(self) -> None:
         for what, save in (("index", self._nearest.save), ("keywords", self._keywords.save)):
             try:
@@ -930,7 +999,7 @@ class Memory:
     def _embedder(self) -> Embedder:
         """Return the embedder, opened at first use."""
         with self._embedder_lock:
-            if self._checked is None:
+            if self._checked is None or self.read_only:  # a writer may have moved the brain to another one
                 if self._given is None:
                     from ruvllm.embedding import open_embedder
 
@@ -944,6 +1013,14 @@ def _checked_count(count: int, name: str) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"{name} must be a whole number >= 1 ({count!r})")
     return count
+
+
+def _with_new_vectors(one: Interaction, encode: Callable[[list[str]], np.ndarray]) -> Interaction:
+    """Return a record that was given vectors without them: they do not say which embedder they are by."""
+    try:
+        return replace(one, query_vector=encode([one.query])[0], answer_vector=None)
+    except (ValueError, TypeError):  # no text: it is refused when it is to be stored
+        return replace(one, query_vector=None, answer_vector=None)
 
 
 def _close_later(memory: weakref.ref[Memory]) -> Callable[[], None]:

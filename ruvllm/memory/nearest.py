@@ -22,7 +22,7 @@ from ruvllm.memory.rows import SEARCHED, are_unit, vector_of
 from ruvllm.memory.store import Store
 from ruvllm.memory.vectors import VectorMatrix
 
-__all__ = ["IndexState", "Nearest", "index_base"]
+__all__ = ["IndexState", "Nearest", "index_base", "remove_all_saved"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,12 @@ SEARCHED_IDS = f"SELECT id FROM nodes WHERE namespace = ? AND {SEARCHED}"
 def index_base(brain: Path, namespace: str) -> Path:
     """Return the path of a namespace's saved index, without its suffixes."""
     return brain / "index" / quote(namespace, safe="")
+
+
+def remove_all_saved(brain: Path) -> None:
+    """Delete the saved indexes of all namespaces."""
+    for file in (brain / "index").glob("*.hnsw"):
+        remove_saved(file.with_suffix(""))
 
 
 class Nearest:

@@ -11,6 +11,7 @@ import apsw
 import numpy as np
 
 from ruvllm.embedding.projection import MIN_PCA_TEXTS, Projection, choose_projection, identity
+from ruvllm.errors import BrainError
 from ruvllm.memory.rows import are_unit, vector_of
 from ruvllm.memory.store import Store
 from ruvllm.types import Embedder
@@ -42,7 +43,7 @@ class Space:
 
     def known(self) -> tuple[int, str] | None:
         """Return (dim, id) of the space; None while the brain holds no vector."""
-        return None if self._store.value("SELECT count(*) FROM meta") == 0 else self.dim_and_id()
+        return None if self._store.value("SELECT count(*) FROM meta WHERE key = 'embedder'") == 0 else self.dim_and_id()
 
     def dim_and_id(self) -> tuple[int, str]:
         """Return how long searched vectors are, and a name for what they depend on: embedder and projection."""
@@ -61,6 +62,12 @@ class Space:
                 self._projection = self._choose()
             return self._projection
 
+    def reload(self) -> None:
+        """Forget the map, also the saved one; the next who needs it chooses anew."""
+        with self._lock:
+            self._projection = None
+            self._file.unlink(missing_ok=True)
+
     def _native(self) -> tuple[str, int]:
         meta = dict(self._store.rows("SELECT key, value FROM meta WHERE key IN ('embedder', 'native_dim')"))
         if meta:
@@ -69,13 +76,15 @@ class Space:
         return embedder.id, embedder.native_dim
 
     def _choose(self) -> Projection:
-        _, native_dim = self._native()
+        embedder_id, native_dim = self._native()
         if self._dim >= native_dim:
             return identity(native_dim)
         try:
-            saved = Projection.from_bytes(self._file.read_bytes())
-            if (saved.native_dim, saved.dim) == (native_dim, self._dim):
-                return saved
+            owner, _, content = self._file.read_bytes().partition(b"\n")
+            if owner == embedder_id.encode():
+                saved = Projection.from_bytes(content)
+                if (saved.native_dim, saved.dim) == (native_dim, self._dim):
+                    return saved
         except FileNotFoundError:
             pass
         except ValueError as error:
@@ -90,17 +99,25 @@ class Space:
         if len(vectors) >= MIN_PCA_TEXTS and not self._store.read_only:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             part = self._file.with_name(self._file.name + ".tmp")
-            part.write_bytes(chosen.to_bytes())
+            part.write_bytes(embedder_id.encode() + b"\n" + chosen.to_bytes())
             part.replace(self._file)
         return chosen
 
 
 def remember_embedder(connection: apsw.Connection, embedder: Embedder) -> None:
-    """Write down whose vectors this brain holds, the first time one comes."""
+    """Write down whose vectors this brain holds, the first time one comes.
+
+    Raises:
+        BrainError: they are by another embedder, to which the brain was moved since this one was opened.
+    """
     connection.executemany(
         "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)",
         [("embedder", embedder.id), ("native_dim", str(embedder.native_dim))],
     )
+    found = connection.execute("SELECT value FROM meta WHERE key = 'embedder'").get
+    if found != embedder.id:
+        brain = Path(connection.filename).parent
+        raise BrainError(f"{brain} was moved from {embedder.id} to {found} meanwhile; try again", path=brain)
 
 
 def require_same_embedder(store: Store, embedder: Embedder) -> None:
@@ -109,5 +126,5 @@ def require_same_embedder(store: Store, embedder: Embedder) -> None:
     if found is not None and found != embedder.id:
         raise ValueError(
             f"embedder: {store.path.parent} holds vectors by {found!r}, not {embedder.id!r}; "
-            "set embedding.model back to it, or ingest the documents into a new brain"
+            "set embedding.model back to it, or move the brain with `ruvllm reembed MODEL`"
         )

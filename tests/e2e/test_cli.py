@@ -52,6 +52,19 @@ def test_a_day_with_a_brain(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path)
 
 
 @pytest.mark.real
+def test_brain_moves_and_takes_in_texts_from_elsewhere(tmp_path: Path, minilm_dir: Path) -> None:
+    (tmp_path / "dump.json").write_text('{"results": [{"id": "m-1", "memory": "The sled is in hut three."}]}')
+    assert "1 entry read" in run("import", "dump.json", cwd=tmp_path).stdout
+    short = {"RUVLLM_EMBEDDING__MAX_TOKENS": "128", "RUVLLM_INGEST__CHUNK_TOKENS": "100"}
+    (tmp_path / "more.json").write_text('["The boat is in hut four."]')
+    assert "ruvllm reembed" in run("import", "more.json", cwd=tmp_path, code=2, **short).stderr
+    assert "1 node embedded" in run("reembed", "minilm-l6", cwd=tmp_path, **short).stdout
+    assert (tmp_path / "brain" / "ruvllm.toml").read_text() == '[embedding]\nmodel = "minilm-l6"\n'
+    run("import", "more.json", "--format", "texts", cwd=tmp_path, **short)
+    assert json.loads(run("stats", "--json", cwd=tmp_path).stdout)["embedder"].endswith("-128")
+
+
+@pytest.mark.real
 def test_demo_answers_five_questions(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path) -> None:
     shown = run("demo", cwd=tmp_path).stdout
     for answer in ("Solheim", "hut three", "terns attack", "8,000 years", "three short blasts"):

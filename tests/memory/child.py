@@ -1,5 +1,5 @@
-"""Run by tests in a process of its own: search once, leave without closing, or ingest without end, saying on stdout
-what is acknowledged."""
+"""Run by tests in a process of its own: search once, leave without closing, move to another embedder, or ingest without
+end, saying on stdout what is acknowledged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from fakes import WordEmbedder, interaction
 
 from ruvllm.config import load_config
-from ruvllm.memory import IngestProgress, Memory
+from ruvllm.memory import IngestProgress, Memory, ReembedProgress
 from ruvllm.types import EdgeType, Feedback
 
 kept: list[Memory] = []  # alive until the interpreter ends
@@ -63,6 +63,16 @@ def ingest(brain: str, documents: str, start: str) -> None:
             memory.compact()
 
 
+def reembed(brain: str) -> None:
+    """Move the brain to "words-48"; after each batch say how far that is and wait for a line."""
+
+    def wait(progress: ReembedProgress) -> None:
+        say(str(progress.nodes_done))
+        sys.stdin.readline()
+
+    Memory(brain, embedder=WordEmbedder()).reembed(WordEmbedder(48, "words-48"), on_progress=wait)
+
+
 def say_document(progress: IngestProgress) -> None:
     say(f"document {progress.source}")
 
@@ -72,4 +82,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    {"search": search, "leave": leave, "ingest": ingest}[sys.argv[1]](*sys.argv[2:])
+    {"search": search, "leave": leave, "ingest": ingest, "reembed": reembed}[sys.argv[1]](*sys.argv[2:])
