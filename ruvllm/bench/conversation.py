@@ -14,7 +14,7 @@ from ruvllm.bench.corpora import Question, read_rows
 from ruvllm.bench.evaluation import Asked, Scorer, ask, attention, measure, metric_names
 from ruvllm.bench.pool import Pool
 from ruvllm.bench.ratings import Answer, is_good, labelled, learnt, rated, shown
-from ruvllm.bench.report import Report, make_report
+from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.bench.setup import Settings, open_tools
 from ruvllm.types import Node
 
@@ -142,7 +142,7 @@ def _add(pool: Pool, name: str, conversation: int, figures: np.ndarray, about: S
             pool.add(f"{name}, {part}", np.full(int(where.sum()), conversation), figures[where])
 
 
-def _rows(pool: Pool, categories: Sequence[str]) -> list[Any]:
+def _rows(pool: Pool, categories: Sequence[str]) -> list[Row]:
     rows = []
     names = list(dict.fromkeys(system.rsplit(", ", 1)[0] for system in pool.systems))
     for part in ("all", "without audited rows", *(f"category {category}" for category in categories)):

@@ -53,13 +53,13 @@ class Pool:
             for metric in metrics or self._metrics
         ]
 
-    def gain(
-        self, system: str, over: str, metric: str, *, name: str | None = None, target: float | None = None
-    ) -> Row:
+    def gain(self, system: str, over: str, metric: str, *, name: str | None = None, target: float | None = None) -> Row:
         """Return the paired gain of a system over another with its interval; both were added for the same rows."""
         value, interval = self._paired(system, over, metric, 0.95)
         met = None if target is None else value >= target
-        return Row(name or f"{system}, gain in {metric} over {over}", value, "fraction", interval, target=target, met=met)
+        return Row(
+            name or f"{system}, gain in {metric} over {over}", value, "fraction", interval, target=target, met=met
+        )
 
     def bound(self, system: str, over: str, metric: str, *, name: str, margin: float) -> Row:
         """Return the gain of which one is 95 % sure, and whether it shows that no more than `margin` is lost."""

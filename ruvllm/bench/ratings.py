@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ruvllm.attention.attribution import attribute, sharpened
 from ruvllm.attention.engine import Example
 from ruvllm.attention.training import train_gated
 from ruvllm.bench.evaluation import Asked, Scorer, attention
+from ruvllm.memory.rows import title_of
 
-__all__ = ["SHOWN", "credits_for", "flipped", "is_good", "labelled", "learnt", "marked", "rated", "shown"]
+__all__ = ["SHOWN", "Answer", "credits_for", "flipped", "is_good", "labelled", "learnt", "marked", "rated", "shown"]
 
 SHOWN = 5  # sources under an answer
 
@@ -31,8 +33,9 @@ def is_good(asked: Asked, places: np.ndarray) -> bool:
 
 def credits_for(asked: Asked, places: np.ndarray, answer: str) -> np.ndarray:
     """Return how much each shown source had to do with the answer, (len(places),) in [0, 1]."""
-    weights = attention()(asked)[places]
-    return np.asarray(weights / weights.sum())
+    texts = [f"{title_of(node.metadata)} {node.text}" for node in (asked.nodes[i] for i in places)]
+    credits: np.ndarray = attribute(asked.question.question, answer, texts, asked.inputs.node_features[places])
+    return credits
 
 
 def rated(asked: Asked, places: np.ndarray, good: bool, answer: str) -> Example | None:
@@ -63,9 +66,6 @@ def learnt(examples: Sequence[Example | None]) -> Scorer:
 
 
 def _example(asked: Asked, places: np.ndarray, credit: np.ndarray) -> Example | None:
-    total = float(credit.sum())
-    if total <= 0.0:
-        return None
     credits = np.zeros(len(asked.nodes), np.float32)
-    credits[places] = credit / total
-    return Example(asked.inputs, credits)
+    credits[places] = sharpened(credit)
+    return Example(asked.inputs, credits) if credits.any() else None

@@ -69,11 +69,8 @@ def bootstrap_interval(
         level: coverage; the lower end at 0.9 is a one-sided bound of 95 %.
     """
     rng = np.random.default_rng(seed)
-    if clusters is None:
-        sums, counts = values, np.ones(len(values))
-    else:
-        _, member = np.unique(clusters, return_inverse=True)
-        sums, counts = np.bincount(member, values), np.bincount(member)
+    _, member = np.unique(np.arange(len(values)) if clusters is None else clusters, return_inverse=True)
+    sums, counts = np.bincount(member, values), np.bincount(member)
     drawn = rng.integers(0, len(sums), (RESAMPLES, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.percentile(means, [50.0 * (1.0 - level), 50.0 * (1.0 + level)])

@@ -353,21 +353,6 @@ class Memory:
             self._usage.note([hit.node.id for hit in hits])
         return hits
 
-    def candidates(self, query: str, *, query_vector: np.ndarray | None = None) -> tuple[np.ndarray, Inputs] | None:
-        """Return the ids of what `search` would rank for `query`, and what the attention engine is given for them.
-
-        None where there is nothing to rank.
-
-        Raises:
-            ValueError: the query is empty, or the vector is not finite.
-        """
-        checked_text(query, "query")
-        if self._space.known() is None:
-            return None
-        native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
-        vector = self._space.project(native[np.newaxis])[0]
-        return self._search.inputs(query, native, vector, self.config.retrieval.k)
-
     def find(self, phrase: str, k: int = 10, *, prefix: bool = False) -> list[Node]:
         """Return at most `k` nodes that hold the words of `phrase` next to each other, best first; no model is needed.
 
