@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+from memory.fakes import WordEmbedder
 
 from ruvllm.bench.cache import Cache, CachedEmbedder
-
-from ..memory.fakes import WordEmbedder
 
 
 def test_a_text_is_encoded_once_for_all_runs(tmp_path: Path) -> None:

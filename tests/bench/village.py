@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from memory.fakes import WordEmbedder
+
 from ruvllm.bench.setup import Settings
 from ruvllm.config import load_config
-
-from ..memory.fakes import WordEmbedder
 
 PEOPLE = [f"{first} {last}" for first in ("Anna", "Boris", "Carla", "Dmitri") for last in ("Novak", "Olsen", "Petrov")]
 VILLAGES = [f"{a}{b}" for a in ("Brook", "Stone", "Winter", "Amber") for b in ("ford", "mere", "dale")]
