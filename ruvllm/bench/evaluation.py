@@ -23,12 +23,14 @@ __all__ = [
     "Progress",
     "Scorer",
     "Split",
+    "apart",
     "ask",
     "attention",
     "bm25",
     "dense",
     "documents",
     "measure",
+    "measure_rankings",
     "metric_names",
     "ranking",
     "rrf",
@@ -175,11 +177,16 @@ def metric_names(ks: Sequence[int]) -> tuple[str, ...]:
 
 def measure(scorer: Scorer, asked: Sequence[Asked], ks: Sequence[int]) -> np.ndarray:
     """Return (questions, len(ks) + 1): the share of the gold passages among the best k, and nDCG at 10."""
+    return measure_rankings([ranking(one, scorer(one)) for one in asked], asked, ks)
+
+
+def measure_rankings(rankings: Sequence[Sequence[str]], asked: Sequence[Asked], ks: Sequence[int]) -> np.ndarray:
+    """Return what `measure` does for the names of passages, best first, that were found for each question."""
     figures = np.zeros((len(asked), len(ks) + 1))
-    for row, one in zip(figures, asked, strict=True):
-        hit = np.array([name in one.gold for name in ranking(one, scorer(one))], np.float64)
+    gain = 1.0 / np.log2(np.arange(2, 12))
+    for row, one, names in zip(figures, asked, rankings, strict=True):
+        hit = np.array([name in one.gold for name in names], np.float64)
         row[:-1] = [hit[:k].sum() / len(one.gold) for k in ks]
-        gain = 1.0 / np.log2(np.arange(2, 12))
         row[-1] = (hit[:10] * gain[: len(hit[:10])]).sum() / gain[: len(one.gold)].sum()
     return figures
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ruvllm.bench import evaluation
-from ruvllm.bench.evaluation import Asked, Scorer, apart, attention, measure, metric_names
+from ruvllm.bench.corpora import read_corpus
+from ruvllm.bench.evaluation import Asked, Scorer, apart, attention, measure, measure_rankings, metric_names
 from ruvllm.bench.feedback import read_feedback
+from ruvllm.bench.peers import lancedb_hybrid
 from ruvllm.bench.pool import Pool
 from ruvllm.bench.ratings import Answer, is_good, labelled, learnt, marked, rated, shown
 from ruvllm.bench.report import Report, Row, make_report
@@ -25,6 +27,10 @@ METRIC = "recall@5"
 UNTRAINED = "attention untrained (PageRank prior)"
 
 
+Peers = Mapping[str, Sequence[Sequence[str]]]
+"""Name -> for each question, the names of the passages that another store found, best first."""
+
+
 def run(corpus: Path, questions: Path, settings: Settings, *, feedback: Path | None = None) -> Report:
     """Return recall and nDCG per system over held-out questions, the gain over the untrained engine, and latency.
 
@@ -36,12 +42,15 @@ def run(corpus: Path, questions: Path, settings: Settings, *, feedback: Path | N
     with open_tools(settings) as tools:
         asked = ask_files(corpus, questions, settings, tools)
         pool = Pool(metric_names(KS))
+        passages = read_corpus(corpus)
+        lancedb = lancedb_hybrid(passages, asked, tools.embedder, hide_titles=settings.hide_titles)
+        peers = {} if lancedb is None else {"LanceDB hybrid": lancedb}
         if feedback is not None:
-            _after_feedback(pool, asked, feedback, tools.answer)
+            _after_feedback(pool, asked, feedback, tools.answer, peers)
         else:
             for order in range(settings.orders):
                 rng = np.random.default_rng((settings.seed, order))
-                _after_ratings(pool, asked, rng, tools.answer)
+                _after_ratings(pool, asked, rng, tools.answer, peers)
                 settings.on_progress("orders", order + 1, settings.orders)
     rows = [row for system in pool.systems for row in pool.rows(system)]
     rows += [pool.gain(s, UNTRAINED, METRIC) for s in pool.systems if s.startswith("attention after")]
@@ -54,7 +63,7 @@ def latency(asked: Sequence[Asked]) -> list[Row]:
     return [Row(f"search, p{q}", float(np.percentile(times, q)), "ms") for q in (50, 95)]
 
 
-def _after_ratings(pool: Pool, asked: Sequence[Asked], rng: np.random.Generator, answer: Answer) -> None:
+def _after_ratings(pool: Pool, asked: Sequence[Asked], rng: np.random.Generator, answer: Answer, peers: Peers) -> None:
     parts = evaluation.split(asked, max(COUNTS), rng)
     stream = [asked[i] for i in parts.stream]
     systems: dict[str, Scorer] = _plain()
@@ -70,10 +79,10 @@ def _after_ratings(pool: Pool, asked: Sequence[Asked], rng: np.random.Generator,
         if count <= len(stream):
             systems[f"attention after {count} ratings"] = learnt(examples[:count])
     systems["attention after all labels"] = learnt([labelled(one) for one in stream])
-    _measure(pool, systems, asked, parts.held_out)
+    _measure(pool, systems, peers, asked, parts.held_out)
 
 
-def _after_feedback(pool: Pool, asked: Sequence[Asked], file: Path, answer: Answer) -> None:
+def _after_feedback(pool: Pool, asked: Sequence[Asked], file: Path, answer: Answer, peers: Peers) -> None:
     given = read_feedback(file)
     untrained = attention()
     examples, stream = [], []
@@ -91,16 +100,21 @@ def _after_feedback(pool: Pool, asked: Sequence[Asked], file: Path, answer: Answ
     if not rest:
         raise ValueError(f"{file} leaves no question that shares no passage with those it is about")
     systems = {**_plain(), UNTRAINED: untrained, f"attention after {len(stream)} rows of feedback": learnt(examples)}
-    _measure(pool, systems, asked, rest)
+    _measure(pool, systems, peers, asked, rest)
 
 
 def _plain() -> dict[str, Scorer]:
     return {"dense": evaluation.dense, "BM25": evaluation.bm25, "RRF": evaluation.rrf}
 
 
-def _measure(pool: Pool, systems: dict[str, Scorer], asked: Sequence[Asked], held_out: Sequence[int]) -> None:
+def _measure(
+    pool: Pool, systems: Mapping[str, Scorer], peers: Peers, asked: Sequence[Asked], held_out: Sequence[int]
+) -> None:
+    questions = [asked[i] for i in held_out]
+    for name, rankings in peers.items():
+        pool.add(name, held_out, measure_rankings([rankings[i] for i in held_out], questions, KS))
     for name, scorer in systems.items():
-        pool.add(name, held_out, measure(scorer, [asked[i] for i in held_out], KS))
+        pool.add(name, held_out, measure(scorer, questions, KS))
 
 
 def _linear_ranker(stream: Sequence[Asked]) -> Scorer | None:
