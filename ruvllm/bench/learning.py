@@ -25,7 +25,7 @@ COUNTS = (20, 50, 100)
 RATINGS = COUNTS[-1]
 KS, METRIC, METRICS = (5,), "recall@5", ("recall@5", "nDCG@10")
 REGIMES = {"a": "(a) one rating per answer", "b": "(b) marks on shown sources", "c": "(c) all candidates labelled"}
-FLIPS = (0.2, 0.4)
+FLIPS = (0.2, 0.4, 1.0)  # the last is a control: what is gained then is not due to ratings being right
 KEYS = (1, 10)  # raters that one attacker has
 NUM_TOPICS = 10
 MARGIN = 0.02  # that topics without any rating may lose
@@ -69,6 +69,7 @@ def run(
     if (ask_corpus is None) != (ask_questions is None):
         raise ValueError("ask_corpus and ask_questions belong together")
     regimes, attack, untouched, transfer = Pool(METRICS), Pool(METRICS), Pool(METRICS), Pool(METRICS)
+    attacks: list[int] = []
     with open_tools(settings) as tools:
         asked = ask_files(corpus, questions, settings, tools)
         others: list[Asked] = []
@@ -87,10 +88,11 @@ def run(
                 for name, scorer in {UNTRAINED: untrained, **taught}.items():
                     transfer.add(name, range(len(others)), measure(scorer, others, KS))
             topics = _topics(asked, rng)
-            _attack(attack, answered, topics, rng)
+            attacks.append(_attack(attack, answered, topics, rng))
             _untouched(untouched, answered, topics, rng)
             settings.on_progress("orders", order + 1, settings.orders)
     rows = _regime_rows(regimes) + _attack_rows(attack) + _untouched_rows(untouched)
+    rows.append(Row("attacker's ratings that teach anything, per order and key", float(np.mean(attacks)), "ratings"))
     for name in transfer.systems[1:]:
         rows.append(transfer.gain(name, UNTRAINED, METRIC, name=f"asked another corpus, {name}, gain", target=0.01))
     return Learning(make_report("learning", rows), _curves(regimes))
@@ -125,7 +127,7 @@ def _regime_rows(pool: Pool) -> list[Row]:
     rows = pool.rows(UNTRAINED, [METRIC])
     for name in pool.systems[1:]:
         rows += pool.rows(name, [METRIC])
-        never_below = 0.0 if name == _flip_name(FLIPS[-1]) else None
+        never_below = 0.0 if name == _flip_name(FLIPS[1]) else None
         rows.append(pool.gain(name, UNTRAINED, METRIC, name=f"{name}, gain", target=never_below))
     honest = [name for name in pool.systems if name.startswith(REGIMES["a"])][-1]
     gain = pool.mean(honest, METRIC) - pool.mean(UNTRAINED, METRIC)
@@ -161,8 +163,11 @@ def _topics(asked: Sequence[Asked], rng: np.random.Generator) -> np.ndarray:
     return topics
 
 
-def _attack(pool: Pool, answered: Sequence[_Rated], topics: np.ndarray, rng: np.random.Generator) -> None:
-    """Let an attacker ask half the questions of a topic of middling size and rate every answer the wrong way round."""
+def _attack(pool: Pool, answered: Sequence[_Rated], topics: np.ndarray, rng: np.random.Generator) -> int:
+    """Let an attacker ask half the questions of a topic of middling size and rate every answer the wrong way round.
+
+    Return how many of his ratings teach: those that call a bad answer good.
+    """
     asked = [one.asked for one in answered]
     sizes = np.bincount(topics)
     topic = int(np.argsort(sizes, kind="stable")[len(sizes) // 2])
@@ -182,6 +187,7 @@ def _attack(pool: Pool, answered: Sequence[_Rated], topics: np.ndarray, rng: np.
         for name, scorer in systems.items():
             if places:
                 pool.add(f"{name} {where}", places, measure(scorer, [asked[i] for i in places], KS))
+    return len(wrong)
 
 
 def _attack_rows(pool: Pool) -> list[Row]:
@@ -190,7 +196,15 @@ def _attack_rows(pool: Pool) -> list[Row]:
         for keys in KEYS:
             name = f"{_attack_name(keys)} {where}"
             if name in pool.systems:
-                rows.append(pool.gain(name, f"honest {where}", METRIC, name=f"{name}, change", target=-most))
+                rows.append(
+                    pool.gain(
+                        name,
+                        f"honest {where}",
+                        METRIC,
+                        name=f"{name} ({pool.count(name)} pooled), change",
+                        target=-most,
+                    )
+                )
     return rows
 
 

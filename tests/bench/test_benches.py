@@ -72,6 +72,8 @@ def test_learning_shows_regimes_flips_attack_and_transfer(tmp_path: Path) -> Non
         "(c) all",
         "20% of",
         "40% of",
+        "100% of",
+        "attacker's ratings that teach",
         "untouched topics",
         "another corpus",
         "10 keys",
