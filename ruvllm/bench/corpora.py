@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-__all__ = ["Passage", "Question", "read_corpus", "read_questions", "sample"]
+__all__ = ["Passage", "Question", "read_corpus", "read_questions", "read_rows", "sample"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class Question:
 
 def read_corpus(path: Path) -> list[Passage]:
     """Return the passages of `path` in file order."""
-    return [Passage(str(row["pid"]), row.get("title") or "", row["text"]) for row in _rows(path, ("pid", "text"))]
+    return [Passage(str(row["pid"]), row.get("title") or "", row["text"]) for row in read_rows(path, ("pid", "text"))]
 
 
 def read_questions(path: Path) -> list[Question]:
     """Return the questions of `path` that have an answer, in file order."""
     questions = []
-    for row in _rows(path, ("id", "question")):
+    for row in read_rows(path, ("id", "question")):
         answers = row.get("answers") or ([row["answer"]] if row.get("answer") else [])
         gold = row.get("gold_pids") or ([row["gold_pid"]] if row.get("gold_pid") is not None else [])
         if answers:
@@ -55,7 +55,12 @@ def sample(questions: list[Question], n: int, seed: int) -> list[Question]:
     return [questions[i] for i in order]
 
 
-def _rows(path: Path, required: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def read_rows(path: Path, required: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Yield the objects of `path`, gzipped or not.
+
+    Raises:
+        ValueError: a line is not an object or lacks a required name.
+    """
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as file:
         for number, line in enumerate(file, 1):

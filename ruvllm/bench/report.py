@@ -59,11 +59,21 @@ def make_report(bench: str, rows: list[Row]) -> Report:
     return Report(bench=bench, machine=machine(), commit=_commit(), rows=tuple(rows))
 
 
-def bootstrap_interval(values: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % percentile-bootstrap interval of the mean of `values` (n,); for paired gains pass differences."""
+def bootstrap_interval(
+    values: np.ndarray, *, clusters: np.ndarray | None = None, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Return the percentile-bootstrap interval of the mean of `values` (n,); for paired gains pass differences.
+
+    Args:
+        clusters: (n,) what each value belongs to: whole clusters are drawn, since values of one are not independent.
+        level: coverage; the lower end at 0.9 is a one-sided bound of 95 %.
+    """
     rng = np.random.default_rng(seed)
-    means = values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    _, member = np.unique(np.arange(len(values)) if clusters is None else clusters, return_inverse=True)
+    sums, counts = np.bincount(member, values), np.bincount(member)
+    drawn = rng.integers(0, len(sums), (RESAMPLES, len(sums)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.percentile(means, [50.0 * (1.0 - level), 50.0 * (1.0 + level)])
     return float(low), float(high)
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
 
-from ruvllm.bench.report import Report, Row
-from ruvllm.cli.console import err, out
+from ruvllm.cli import bench_memory
+from ruvllm.cli.bench_report import print_report
+from ruvllm.cli.console import err
 
 __all__ = ["register"]
 
@@ -65,43 +61,7 @@ def kernels(
     print_report(report, json=json)
 
 
-def print_report(report: Report, *, json: bool) -> None:
-    """Print a report for people, or as one JSON object."""
-    if json:
-        print(msgspec.json.encode(report).decode())
-        return
-    # a terminal breaks long cells; a file takes lines as long as they are
-    (out if out.is_terminal else Console(highlight=False, width=10_000)).print(_table(report.rows))
-    out.print(f"[dim]{report.machine['processor']}, {report.machine['cores']} cores, commit {report.commit}[/]")
-
-
-def _table(rows: Sequence[Row]) -> Table:
-    """Return a table with those columns that any row fills."""
-    columns = [(title, [show(row) for row in rows]) for title, show in COLUMNS.items()]
-    columns = [(title, cells) for title, cells in columns if any(cells)]
-    table = Table(*(title for title, _ in columns), box=None)
-    for cells in zip(*(cells for _, cells in columns), strict=True):
-        table.add_row(*cells)
-    return table
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-COLUMNS: dict[str, Callable[[Row], str]] = {
-    "name": lambda row: escape(row.name),
-    "value": lambda row: _number(row.value),
-    "unit": lambda row: row.unit,
-    "95 % interval": lambda row: " to ".join(map(_number, row.interval or ())),
-    "peers": lambda row: "\n".join(f"{escape(name)} {_number(value)}" for name, value in row.peers.items()),
-    "ratio": lambda row: _number(row.ratio),
-    "floor": lambda row: _number(row.floor),
-    "target": lambda row: "" if row.target is None else f"{row.target:g}",
-    "": lambda row: "" if row.met is None else "met" if row.met else "missed",
-}
-
-
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
+    bench_memory.register(bench_app)
     app.add_typer(bench_app, name="bench")

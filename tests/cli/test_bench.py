@@ -7,13 +7,13 @@ import json
 import pytest
 
 from ruvllm.bench.report import Report, Row
-from ruvllm.cli import bench
+from ruvllm.cli.bench_report import print_report
 
 MACHINE = {"processor": "a processor", "cores": 2}
 
 
 def shown(capsys: pytest.CaptureFixture[str], *rows: Row, as_json: bool = False) -> str:
-    bench.print_report(Report("kernels", MACHINE, "abc", rows), json=as_json)
+    print_report(Report("kernels", MACHINE, "abc", rows), json=as_json)
     return capsys.readouterr().out
 
 

@@ -1,0 +1,233 @@
+"""`ruvllm bench learning`: what ratings teach the ranking, honest, mistaken and malicious ones; no model changes.
+
+Held-out questions share no gold passage with those that are rated. Answers are shown by the untrained engine, so every
+regime rates the same sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ruvllm.attention.engine import Example
+from ruvllm.bench.evaluation import Asked, Scorer, apart, attention, measure, split
+from ruvllm.bench.pool import Pool
+from ruvllm.bench.ratings import Answer, flipped, is_good, labelled, learnt, marked, rated, shown
+from ruvllm.bench.report import Report, Row, make_report
+from ruvllm.bench.setup import Settings, ask_files, open_tools
+
+__all__ = ["COUNTS", "Learning", "run"]
+
+COUNTS = (20, 50, 100)
+RATINGS = COUNTS[-1]
+KS, METRIC, METRICS = (5,), "recall@5", ("recall@5", "nDCG@10")
+REGIMES = {"a": "(a) one rating per answer", "b": "(b) marks on shown sources", "c": "(c) all candidates labelled"}
+FLIPS = (0.2, 0.4, 1.0)  # the last is a control: what is gained then is not due to ratings being right
+KEYS = (1, 10)  # raters that one attacker has
+NUM_TOPICS = 10
+MARGIN = 0.02  # that topics without any rating may lose
+UNTRAINED = "untrained"
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """The report, and the curves behind it: regime -> (ratings, recall@5) with the untrained engine at 0."""
+
+    report: Report
+    curves: Mapping[str, list[tuple[int, float]]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rated:
+    """An answer with what may be said about it."""
+
+    asked: Asked
+    places: np.ndarray
+    good: bool
+    answer: Answer
+
+    def example(self, good: bool) -> Example | None:
+        return rated(self.asked, self.places, good, self.answer(self.asked, self.places) if good else "")
+
+
+def run(
+    corpus: Path,
+    questions: Path,
+    settings: Settings,
+    *,
+    ask_corpus: Path | None = None,
+    ask_questions: Path | None = None,
+) -> Learning:
+    """Return the gain per regime, under flips and attack, on untouched topics and on another corpus.
+
+    Args:
+        ask_corpus, ask_questions: another set that the engine taught by the first is asked, both or none.
+    """
+    if (ask_corpus is None) != (ask_questions is None):
+        raise ValueError("ask_corpus and ask_questions belong together")
+    regimes, attack, untouched, transfer = Pool(METRICS), Pool(METRICS), Pool(METRICS), Pool(METRICS)
+    attacks: list[int] = []
+    with open_tools(settings) as tools:
+        asked = ask_files(corpus, questions, settings, tools)
+        others: list[Asked] = []
+        if ask_corpus is not None and ask_questions is not None:
+            others = ask_files(ask_corpus, ask_questions, settings, tools)
+        untrained = attention()
+        answered = [
+            _Rated(one, places, is_good(one, places), tools.answer)
+            for one in asked
+            for places in (shown(one, untrained),)
+        ]
+        for order in range(settings.orders):
+            rng = np.random.default_rng((settings.seed, order))
+            taught = _regimes(regimes, answered, rng)
+            if others:
+                for name, scorer in {UNTRAINED: untrained, **taught}.items():
+                    transfer.add(name, range(len(others)), measure(scorer, others, KS))
+            topics = _topics(asked, rng)
+            attacks.append(_attack(attack, answered, topics, rng))
+            _untouched(untouched, answered, topics, rng)
+            settings.on_progress("orders", order + 1, settings.orders)
+    rows = _regime_rows(regimes) + _attack_rows(attack) + _untouched_rows(untouched)
+    rows.append(Row("attacker's ratings that teach anything, per order and key", float(np.mean(attacks)), "ratings"))
+    for name in transfer.systems[1:]:
+        rows.append(transfer.gain(name, UNTRAINED, METRIC, name=f"asked another corpus, {name}, gain", target=0.01))
+    return Learning(make_report("learning", rows), _curves(regimes))
+
+
+# -- regimes and mistakes --------------------------------------------------------------------------------------------
+
+
+def _regimes(pool: Pool, answered: Sequence[_Rated], rng: np.random.Generator) -> dict[str, Scorer]:
+    """Add all regimes to the pool; return what regimes (a) and (c) taught in the end."""
+    asked = [one.asked for one in answered]
+    parts = split(asked, RATINGS, rng)
+    stream = [answered[i] for i in parts.stream]
+    systems: dict[str, Scorer] = {UNTRAINED: attention()}
+    examples = {
+        "a": [one.example(one.good) for one in stream],
+        "b": [marked(one.asked, one.places) for one in stream],
+        "c": [labelled(one.asked) for one in stream],
+    }
+    for count in sorted({min(count, len(stream)) for count in COUNTS}):
+        for regime, taught in examples.items():
+            systems[f"{REGIMES[regime]}, {count}"] = learnt(taught[:count])
+    for share in FLIPS:
+        ratings = flipped([one.good for one in stream], share, rng)
+        systems[_flip_name(share)] = learnt([one.example(r) for one, r in zip(stream, ratings, strict=True)])
+    for name, scorer in systems.items():
+        pool.add(name, parts.held_out, measure(scorer, [asked[i] for i in parts.held_out], KS))
+    return {name: systems[name] for regime in "ac" for name in [f"{REGIMES[regime]}, {len(stream)}"]}
+
+
+def _regime_rows(pool: Pool) -> list[Row]:
+    rows = pool.rows(UNTRAINED, [METRIC])
+    for name in pool.systems[1:]:
+        rows += pool.rows(name, [METRIC])
+        never_below = 0.0 if name == _flip_name(FLIPS[1]) else None
+        rows.append(pool.gain(name, UNTRAINED, METRIC, name=f"{name}, gain", target=never_below))
+    honest = [name for name in pool.systems if name.startswith(REGIMES["a"])][-1]
+    gain = pool.mean(honest, METRIC) - pool.mean(UNTRAINED, METRIC)
+    if gain > 0.0:
+        kept = (pool.mean(_flip_name(FLIPS[0]), METRIC) - pool.mean(UNTRAINED, METRIC)) / gain
+        rows.append(Row(f"{_flip_name(FLIPS[0])}, gain kept", kept, "fraction", target=0.9, met=kept >= 0.9))
+    return rows
+
+
+def _curves(pool: Pool) -> dict[str, list[tuple[int, float]]]:
+    curves = {}
+    for regime in REGIMES.values():
+        points = [(0, pool.mean(UNTRAINED, METRIC))]
+        for name in pool.systems:
+            if name.startswith(regime):
+                points.append((int(name.rsplit(" ", 1)[1]), pool.mean(name, METRIC)))
+        curves[regime] = points
+    return curves
+
+
+def _flip_name(share: float) -> str:
+    return f"(a) with {share:.0%} of the ratings turned round"
+
+
+# -- topics ----------------------------------------------------------------------------------------------------------
+
+
+def _topics(asked: Sequence[Asked], rng: np.random.Generator) -> np.ndarray:
+    """Return the topic of each question: the nearest of NUM_TOPICS drawn questions, so that all are much alike."""
+    vectors = np.stack([one.vector for one in asked])
+    centres = rng.choice(len(asked), min(NUM_TOPICS, len(asked)), replace=False)
+    topics: np.ndarray = (vectors @ vectors[centres].T).argmax(axis=1)
+    return topics
+
+
+def _attack(pool: Pool, answered: Sequence[_Rated], topics: np.ndarray, rng: np.random.Generator) -> int:
+    """Let an attacker ask half the questions of a topic of middling size and rate every answer the wrong way round.
+
+    Return how many of his ratings teach: those that call a bad answer good.
+    """
+    asked = [one.asked for one in answered]
+    sizes = np.bincount(topics)
+    topic = int(np.argsort(sizes, kind="stable")[len(sizes) // 2])
+    members = rng.permutation(np.flatnonzero(topics == topic)).tolist()
+    his = members[: len(members) // 2]
+    parts = split(asked, RATINGS, rng)
+    honest = [answered[i].example(answered[i].good) for i in parts.stream if i not in his]
+    wrong = [example for i in his if (example := answered[i].example(not answered[i].good)) is not None]
+    systems = {UNTRAINED: attention(), "honest": learnt(honest)}
+    for keys in KEYS:
+        systems[_attack_name(keys)] = learnt([*honest, *(replace(e, weight=e.weight * keys) for e in wrong)])
+    held_out = apart(asked, his, [i for i in parts.held_out if i not in his])
+    for where, places in (
+        ("on the attacked topic", [i for i in held_out if topics[i] == topic]),
+        ("on other topics", [i for i in held_out if topics[i] != topic]),
+    ):
+        for name, scorer in systems.items():
+            if places:
+                pool.add(f"{name} {where}", places, measure(scorer, [asked[i] for i in places], KS))
+    return len(wrong)
+
+
+def _attack_rows(pool: Pool) -> list[Row]:
+    rows = []
+    for where, most in (("on the attacked topic", 0.05), ("on other topics", 0.01)):
+        for keys in KEYS:
+            name = f"{_attack_name(keys)} {where}"
+            if name in pool.systems:
+                rows.append(
+                    pool.gain(
+                        name,
+                        f"honest {where}",
+                        METRIC,
+                        name=f"{name} ({pool.count(name)} pooled), change",
+                        target=-most,
+                    )
+                )
+    return rows
+
+
+def _attack_name(keys: int) -> str:
+    return f"attacker with {keys} {'key' if keys == 1 else 'keys'}"
+
+
+def _untouched(pool: Pool, answered: Sequence[_Rated], topics: np.ndarray, rng: np.random.Generator) -> None:
+    """Rate answers on every other topic only, and ask about the rest."""
+    asked = [one.asked for one in answered]
+    touched = rng.permutation(np.flatnonzero(topics % 2 == 0)).tolist()[:RATINGS]
+    systems = {UNTRAINED: attention(), "trained": learnt([answered[i].example(answered[i].good) for i in touched])}
+    rest = apart(asked, touched, np.flatnonzero(topics % 2 == 1).tolist())
+    for name, scorer in systems.items():
+        if rest:
+            pool.add(name, rest, measure(scorer, [asked[i] for i in rest], KS))
+
+
+def _untouched_rows(pool: Pool) -> list[Row]:
+    if not pool.systems:
+        return []
+    name = f"untouched topics ({pool.count('trained')} pooled)"
+    return [
+        pool.gain("trained", UNTRAINED, METRIC, name=f"{name}, gain"),
+        pool.bound("trained", UNTRAINED, METRIC, name=f"{name}, 95 % sure of a gain above", margin=MARGIN),
+    ]

@@ -1,0 +1,71 @@
+"""What people would have said about answers, simulated from gold passages, and what the engine learns from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ruvllm.attention.attribution import attribute, sharpened
+from ruvllm.attention.engine import Example
+from ruvllm.attention.training import train_gated
+from ruvllm.bench.evaluation import Asked, Scorer, attention
+from ruvllm.memory.rows import title_of
+
+__all__ = ["SHOWN", "Answer", "credits_for", "flipped", "is_good", "labelled", "learnt", "marked", "rated", "shown"]
+
+SHOWN = 5  # sources under an answer
+
+Answer = Callable[[Asked, np.ndarray], str]
+"""Gives the reader's answer to a question from the shown candidates; see `ruvllm.bench.answers`."""
+
+
+def shown(asked: Asked, scorer: Scorer) -> np.ndarray:
+    """Return the places of the candidates that an answer shows, best first."""
+    places: np.ndarray = np.argsort(-scorer(asked), kind="stable")[:SHOWN]
+    return places
+
+
+def is_good(asked: Asked, places: np.ndarray) -> bool:
+    """Return whether a reader of these sources would be content: all evidence is among them."""
+    return asked.gold <= {asked.names[i] for i in places}
+
+
+def credits_for(asked: Asked, places: np.ndarray, answer: str) -> np.ndarray:
+    """Return how much each shown source had to do with the answer, (len(places),) in [0, 1]."""
+    texts = [f"{title_of(node.metadata)} {node.text}" for node in (asked.nodes[i] for i in places)]
+    credits: np.ndarray = attribute(asked.question.question, answer, texts, asked.inputs.node_features[places])
+    return credits
+
+
+def rated(asked: Asked, places: np.ndarray, good: bool, answer: str) -> Example | None:
+    """Return what one rating of the answer teaches; a bad one says nothing about which source to prefer."""
+    return _example(asked, places, credits_for(asked, places, answer)) if good else None
+
+
+def marked(asked: Asked, places: np.ndarray, good: frozenset[str] | None = None) -> Example | None:
+    """Return what marks on shown sources teach: on the passages named, on those that hold evidence when None."""
+    names = asked.gold if good is None else good
+    return _example(asked, places, np.array([asked.names[i] in names for i in places], np.float32))
+
+
+def labelled(asked: Asked) -> Example | None:
+    """Return what it teaches to know of every candidate whether it holds evidence."""
+    return _example(asked, np.arange(len(asked.nodes)), asked.labels)
+
+
+def flipped(good: Sequence[bool], share: float, rng: np.random.Generator) -> list[bool]:
+    """Return ratings of which each is turned round with probability `share`."""
+    return [rating != bool(turn) for rating, turn in zip(good, rng.random(len(good)) < share, strict=True)]
+
+
+def learnt(examples: Sequence[Example | None]) -> Scorer:
+    """Return the engine as these examples leave it; where the gate refuses them it stays untrained."""
+    params, _ = train_gated([example for example in examples if example is not None])
+    return attention(params)
+
+
+def _example(asked: Asked, places: np.ndarray, credit: np.ndarray) -> Example | None:
+    credits = np.zeros(len(asked.nodes), np.float32)
+    credits[places] = sharpened(credit)
+    return Example(asked.inputs, credits) if credits.any() else None

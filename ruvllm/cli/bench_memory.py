@@ -1,0 +1,139 @@
+"""`ruvllm bench retrieval | learning | conversation | attribution`: what memory finds, and what it learns from use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.progress import Progress, TaskID
+
+from ruvllm.cli.bench_report import print_report
+from ruvllm.cli.console import err
+
+__all__ = ["register"]
+
+if TYPE_CHECKING:
+    from ruvllm.bench.setup import Settings
+
+Corpus = Annotated[Path, typer.Option(help="JSON Lines of {pid, title, text}; may be gzipped.")]
+Questions = Annotated[Path, typer.Option(help="JSON Lines of {id, question, answers, gold_pids}.")]
+Titles = Annotated[Literal["shown", "hidden"], typer.Option(help="Whether passages keep their titles.")]
+Limit = Annotated[int | None, typer.Option(min=2, help="Questions drawn; all when left out.")]
+Orders = Annotated[int, typer.Option(min=1, help="Seeded orders in which questions are asked.")]
+Seed = Annotated[int, typer.Option(help="Seed of all draws.")]
+Model = Annotated[str, typer.Option("--model", "-m", help='Reader whose answers are rated; "none" for no reader.')]
+Cache = Annotated[Path | None, typer.Option(help="Folder that keeps embeddings and answers for the next run.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Show = Callable[[str, int, int], None]
+
+
+@contextmanager
+def progress() -> Iterator[Show]:
+    """Yield what shows how far each part of a bench is, on stderr."""
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
+
+        yield show
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    for command in (retrieval, learning, conversation, attribution):
+        app.command()(command)
+
+
+def retrieval(
+    corpus: Corpus,
+    questions: Questions,
+    feedback: Annotated[Path | None, typer.Option(help="JSON Lines of {id, rating?, good_pids?}.")] = None,
+    titles: Titles = "shown",
+    limit: Limit = None,
+    orders: Orders = 5,
+    seed: Seed = 0,
+    model: Model = "none",
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """Recall of the evidence: plain search, the untrained memory, and the memory after ratings."""
+    from ruvllm.bench.retrieval import run
+
+    with measured(titles=titles, limit=limit, orders=orders, seed=seed, model=model, cache=cache) as settings:
+        report = run(corpus, questions, settings, feedback=feedback)
+    print_report(report, json=json)
+
+
+def learning(
+    corpus: Corpus,
+    questions: Questions,
+    ask_corpus: Annotated[Path | None, typer.Option(help="Another corpus, to ask what the first taught.")] = None,
+    ask_questions: Annotated[Path | None, typer.Option(help="Questions about the other corpus.")] = None,
+    titles: Titles = "shown",
+    limit: Limit = None,
+    orders: Orders = 5,
+    seed: Seed = 0,
+    model: Model = "none",
+    plot: Annotated[Path | None, typer.Option(help="SVG file of recall by ratings.")] = None,
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """What ratings teach: by regime, with mistakes, under attack, on untouched topics, on another corpus."""
+    from ruvllm.bench.learning import METRIC, run
+    from ruvllm.bench.plot import line_plot
+
+    with measured(titles=titles, limit=limit, orders=orders, seed=seed, model=model, cache=cache) as settings:
+        learnt = run(corpus, questions, settings, ask_corpus=ask_corpus, ask_questions=ask_questions)
+    if plot is not None:
+        plot.write_text(line_plot(learnt.curves, x_label="ratings", y_label=METRIC), encoding="utf-8")
+    print_report(learnt.report, json=json)
+
+
+def conversation(
+    turns: Annotated[Path, typer.Option(help="JSON Lines of {conv, session, date_time, dia_id, speaker, text}.")],
+    questions: Annotated[Path, typer.Option(help="JSON Lines of {id, conv, question, category, evidence}.")],
+    limit: Limit = None,
+    seed: Seed = 0,
+    model: Model = "none",
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """Recall of evidence in long dialogues, by category, taught by the other dialogues."""
+    from ruvllm.bench.conversation import run
+
+    with measured(limit=limit, seed=seed, model=model, cache=cache) as settings:
+        report = run(turns, questions, settings)
+    print_report(report, json=json)
+
+
+def attribution(
+    corpus: Corpus,
+    questions: Questions,
+    titles: Titles = "shown",
+    limit: Limit = None,
+    seed: Seed = 0,
+    model: Model = "none",
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """How well the sources that an answer needed are told from the others it was shown."""
+    from ruvllm.bench.attribution import run
+
+    with measured(titles=titles, limit=limit, seed=seed, model=model, cache=cache) as settings:
+        report = run(corpus, questions, settings)
+    print_report(report, json=json)
+
+
+@contextmanager
+def measured(*, titles: str = "shown", **options: Any) -> Iterator[Settings]:
+    """Yield the settings of a bench; progress is shown meanwhile."""
+    from ruvllm.bench.setup import Settings
+
+    with progress() as show:
+        yield Settings(hide_titles=titles == "hidden", on_progress=show, **options)
