@@ -17,7 +17,7 @@ from ruvllm.errors import ModelError, ModelMissing, PullError
 from ruvllm.memory import CompactReport, DecayReport, Memory
 from ruvllm.orchestrator import SessionQueue
 from ruvllm.pipeline import AnswerStream, Pipeline
-from ruvllm.types import Feedback, Filter, GenerationOptions, Hit, IngestReport, Request, Response, Turn
+from ruvllm.types import Feedback, Filter, GenerationOptions, Hits, IngestReport, Request, Response, Turn
 
 if TYPE_CHECKING:
     from ruvllm.inference import Engine
@@ -178,7 +178,7 @@ class RuvLLM:
         hops: int | None = None,
         explain: bool = False,
         as_of: float | str | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Return the `k` best pieces of memory for `query`, best first, without asking a model; see `Memory.search`."""
         return self.memory.search(query, k, filter=filter, session=session, hops=hops, explain=explain, as_of=as_of)
 

@@ -20,9 +20,11 @@ __all__ = [
     "FinishReason",
     "GenerationOptions",
     "Hit",
+    "Hits",
     "IngestReport",
     "Interaction",
     "Message",
+    "Neighbourhood",
     "Node",
     "NodeType",
     "Request",
@@ -105,6 +107,11 @@ class Node:
     session: str | None = None
     on_probation: bool = False
 
+    def _repr_html_(self) -> str:
+        from ruvllm.viz import node_html
+
+        return node_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:
@@ -140,6 +147,19 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """Some nodes with the edges among them, heaviest first.
+
+    `hops` maps each node's id to its distance from the node `around`; all are 0 when there is no such node.
+    """
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    hops: Mapping[int, int]
+    around: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A node that a search returned; `score` orders the hits, `similarity` is the cosine to the query (if known)."""
 
@@ -148,6 +168,19 @@ class Hit:
     similarity: float | None = None
     keyword_rank: int | None = None
     explanation: Explanation | None = None
+
+
+class Hits(list[Hit]):
+    """What a search returned, best first: a list that is shown as a table."""
+
+    def __repr__(self) -> str:
+        lines = (f"{rank:3} {hit.score:.4f} {hit.node.text[:80]!r}" for rank, hit in enumerate(self, start=1))
+        return "\n".join((f"{len(self)} hits", *lines))
+
+    def _repr_html_(self) -> str:
+        from ruvllm.viz import hits_html
+
+        return hits_html(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +282,11 @@ class Response:
     warnings: tuple[str, ...] = ()
     draft: str | None = None
 
+    def _repr_html_(self) -> str:
+        from ruvllm.viz import response_html
+
+        return response_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
@@ -335,6 +373,11 @@ class IngestReport:
     chunks: int = 0
     failures: tuple[DocumentFailure, ...] = ()
     seconds: float = 0.0
+
+    def _repr_html_(self) -> str:
+        from ruvllm.viz import report_html
+
+        return report_html(self)
 
 
 class Embedder(Protocol):

@@ -11,7 +11,7 @@ import ruvllm
 
 PACKAGE = Path(ruvllm.__file__).parent
 FLOORS = [
-    {"types", "config", "errors", "kernels", "text"},
+    {"types", "config", "errors", "kernels", "text", "viz"},
     {"models", "checkpoints"},
     {"inference", "attention"},
     {"embedding"},

@@ -1,4 +1,4 @@
-"""Commands on a brain directory: ingest, ask, chat, feedback, check, stats, forget, export, import, config."""
+"""Commands on a brain directory: ingest, ask, chat, feedback, check, stats, forget, graph, export, import, config."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from ruvllm import models
-from ruvllm.cli.console import err, ingest_bar, out, print_error, print_ingest, stream_answer
+from ruvllm import models, viz
+from ruvllm.cli.console import err, ingest_bar, out, print_error, print_graph, print_ingest, stream_answer
 from ruvllm.cli.models import fetch_missing
 from ruvllm.config import load_config
 from ruvllm.errors import RuvLLMError
@@ -178,6 +178,41 @@ def forget(
         out.print(f"{memory.forget(source, cascade=cascade)} nodes deleted")
 
 
+def graph(
+    brain: BrainOption = DEFAULT_BRAIN,
+    around: Annotated[
+        str | None, typer.Option(help="A node's id, or words that find one; the most linked nodes when left out.")
+    ] = None,
+    hops: Annotated[int, typer.Option(help="Edges from there to the farthest node.")] = 2,
+    max_nodes: Annotated[int | None, typer.Option(help="Nodes to show: 60 around one, else 40.")] = None,
+    file: Annotated[Path, typer.Option("--out", "-o", parser=_path, metavar="FILE", help="An SVG file.")] = Path(
+        "graph.svg"
+    ),
+) -> None:
+    """Draw a part of the graph, and say in words what is in it."""
+    with Memory(_existing(brain), read_only=True) as memory:
+        centre = None if around is None else _node_called(memory, around)
+        shown = max_nodes if max_nodes is not None else 40 if centre is None else 60
+        found = memory.neighbourhood(centre, hops=hops, max_nodes=shown)
+    path = viz.picture(found, file)
+    print_graph(found)
+    out.print(f"drawn in {path}", markup=False)
+
+
+def _node_called(memory: Memory, name: str) -> int:
+    """Return the node of this id, or the one that best answers these words."""
+    if name.isascii() and name.isdecimal():
+        try:
+            return memory.get(int(name)).id
+        except (KeyError, OverflowError) as error:
+            raise ValueError(f"around: there is no node {name}") from error
+    fetch_missing(memory.config.models, memory.config.embedding.model)
+    hits = memory.search(name, 1)
+    if not hits:
+        raise ValueError(f"around: nothing is found by {name!r}")
+    return hits[0].node.id
+
+
 def export(
     file: Annotated[
         Path, typer.Argument(parser=_path, metavar="FILE", help="JSON Lines; compressed when the name ends in .gz.")
@@ -224,7 +259,7 @@ def config_show(brain: BrainOption = DEFAULT_BRAIN) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (ingest, ask, chat, feedback, check, stats, forget, export):
+    for command in (ingest, ask, chat, feedback, check, stats, forget, graph, export):
         app.command()(command)
     app.command("import")(import_)
     app.add_typer(config_app, name="config")

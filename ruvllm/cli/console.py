@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,14 +13,26 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 from ruvllm.memory import IngestProgress
 from ruvllm.models import PullProgress
 from ruvllm.pipeline import AnswerStream
-from ruvllm.types import IngestReport, Response
+from ruvllm.types import IngestReport, Neighbourhood, Response
+from ruvllm.viz import label_of
 
-__all__ = ["err", "ingest_bar", "out", "print_answer", "print_error", "print_ingest", "pull_bar", "stream_answer"]
+__all__ = [
+    "err",
+    "ingest_bar",
+    "out",
+    "print_answer",
+    "print_error",
+    "print_graph",
+    "print_ingest",
+    "pull_bar",
+    "stream_answer",
+]
 
 out = Console(highlight=False, soft_wrap=True, emoji=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 PREVIEW_CHARS = 160
+STRONGEST = 10
 
 
 @contextmanager
@@ -70,6 +83,23 @@ def print_ingest(report: IngestReport) -> None:
         err.print(f"[yellow]not read:[/] {escape(failure.source)}: {escape(failure.reason)}")
 
 
+def print_graph(graph: Neighbourhood) -> None:
+    """Say how many nodes and edges of each type there are, and which edges are the strongest."""
+    for name, kinds in (("nodes", [n.type for n in graph.nodes]), ("edges", [e.type for e in graph.edges])):
+        counts = ", ".join(f"{kind.value} {count}" for kind, count in Counter(kinds).most_common())
+        out.print(f"{len(kinds)} {name}" + (f": {counts}" if counts else ""))
+    labels = {node.id: _shortened(label_of(node), 50) for node in graph.nodes}
+    edges = [edge for edge in graph.edges if graph.around is None or graph.around in (edge.src, edge.dst)]
+    for edge in edges[:STRONGEST]:
+        ends = f"{edge.src} {labels[edge.src]} → {edge.dst} {labels[edge.dst]}"
+        out.print(f"  {edge.weight:.2f} [cyan]{edge.type.value}[/] {escape(ends)}")
+
+
+def _shortened(text: str, chars: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= chars else line[: chars - 1] + "…"
+
+
 def print_error(error: Exception) -> None:
     """Say in one line what went wrong."""
     text = str(error) or type(error).__name__
@@ -107,8 +137,7 @@ def _print_details(response: Response) -> None:
     for source in response.sources:
         mark = "[green]*[/]" if source.used else " "
         where = " ".join(part for part in (source.title, f"({source.source})" if source.source else None) if part)
-        preview = " ".join(source.text.split())
-        preview = preview if len(preview) <= PREVIEW_CHARS else preview[: PREVIEW_CHARS - 1] + "…"
+        preview = _shortened(source.text, PREVIEW_CHARS)
         out.print(f"{mark} [cyan]{source.number}[/] {escape(where)}\n    [dim]{escape(preview)}[/]")
     out.print(f"[dim]{escape(summary(response))}[/]")
 

@@ -23,6 +23,7 @@ from ruvllm.attention.training import TrainingReport
 from ruvllm.config import Config, load_config
 from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
 from ruvllm.memory.archive import Archive, ArchiveReport
+from ruvllm.memory.around import read_around, read_most_linked
 from ruvllm.memory.check import CheckReport, run_check
 from ruvllm.memory.decay import DecayReport, apply_decay, half_lives, weight_left
 from ruvllm.memory.derived import Derived
@@ -74,9 +75,10 @@ from ruvllm.types import (
     Embedder,
     Feedback,
     Filter,
-    Hit,
+    Hits,
     IngestReport,
     Interaction,
+    Neighbourhood,
     Node,
     NodeType,
     Tier,
@@ -89,6 +91,7 @@ logger = logging.getLogger(__name__)
 
 MAX_HOPS = 4
 MAX_NODES = 1 << 31  # more than any brain holds
+MAX_DRAWN = 500  # nobody reads more, and their places take seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +310,7 @@ class Memory:
         explain: bool = False,
         as_of: float | str | None = None,
         query_vector: np.ndarray | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Return the `k` best nodes for `query`, best first.
 
         Vectors, words and the names in the question give seeds; what is linked to the strongest of them is looked at,
@@ -342,7 +345,7 @@ class Memory:
 
     def search_with_concept_boost(
         self, query: str, k: int = 10, *, boost: float = 1.5, filter: Filter | None = None, session: str | None = None
-    ) -> list[Hit]:
+    ) -> Hits:
         """Return what `search` does with every concept `boost` times above itself and the best of what it contains.
 
         Raises:
@@ -365,14 +368,14 @@ class Memory:
         as_of: float | str | None = None,
         concept_boost: float = 1.0,
         query_vector: np.ndarray | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         checked_text(query, "query")
         k = min(_checked_count(k, "k"), MAX_NODES)
         if hops is not None and (isinstance(hops, bool) or hops not in range(MAX_HOPS + 1)):
             raise ValueError(f"hops must be a whole number in [0, {MAX_HOPS}] ({hops!r})")
         moment = None if as_of is None else seconds_of(as_of, "as_of")
         if self._space.known() is None:
-            return []
+            return Hits()
         native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
         hits = self._search.search(
             query,
@@ -464,6 +467,39 @@ class Memory:
         ends = [edge.dst if edge.src == node_id else edge.src for edge in edges]
         nodes = fetch_nodes(self._store, ends)
         return [(edge, nodes[end]) for edge, end in zip(edges, ends, strict=True) if end in nodes]
+
+    def neighbourhood(self, around: int | None = None, *, hops: int = 2, max_nodes: int = 60) -> Neighbourhood:
+        """Return a node with what is linked to it, nearest and heaviest first, or the most linked nodes.
+
+        Args:
+            around: a node's id; the whole namespace when None.
+            hops: edges from `around` to the farthest node, whichever way they point.
+            max_nodes: 1 to 500.
+
+        Raises:
+            KeyError: there is no such node.
+            ValueError: `hops` or `max_nodes` is out of range.
+        """
+        _checked_count(hops, "hops")
+        if _checked_count(max_nodes, "max_nodes") > MAX_DRAWN:
+            raise ValueError(f"max_nodes must be <= {MAX_DRAWN} ({max_nodes})")
+        if around is None:
+            return read_most_linked(self._store, self.namespace, max_nodes)
+        self.get(around)
+        return read_around(self._store, self.namespace, around, min(hops, max_nodes), max_nodes)
+
+    def picture(
+        self, file: str | Path, *, around: int | None = None, hops: int = 2, max_nodes: int = 60, seed: int = 0
+    ) -> Path:
+        """Draw a `neighbourhood` as SVG into `file` and return its path; the same `seed` gives the same places.
+
+        Raises:
+            KeyError: there is no such node.
+            ValueError, OSError: `file` does not end in .svg, or cannot be written.
+        """
+        from ruvllm import viz
+
+        return viz.picture(self.neighbourhood(around, hops=hops, max_nodes=max_nodes), file, seed=seed)
 
     def insert_node(
         self,

@@ -28,7 +28,7 @@ from ruvllm.memory.paths import Found, explain
 from ruvllm.memory.rows import fetch_nodes, vector_of
 from ruvllm.memory.store import Store
 from ruvllm.memory.traits import Trait, Traits
-from ruvllm.types import Filter, Hit, NodeType
+from ruvllm.types import Filter, Hit, Hits, NodeType
 
 __all__ = ["GraphSearch", "fuse"]
 
@@ -109,12 +109,12 @@ class GraphSearch:
         concept_boost: float = 1.0,
         with_paths: bool = False,
         as_of: float | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Return the `k` best hits; `native` and `vector` are the query's unit vector before and after projection."""
         seeds = self._seeds(query, native, vector, max(k, self._config.candidates), filter, session, as_of)
         candidates = self._candidates(query, native, vector, seeds, k, self._config.hops if hops is None else hops)
         if candidates is None:
-            return []
+            return Hits()
         ids = candidates.graph.ids
         ranked = self._engine().rank(candidates, _edge_features(seeds, candidates))
         scores = ranked.weights * candidates.trust
@@ -125,7 +125,7 @@ class GraphSearch:
         best = self._best(ids, scores, candidates, seeds, k)
         nodes = fetch_nodes(self._store, [int(ids[i]) for i in best])
         found = Found(candidates, ranked.prior, seeds.named, seeds.ranking[: self._config.strong], seeds.keyword_rank)
-        return [
+        return Hits(
             Hit(
                 nodes[node],
                 float(scores[i]),
@@ -135,7 +135,7 @@ class GraphSearch:
             )
             for i in best
             if (node := int(ids[i])) in nodes  # not deleted since
-        ]
+        )
 
     def inputs(self, query: str, native: np.ndarray, vector: np.ndarray, k: int) -> tuple[np.ndarray, Inputs] | None:
         """Return the ids of a question's candidates and what the engine would be given for them; None without any."""

@@ -1,0 +1,21 @@
+"""Pictures of what memory holds: graphs and curves as SVG, results as HTML tables. Values in, text out."""
+
+from __future__ import annotations
+
+from ruvllm.viz.curves import CurvePoint, curve
+from ruvllm.viz.graph import draw_graph, label_of, picture
+from ruvllm.viz.layout import place
+from ruvllm.viz.tables import hits_html, node_html, report_html, response_html
+
+__all__ = [
+    "CurvePoint",
+    "curve",
+    "draw_graph",
+    "hits_html",
+    "label_of",
+    "node_html",
+    "picture",
+    "place",
+    "report_html",
+    "response_html",
+]
