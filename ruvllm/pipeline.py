@@ -128,6 +128,8 @@ class Pipeline:
         k = self._config.retrieval.k if request.k is None else request.k
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ValueError(f"k must be a whole number >= 1 ({k!r})")
+        with watch.stage("load"):  # first: a model that cannot be meant is said before anything is searched
+            engine, warnings = self._open_engine()
         with watch.stage("embed"):
             query_vector = self._memory.encode([query])[0]
         with watch.stage("retrieve"):
@@ -135,8 +137,6 @@ class Pipeline:
                 query, 2 * k, filter=request.filter, session=request.session, query_vector=query_vector
             )
             turns = self._memory.turns(request.session, TURNS_READ) if request.session else []
-        with watch.stage("load"):
-            engine, warnings = self._open_engine()
         options = request.options or self._default_options()
         route = self._route(query, engine, options)
         with watch.stage("prompt"):

@@ -190,7 +190,7 @@ def graph(
     ),
 ) -> None:
     """Draw a part of the graph, and say in words what is in it."""
-    with Memory(_existing(brain), read_only=True) as memory:
+    with Memory(existing(brain), read_only=True) as memory:
         centre = None if around is None else _node_called(memory, around)
         shown = max_nodes if max_nodes is not None else 40 if centre is None else 60
         found = memory.neighbourhood(centre, hops=hops, max_nodes=shown)

@@ -139,7 +139,7 @@ MISTAKES = [
     (["export", "brain/brain.db"], "is inside the brain's own directory"),
     (["import", "no-such-file"], "no-such-file is not there"),
     (["import", "docs"], "docs is a directory"),
-    (["import", "a-file"], "a-file, line 1: it is not JSON"),
+    (["import", "a-file"], "a-file: it is not JSON"),
     (["import", "cut.jsonl.gz"], "cut.jsonl.gz, line 1: damaged compression"),
     (["check", "--brain", "nowhere"], "nowhere is not a directory"),
     (["config", "show", "--brain", "a-file"], "a-file is not a directory"),
