@@ -246,10 +246,11 @@ class Linker:
                 for dst in self._linked_nodes(connection, target, slug):
                     edges.add(node.id, dst, EdgeType.CITES, LINK_WEIGHT, "link")
         if source is not None:
-            own = {node.id for node in nodes}
-            for src in self._who_mentions(connection, f"link:{source}", MAX_BACK_LINKS):
-                if src not in own:
-                    edges.add(src, nodes[0].id, EdgeType.CITES, LINK_WEIGHT, "link")
+            for src in self._who_mentions(connection, f"link:{source}", MAX_BACK_LINKS, before=nodes[0].id):
+                [(text, its_source)] = fetch(connection, "SELECT text, source FROM nodes WHERE id = ?", (src,))
+                for slug in (slug for target, slug in _targets(text, its_source) if target == source):
+                    for dst in self._linked_nodes(connection, source, slug):
+                        edges.add(src, dst, EdgeType.CITES, LINK_WEIGHT, "link")
 
     def _linked_nodes(self, connection: apsw.Connection, target: str, slug: str) -> list[int]:
         """Return the node that a link leads to: that of the heading, if one is meant and known, else the first."""
@@ -262,11 +263,10 @@ class Linker:
         return [row[0] for row in rows[:1]]
 
     def _share_names(self, connection: apsw.Connection, nodes: Sequence[NewNode], edges: _Edges) -> None:
-        own = {node.id for node in nodes}
         for node in nodes:
             terms = rare_terms(node.text)
             for term in terms:
-                others = [i for i in self._who_mentions(connection, term, MAX_SHARED + 1) if i not in own]
+                others = self._who_mentions(connection, term, MAX_SHARED + 1, before=nodes[0].id)
                 if len(others) > MAX_SHARED:
                     continue
                 weight = SHARED_WEIGHT / math.log2(2 + len(others)) if others else 0.0
@@ -277,10 +277,11 @@ class Linker:
 
     def _is_mutual(self, connection: apsw.Connection, older: int, cosine: float) -> bool:
         """Return whether a new neighbour is among an older node's nearest, too."""
-        own = "(src = ?1 OR dst = ?1) AND type = ?2 AND created_by = 'similarity'"
+        own = "(src = ?1 OR dst = ?1) AND edges.type = ?2 AND created_by = 'similarity'"
+        held = "JOIN nodes ON nodes.id = src + dst - ?1 AND nodes.ended IS NULL"  # the other end
         weights = fetch(
             connection,
-            f"SELECT weight FROM edges WHERE {own} ORDER BY weight DESC LIMIT ?3",
+            f"SELECT weight FROM edges {held} WHERE {own} ORDER BY weight DESC LIMIT ?3",
             (older, EdgeType.SAME_TOPIC.value, self._config.neighbours),
         )
         return len(weights) < self._config.neighbours or cosine > weights[-1][0]
@@ -291,10 +292,10 @@ class Linker:
             [(self._namespace, term_hash(term), node) for term in terms],
         )
 
-    def _who_mentions(self, connection: apsw.Connection, term: str, limit: int) -> list[int]:
-        """Return the nodes that mention a term, the newest first."""
-        sql = "SELECT node FROM mentions WHERE namespace = ? AND term = ? ORDER BY node DESC LIMIT ?"
-        return [row[0] for row in fetch(connection, sql, (self._namespace, term_hash(term), limit))]
+    def _who_mentions(self, connection: apsw.Connection, term: str, limit: int, *, before: int) -> list[int]:
+        """Return the nodes with ids below `before` that mention a term, the newest first."""
+        sql = "SELECT node FROM mentions WHERE namespace = ? AND term = ? AND node < ? ORDER BY node DESC LIMIT ?"
+        return [row[0] for row in fetch(connection, sql, (self._namespace, term_hash(term), before, limit))]
 
     def _count(self, connection: apsw.Connection, table: str, column: str, value: str) -> int:
         sql = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE namespace = ? AND {column} = ? LIMIT ?)"
@@ -312,7 +313,8 @@ def _targets(text: str, source: str | None) -> list[tuple[str, str]]:
         except ValueError:  # as http://[
             continue
         if parts.scheme in ("http", "https"):
-            found[link.partition("#")[0].rstrip(".,;:!?"), parts.fragment] = None
+            page, _, fragment = link.rstrip(".,;:!?").partition("#")  # without what ends the sentence
+            found[page, fragment] = None
         elif not parts.scheme and (parts.path or parts.fragment) and source is not None:
             path = os.path.normpath(os.path.join(os.path.dirname(source), unquote(parts.path)))
             found[path if parts.path else source, parts.fragment] = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ahocorasick_rs
@@ -158,17 +158,18 @@ class NameIndex:
         spans = [
             (start, end, names[which])
             for names, automaton in self._levels
-            for which, start, end in automaton.find_matches_as_indexes(spoken)
+            for which, start, end in automaton.find_matches_as_indexes(spoken, overlapping=True)
+            if names[which] in self._nodes
         ]
         for word in self._newest.keys() & set(words):
             for name in self._newest[word]:
-                pattern = _between_spaces(name.split())
-                if (start := spoken.find(pattern)) >= 0:
-                    spans.append((start, start + len(pattern), name))
+                if name in self._nodes:
+                    pattern = _between_spaces(name.split())
+                    spans += [(start, start + len(pattern), name) for start in _places(pattern, spoken)]
         found: dict[str, list[int]] = {}
         for _, _, name in _longest(spans):
-            nodes = self._nodes.get(name, ())
-            if 0 < len(nodes) <= MAX_NODES:
+            nodes = self._nodes[name]
+            if len(nodes) <= MAX_NODES:
                 found[name] = list(nodes)
         return found
 
@@ -177,13 +178,20 @@ class NameIndex:
         while self._levels and len(self._levels[-1][0]) < LEVEL_RATIO * len(names):
             names = self._levels.pop()[0] + names
         patterns = [_between_spaces(name.split()) for name in names]
-        kind = ahocorasick_rs.MatchKind.LeftmostLongest
-        self._levels.append((names, ahocorasick_rs.AhoCorasick(patterns, matchkind=kind)))
+        self._levels.append((names, ahocorasick_rs.AhoCorasick(patterns)))
 
 
 def _between_spaces(words: Sequence[str]) -> str:
     """Return words, each between spaces of its own, so that names match whole words, also side by side."""
     return f" {'  '.join(words)} " if words else ""
+
+
+def _places(pattern: str, text: str) -> Iterator[int]:
+    """Yield where a pattern stands in a text."""
+    start = text.find(pattern)
+    while start >= 0:
+        yield start
+        start = text.find(pattern, start + 1)
 
 
 def _longest(spans: Sequence[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
