@@ -11,6 +11,7 @@ import numpy as np
 
 from ruvllm.memory.rows import SEARCHED, delete_keywords, delete_nodes
 from ruvllm.memory.store import Store, fetch
+from ruvllm.types import NodeType
 
 __all__ = ["alive_at", "delete_ended", "edges_at", "end_nodes"]
 
@@ -39,8 +40,8 @@ def end_nodes(connection: apsw.Connection, ids: Sequence[int], now: float) -> No
 
 def delete_ended(connection: apsw.Connection, history_days: float, now: float) -> int:
     """Delete passages that were replaced more than `history_days` ago, in all namespaces; return how many went."""
-    sql = "SELECT id FROM nodes WHERE document IS NOT NULL AND ended < ?"
-    ids = [row[0] for row in fetch(connection, sql, (now - history_days * DAY_S,))]
+    sql = "SELECT id FROM nodes WHERE type = ? AND ended < ?"
+    ids = [row[0] for row in fetch(connection, sql, (NodeType.DOCUMENT.value, now - history_days * DAY_S))]
     delete_nodes(connection, ids)
     return len(ids)
 

@@ -100,11 +100,16 @@ def _documents_of(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:
 
 
 def _recount(connection: apsw.Connection, documents: Sequence[int]) -> None:
-    """Let documents that lost chunks say how many are left, so that nobody misses the others; empty ones go."""
+    """Let documents that lost chunks say how many are left, so that nobody misses the others; empty ones go.
+
+    What an empty one said before stays, as history without a document.
+    """
     each = [(document,) for document in documents]
     count = "(SELECT count(*) FROM nodes WHERE document = documents.id AND ended IS NULL)"
     connection.executemany(f"UPDATE documents SET chunks = {count} WHERE id = ?", each)
-    connection.executemany("DELETE FROM documents WHERE id = ? AND chunks = 0", each)
+    empty = "(SELECT id FROM documents WHERE id = ? AND chunks = 0)"
+    connection.executemany(f"UPDATE nodes SET document = NULL WHERE document = {empty}", each)
+    connection.executemany(f"DELETE FROM documents WHERE id = {empty}", each)
 
 
 def _forget_corrections(connection: apsw.Connection, ids: Sequence[int]) -> None:

@@ -92,6 +92,17 @@ def test_forgetting_deletes_history_too(changed: Memory) -> None:
     assert changed._store.rows("SELECT id FROM nodes") == [(3,)]
 
 
+def test_history_outlives_a_document_whose_text_was_derived_from_what_is_forgotten(changed: Memory) -> None:
+    changed.add([{"text": "a third tale", "source": "t"}])
+    changed.insert_edge(2, 4, EdgeType.DERIVED)
+    assert changed.forget("t") == 2
+    assert changed.sources() == []
+    assert sorted(hit.node.id for hit in changed.search("tale", as_of=150.0)) == [1, 3]
+    changed.compact()
+    assert changed._store.rows("SELECT id FROM nodes") == [(3,)]
+    assert changed.check().findings == ()
+
+
 def test_history_travels_and_is_not_searched_there(
     changed: Memory, open_memory: Callable[..., Memory], tmp_path: Path
 ) -> None:
