@@ -14,7 +14,14 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from ruvllm.config import LearningConfig, load_config
 from ruvllm.memory import Memory
@@ -136,6 +143,16 @@ class BrainMachine(RuleBasedStateMachine):
             del self.nodes[node]
         self.edges = {key: link for key, link in self.edges.items() if gone.isdisjoint(key[:2])}
 
+    @initialize(weights=st.lists(weights, min_size=4, max_size=4))
+    def start_with_something(self, weights: list[float]) -> None:
+        for source in SOURCES[:2]:
+            self.insert_node(NodeType.FACT, source)
+            self.ingest(source, 2)
+        fading = (EdgeType.CITES, EdgeType.SAME_TOPIC, EdgeType.AGENT_STEP, EdgeType.DERIVED)
+        nodes = sorted(self.nodes)
+        for src, dst, type_, weight in zip(nodes, nodes[2:], fading, weights, strict=False):
+            self.link((src, dst, type_), weight)
+
     # -- nodes and edges ---------------------------------------------------------------------------------------------
 
     @rule(type_=st.sampled_from((NodeType.FACT, NodeType.CONCEPT)), source=st.none() | sources)
@@ -226,7 +243,16 @@ class BrainMachine(RuleBasedStateMachine):
     def outcome(self, data: st.DataObject, quality: float, success: bool | None, rater: str, id: str) -> None:
         """An id that is known replaces what was said under it."""
         ends = st.sampled_from(sorted({key[:2] for key in self.edges if key[0] != key[1]}))
-        nodes = set(data.draw(ends)) | set(data.draw(ends))
+        self.apply(set(data.draw(ends)) | set(data.draw(ends)), quality, success, rater, id)
+
+    @precondition(lambda self: any(link.moves for link in self.edges.values()))
+    @rule(data=st.data(), quality=weights, rater=st.sampled_from(("ann", "bob")))
+    def outcome_again(self, data: st.DataObject, quality: float, rater: str) -> None:
+        said = sorted((key, id) for key, link in self.edges.items() for id in link.moves)
+        (src, dst, _), id = data.draw(st.sampled_from(said))
+        self.apply({src, dst}, quality, None, rater, id)
+
+    def apply(self, nodes: set[int], quality: float, success: bool | None, rater: str, id: str) -> None:
         if any(self.nodes[node].is_cold for node in nodes):
             with pytest.raises(ValueError, match="is archived; rehydrate it first"):
                 self.memory.apply_outcome(nodes, quality, success, rater=rater, id=id)
@@ -383,5 +409,5 @@ def test_brain_holds_what_the_model_holds() -> None:
 @pytest.mark.slow
 def test_brain_holds_what_the_model_holds_for_long() -> None:
     run_state_machine_as_test(
-        BrainMachine, settings=settings(PATIENT, max_examples=200, stateful_step_count=50, print_blob=True)
+        BrainMachine, settings=settings(PATIENT, max_examples=200, stateful_step_count=20, print_blob=True)
     )
