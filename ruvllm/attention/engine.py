@@ -130,11 +130,6 @@ class AttentionEngine:
         bias = self._kernel.views(self.params())["layers.0.edge_bias"][: len(EDGE_TYPES)]
         self._type_bias = np.ascontiguousarray(bias.mean(axis=1), np.float32)
 
-    @property
-    def is_trained(self) -> bool:
-        """Whether anything was learnt."""
-        return not np.array_equal(self.params(), self.untrained())
-
     # -- ranking -----------------------------------------------------------------------------------------------------
 
     def rank(self, candidates: Candidates, edge_features: Floats) -> Ranked:

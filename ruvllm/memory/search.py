@@ -8,7 +8,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -112,7 +112,7 @@ class GraphSearch:
     ) -> Hits:
         """Return the `k` best hits; `native` and `vector` are the query's unit vector before and after projection."""
         seeds = self._seeds(query, native, vector, max(k, self._config.candidates), filter, session, as_of)
-        candidates = self._candidates(query, native, vector, seeds, k, self._config.hops if hops is None else hops)
+        candidates = self._candidates(query, vector, seeds, k, self._config.hops if hops is None else hops)
         if candidates is None:
             return Hits()
         ids = candidates.graph.ids
@@ -140,7 +140,7 @@ class GraphSearch:
     def inputs(self, query: str, native: np.ndarray, vector: np.ndarray, k: int) -> tuple[np.ndarray, Inputs] | None:
         """Return the ids of a question's candidates and what the engine would be given for them; None without any."""
         seeds = self._seeds(query, native, vector, max(k, self._config.candidates))
-        candidates = self._candidates(query, native, vector, seeds, k, self._config.hops)
+        candidates = self._candidates(query, vector, seeds, k, self._config.hops)
         if candidates is None:
             return None
         prior = pagerank_prior(candidates)
@@ -210,9 +210,7 @@ class GraphSearch:
 
     # -- candidates --------------------------------------------------------------------------------------------------
 
-    def _candidates(
-        self, query: str, native: np.ndarray, vector: np.ndarray, seeds: _Seeds, k: int, hops: int
-    ) -> Candidates | None:
+    def _candidates(self, query: str, vector: np.ndarray, seeds: _Seeds, k: int, hops: int) -> Candidates | None:
         """Return the seeds and what lies around the strongest of them, with all that ranking looks at."""
         graph = seeds.graph
         strong = list(dict.fromkeys([*seeds.named, *seeds.ranking[: self._config.strong]]))
@@ -221,7 +219,7 @@ class GraphSearch:
             return None
         subgraph = _with_alone(graph.expand(ids, hops=0, max_nodes=len(ids), now=time.time()), ids, distance)
         ids = subgraph.ids
-        similarity, rest = self._similarities(native, vector, seeds, subgraph, strong)
+        similarity, rest = self._similarities(vector, seeds, subgraph, strong)
         relevance = seeds.relevance | self._keywords.search(query, len(ids), among=ids)
         best = max(relevance.values(), default=0.0)
         known = ids.tolist()
@@ -256,7 +254,7 @@ class GraphSearch:
         return np.array(list(distance)[: 2 * limit], np.int64), distance
 
     def _similarities(
-        self, native: np.ndarray, vector: np.ndarray, seeds: _Seeds, graph: kernels.Subgraph, strong: list[int]
+        self, vector: np.ndarray, seeds: _Seeds, graph: kernels.Subgraph, strong: list[int]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return each candidate's cosine to the question, and to what of it the strongest neighbours leave over."""
         n = len(graph.ids)
@@ -311,17 +309,11 @@ def _with_alone(graph: kernels.Subgraph, ids: np.ndarray, distance: Mapping[int,
     linked = set(graph.ids.tolist())
     alone = np.array([i for i in ids.tolist() if i not in linked], np.int64)
     everyone = np.concatenate([graph.ids, alone])
-    return kernels.Subgraph(
+    return replace(
+        graph,
         ids=everyone,
         hops=np.array([distance[i] for i in everyone.tolist()], np.int32),
         indptr=np.concatenate([graph.indptr, np.full(len(alone), graph.indptr[-1], np.int64)]),
-        indices=graph.indices,
-        types=graph.types,
-        weights=graph.weights,
-        last_used=graph.last_used,
-        successes=graph.successes,
-        failures=graph.failures,
-        directions=graph.directions,
     )
 
 
