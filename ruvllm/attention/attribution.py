@@ -2,9 +2,10 @@
 
 A logistic model over what ranking knew of each source and over the answer's own words, calibrated on answers of a
 reader of 0.5 B parameters, on gold answers and without an answer, over 2Wiki, HotpotQA, XQuAD, PubMedQA and LoCoMo.
-Earlier fits of nearly these features, made without the set they were asked about, told gold from the other shown sources
-of a question with an AUROC of 0.92 to 0.93 on 2Wiki (the rank alone: 0.90). On HotpotQA they did so only with the gold
-answer's words (0.92, rank 0.89); with a small reader's own answers, right ones too, they were no better than the rank.
+Earlier fits of nearly these features, made without the set they were asked about, told gold from the other shown
+sources of a question with an AUROC of 0.92 to 0.93 on 2Wiki (the rank alone: 0.90). On HotpotQA they did so only with
+the gold answer's words (0.92, rank 0.89); with a small reader's own answers, right ones too, they were no better than
+the rank.
 """
 
 from __future__ import annotations
