@@ -10,7 +10,7 @@ import numpy as np
 
 from ruvllm.bench.evaluation import Asked, attention
 from ruvllm.bench.pool import Pool
-from ruvllm.bench.ratings import credits_for, shown
+from ruvllm.bench.ratings import shown
 from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.bench.setup import Settings, ask_files, open_tools
 from ruvllm.text import containment, token_f1
@@ -33,14 +33,14 @@ def run(corpus: Path, questions: Path, settings: Settings) -> Report:
     pool = Pool((METRIC,))
     untrained = attention()
     with open_tools(settings) as tools:
-        asked = ask_files(corpus, questions, settings, tools)
+        asked = ask_files(corpus, questions, settings, tools.embedder)
         signals: dict[str, Signal] = {RANK: _rank, "cosine": _cosine(tools.embedder), "token overlap": _overlap}
-        signals[COMBINED] = credits_for
+        signals[COMBINED] = tools.attribution.credits
         for number, one in enumerate(asked):
             places = shown(one, untrained)
             is_gold = one.labels[places]
             if is_gold.any() and not is_gold.all():
-                for sort, answer in _answers(one, tools.answer(one, places)).items():
+                for sort, answer in _answers(one, tools.attribution.answer(one, places)).items():
                     for name, signal in signals.items():
                         value = auroc(signal(one, places, answer), is_gold)
                         pool.add(f"{sort}, {name}", [number], np.array([[value]]))

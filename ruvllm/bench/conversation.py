@@ -13,7 +13,7 @@ from ruvllm.bench import evaluation
 from ruvllm.bench.corpora import Question, read_rows
 from ruvllm.bench.evaluation import Asked, Scorer, ask, attention, measure, metric_names
 from ruvllm.bench.pool import Pool
-from ruvllm.bench.ratings import Answer, is_good, labelled, learnt, rated, shown
+from ruvllm.bench.ratings import Attribution, is_good, labelled, learnt, rated, shown
 from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.bench.setup import Settings, open_tools
 from ruvllm.types import Node
@@ -74,7 +74,7 @@ def run(turns: Path, questions: Path, settings: Settings) -> Report:
             left_out = [one for one in asked if one.group == conversation]
             others = [one for one in asked if one.group != conversation]
             rng = np.random.default_rng((settings.seed, number))
-            for name, scorer in _systems(others, rng, tools.answer).items():
+            for name, scorer in _systems(others, rng, tools.attribution).items():
                 figures = measure(scorer, left_out, KS)
                 _add(pool, name, number, figures, [about[one.question.id] for one in left_out])
             settings.on_progress("conversations", number + 1, len(conversations))
@@ -113,15 +113,14 @@ def _turn_of(node: Node) -> str:
     return str(node.metadata["dia_id"])
 
 
-def _systems(others: Sequence[Asked], rng: np.random.Generator, answer: Answer) -> dict[str, Scorer]:
+def _systems(others: Sequence[Asked], rng: np.random.Generator, attribution: Attribution) -> dict[str, Scorer]:
     """Return all systems, taught by RATINGS questions about other conversations."""
     untrained = attention()
     stream = [others[i] for i in rng.permutation(len(others))[:RATINGS]]
     ratings = []
     for one in stream:
         places = shown(one, untrained)
-        good = is_good(one, places)
-        ratings.append(rated(one, places, good, answer(one, places) if good else ""))
+        ratings.append(rated(one, places, is_good(one, places), attribution))
     return {
         "dense": evaluation.dense,
         "BM25": evaluation.bm25,

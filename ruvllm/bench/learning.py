@@ -15,7 +15,7 @@ import numpy as np
 from ruvllm.attention.engine import Example
 from ruvllm.bench.evaluation import Asked, Scorer, apart, attention, measure, split
 from ruvllm.bench.pool import Pool
-from ruvllm.bench.ratings import Answer, flipped, is_good, labelled, learnt, marked, rated, shown
+from ruvllm.bench.ratings import Attribution, flipped, is_good, labelled, learnt, marked, rated, shown
 from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.bench.setup import Settings, ask_files, open_tools
 
@@ -26,6 +26,7 @@ RATINGS = COUNTS[-1]
 KS, METRIC, METRICS = (5,), "recall@5", ("recall@5", "nDCG@10")
 REGIMES = {"a": "(a) one rating per answer", "b": "(b) marks on shown sources", "c": "(c) all candidates labelled"}
 FLIPS = (0.2, 0.4, 1.0)  # the last is a control: what is gained then is not due to ratings being right
+WHATEVER = "(a) all answers as if rated good"  # a control: what is gained then is attribution's doing alone
 KEYS = (1, 10)  # raters that one attacker has
 NUM_TOPICS = 10
 MARGIN = 0.02  # that topics without any rating may lose
@@ -47,10 +48,10 @@ class _Rated:
     asked: Asked
     places: np.ndarray
     good: bool
-    answer: Answer
+    attribution: Attribution
 
     def example(self, good: bool) -> Example | None:
-        return rated(self.asked, self.places, good, self.answer(self.asked, self.places) if good else "")
+        return rated(self.asked, self.places, good, self.attribution)
 
 
 def run(
@@ -71,13 +72,13 @@ def run(
     regimes, attack, untouched, transfer = Pool(METRICS), Pool(METRICS), Pool(METRICS), Pool(METRICS)
     attacks: list[int] = []
     with open_tools(settings) as tools:
-        asked = ask_files(corpus, questions, settings, tools)
+        asked = ask_files(corpus, questions, settings, tools.embedder)
         others: list[Asked] = []
         if ask_corpus is not None and ask_questions is not None:
-            others = ask_files(ask_corpus, ask_questions, settings, tools)
+            others = ask_files(ask_corpus, ask_questions, settings, tools.embedder)
         untrained = attention()
         answered = [
-            _Rated(one, places, is_good(one, places), tools.answer)
+            _Rated(one, places, is_good(one, places), tools.attribution)
             for one in asked
             for places in (shown(one, untrained),)
         ]
@@ -115,6 +116,7 @@ def _regimes(pool: Pool, answered: Sequence[_Rated], rng: np.random.Generator) -
     for count in sorted({min(count, len(stream)) for count in COUNTS}):
         for regime, taught in examples.items():
             systems[f"{REGIMES[regime]}, {count}"] = learnt(taught[:count])
+    systems[WHATEVER] = learnt([one.example(True) for one in stream])
     for share in FLIPS:
         ratings = flipped([one.good for one in stream], share, rng)
         systems[_flip_name(share)] = learnt([one.example(r) for one, r in zip(stream, ratings, strict=True)])

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ruvllm.attention.attribution import attribute, sharpened
+from ruvllm.attention.attribution import CALIBRATED, Weights, attribute, attribution_features, calibrate, sharpened
 from ruvllm.attention.engine import Example
 from ruvllm.attention.training import train_gated
 from ruvllm.bench.evaluation import Asked, Scorer, attention
 from ruvllm.memory.rows import title_of
 
-__all__ = ["SHOWN", "Answer", "credits_for", "flipped", "is_good", "labelled", "learnt", "marked", "rated", "shown"]
+__all__ = [
+    "SHOWN",
+    "Answer",
+    "Attribution",
+    "fitted",
+    "flipped",
+    "is_good",
+    "labelled",
+    "learnt",
+    "marked",
+    "rated",
+    "shown",
+]
 
 SHOWN = 5  # sources under an answer
 
@@ -31,16 +44,41 @@ def is_good(asked: Asked, places: np.ndarray) -> bool:
     return asked.gold <= {asked.names[i] for i in places}
 
 
-def credits_for(asked: Asked, places: np.ndarray, answer: str) -> np.ndarray:
-    """Return how much each shown source had to do with the answer, (len(places),) in [0, 1]."""
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Credits the sources of answers: whose answers, and by which weights."""
+
+    answer: Answer
+    weights: Weights = field(default_factory=lambda: CALIBRATED)
+
+    def credits(self, asked: Asked, places: np.ndarray, answer: str | None = None) -> np.ndarray:
+        """Return what each shown source had to do with an answer (the reader's if None), (len(places),) in [0, 1]."""
+        said = self.answer(asked, places) if answer is None else answer
+        credits: np.ndarray = attribute(*_sources(asked, places, said), weights=self.weights)
+        return credits
+
+
+def fitted(asked: Sequence[Asked], answer: Answer) -> Attribution:
+    """Return attribution fitted on the gold passages of these questions, for each with the answer and without one."""
+    untrained = attention()
+    rows, needed = [], []
+    for one in asked:
+        places = shown(one, untrained)
+        for said in dict.fromkeys((answer(one, places), "")):
+            rows.append(attribution_features(*_sources(one, places, said)))
+            needed.append(one.labels[places])
+    return Attribution(answer, calibrate(np.concatenate(rows), np.concatenate(needed)))
+
+
+def _sources(asked: Asked, places: np.ndarray, answer: str) -> tuple[str, str, list[str], np.ndarray]:
+    """Return what attribution looks at."""
     texts = [f"{title_of(node.metadata)} {node.text}" for node in (asked.nodes[i] for i in places)]
-    credits: np.ndarray = attribute(asked.question.question, answer, texts, asked.inputs.node_features[places])
-    return credits
+    return asked.question.question, answer, texts, asked.inputs.node_features[places]
 
 
-def rated(asked: Asked, places: np.ndarray, good: bool, answer: str) -> Example | None:
+def rated(asked: Asked, places: np.ndarray, good: bool, attribution: Attribution) -> Example | None:
     """Return what one rating of the answer teaches; a bad one says nothing about which source to prefer."""
-    return _example(asked, places, credits_for(asked, places, answer)) if good else None
+    return _example(asked, places, attribution.credits(asked, places)) if good else None
 
 
 def marked(asked: Asked, places: np.ndarray, good: frozenset[str] | None = None) -> Example | None:

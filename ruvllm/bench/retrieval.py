@@ -13,7 +13,7 @@ from ruvllm.bench.evaluation import Asked, Scorer, apart, attention, measure, me
 from ruvllm.bench.feedback import read_feedback
 from ruvllm.bench.peers import lancedb_hybrid
 from ruvllm.bench.pool import Pool
-from ruvllm.bench.ratings import Answer, is_good, labelled, learnt, marked, rated, shown
+from ruvllm.bench.ratings import Attribution, is_good, labelled, learnt, marked, rated, shown
 from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.bench.setup import Settings, ask_files, open_tools
 from ruvllm.bench.timing import peer
@@ -40,17 +40,17 @@ def run(corpus: Path, questions: Path, settings: Settings, *, feedback: Path | N
             None.
     """
     with open_tools(settings) as tools:
-        asked = ask_files(corpus, questions, settings, tools)
+        asked = ask_files(corpus, questions, settings, tools.embedder)
         pool = Pool(metric_names(KS))
         passages = read_corpus(corpus)
         lancedb = lancedb_hybrid(passages, asked, tools.embedder, hide_titles=settings.hide_titles)
         peers = {} if lancedb is None else {"LanceDB hybrid": lancedb}
         if feedback is not None:
-            _after_feedback(pool, asked, feedback, tools.answer, peers)
+            _after_feedback(pool, asked, feedback, tools.attribution, peers)
         else:
             for order in range(settings.orders):
                 rng = np.random.default_rng((settings.seed, order))
-                _after_ratings(pool, asked, rng, tools.answer, peers)
+                _after_ratings(pool, asked, rng, tools.attribution, peers)
                 settings.on_progress("orders", order + 1, settings.orders)
     rows = [row for system in pool.systems for row in pool.rows(system)]
     rows += [pool.gain(s, UNTRAINED, METRIC) for s in pool.systems if s.startswith("attention after")]
@@ -63,7 +63,9 @@ def latency(asked: Sequence[Asked]) -> list[Row]:
     return [Row(f"search, p{q}", float(np.percentile(times, q)), "ms") for q in (50, 95)]
 
 
-def _after_ratings(pool: Pool, asked: Sequence[Asked], rng: np.random.Generator, answer: Answer, peers: Peers) -> None:
+def _after_ratings(
+    pool: Pool, asked: Sequence[Asked], rng: np.random.Generator, attribution: Attribution, peers: Peers
+) -> None:
     parts = evaluation.split(asked, max(COUNTS), rng)
     stream = [asked[i] for i in parts.stream]
     systems: dict[str, Scorer] = _plain()
@@ -73,8 +75,7 @@ def _after_ratings(pool: Pool, asked: Sequence[Asked], rng: np.random.Generator,
     examples = []
     for one in stream:
         places = shown(one, systems[UNTRAINED])
-        good = is_good(one, places)
-        examples.append(rated(one, places, good, answer(one, places) if good else ""))
+        examples.append(rated(one, places, is_good(one, places), attribution))
     for count in COUNTS:
         if count <= len(stream):
             systems[f"attention after {count} ratings"] = learnt(examples[:count])
@@ -82,7 +83,7 @@ def _after_ratings(pool: Pool, asked: Sequence[Asked], rng: np.random.Generator,
     _measure(pool, systems, peers, asked, parts.held_out)
 
 
-def _after_feedback(pool: Pool, asked: Sequence[Asked], file: Path, answer: Answer, peers: Peers) -> None:
+def _after_feedback(pool: Pool, asked: Sequence[Asked], file: Path, attribution: Attribution, peers: Peers) -> None:
     given = read_feedback(file)
     untrained = attention()
     examples, stream = [], []
@@ -93,7 +94,7 @@ def _after_feedback(pool: Pool, asked: Sequence[Asked], file: Path, answer: Answ
             if said.good_pids:
                 examples.append(marked(one, places, said.good_pids))
             else:
-                examples.append(rated(one, places, said.is_good, answer(one, places) if said.is_good else ""))
+                examples.append(rated(one, places, said.is_good, attribution))
     if not stream:
         raise ValueError(f"{file} says nothing about any of the questions")
     rest = apart(asked, stream, [i for i in range(len(asked)) if i not in set(stream)])

@@ -11,12 +11,14 @@ from ruvllm.bench.answers import Reader, no_reader
 from ruvllm.bench.cache import Cache, CachedEmbedder
 from ruvllm.bench.corpora import read_corpus, read_questions, sample
 from ruvllm.bench.evaluation import Asked, Progress, ask, documents
-from ruvllm.bench.ratings import Answer
+from ruvllm.bench.ratings import Answer, Attribution, fitted
 from ruvllm.config import Config, load_config
 from ruvllm.embedding import open_embedder
 from ruvllm.types import Embedder
 
 __all__ = ["Settings", "Tools", "ask_files", "open_tools"]
+
+FIT_QUESTIONS = 300  # more change its two dozen weights little
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -32,6 +34,7 @@ class Settings:
         limit: questions drawn, all when None; the corpus stays whole.
         orders: seeded orders in which questions are asked.
         model: reader whose answers are rated; "none" rates without any.
+        fit_on: corpus and questions that attribution is fitted on; as it ships when None.
         cache: folder for embeddings and answers; nothing is kept when None.
         embedder: the configured one when None.
     """
@@ -41,6 +44,7 @@ class Settings:
     orders: int = 5
     seed: int = 0
     model: str = "none"
+    fit_on: tuple[Path, Path] | None = None
     cache: Path | None = None
     config: Config = field(default_factory=load_config)
     embedder: Embedder | None = None
@@ -58,7 +62,7 @@ class Tools:
     """What is open while a bench runs."""
 
     embedder: Embedder
-    answer: Answer
+    attribution: Attribution
 
 
 @contextmanager
@@ -68,16 +72,24 @@ def open_tools(settings: Settings) -> Iterator[Tools]:
     with Cache(settings.cache) as cache:
         embedder = CachedEmbedder(settings.embedder or open_embedder(config.embedding, config.models), cache)
         if settings.model == "none":
-            yield Tools(embedder, no_reader)
+            yield Tools(embedder, _attribution(settings, embedder, no_reader))
             return
         reader = Reader(settings.model, embedder, cache, config)
         try:
-            yield Tools(embedder, reader)
+            yield Tools(embedder, _attribution(settings, embedder, reader))
         finally:
             reader.close()
 
 
-def ask_files(corpus: Path, questions: Path, settings: Settings, tools: Tools) -> list[Asked]:
+def _attribution(settings: Settings, embedder: Embedder, answer: Answer) -> Attribution:
+    if settings.fit_on is None:
+        return Attribution(answer)
+    corpus, questions = settings.fit_on
+    limited = replace(settings, limit=min(settings.limit or FIT_QUESTIONS, FIT_QUESTIONS))
+    return fitted(ask_files(corpus, questions, limited, embedder), answer)
+
+
+def ask_files(corpus: Path, questions: Path, settings: Settings, embedder: Embedder) -> list[Asked]:
     """Return the questions of a file, those with gold passages in the corpus, as put to a brain of the corpus.
 
     Raises:
@@ -94,4 +106,4 @@ def ask_files(corpus: Path, questions: Path, settings: Settings, tools: Tools) -
     if settings.limit is not None:
         held = sample(held, settings.limit, settings.seed)
     sources = documents(passages, hide_titles=settings.hide_titles)
-    return ask(sources, held, tools.embedder, settings.config, on_progress=settings.on_progress)
+    return ask(sources, held, embedder, settings.config, on_progress=settings.on_progress)

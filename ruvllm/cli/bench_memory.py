@@ -25,6 +25,10 @@ Limit = Annotated[int | None, typer.Option(min=2, help="Questions drawn; all whe
 Orders = Annotated[int, typer.Option(min=1, help="Seeded orders in which questions are asked.")]
 Seed = Annotated[int, typer.Option(help="Seed of all draws.")]
 Model = Annotated[str, typer.Option("--model", "-m", help='Reader whose answers are rated; "none" for no reader.')]
+FitCorpus = Annotated[
+    Path | None, typer.Option(help="Corpus that attribution is fitted on; as it ships when left out.")
+]
+FitQuestions = Annotated[Path | None, typer.Option(help="Questions about that corpus.")]
 Cache = Annotated[Path | None, typer.Option(help="Folder that keeps embeddings and answers for the next run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Show = Callable[[str, int, int], None]
@@ -59,13 +63,23 @@ def retrieval(
     orders: Orders = 5,
     seed: Seed = 0,
     model: Model = "none",
+    fit_corpus: FitCorpus = None,
+    fit_questions: FitQuestions = None,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
     """Recall of the evidence: plain search, the untrained memory, and the memory after ratings."""
     from ruvllm.bench.retrieval import run
 
-    with measured(titles=titles, limit=limit, orders=orders, seed=seed, model=model, cache=cache) as settings:
+    with measured(
+        titles=titles,
+        limit=limit,
+        orders=orders,
+        seed=seed,
+        model=model,
+        fit_on=fit_on(fit_corpus, fit_questions),
+        cache=cache,
+    ) as settings:
         report = run(corpus, questions, settings, feedback=feedback)
     print_report(report, json=json)
 
@@ -81,6 +95,8 @@ def learning(
     seed: Seed = 0,
     model: Model = "none",
     plot: Annotated[Path | None, typer.Option(help="SVG file of recall by ratings.")] = None,
+    fit_corpus: FitCorpus = None,
+    fit_questions: FitQuestions = None,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
@@ -88,7 +104,15 @@ def learning(
     from ruvllm.bench.learning import METRIC, run
     from ruvllm.bench.plot import line_plot
 
-    with measured(titles=titles, limit=limit, orders=orders, seed=seed, model=model, cache=cache) as settings:
+    with measured(
+        titles=titles,
+        limit=limit,
+        orders=orders,
+        seed=seed,
+        model=model,
+        fit_on=fit_on(fit_corpus, fit_questions),
+        cache=cache,
+    ) as settings:
         learnt = run(corpus, questions, settings, ask_corpus=ask_corpus, ask_questions=ask_questions)
     if plot is not None:
         plot.write_text(line_plot(learnt.curves, x_label="ratings", y_label=METRIC), encoding="utf-8")
@@ -101,13 +125,17 @@ def conversation(
     limit: Limit = None,
     seed: Seed = 0,
     model: Model = "none",
+    fit_corpus: FitCorpus = None,
+    fit_questions: FitQuestions = None,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
     """Recall of evidence in long dialogues, by category, taught by the other dialogues."""
     from ruvllm.bench.conversation import run
 
-    with measured(limit=limit, seed=seed, model=model, cache=cache) as settings:
+    with measured(
+        limit=limit, seed=seed, model=model, fit_on=fit_on(fit_corpus, fit_questions), cache=cache
+    ) as settings:
         report = run(turns, questions, settings)
     print_report(report, json=json)
 
@@ -119,15 +147,28 @@ def attribution(
     limit: Limit = None,
     seed: Seed = 0,
     model: Model = "none",
+    fit_corpus: FitCorpus = None,
+    fit_questions: FitQuestions = None,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
     """How well the sources that an answer needed are told from the others it was shown."""
     from ruvllm.bench.attribution import run
 
-    with measured(titles=titles, limit=limit, seed=seed, model=model, cache=cache) as settings:
+    with measured(
+        titles=titles, limit=limit, seed=seed, model=model, fit_on=fit_on(fit_corpus, fit_questions), cache=cache
+    ) as settings:
         report = run(corpus, questions, settings)
     print_report(report, json=json)
+
+
+def fit_on(corpus: Path | None, questions: Path | None) -> tuple[Path, Path] | None:
+    """Return both files, or None when neither is given."""
+    if corpus is None and questions is None:
+        return None
+    if corpus is None or questions is None:
+        raise typer.BadParameter("--fit-corpus and --fit-questions belong together")
+    return corpus, questions
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from . import village
 def asked(tmp_path_factory: pytest.TempPathFactory) -> list[Asked]:
     corpus, questions = village.write(tmp_path_factory.mktemp("village"))
     with open_tools(village.settings()) as tools:
-        return ask_files(corpus, questions, village.settings(), tools)
+        return ask_files(corpus, questions, village.settings(), tools.embedder)
 
 
 def test_recall_and_ndcg_are_those_of_the_ranking(asked: list[Asked]) -> None:
@@ -49,4 +49,4 @@ def test_too_few_questions_with_evidence_are_named(tmp_path: Path) -> None:
     corpus, questions = village.write(tmp_path)
     questions.write_text('{"id": 1, "question": "q?", "answer": "a", "gold_pids": ["elsewhere"]}\n')
     with open_tools(village.settings()) as tools, pytest.raises(ValueError, match="0 questions with gold passages"):
-        ask_files(corpus, questions, village.settings(), tools)
+        ask_files(corpus, questions, village.settings(), tools.embedder)

@@ -5,27 +5,42 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ruvllm.bench.answers import no_reader
 from ruvllm.bench.evaluation import Asked
-from ruvllm.bench.ratings import flipped, is_good, labelled, marked, rated, shown
+from ruvllm.bench.ratings import Attribution, fitted, flipped, is_good, labelled, marked, rated, shown
 from ruvllm.bench.setup import ask_files, open_tools
 
 from . import village
 
+CHEESE = Attribution(lambda asked, places: "cheese")
+
 
 @pytest.fixture
-def one(tmp_path: Path) -> Asked:
+def everyone(tmp_path: Path) -> list[Asked]:
     corpus, questions = village.write(tmp_path)
     with open_tools(village.settings()) as tools:
-        return ask_files(corpus, questions, village.settings(), tools)[0]
+        return ask_files(corpus, questions, village.settings(), tools.embedder)
+
+
+@pytest.fixture
+def one(everyone: list[Asked]) -> Asked:
+    return everyone[0]
 
 
 def test_a_good_rating_credits_the_shown_sources_and_a_bad_one_none(one: Asked) -> None:
     places = np.argsort(~one.labels, kind="stable")[:3]
-    example = rated(one, places, True, "cheese")
+    example = rated(one, places, True, CHEESE)
     assert example is not None and set(np.flatnonzero(example.credit)) <= set(places.tolist())
     assert example.credit.sum() == pytest.approx(1.0)
     assert example.credit[one.labels].sum() > 0.5
-    assert rated(one, places, False, "cheese") is None
+    assert rated(one, places, False, CHEESE) is None
+
+
+def test_fitted_attribution_tells_evidence_from_the_rest(everyone: list[Asked]) -> None:
+    attribution = fitted(everyone[:-1], no_reader)
+    last = everyone[-1]
+    credits = attribution.credits(last, np.arange(len(last.nodes)))
+    assert credits[last.labels].min() > np.median(credits[~last.labels])
 
 
 def test_marks_credit_the_evidence_that_was_shown(one: Asked) -> None:
