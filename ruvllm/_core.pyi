@@ -127,6 +127,13 @@ def exact_search(
     rows: npt.NDArray[np.int64] | None,
     num_threads: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]: ...
+def exact_search_halves(
+    vectors: npt.NDArray[np.uint16],
+    queries: npt.NDArray[np.float32],
+    k: int,
+    rows: npt.NDArray[np.int64] | None,
+    num_threads: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]: ...
 def pagerank(
     indptr: npt.NDArray[np.int64],
     indices: npt.NDArray[np.int32],
@@ -139,6 +146,7 @@ def pagerank(
     type_weights: npt.NDArray[np.float32] | None,
 ) -> tuple[npt.NDArray[np.float32], int]: ...
 def require_finite_rows(vectors: npt.NDArray[np.float32]) -> None: ...
+def widen_rows(halves: npt.NDArray[np.uint16], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]: ...
 
 probe_chains: int
 

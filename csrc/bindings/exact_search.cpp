@@ -3,6 +3,7 @@
 #include "bindings/checks.hpp"
 #include "engines/exact_search.hpp"
 #include "kernels/exact_search.hpp"
+#include "kernels/half.hpp"
 
 namespace ruvllm::bindings {
 namespace {
@@ -32,9 +33,10 @@ void require_rows(const Array<const std::int64_t>& rows, std::size_t num_vectors
     }
 }
 
+template <typename T>  // float, or uint16_t for the bits of float16
 py::tuple exact_search(const py::object& vectors_object, const py::object& queries_object, py::ssize_t k,
                        const py::object& rows_object, py::ssize_t num_threads) {
-    const auto vectors = require<const float>(vectors_object, "vectors", {kAny, kAny});
+    const auto vectors = require<const T>(vectors_object, "vectors", {kAny, kAny});
     const auto queries = require<const float>(queries_object, "queries",
                                               {kAny, static_cast<py::ssize_t>(vectors.shape(1))});
     if (vectors.shape(0) > kMaxRows) {
@@ -45,8 +47,13 @@ py::tuple exact_search(const py::object& vectors_object, const py::object& queri
     if (num_threads < 1) throw bad_value("num_threads", "be >= 1", num_threads);
     require_finite_rows(queries, "queries");
 
-    engines::ExactSearch search{vectors.data(), nullptr, vectors.shape(0), queries.data(),
+    engines::ExactSearch search{nullptr, nullptr, nullptr, vectors.shape(0), queries.data(),
                                 queries.shape(0), vectors.shape(1), 0};
+    if constexpr (std::is_same_v<T, float>) {
+        search.vectors = vectors.data();
+    } else {
+        search.halves = vectors.data();
+    }
     Array<const std::int64_t> rows;
     if (!rows_object.is_none()) {
         rows = require<const std::int64_t>(rows_object, "rows", {kAny});
@@ -68,10 +75,22 @@ py::tuple exact_search(const py::object& vectors_object, const py::object& queri
     return py::make_tuple(labels, scores);
 }
 
+py::array_t<float> widen_rows(const py::object& halves_object, const py::object& rows_object) {
+    const auto halves = require<const std::uint16_t>(halves_object, "halves", {kAny, kAny});
+    const auto rows = require<const std::int64_t>(rows_object, "rows", {kAny});
+    require_rows(rows, halves.shape(0));
+    py::array_t<float> out({static_cast<py::ssize_t>(rows.size()), static_cast<py::ssize_t>(halves.shape(1))});
+    kernels::widen_rows(halves.data(), rows.data(), rows.size(), halves.shape(1), out.mutable_data());
+    return out;
+}
+
 }  // namespace
 
 void register_exact_search(py::module_& m) {
-    m.def("exact_search", exact_search, "vectors"_a, "queries"_a, "k"_a, "rows"_a, "num_threads"_a);
+    m.def("exact_search", exact_search<float>, "vectors"_a, "queries"_a, "k"_a, "rows"_a, "num_threads"_a);
+    m.def("exact_search_halves", exact_search<std::uint16_t>, "vectors"_a, "queries"_a, "k"_a, "rows"_a,
+          "num_threads"_a);
+    m.def("widen_rows", widen_rows, "halves"_a, "rows"_a);
     m.def(
         "require_finite_rows",
         [](const py::object& vectors) {

@@ -10,6 +10,7 @@
 #include "engines/aligned.hpp"
 #include "engines/top_k.hpp"
 #include "kernels/exact_search.hpp"
+#include "kernels/half.hpp"
 
 namespace ruvllm::engines {
 namespace {
@@ -51,16 +52,23 @@ std::vector<TopK> search_rows(const ExactSearch& s, std::size_t first, std::size
     std::vector<float> scores(max_rows * std::min(kBlockQueries, s.num_queries));
     const AlignedBuffer<float> queries(s.num_queries * s.dim);  // a vector that straddles two cache lines loads slower
     std::copy_n(s.queries, s.num_queries * s.dim, queries.data());
+    const AlignedBuffer<float> widened(s.halves ? max_rows * s.dim : 0);
     for (std::size_t begin = first; begin < last; begin += max_rows) {
-        const std::size_t size = std::min(max_rows, last - begin), ahead = std::min(max_rows, last - begin - size);
-        const float* vectors = s.rows ? s.vectors : s.vectors + begin * s.dim;
-        const std::int64_t* rows = s.rows ? s.rows + begin : nullptr;
+        const std::size_t size = std::min(max_rows, last - begin);
+        const std::int64_t* labels = s.rows ? s.rows + begin : nullptr;
+        const std::int64_t* rows = s.halves ? nullptr : labels;
+        const std::size_t ahead = s.halves ? 0 : std::min(max_rows, last - begin - size);
+        const float* vectors = s.halves ? widened.data() : s.rows ? s.vectors : s.vectors + begin * s.dim;
+        if (s.halves) {
+            const std::uint16_t* halves = s.rows ? s.halves : s.halves + begin * s.dim;
+            kernels::widen_rows(halves, labels, size, s.dim, widened.data());
+        }
         for (std::size_t q0 = 0; q0 < s.num_queries; q0 += kBlockQueries) {
             const std::size_t num_queries = std::min(kBlockQueries, s.num_queries - q0);
             kernels::inner_products(vectors, rows, size, ahead, queries.data() + q0 * s.dim, num_queries, s.dim,
                                     scores.data());
             for (std::size_t q = 0; q < num_queries; ++q) {
-                offer_all(best[q0 + q], scores.data() + q * size, rows, begin, size);
+                offer_all(best[q0 + q], scores.data() + q * size, labels, begin, size);
             }
         }
     }

@@ -1,4 +1,4 @@
-// Exact top-k search by inner product over float32 rows.
+// Exact top-k search by inner product over float32 or float16 rows.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +8,9 @@ namespace ruvllm::engines {
 
 // What is searched, and for what. Everything is row-major and finite; nothing is owned.
 struct ExactSearch {
-    const float* vectors;      // (n, dim)
-    const std::int64_t* rows;  // (num_rows,) in [0, n), the rows to search; null: rows 0 .. num_rows - 1
+    const float* vectors;         // (n, dim); null when the rows are `halves`
+    const std::uint16_t* halves;  // (n, dim) float16
+    const std::int64_t* rows;     // (num_rows,) in [0, n), the rows to search; null: rows 0 .. num_rows - 1
     std::size_t num_rows;
     const float* queries;  // (num_queries, dim)
     std::size_t num_queries;

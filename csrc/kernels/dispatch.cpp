@@ -30,7 +30,8 @@ bool is_available(Isa isa) {
     if (isa == Isa::scalar) return true;
 #ifdef RUVLLM_X86
     // These ask the operating system too: without saved registers the answer is no.
-    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                          __builtin_cpu_supports("f16c");
     if (isa == Isa::avx2) return has_avx2;
     return has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");

@@ -33,6 +33,9 @@ inline F32 gather(const float* p, const std::int32_t* index, Mask mask) {
 inline F32 load(const std::int8_t* p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
+inline F32 load_halves(const std::uint16_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
 // table[index[lane]] for kLanes indices in [0, 16), from registers
 inline F32 lookup_16(const float* table, const std::int32_t* index) {
     return _mm512_permutexvar_ps(_mm512_loadu_si512(index), load(table));
@@ -137,6 +140,9 @@ inline F32 gather(const float* p, const std::int32_t* index, Mask mask) {
 
 inline F32 load(const std::int8_t* p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+inline F32 load_halves(const std::uint16_t* p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 // table[index[lane]] for kLanes indices in [0, 16), from registers
 inline F32 lookup_16(const float* table, const std::int32_t* index) {

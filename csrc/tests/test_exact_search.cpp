@@ -44,7 +44,7 @@ void test_search(std::size_t n, std::size_t dim, std::size_t num_queries, bool w
     std::vector<std::int64_t> rows;
     for (std::size_t i = 0; with_rows && i < n; i += 2) rows.push_back(static_cast<std::int64_t>(n - 1 - i));
     const std::size_t num_rows = with_rows ? rows.size() : n, k = (num_rows + 1) / 2;
-    const engines::ExactSearch search{vectors.data(), with_rows ? rows.data() : nullptr, num_rows, queries.data(),
+    const engines::ExactSearch search{vectors.data(), nullptr, with_rows ? rows.data() : nullptr, num_rows, queries.data(),
                                       num_queries, dim, k};
     std::vector<std::int64_t> labels(num_queries * k), many_labels(labels.size());
     std::vector<float> scores(labels.size()), many_scores(labels.size());
@@ -56,6 +56,29 @@ void test_search(std::size_t n, std::size_t dim, std::size_t num_queries, bool w
         expect(is_close(row, queries.data() + i / k * dim, dim, scores[i]), "score", n, dim);
         expect(i % k == 0 || scores[i - 1] >= scores[i], "order", n, dim);
     }
+}
+
+// Halves with the bits 0x3c00 + i mod 1024, which are 1 + i / 1024, against the same numbers as floats.
+void test_halves(std::size_t n, std::size_t dim, bool with_rows) {
+    std::vector<std::uint16_t> halves(n * dim);
+    std::vector<float> vectors(n * dim);
+    for (std::size_t i = 0; i < halves.size(); ++i) {
+        halves[i] = static_cast<std::uint16_t>(0x3c00 + i * 37 % 1024);
+        vectors[i] = 1.0f + static_cast<float>(i * 37 % 1024) / 1024.0f;
+    }
+    const std::vector<float> queries = random_floats(3 * dim, 4);
+    std::vector<std::int64_t> rows;
+    for (std::size_t i = 0; with_rows && i < n; i += 2) rows.push_back(static_cast<std::int64_t>(n - 1 - i));
+    const std::size_t num_rows = with_rows ? rows.size() : n;
+    engines::ExactSearch search{vectors.data(), nullptr, with_rows ? rows.data() : nullptr, num_rows, queries.data(),
+                                3, dim, num_rows};
+    std::vector<std::int64_t> labels(3 * num_rows), half_labels(labels.size());
+    std::vector<float> scores(labels.size()), half_scores(labels.size());
+    engines::exact_search(search, 1, labels.data(), scores.data());
+    search.vectors = nullptr;
+    search.halves = halves.data();
+    engines::exact_search(search, 3, half_labels.data(), half_scores.data());
+    expect(labels == half_labels && scores == half_scores, "halves differ from the same floats", n, dim);
 }
 
 void test_first_bad_row(std::size_t n, std::size_t dim) {
@@ -80,11 +103,14 @@ int main() {
                     test_search(n, dim, num_queries, true);
                 }
                 test_first_bad_row(n, dim);
+                test_halves(n, dim, false);
+                test_halves(n, dim, true);
             }
         }
         test_search(1000, 384, 70, false);
         test_search(1000, 384, 70, true);
         test_search(20, 9001, 9, false);
+        test_halves(1000, 384, true);
         std::printf("%s: %d failures\n", kernels::name_of(isa), failures);
     }
     return failures == 0 ? 0 : 1;

@@ -7,7 +7,7 @@ instruction set; without it the best one the processor has is used.
 
 from ruvllm.kernels.bm25 import Bm25
 from ruvllm.kernels.edge_decay import edge_decay, edge_decay_and_mark, edge_features
-from ruvllm.kernels.exact_search import exact_search, require_finite_rows
+from ruvllm.kernels.exact_search import exact_search, require_finite_rows, widen_rows
 from ruvllm.kernels.fastgrnn import (
     ROUTER_HEADS,
     FastGrnn,
@@ -54,4 +54,5 @@ __all__ = [
     "keep_largest",
     "pagerank",
     "require_finite_rows",
+    "widen_rows",
 ]

@@ -230,3 +230,45 @@ def test_a_signalling_nan_is_found(isa: str) -> None:
     vectors.view(np.uint32)[1, 19] = 0x7F800001
     with pytest.raises(ValueError, match=r"vectors\[1\] must be finite"):
         kernels.require_finite_rows(vectors)
+
+
+# -- float16 ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_half_widens_exactly(isa: str) -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(-1, 1)
+    wide = kernels.widen_rows(halves, np.arange(1 << 16))
+    np.testing.assert_array_equal(wide, halves.astype(np.float32))  # NaNs in the same places
+
+
+def test_halves_widen_by_row_at_every_length(isa: str) -> None:
+    for dim in range(UNROLLED):
+        halves = unit_rows(5, dim).astype(np.float16)
+        np.testing.assert_array_equal(kernels.widen_rows(halves, np.array([4, 0, 4])), halves[[4, 0, 4]])
+
+
+@pytest.mark.parametrize("rows", [None, np.arange(0, 1000, 3)])
+def test_halves_are_searched_as_the_floats_they_are(isa: str, rows: np.ndarray | None) -> None:
+    halves, queries = unit_rows(1000, 384).astype(np.float16), unit_rows(5, 384, seed=1)
+    found = kernels.exact_search(halves, queries, 10, rows=rows, num_threads=2)
+    expected = kernels.exact_search(halves.astype(np.float32), queries, 10, rows=rows)
+    for got, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_one_query_over_halves_stands_alone() -> None:
+    labels, scores = kernels.exact_search(np.eye(3, dtype=np.float16), np.eye(3, dtype=np.float32)[1], 1)
+    assert labels.tolist() == [1] and scores.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("rows", [[-1], [3]])
+def test_widening_refuses_rows_out_of_range(rows: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"rows\[0\] must be in \[0, 3\)"):
+        kernels.widen_rows(np.eye(3, dtype=np.float16), np.array(rows))
+
+
+def test_widening_refuses_what_is_not_float16() -> None:
+    with pytest.raises(ValueError, match="halves must have dtype float16"):
+        kernels.widen_rows(np.eye(3, dtype=np.float32), np.arange(3))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="halves must be a numpy array"):
+        kernels.widen_rows([[1.0]], np.arange(1))  # type: ignore[arg-type]
