@@ -1,4 +1,4 @@
-"""Exact top-k search over unit vectors of 384 dimensions: time per instruction set, float16 rows, NumPy and faiss beside it."""
+"""Exact top-k search over unit vectors of 384 dimensions: time by instruction set, over float16 rows, and of peers."""
 
 from __future__ import annotations
 
