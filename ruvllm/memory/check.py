@@ -14,6 +14,7 @@ import numpy as np
 from ruvllm.config import IndexConfig
 from ruvllm.errors import BrainError
 from ruvllm.memory.archive import Archive
+from ruvllm.memory.embedded_text import embedded_texts
 from ruvllm.memory.index import IndexUnusable, verify_saved
 from ruvllm.memory.keywords import Keywords, SnapshotUnusable, read_snapshot, snapshot_path
 from ruvllm.memory.nearest import Nearest, index_base
@@ -133,17 +134,13 @@ class _Check:
             self._found(what, "error", lambda: self._embed_again(wrong))
 
     def _embed_again(self, ids: Sequence[int]) -> None:
-        rows = self._store.rows(
-            "SELECT id, text, metadata FROM nodes WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
-        )
         if self._encode is None:
             return
-        titles = [title_of(json.loads(metadata)) for _, _, metadata in rows]
-        texts = [f"{title}\n{text}" if title else text for title, (_, text, _) in zip(titles, rows, strict=True)]
-        vectors = self._encode(texts)
+        texts = embedded_texts(self._store.rows, ids)
+        vectors = self._encode(list(texts.values()))
 
         def work(connection: apsw.Connection) -> None:
-            for (node_id, _, _), vector in zip(rows, vectors, strict=True):
+            for node_id, vector in zip(texts, vectors, strict=True):
                 blob = vector.astype("<f4").tobytes()
                 connection.execute("INSERT OR REPLACE INTO vectors (node, vector) VALUES (?, ?)", (node_id, blob))
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import apsw
 import numpy as np
 
 from ruvllm.errors import BrainError, ModelDamaged
-from ruvllm.memory.embedded_text import embedded_text, prefix_of
+from ruvllm.memory.embedded_text import embedded_texts
 from ruvllm.memory.embedder_lock import EmbedderLock
 from ruvllm.memory.rows import as_unit_rows
 from ruvllm.memory.store import Store, fetch
@@ -25,10 +23,9 @@ logger = logging.getLogger(__name__)
 BATCH_NODES = 256
 
 MISSING = (
-    "SELECT nodes.id, nodes.text, nodes.source, nodes.metadata, nodes.document, b.text, b.metadata "
-    "FROM nodes JOIN vectors ON vectors.node = nodes.id LEFT JOIN vectors_next ON vectors_next.node = nodes.id "
-    "LEFT JOIN nodes b ON b.id = (SELECT max(id) FROM nodes c WHERE c.document = nodes.document AND c.id < nodes.id) "
-    "AND b.tier = 'hot' WHERE nodes.id > ? AND vectors_next.node IS NULL ORDER BY nodes.id LIMIT ?"
+    "SELECT nodes.id FROM nodes JOIN vectors ON vectors.node = nodes.id "
+    "LEFT JOIN vectors_next ON vectors_next.node = nodes.id "
+    "WHERE nodes.id > ? AND vectors_next.node IS NULL ORDER BY nodes.id LIMIT ?"
 )
 IS_MISSING = (
     "SELECT 1 FROM vectors JOIN nodes ON id = vectors.node LEFT JOIN vectors_next ON vectors_next.node = id "
@@ -106,10 +103,12 @@ class _Move:
         last, start = 0, self.count
         while rows := self._store.rows(MISSING, (last, BATCH_NODES)):
             last = rows[-1][0]
-            vectors = self._encoded([_given(*row[1:]) for row in rows])
-            self._store.write(lambda connection: self._insert(connection, rows, vectors))  # noqa: B023 (runs at once)
-            self.count += len(rows)
-            done += len(rows)
+            texts = embedded_texts(self._store.rows, [row[0] for row in rows])
+            if texts:  # not all deleted since
+                vectors = self._encoded(list(texts.values()))
+                self._store.write(lambda connection: self._insert(connection, list(texts), vectors))  # noqa: B023 (runs at once)
+            self.count += len(texts)
+            done += len(texts)
             if self._on_progress is not None:
                 self._on_progress(ReembedProgress(done, max(total, done)))
         return self.count > start
@@ -122,12 +121,12 @@ class _Move:
                 f"{self._embedder.id} gives no sound vectors: {error}", model=self._embedder.id
             ) from error
 
-    def _insert(self, connection: apsw.Connection, rows: Sequence[tuple[Any, ...]], vectors: np.ndarray) -> None:
+    def _insert(self, connection: apsw.Connection, ids: Sequence[int], vectors: np.ndarray) -> None:
         """Insert vectors of those nodes that still have one."""
         self._require_own(connection)
         connection.executemany(
             "INSERT OR IGNORE INTO vectors_next SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM vectors WHERE node = ?1)",
-            [(row[0], vector.astype("<f4").tobytes()) for row, vector in zip(rows, vectors, strict=True)],
+            [(node, vector.astype("<f4").tobytes()) for node, vector in zip(ids, vectors, strict=True)],
         )
 
     def change(self, connection: apsw.Connection) -> bool:
@@ -158,29 +157,3 @@ class _Move:
                 "`rehydrate` before it moves to another one",
                 path=brain,
             )
-
-
-def _given(
-    text: str,
-    source: str | None,
-    metadata: str,
-    document: int | None,
-    text_before: str | None,
-    metadata_before: str | None,
-) -> str:
-    """Return what the embedder was given for a node when it was stored."""
-    own: Mapping[str, Any] = json.loads(metadata)
-    if document is not None:
-        before = ""
-        if text_before is not None and metadata_before is not None and _follows(own, json.loads(metadata_before)):
-            before = text_before
-        return embedded_text(text, own, before, prefix=prefix_of(own))
-    if own.get("question") and source == f"feedback:{own.get('corrects')}":
-        return f"{own['question']}\n{text}"
-    return text
-
-
-def _follows(own: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-    """Return whether a chunk stands right after another one, under the same heading."""
-    is_next = own.get("position") == before.get("position", -2) + 1
-    return is_next and own.get("heading") == before.get("heading")

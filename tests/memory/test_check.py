@@ -67,6 +67,17 @@ def test_lost_vector_is_embedded_again_and_found(damaged: Callable[[str], Memory
     assert 2 in memory._nearest.load()
 
 
+def test_a_mended_vector_is_the_one_that_ingest_gave(memory: Memory) -> None:
+    text = "\n\n".join(f"## Part {i}\n\n{'cheese and bread. ' * 90}" for i in range(2))
+    memory.add([{"text": text, "title": "Larder", "source": "larder", "metadata": {"date": "2024-05-01"}}])
+    before = memory._store.rows("SELECT node, vector FROM vectors ORDER BY node")
+    with memory._store.exclusive() as connection:
+        connection.execute("DELETE FROM vectors")
+    memory.check(repair=True)
+    assert memory._store.rows("SELECT node, vector FROM vectors ORDER BY node") == before
+    assert len(before) > 2
+
+
 def test_left_over_temporary_files_are_warnings(memory: Memory, brain: Path) -> None:
     memory.add(["x"])
     (brain / "index").mkdir()
