@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import platformdirs
@@ -130,12 +131,15 @@ class LinkingConfig(_Section, frozen=True):
 class IndexConfig(_Section, frozen=True):
     """The vector index."""
 
+    kind: Literal["hnswlib", "faiss-sq8"] = "hnswlib"  # the second, of extra `faiss`, keeps vectors in 8 bits
     m: int = 32
     ef_construction: int = 200
-    ef_search: int = 64
+    ef_search: int = 100
     exact_below: int = 10_000  # fewer live vectors than this are searched exactly (about 0.5 ms)
 
     def __post_init__(self) -> None:
+        is_there = self.kind != "faiss-sq8" or importlib.util.find_spec("faiss") is not None
+        _require(is_there, "index.kind faiss-sq8 needs faiss: pip install 'ruvllm[faiss]'")
         _require(2 <= self.m <= 128, f"index.m must be in [2, 128] ({self.m})")
         _require(self.ef_construction >= self.m, "index.ef_construction must be >= index.m")
         _require(self.ef_search >= 1, "index.ef_search must be >= 1")

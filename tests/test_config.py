@@ -1,5 +1,6 @@
 """Defaults, then file, then environment, then arguments; wrong keys and values are refused by name."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def test_later_layers_win(tmp_path: Path) -> None:
         ("[indx]\nm = 3\n", "unknown key indx; did you mean index"),
         ("[index]\nm = 'many'\n", "index"),
         ("[index]\nm = 1\n", "index.m must be in"),
+        ("[index]\nkind = 'flat'\n", "index"),
         ("index = 3\n", r"\[index\] must be a table"),
         ("[index\n", "not valid TOML"),
     ],
@@ -38,6 +40,12 @@ def test_wrong_files_are_refused_by_name(tmp_path: Path, text: str, message: str
     file.write_text(text)
     with pytest.raises(ValueError, match=message):
         load_config(file, environment={})
+
+
+def test_an_index_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ValueError, match="index.kind faiss-sq8 needs faiss: pip install"):
+        load_config(environment={"RUVLLM_INDEX__KIND": "faiss-sq8"})
 
 
 def test_wrong_environment_is_refused_by_name() -> None:

@@ -1,4 +1,4 @@
-"""hnswlib behind a guard: verified files, a readers-writer lock, 64-bit node ids that are never reused."""
+"""hnswlib, or faiss, behind a guard: verified files, a readers-writer lock, 64-bit node ids that are never reused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["HnswIndex", "IndexUnusable", "fsync_folder", "remove_saved", "verify
 
 logger = logging.getLogger(__name__)
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 MAX_TOMBSTONES = 0.2  # share of deleted entries beyond which a rebuild pays
 ADD_SLICE = 16  # entries added (about 1 ms each) between two chances for searches to get in
 SPACE = "ip"  # unit vectors: distance = 1 - cosine
@@ -43,7 +43,7 @@ class HnswIndex:
         self._lock = ReadWriteLock()
         self._deleted: set[int] = set()
         self._changes = 0  # since the last save or load
-        self._index = _hnswlib_index(dim)
+        self._index = _graph(config.kind, dim)
         self._index.init_index(
             max_elements=max(capacity, 16), M=config.m, ef_construction=config.ef_construction, random_seed=100
         )
@@ -176,6 +176,7 @@ class HnswIndex:
             content = {
                 "version": MANIFEST_VERSION,
                 "sha256": _sha256(part),
+                "kind": self._config.kind,
                 "dim": self.dim,
                 "space": SPACE,
                 "m": self._config.m,
@@ -200,11 +201,11 @@ class HnswIndex:
         manifest = verify_saved(base, dim=dim, embedder_id=embedder_id, config=config)
         index = cls.__new__(cls)
         index.dim, index._config, index._lock, index._changes = dim, config, ReadWriteLock(), 0
-        index._index = _hnswlib_index(dim)
+        index._index = _graph(config.kind, dim)
         try:
             index._index.load_index(str(_paths(base)[0]))
         except RuntimeError as error:
-            raise IndexUnusable(f"hnswlib refuses it: {error}") from error
+            raise IndexUnusable(f"{config.kind} refuses it: {error}") from error
         if index._index.element_count != manifest["count"]:
             raise IndexUnusable(f"it holds {index._index.element_count} vectors, not {manifest['count']}")
         index._deleted = set(manifest["deleted"])
@@ -218,7 +219,7 @@ def verify_saved(base: Path, *, dim: int, embedder_id: str, config: IndexConfig)
     file, manifest_file = _paths(base)
     try:
         manifest: dict[str, Any] = json.loads(manifest_file.read_text(encoding="utf-8"))
-        found = {key: manifest[key] for key in ("version", "dim", "space", "m", "ef_construction", "embedder")}
+        found = {key: manifest[key] for key in ("version", "kind", "dim", "space", "m", "ef_construction", "embedder")}
         if not isinstance(manifest["count"], int) or not isinstance(manifest["deleted"], list):
             raise IndexUnusable("its manifest is damaged")
         sha256 = _sha256(file)
@@ -228,6 +229,7 @@ def verify_saved(base: Path, *, dim: int, embedder_id: str, config: IndexConfig)
         raise IndexUnusable(f"its manifest is damaged: {error}") from error
     wanted = {
         "version": MANIFEST_VERSION,
+        "kind": config.kind,
         "dim": dim,
         "space": SPACE,
         "m": config.m,
@@ -262,7 +264,12 @@ def _paths(base: Path) -> tuple[Path, Path]:
     return base.with_name(base.name + ".hnsw"), base.with_name(base.name + ".json")
 
 
-def _hnswlib_index(dim: int) -> Any:
+def _graph(kind: str, dim: int) -> Any:
+    """Return what holds the graph: hnswlib's index or one with its methods."""
+    if kind == "faiss-sq8":
+        from ruvllm.memory.faiss_graph import FaissGraph
+
+        return FaissGraph(dim)
     import hnswlib
 
     return hnswlib.Index(SPACE, dim)
