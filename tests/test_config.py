@@ -44,7 +44,7 @@ def test_wrong_files_are_refused_by_name(tmp_path: Path, text: str, message: str
 
 def test_an_index_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ValueError, match="index.kind faiss-sq8 needs faiss: pip install"):
+    with pytest.raises(ValueError, match=r"index\.kind faiss-sq8 needs faiss: pip install"):
         load_config(environment={"RUVLLM_INDEX__KIND": "faiss-sq8"})
 
 

@@ -1,4 +1,4 @@
-"""`ruvllm bench retrieval | learning | conversation | attribution`: what memory finds, and what it learns from use."""
+"""`ruvllm bench retrieval | learning | conversation | attribution | scale`: what memory finds, learns and costs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def progress() -> Iterator[Show]:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (retrieval, learning, conversation, attribution):
+    for command in (retrieval, learning, conversation, attribution, scale):
         app.command()(command)
 
 
@@ -159,6 +159,22 @@ def attribution(
         titles=titles, limit=limit, seed=seed, model=model, fit_on=fit_on(fit_corpus, fit_questions), cache=cache
     ) as settings:
         report = run(corpus, questions, settings)
+    print_report(report, json=json)
+
+
+def scale(
+    corpus: Annotated[list[Path], typer.Option(help="JSON Lines of {pid, title, text}; may be repeated.")],
+    questions: Questions,
+    nodes: Annotated[int, typer.Option(min=1, help="Documents; sentences of the corpora fill up.")] = 20_000,
+    seed: Seed = 0,
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """What a brain of a given size costs to fill, to open, to hold and to search; embedding is left out."""
+    from ruvllm.bench.scale import run
+
+    with measured(seed=seed, cache=cache) as settings:
+        report = run(corpus, questions, settings, nodes=nodes)
     print_report(report, json=json)
 
 
