@@ -11,7 +11,7 @@ from ruvllm.bench import evaluation
 from ruvllm.bench.corpora import read_corpus
 from ruvllm.bench.evaluation import Asked, Scorer, apart, attention, measure, measure_rankings, metric_names
 from ruvllm.bench.feedback import read_feedback
-from ruvllm.bench.peers import lancedb_hybrid
+from ruvllm.bench.peers import lancedb_hybrid, mem0_search
 from ruvllm.bench.pool import Pool
 from ruvllm.bench.ratings import Attribution, is_good, labelled, learnt, marked, rated, shown
 from ruvllm.bench.report import Report, Row, make_report
@@ -43,8 +43,10 @@ def run(corpus: Path, questions: Path, settings: Settings, *, feedback: Path | N
         asked = ask_files(corpus, questions, settings, tools.embedder)
         pool = Pool(metric_names(KS))
         passages = read_corpus(corpus)
-        lancedb = lancedb_hybrid(passages, asked, tools.embedder, hide_titles=settings.hide_titles)
-        peers = {} if lancedb is None else {"LanceDB hybrid": lancedb}
+        peers = {}
+        for name, search in {"LanceDB hybrid": lancedb_hybrid, "mem0": mem0_search}.items():
+            if (found := search(passages, asked, tools.embedder, hide_titles=settings.hide_titles)) is not None:
+                peers[name] = found
         if feedback is not None:
             _after_feedback(pool, asked, feedback, tools.attribution, peers)
         else:

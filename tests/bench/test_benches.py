@@ -30,10 +30,11 @@ def test_retrieval_shows_every_system_and_the_gain_of_training(tmp_path: Path) -
     assert found["search, p50"] <= found["search, p95"]
 
 
-def test_a_peer_is_asked_the_same_questions(tmp_path: Path) -> None:
-    pytest.importorskip("lancedb")
+@pytest.mark.parametrize(("module", "name"), [("lancedb", "LanceDB hybrid"), ("mem0", "mem0")])
+def test_a_peer_is_asked_the_same_questions(tmp_path: Path, module: str, name: str) -> None:
+    pytest.importorskip(module)
     found = values(retrieval.run(*village.write(tmp_path), village.settings(orders=1)))
-    assert found["LanceDB hybrid, recall@10"] >= 0.5
+    assert found[f"{name}, recall@10"] >= 0.5
 
 
 def test_retrieval_learns_from_given_feedback_and_asks_the_rest(tmp_path: Path) -> None:
