@@ -87,11 +87,12 @@ def ask(
     embedder: Embedder,
     config: Config,
     *,
-    name_of: Callable[[Node], str] = lambda node: node.source or "",
+    name_of: Callable[[Node], str] = lambda node: node.source or f"node {node.id}",
+    before: Callable[[Memory], object] = lambda memory: None,
     group: str = "",
     on_progress: Progress = lambda what, done, total: None,
 ) -> list[Asked]:
-    """Return the questions as put to a brain of `sources` in a temporary folder."""
+    """Return the questions as put to a brain of `sources` in a temporary folder, after `before` was done to it."""
     asked: list[Asked] = []
     nodes: dict[int, Node] = {}
     with (
@@ -103,6 +104,7 @@ def ask(
         )
         if report.failures:
             raise ValueError(f"the corpus holds what cannot be stored: {report.failures[0]}")
+        before(memory)
         for done, question in enumerate(questions, 1):
             vector = embedder.encode([question.question])[0]
             found = memory.candidates(question.question, query_vector=vector)

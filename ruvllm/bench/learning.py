@@ -6,8 +6,10 @@ regime rates the same sources.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,8 @@ from ruvllm.bench.pool import Pool
 from ruvllm.bench.ratings import Attribution, flipped, is_good, labelled, learnt, marked, rated, shown
 from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.bench.setup import Settings, ask_files, open_tools
+from ruvllm.memory import Memory
+from ruvllm.types import Interaction, Route
 
 __all__ = ["COUNTS", "Learning", "run"]
 
@@ -62,14 +66,14 @@ def run(
     ask_corpus: Path | None = None,
     ask_questions: Path | None = None,
 ) -> Learning:
-    """Return the gain per regime, under flips and attack, on untouched topics and on another corpus.
+    """Return the gain per regime, under flips and attack, on untouched topics, with write-back and on another corpus.
 
     Args:
         ask_corpus, ask_questions: another set that the engine taught by the first is asked, both or none.
     """
     if (ask_corpus is None) != (ask_questions is None):
         raise ValueError("ask_corpus and ask_questions belong together")
-    regimes, attack, untouched, transfer = Pool(METRICS), Pool(METRICS), Pool(METRICS), Pool(METRICS)
+    regimes, attack, untouched, transfer, written = (Pool(METRICS) for _ in range(5))
     attacks: list[int] = []
     with open_tools(settings) as tools:
         asked = ask_files(corpus, questions, settings, tools.embedder)
@@ -86,14 +90,20 @@ def run(
             rng = np.random.default_rng((settings.seed, order))
             taught = _regimes(regimes, answered, rng)
             if others:
-                for name, scorer in {UNTRAINED: untrained, **taught}.items():
-                    transfer.add(name, range(len(others)), measure(scorer, others, KS))
+                _measure(transfer, taught, others, range(len(others)))
+            if settings.model != "none":
+                write_back = partial(_write_back, stream=taught.stream)
+                again = ask_files(corpus, questions, settings, tools.embedder, before=write_back)
+                _measure(written, taught, again, taught.held_out)
             topics = _topics(asked, rng)
             attacks.append(_attack(attack, answered, topics, rng))
             _untouched(untouched, answered, topics, rng)
             settings.on_progress("orders", order + 1, settings.orders)
     rows = _regime_rows(regimes) + _attack_rows(attack) + _untouched_rows(untouched)
     rows.append(Row("attacker's ratings that teach anything, per order and key", float(np.mean(attacks)), "ratings"))
+    for name in written.systems:
+        change = written.difference(name, regimes, name, METRIC)
+        rows.append(replace(change, name=f"{name}, change by writing good answers back"))
     for name in transfer.systems[1:]:
         rows.append(transfer.gain(name, UNTRAINED, METRIC, name=f"asked another corpus, {name}, gain", target=0.01))
     return Learning(make_report("learning", rows), _curves(regimes))
@@ -102,8 +112,17 @@ def run(
 # -- regimes and mistakes --------------------------------------------------------------------------------------------
 
 
-def _regimes(pool: Pool, answered: Sequence[_Rated], rng: np.random.Generator) -> dict[str, Scorer]:
-    """Add all regimes to the pool; return what regimes (a) and (c) taught in the end."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Taught:
+    """Answers that were rated, the places of the held-out questions, and what regimes (a) and (c) taught."""
+
+    stream: list[_Rated]
+    held_out: list[int]
+    systems: Mapping[str, Scorer]
+
+
+def _regimes(pool: Pool, answered: Sequence[_Rated], rng: np.random.Generator) -> _Taught:
+    """Add all regimes to the pool."""
     asked = [one.asked for one in answered]
     parts = split(asked, RATINGS, rng)
     stream = [answered[i] for i in parts.stream]
@@ -122,7 +141,39 @@ def _regimes(pool: Pool, answered: Sequence[_Rated], rng: np.random.Generator) -
         systems[_flip_name(share)] = learnt([one.example(r) for one, r in zip(stream, ratings, strict=True)])
     for name, scorer in systems.items():
         pool.add(name, parts.held_out, measure(scorer, [asked[i] for i in parts.held_out], KS))
-    return {name: systems[name] for regime in "ac" for name in [f"{REGIMES[regime]}, {len(stream)}"]}
+    names = [UNTRAINED, *(f"{REGIMES[regime]}, {len(stream)}" for regime in "ac")]
+    return _Taught(stream, parts.held_out, {name: systems[name] for name in names})
+
+
+def _measure(pool: Pool, taught: _Taught, asked: Sequence[Asked], places: Sequence[int]) -> None:
+    for name, scorer in taught.systems.items():
+        pool.add(name, places, measure(scorer, [asked[i] for i in places], KS))
+
+
+def _write_back(memory: Memory, stream: Sequence[_Rated]) -> None:
+    """Store the answers that were rated good, as confirmed by two raters."""
+    for number, one in enumerate(stream):
+        answer = one.attribution.answer(one.asked, one.places)
+        if not one.good or not answer:
+            continue
+        memory.record(
+            Interaction(
+                id=f"answer{number}",
+                query=one.asked.question.question,
+                answer=answer,
+                namespace=memory.namespace,
+                session=None,
+                created=time.time(),
+                source_ids=tuple(one.asked.nodes[i].id for i in one.places),  # the same ids in every brain of a corpus
+                used_ids=(),
+                route=Route("bench", 0, 0.0, 1.0),
+                confidence=1.0,
+                finish_reason="stop",
+                timings_ms={},
+            )
+        )
+        if (node := memory.interaction(f"answer{number}").answer_node) is not None:
+            memory.promote(node)
 
 
 def _regime_rows(pool: Pool) -> list[Row]:

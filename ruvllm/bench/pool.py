@@ -61,6 +61,12 @@ class Pool:
             name or f"{system}, gain in {metric} over {over}", value, "fraction", interval, target=target, met=met
         )
 
+    def difference(self, system: str, other: Pool, over: str, metric: str) -> Row:
+        """Return what a system is better by than one of another pool, with its interval; the same rows in both."""
+        gains = self._column(system, metric) - other._column(over, metric)
+        interval = bootstrap_interval(gains, clusters=np.concatenate(self._clusters[system]))
+        return Row(f"{system}, difference in {metric}", float(gains.mean()), "fraction", interval)
+
     def bound(self, system: str, over: str, metric: str, *, name: str, margin: float) -> Row:
         """Return the gain of which one is 95 % sure, and whether it shows that no more than `margin` is lost."""
         _, (bound, _) = self._paired(system, over, metric, 0.9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from ruvllm.bench.evaluation import Asked, Progress, ask, documents
 from ruvllm.bench.ratings import Answer, Attribution, fitted
 from ruvllm.config import Config, load_config
 from ruvllm.embedding import open_embedder
+from ruvllm.memory import Memory
 from ruvllm.types import Embedder
 
 __all__ = ["Settings", "Tools", "ask_files", "open_tools"]
@@ -89,8 +90,18 @@ def _attribution(settings: Settings, embedder: Embedder, answer: Answer) -> Attr
     return fitted(ask_files(corpus, questions, limited, embedder), answer)
 
 
-def ask_files(corpus: Path, questions: Path, settings: Settings, embedder: Embedder) -> list[Asked]:
+def ask_files(
+    corpus: Path,
+    questions: Path,
+    settings: Settings,
+    embedder: Embedder,
+    *,
+    before: Callable[[Memory], object] = lambda memory: None,
+) -> list[Asked]:
     """Return the questions of a file, those with gold passages in the corpus, as put to a brain of the corpus.
+
+    Args:
+        before: what is done to the brain between reading the corpus and the first question.
 
     Raises:
         ValueError: there are fewer than two.
@@ -106,4 +117,4 @@ def ask_files(corpus: Path, questions: Path, settings: Settings, embedder: Embed
     if settings.limit is not None:
         held = sample(held, settings.limit, settings.seed)
     sources = documents(passages, hide_titles=settings.hide_titles)
-    return ask(sources, held, embedder, settings.config, on_progress=settings.on_progress)
+    return ask(sources, held, embedder, settings.config, before=before, on_progress=settings.on_progress)

@@ -85,6 +85,25 @@ def test_learning_shows_regimes_flips_attack_and_transfer(tmp_path: Path) -> Non
     assert [ratings for ratings, _ in learnt.curves["(a) one rating per answer"]] == [0, 6]
 
 
+def test_learning_with_a_reader_measures_what_writing_back_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fake:
+        def __init__(self, *args: object) -> None:
+            pass
+
+        def __call__(self, asked: object, places: object) -> str:
+            return "cheese, as people say"
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("ruvllm.bench.setup.Reader", Fake)
+    found = values(learning.run(*village.write(tmp_path), village.settings(orders=1, model="fake")).report)
+    changes = [value for name, value in found.items() if name.endswith("change by writing good answers back")]
+    assert len(changes) == 3
+
+
 def test_learning_wants_both_files_of_the_other_set(tmp_path: Path) -> None:
     files = village.write(tmp_path)
     with pytest.raises(ValueError, match="belong together"):

@@ -1,5 +1,6 @@
 """Questions put to a brain, the figures of a ranking, and splits without leaks."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,17 @@ def test_too_few_questions_with_evidence_are_named(tmp_path: Path) -> None:
     questions.write_text('{"id": 1, "question": "q?", "answer": "a", "gold_pids": ["elsewhere"]}\n')
     with open_tools(village.settings()) as tools, pytest.raises(ValueError, match="0 questions with gold passages"):
         ask_files(corpus, questions, village.settings(), tools.embedder)
+
+
+def test_what_is_done_before_asking_is_asked_about(tmp_path: Path) -> None:
+    corpus, questions = village.write(tmp_path)
+    first = json.loads(questions.read_text().splitlines()[0])["question"]
+    with open_tools(village.settings()) as tools:
+        asked = ask_files(
+            corpus,
+            questions,
+            village.settings(),
+            tools.embedder,
+            before=lambda memory: memory.insert_node(f"{first} Nobody knows."),
+        )
+    assert asked[0].names[int(np.argmax(dense(asked[0])))].startswith("node ")
