@@ -546,13 +546,13 @@ class Memory:
 
         def work(connection: apsw.Connection) -> list[tuple[int, bool]]:
             remember_embedder(connection, embedder)
-            searched = self._duplicates.during(connection)
-            return insert_new_nodes(connection, searched, new, vectors, type, self.namespace, source)
+            return insert_new_nodes(connection, self._duplicates, new, vectors, type, self.namespace, source)
 
         def after(stored: list[tuple[int, bool]]) -> None:
             is_new = np.array([fresh for _, fresh in stored])
             if is_new.any():
-                self._derived.added([node_id for node_id, fresh in stored if fresh], vectors[is_new])
+                ids = [node_id for node_id, fresh in stored if fresh]
+                self._derived.added(ids, vectors[is_new], are_linked=False)
 
         return [node_id for node_id, _ in self._store.write(work, after=after)]
 

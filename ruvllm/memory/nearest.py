@@ -330,13 +330,13 @@ class Nearest:
         Args:
             queries: (q, dim) float32, unit length, projected.
         """
-        matrix, index = self.load(), self._index
+        matrix, index, num_threads = self.load(), self._index, min(THREADS, len(queries))
         if index is not None:
             try:
-                return index.search_batch(queries, k, num_threads=THREADS)
+                return index.search_batch(queries, k, num_threads=num_threads)
             except IndexUnusable as reason:
                 logger.warning("index %s: %s; searching exactly", self._base, reason)
-        return matrix.search_batch(queries, k, num_threads=THREADS)
+        return matrix.search_batch(queries, k, num_threads=num_threads)
 
     def vectors(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return those of `ids`, (n,) int64, that are searched here, and their vectors."""

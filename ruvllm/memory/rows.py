@@ -28,6 +28,7 @@ __all__ = [
     "insert_edge",
     "insert_keywords",
     "insert_node",
+    "insert_nodes",
     "node_of",
     "title_of",
     "vector_of",
@@ -39,6 +40,13 @@ NODE_COLUMNS = (
 )
 SEARCHED = "nodes.probation = 0 AND nodes.tier = 'hot' AND nodes.ended IS NULL"
 """What every search of the namespace sees; the words of the index nodes_searched."""
+
+INSERT_NODE = (
+    "INSERT INTO nodes (namespace, type, text, source, metadata, created, last_used, trust, session, probation, "
+    "document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+INSERT_VECTOR = "INSERT INTO vectors (node, vector) VALUES (?, ?)"
+INSERT_KEYWORDS = "INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)"
 
 EDGE_COLUMNS = (
     "edges.src, edges.dst, edges.type, edges.weight, edges.success, edges.failure, edges.last_used, edges.created_by"
@@ -93,32 +101,37 @@ def insert_node(
 ) -> int:
     """Insert a node with its vector ((native_dim,) float32, unit length) and keyword row; return its new id."""
     metadata = metadata or {}
-    connection.execute(
-        "INSERT INTO nodes (namespace, type, text, source, metadata, created, last_used, trust, session, probation, "
-        "document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            namespace,
-            type.value,
-            text,
-            source,
-            json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False),
-            created,
-            created,
-            trust,
-            session,
-            int(on_probation),
-            document,
-        ),
-    )
+    stored = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
+    row = (namespace, type.value, text, source, stored, created, created, trust, session, int(on_probation), document)
+    connection.execute(INSERT_NODE, row)
     node_id = connection.last_insert_rowid()
-    connection.execute("INSERT INTO vectors (node, vector) VALUES (?, ?)", (node_id, vector.astype("<f4").tobytes()))
+    connection.execute(INSERT_VECTOR, (node_id, vector.astype("<f4", copy=False).tobytes()))
     insert_keywords(connection, node_id, title_of(metadata), text)
     return node_id
 
 
+def insert_nodes(
+    connection: apsw.Connection, rows: Sequence[tuple[Any, ...]], titles: Sequence[str], vectors: np.ndarray
+) -> range:
+    """Insert nodes of no session and no document with their vectors and keyword rows; return their new ids, in order.
+
+    Args:
+        rows: (namespace, type, text, source, metadata as JSON, created, last_used, trust) of each.
+        titles: what each is also found by.
+        vectors: (n, native_dim) float32, unit length.
+    """
+    connection.executemany(INSERT_NODE, [(*row, None, 0, None) for row in rows])
+    last = connection.last_insert_rowid()
+    ids = range(last - len(rows) + 1, last + 1)  # AUTOINCREMENT, and nobody else writes
+    blobs = map(np.ndarray.tobytes, vectors.astype("<f4", copy=False))
+    connection.executemany(INSERT_VECTOR, zip(ids, blobs, strict=True))
+    connection.executemany(INSERT_KEYWORDS, zip(ids, titles, (row[2] for row in rows), strict=True))
+    return ids
+
+
 def insert_keywords(connection: apsw.Connection, node_id: int, title: str, text: str) -> None:
     """Let a node be found by its words."""
-    connection.execute("INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)", (node_id, title, text))
+    connection.execute(INSERT_KEYWORDS, (node_id, title, text))
 
 
 def delete_keywords(connection: apsw.Connection, ids: Iterable[int]) -> None:
