@@ -13,7 +13,8 @@ import numpy as np
 
 from ruvllm.memory.feedback import read_feedback
 from ruvllm.memory.history import end_nodes
-from ruvllm.memory.rows import as_unit_rows, checked_text, insert_edge, insert_node
+from ruvllm.memory.merging import RecentAnswers, take_over
+from ruvllm.memory.rows import as_unit_rows, checked_text, insert_node
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType, Embedder, Feedback, FinishReason, Interaction, NodeType, Route, Turn
@@ -24,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 PROBATION_TRUST = 0.3  # of an answer nobody has confirmed yet
 USED_WEIGHT, SHOWN_WEIGHT = 0.6, 0.4
+
+SAID = "ifnull((SELECT text FROM nodes WHERE id = i.said_node), a.text)"
+"""The words of an answer, whichever answer stands for it now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +52,19 @@ class Record:
 
 
 def commit_interactions(
-    store: Store, group: Sequence[Interaction], embedder: Embedder, *, min_quality: float = 0.0
+    store: Store,
+    group: Sequence[Interaction],
+    embedder: Embedder,
+    *,
+    min_quality: float = 0.0,
+    on_linked: Callable[[Sequence[int]], None] = lambda _: None,
 ) -> int:
     """Store a group in one transaction, embedding what came without vectors; return how many could not be stored.
 
     An answer of less confidence than `min_quality` is kept with its turn, but no search finds it.
+
+    Args:
+        on_linked: called after the commit with older answers that got edges.
     """
     sound = []
     for one in group:
@@ -71,11 +83,22 @@ def commit_interactions(
         except (ValueError, TypeError) as error:
             logger.error("the record of %s is not stored: %s", one.id, error)
 
-    def work(connection: apsw.Connection) -> int:
+    def work(connection: apsw.Connection) -> tuple[int, list[int]]:
         remember_embedder(connection, embedder)
-        return sum(_inserted(connection, *each, min_quality) for each in ready)
+        recent = RecentAnswers(connection, len(ready))
+        failed, linked = 0, []
+        for one, query, answer in ready:
+            try:
+                with connection:  # a savepoint of its own
+                    linked += insert_interaction(connection, one, query, answer, recent, min_quality=min_quality)
+                    recent.add(one, query)
+            except (ValueError, TypeError, AttributeError, apsw.ConstraintError) as error:
+                logger.error("the record of %s is not stored: %s", one.id, error)
+                failed += 1
+        return failed, linked
 
-    return len(group) - store.write(work)
+    failed, _ = store.write(work, after=lambda done: on_linked(done[1]) if done[1] else None)
+    return len(group) - len(ready) + failed
 
 
 def _with_vectors(group: Sequence[Interaction], encode: Callable[[list[str]], np.ndarray]) -> list[Interaction]:
@@ -90,74 +113,97 @@ def _with_vectors(group: Sequence[Interaction], encode: Callable[[list[str]], np
     return filled
 
 
-def _inserted(
-    connection: apsw.Connection, interaction: Interaction, query: np.ndarray, answer: np.ndarray, min_quality: float
-) -> bool:
-    """Insert one record in a savepoint of its own; log what is wrong with it and return False when it cannot be."""
-    connection.execute("SAVEPOINT record")
-    try:
-        insert_interaction(connection, interaction, query, answer, min_quality=min_quality)
-    except (ValueError, TypeError, AttributeError, apsw.ConstraintError) as error:
-        connection.execute("ROLLBACK TO record")
-        logger.error("the record of %s is not stored: %s", interaction.id, error)
-        return False
-    finally:
-        connection.execute("RELEASE record")
-    return True
-
-
 def insert_interaction(
     connection: apsw.Connection,
     interaction: Interaction,
     query_vector: np.ndarray,
     answer_vector: np.ndarray,
+    recent: RecentAnswers,
     *,
     min_quality: float = 0.0,
-) -> bool:
-    """Insert an answered request with its Query and Answer node and their edges; return False when it is there already.
+) -> list[int]:
+    """Insert an answered request with its nodes and edges, unless it is there; return older answers that got edges.
 
     Query -Follows-> Answer; Answer -Derived-> every source that was shown (its parents); Answer -Cites-> those it used.
+    Of an answer and its twin the better one is searched; the other is ended, and is no node at all when its words are
+    the same.
     """
     if connection.execute("SELECT 1 FROM interactions WHERE id = ?", (interaction.id,)).get:
-        return False
+        return []
+    now = interaction.created
+    is_sure = interaction.confidence is None or interaction.confidence >= min_quality
+    twin = recent.twin_of(interaction, query_vector, answer_vector) if is_sure else None
+    query = _insert_node(connection, interaction, NodeType.QUERY, interaction.query, query_vector)
+    said: int | None = None
+    if twin is not None and twin.text == interaction.answer:
+        answer = twin.node
+    else:
+        answer = _insert_node(connection, interaction, NodeType.ANSWER, interaction.answer, answer_vector)
+        if not is_sure:
+            end_nodes(connection, [answer], now)  # it never held
+        elif twin is not None and twin.is_beaten_by(interaction):
+            take_over(connection, answer, twin.node, now)
+        elif twin is not None:
+            answer, said = twin.node, answer
+            end_nodes(connection, [said], now)
+    sources = _existing(connection, interaction.source_ids)
+    _insert_edges(connection, interaction, query, [answer] if said is None else [answer, said], sources)
+    connection.executemany(
+        "UPDATE nodes SET use_count = use_count + 1, last_used = max(last_used, ?) WHERE id = ?",
+        [(now, node) for node in ([*sources, answer] if twin is not None else sources)],
+    )
+    _insert_row(connection, interaction, query, answer, said)
+    return [answer] if twin is not None else []
+
+
+def _insert_node(
+    connection: apsw.Connection, interaction: Interaction, type: NodeType, text: str, vector: np.ndarray
+) -> int:
+    return insert_node(
+        connection,
+        text,
+        vector,
+        type=type,
+        namespace=interaction.namespace,
+        created=interaction.created,
+        metadata={"interaction": interaction.id},
+        trust=PROBATION_TRUST,
+        session=interaction.session,
+        on_probation=True,
+    )
+
+
+def _insert_edges(
+    connection: apsw.Connection, interaction: Interaction, query: int, answers: Sequence[int], sources: Sequence[int]
+) -> None:
+    """Link the question to the first of its answers, and each answer to its sources."""
     now, used = interaction.created, set(interaction.used_ids)
-    nodes = [
-        insert_node(
-            connection,
-            text,
-            vector,
-            type=type_,
-            namespace=interaction.namespace,
-            created=now,
-            metadata={"interaction": interaction.id},
-            trust=PROBATION_TRUST,
-            session=interaction.session,
-            on_probation=True,
-        )
-        for text, vector, type_ in (
-            (interaction.query, query_vector, NodeType.QUERY),
-            (interaction.answer, answer_vector, NodeType.ANSWER),
-        )
-    ]
-    query, answer = nodes
-    if interaction.confidence is not None and interaction.confidence < min_quality:
-        end_nodes(connection, [answer], interaction.created)  # it never held
-    insert_edge(connection, query, answer, EdgeType.FOLLOWS, weight=0.5, created_by="ask", now=now)
-    for source in _existing(connection, interaction.source_ids):
-        weight = USED_WEIGHT if source in used else SHOWN_WEIGHT
-        insert_edge(connection, answer, source, EdgeType.DERIVED, weight=weight, created_by="ask", now=now)
-        if source in used:
-            insert_edge(connection, answer, source, EdgeType.CITES, weight=weight, created_by="ask", now=now)
-        connection.execute(
-            "UPDATE nodes SET use_count = use_count + 1, last_used = max(last_used, ?) WHERE id = ?", (now, source)
-        )
+    edges = [(query, answers[0], EdgeType.FOLLOWS.value, 0.5, now)]
+    for answer in answers:
+        for source in sources:
+            if source == answer:  # a turn was shown the answer that it repeats
+                continue
+            weight = USED_WEIGHT if source in used else SHOWN_WEIGHT
+            edges.append((answer, source, EdgeType.DERIVED.value, weight, now))
+            if source in used:
+                edges.append((answer, source, EdgeType.CITES.value, weight, now))
+    connection.executemany(
+        "INSERT INTO edges (src, dst, type, weight, last_used, created, created_by) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?5, 'ask') ON CONFLICT DO NOTHING",  # what outcomes did to an older answer stays
+        edges,
+    )
+
+
+def _insert_row(
+    connection: apsw.Connection, interaction: Interaction, query: int, answer: int, said: int | None
+) -> None:
     connection.execute(
-        "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             interaction.id,
             interaction.namespace,
             interaction.session,
-            now,
+            interaction.created,
             query,
             answer,
             json.dumps([int(i) for i in interaction.source_ids]),
@@ -166,9 +212,9 @@ def insert_interaction(
             json.dumps({stage: float(ms) for stage, ms in interaction.timings_ms.items()}),
             interaction.confidence,
             interaction.finish_reason,
+            said,
         ),
     )
-    return True
 
 
 def _existing(connection: apsw.Connection, ids: tuple[int, ...]) -> list[int]:
@@ -180,9 +226,10 @@ def _existing(connection: apsw.Connection, ids: tuple[int, ...]) -> list[int]:
 def read_turns(store: Store, namespace: str, session: str, limit: int) -> list[tuple[str, Turn]]:
     """Return (interaction id, turn) of the newest `limit` turns of a session, oldest first; corrections count."""
     rows = store.rows(
-        "SELECT i.id, q.text, ifnull(f.correction, a.text), i.created FROM interactions i "
-        "JOIN nodes q ON q.id = query_node JOIN nodes a ON a.id = answer_node "
+        f"SELECT i.id, q.text, ifnull(f.correction, {SAID}), i.created FROM interactions i "
+        "JOIN nodes q ON q.id = query_node LEFT JOIN nodes a ON a.id = answer_node "
         "LEFT JOIN feedback f ON f.interaction = i.id WHERE i.namespace = ? AND i.session = ? "
+        f"AND {SAID} IS NOT NULL "
         "ORDER BY i.created DESC, i.rowid DESC LIMIT ?",
         (namespace, session, limit),
     )
@@ -206,7 +253,7 @@ def read_record(store: Store, namespace: str, id: str) -> Record:
         ValueError: there is none of that id.
     """
     rows = store.rows(
-        "SELECT i.session, i.created, q.text, a.text, query_node, answer_node, source_ids, used_ids, route, "
+        f"SELECT i.session, i.created, q.text, {SAID}, query_node, answer_node, source_ids, used_ids, route, "
         "timings_ms, confidence, finish_reason FROM interactions i "
         "LEFT JOIN nodes q ON q.id = query_node LEFT JOIN nodes a ON a.id = answer_node "
         "WHERE i.id = ? AND i.namespace = ?",

@@ -99,6 +99,7 @@ class _Interaction(msgspec.Struct):
     timings_ms: dict[str, float]
     confidence: float | None
     finish_reason: FinishReason
+    said_node: int | None
 
 
 class _Feedback(msgspec.Struct):
@@ -187,6 +188,8 @@ def as_current(kind: str, line: dict[str, Any], version: int) -> dict[str, Any]:
         more = {"ended": None, "names": [], "mentions": []}
     elif kind == "edge":
         more = {"created": line["last_used"], "ended": None, "decayed": 0.0}
+    elif kind == "interaction":
+        more = {"said_node": None}
     elif kind == "feedback":
         more = {"rater": "local"}
     return line | more

@@ -666,7 +666,7 @@ class Memory:
         embedder = self._embedder()
         if self._has_moved:
             group = [_with_new_vectors(one, self.encode) for one in group]
-        failed = commit_interactions(self._store, group, embedder, min_quality=min_quality)
+        failed = commit_interactions(self._store, group, embedder, min_quality=min_quality, on_linked=self._links.added)
         try:
             self._lessons.credit(self._search, group)
         except Exception:  # the answers are kept; their sources have the credit of used and shown ones

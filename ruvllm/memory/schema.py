@@ -134,6 +134,10 @@ MIGRATIONS: tuple[str, ...] = (
 
     ALTER TABLE feedback ADD COLUMN rater TEXT NOT NULL DEFAULT 'local';
 
+    ALTER TABLE interactions  -- what was said in other words than those of answer_node, which stands for it
+        ADD COLUMN said_node INTEGER REFERENCES nodes (id) ON DELETE SET NULL;
+    CREATE INDEX interactions_by_said ON interactions (said_node) WHERE said_node IS NOT NULL;
+
     CREATE TABLE credits (  -- the part of each shown source in an answer, in [0, 1]; what training reads
         interaction TEXT NOT NULL REFERENCES interactions (id) ON DELETE CASCADE,
         node INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
