@@ -76,11 +76,15 @@ class Duplicates:
     def _among_committed(
         self, connection: apsw.Connection, texts: Sequence[str], vectors: np.ndarray, type: NodeType
     ) -> list[int | None]:
-        ids, cosines = self._nearest.search_batch(self._space.project(vectors), CANDIDATES)
         found: list[int | None] = [None] * len(texts)
-        for row in np.flatnonzero(cosines.max(axis=1, initial=-1.0) >= SAME_COSINE).tolist():
-            near = ids[row][cosines[row] >= SAME_COSINE].tolist()
-            found[row] = _first(near, _texts(connection, near, type), texts[row])
+        projected = self._space.project(vectors)
+        _, nearest = self._nearest.search_batch(projected, 1)
+        rows = np.flatnonzero((nearest >= SAME_COSINE).any(axis=1))  # few: of the others nobody need be asked for more
+        if len(rows):
+            ids, cosines = self._nearest.search_batch(projected[rows], CANDIDATES)
+            for i, row in enumerate(rows.tolist()):
+                near = ids[i][cosines[i] >= SAME_COSINE].tolist()
+                found[row] = _first(near, _texts(connection, near, type), texts[row])
         return found
 
     def _among_inserted(

@@ -57,6 +57,7 @@ def commit_interactions(
     embedder: Embedder,
     *,
     min_quality: float = 0.0,
+    recent: RecentAnswers | None = None,
     on_linked: Callable[[Sequence[int]], None] = lambda _: None,
 ) -> int:
     """Store a group in one transaction, embedding what came without vectors; return how many could not be stored.
@@ -64,6 +65,7 @@ def commit_interactions(
     An answer of less confidence than `min_quality` is kept with its turn, but no search finds it.
 
     Args:
+        recent: of the groups before this one.
         on_linked: called after the commit with older answers that got edges.
     """
     sound = []
@@ -83,9 +85,11 @@ def commit_interactions(
         except (ValueError, TypeError) as error:
             logger.error("the record of %s is not stored: %s", one.id, error)
 
+    recent = recent or RecentAnswers()
+    recent.require(embedder.id)
+
     def work(connection: apsw.Connection) -> tuple[int, list[int]]:
         remember_embedder(connection, embedder)
-        recent = RecentAnswers(connection, len(ready))
         failed, linked = 0, []
         for one, query, answer in ready:
             try:
@@ -132,7 +136,7 @@ def insert_interaction(
         return []
     now = interaction.created
     is_sure = interaction.confidence is None or interaction.confidence >= min_quality
-    twin = recent.twin_of(interaction, query_vector, answer_vector) if is_sure else None
+    twin = recent.twin_of(connection, interaction, query_vector, answer_vector) if is_sure else None
     query = _insert_node(connection, interaction, NodeType.QUERY, interaction.query, query_vector)
     said: int | None = None
     if twin is not None and twin.text == interaction.answer:

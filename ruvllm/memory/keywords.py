@@ -213,7 +213,9 @@ def _head(store: Store, index: Bm25) -> bytes:
 
 def _documents(rows: Iterable[tuple[int, str, str]]) -> Documents:
     """Return what is indexed of each (id, text, metadata): title, heading or question, then the text."""
-    each = [terms(f"{title_of(json.loads(metadata))} {text}") for _, text, metadata in rows]
+    each = [
+        terms(text if metadata == "{}" else f"{title_of(json.loads(metadata))} {text}") for _, text, metadata in rows
+    ]
     indptr = np.zeros(len(each) + 1, np.int64)
     np.cumsum([len(one) for one in each], out=indptr[1:])
     return np.concatenate(each or [np.empty(0, np.uint64)]), indptr

@@ -43,6 +43,7 @@ from ruvllm.memory.lessons import Lessons
 from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.lock import WriterLock
+from ruvllm.memory.merging import RecentAnswers
 from ruvllm.memory.nearest import Nearest, remove_all_saved
 from ruvllm.memory.neighbours import Neighbours
 from ruvllm.memory.newnodes import insert_new_nodes, new_node
@@ -185,6 +186,7 @@ class Memory:
             self.config.retrieval,
         )
         self._duplicates = Duplicates(self._store, self._nearest, self._space, namespace)
+        self._recent = RecentAnswers()
         durability = self.config.store
         self._writeback = WriteBack(self._commit_interactions, durability.flush_interval_s, durability.flush_batch)
         self._usage = Usage(self._store, durability.flush_interval_s)
@@ -947,6 +949,7 @@ class Memory:
         embedder = self._given  # None while the configured one is not open
         lines = import_brain(self._store, Path(file), embedder=None if embedder is None else embedder.id)
         self._derived.reload()
+        self._recent.forget()
         return lines
 
     def reembed(self, embedder: Embedder, *, on_progress: Callable[[ReembedProgress], None] | None = None) -> int:

@@ -15,7 +15,8 @@ from ruvllm.types import EdgeType, Interaction
 
 __all__ = ["RecentAnswers", "Twin", "take_over"]
 
-RECENT = 256  # turns of a session, the newest, that an answer is compared with
+RECENT = 256  # turns of a session, the newest, that an answer is at least compared with
+SESSIONS = 32  # kept in memory, at most 25 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,70 +36,104 @@ class Twin:
         return self.is_open and (interaction.confidence or 0.0) > self.confidence
 
 
-class RecentAnswers:
-    """What the sessions of a group of records were answered last, read in the transaction that stores the group.
+class _Session:
+    """The newest questions of one session, by interaction id, oldest first."""
 
-    Answers on probation are private: without a session, and beyond it, nothing is a twin.
+    def __init__(self, ids: list[str], vectors: np.ndarray) -> None:
+        self._ids = ids
+        self._vectors = vectors  # (capacity, native_dim), the first len(ids) in use
+
+    def near(self, query: np.ndarray) -> list[str]:
+        """Return the interactions whose questions lie near, the newest first."""
+        cosines = self._vectors[: len(self._ids)] @ query
+        return [self._ids[i] for i in np.flatnonzero(cosines >= SAME_COSINE)[::-1]]
+
+    def add(self, id: str, query: np.ndarray) -> None:
+        if len(self._ids) == len(self._vectors):
+            kept = self._vectors[-RECENT:]
+            self._ids = self._ids[-RECENT:]
+            self._vectors = np.empty((2 * len(kept) + 8, len(query)), np.float32)
+            self._vectors[: len(kept)] = kept
+        self._vectors[len(self._ids)] = query
+        self._ids.append(id)
+
+
+class RecentAnswers:
+    """Finds twins among the newest answers of the sessions that were written last, used by one thread at a time.
+
+    Answers on probation are private: without a session, and beyond it, nothing is a twin. What is kept in memory only
+    says where to look: what is there is read in the transaction.
     """
 
-    def __init__(self, connection: apsw.Connection, room: int) -> None:
-        self._connection = connection
-        self._room = room  # records in the group
-        self._sessions: dict[tuple[str, str], tuple[list[str], np.ndarray]] = {}
+    def __init__(self) -> None:
+        self._sessions: dict[tuple[str, str], _Session] = {}  # the one used last at the end
+        self._embedder = ""
 
-    def twin_of(self, interaction: Interaction, query: np.ndarray, answer: np.ndarray) -> Twin | None:
+    def forget(self) -> None:
+        """Read all sessions anew."""
+        self._sessions = {}
+
+    def require(self, embedder: str) -> None:
+        """Read all sessions anew when their vectors are by another embedder."""
+        if embedder != self._embedder:
+            self._sessions, self._embedder = {}, embedder
+
+    def twin_of(
+        self, connection: apsw.Connection, interaction: Interaction, query: np.ndarray, answer: np.ndarray
+    ) -> Twin | None:
         """Return the newest twin of an answer that is not stored yet; vectors are (native_dim,), unit length."""
         if interaction.session is None:
             return None
-        ids, vectors = self._session(interaction.namespace, interaction.session, len(query))
-        near = np.flatnonzero(vectors[: len(ids)] @ query >= SAME_COSINE)[::-1]
-        twins = (self._checked(ids[i], interaction, answer) for i in near.tolist())
+        near = self._session(connection, interaction.namespace, interaction.session, len(query)).near(query)
+        twins = (_checked(connection, id_, interaction, answer) for id_ in near)
         return next((twin for twin in twins if twin is not None), None)
 
     def add(self, interaction: Interaction, query: np.ndarray) -> None:
         """Take in a record that was just stored."""
-        if interaction.session is not None:
-            ids, vectors = self._session(interaction.namespace, interaction.session, len(query))
-            vectors[len(ids)] = query
-            ids.append(interaction.id)
+        known = self._sessions.get((interaction.namespace, interaction.session or ""))
+        if known is not None:
+            known.add(interaction.id, query)
 
-    def _session(self, namespace: str, session: str, dim: int) -> tuple[list[str], np.ndarray]:
-        """Return the ids of the session's interactions, oldest first, and their questions' vectors, (n + room, dim)."""
-        known = self._sessions.get((namespace, session))
-        if known is None:
-            rows = fetch(
-                self._connection,
-                "SELECT i.id, vector FROM interactions i JOIN vectors ON node = query_node "
-                "WHERE i.namespace = ? AND i.session = ? ORDER BY i.created DESC, i.rowid DESC LIMIT ?",
-                (namespace, session, RECENT),
-            )[::-1]
-            vectors = np.empty((len(rows) + self._room, dim), np.float32)
-            vectors[: len(rows)] = vector_of(b"".join(blob for _, blob in rows)).reshape(-1, dim)
-            known = self._sessions[namespace, session] = [id_ for id_, _ in rows], vectors
+    def _session(self, connection: apsw.Connection, namespace: str, session: str, dim: int) -> _Session:
+        known = self._sessions.pop((namespace, session), None) or _read_session(connection, namespace, session, dim)
+        self._sessions[namespace, session] = known
+        if len(self._sessions) > SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
         return known
 
-    def _checked(self, id: str, interaction: Interaction, answer: np.ndarray) -> Twin | None:
-        """Return the answer in force of an interaction whose question is near, when it is a twin."""
-        rows = fetch(
-            self._connection,
-            "SELECT a.id, a.text, vector, q.text, "
-            "a.probation AND a.metadata ->> 'decided' IS NULL AND a.metadata ->> 'superseded_by' IS NULL "
-            "AND NOT EXISTS (SELECT 1 FROM interactions o JOIN feedback ON interaction = o.id "
-            "WHERE o.answer_node = a.id), (SELECT max(confidence) FROM interactions o WHERE o.answer_node = a.id) "
-            "FROM interactions i JOIN nodes q ON q.id = i.query_node "
-            "JOIN nodes a ON a.id = i.answer_node JOIN vectors ON node = a.id "
-            "WHERE i.id = ? AND a.tier = 'hot' AND a.ended IS NULL AND a.session = i.session",
-            (id,),
+
+def _read_session(connection: apsw.Connection, namespace: str, session: str, dim: int) -> _Session:
+    rows = fetch(
+        connection,
+        "SELECT i.id, vector FROM interactions i JOIN vectors ON node = query_node "
+        "WHERE i.namespace = ? AND i.session = ? AND length(vector) = ? ORDER BY i.created DESC, i.rowid DESC LIMIT ?",
+        (namespace, session, 4 * dim, RECENT),
+    )[::-1]
+    return _Session([id_ for id_, _ in rows], vector_of(b"".join(blob for _, blob in rows)).reshape(-1, dim))
+
+
+def _checked(connection: apsw.Connection, id: str, interaction: Interaction, answer: np.ndarray) -> Twin | None:
+    """Return the answer in force of an interaction whose question is near, when it is a twin."""
+    rows = fetch(
+        connection,
+        "SELECT a.id, a.text, vector, q.text, "
+        "a.probation AND a.metadata ->> 'decided' IS NULL AND a.metadata ->> 'superseded_by' IS NULL "
+        "AND NOT EXISTS (SELECT 1 FROM interactions o JOIN feedback ON interaction = o.id "
+        "WHERE o.answer_node = a.id), (SELECT max(confidence) FROM interactions o WHERE o.answer_node = a.id) "
+        "FROM interactions i JOIN nodes q ON q.id = i.query_node "
+        "JOIN nodes a ON a.id = i.answer_node JOIN vectors ON node = a.id "
+        "WHERE i.id = ? AND a.tier = 'hot' AND a.ended IS NULL AND a.session = i.session AND length(vector) = ?",
+        (id, 4 * len(answer)),
+    )
+    for node, text, vector, question, is_open, confidence in rows:
+        is_twin = (
+            vector_of(vector) @ answer >= SAME_COSINE
+            and say_the_same(text, interaction.answer)
+            and say_the_same(question, interaction.query)
         )
-        for node, text, vector, question, is_open, confidence in rows:
-            is_twin = (
-                vector_of(vector) @ answer >= SAME_COSINE
-                and say_the_same(text, interaction.answer)
-                and say_the_same(question, interaction.query)
-            )
-            if is_twin:
-                return Twin(node, text, confidence or 0.0, bool(is_open))
-        return None
+        if is_twin:
+            return Twin(node, text, confidence or 0.0, bool(is_open))
+    return None
 
 
 def take_over(connection: apsw.Connection, new: int, old: int, now: float) -> None:

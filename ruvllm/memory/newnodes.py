@@ -23,12 +23,12 @@ BLOCK = 1024  # nodes that are compared with each other at a time
 
 @dataclass(frozen=True, slots=True)
 class NewNode:
-    """One node to store; `metadata` is JSON, `title` what it is also found by."""
+    """One node to store; `metadata` is JSON, `title` what it is found by besides."""
 
     text: str
-    title: str
-    metadata: str
-    trust: float
+    metadata: str = "{}"
+    title: str = ""
+    trust: float = 1.0
 
 
 def new_node(node: str | Mapping[str, Any]) -> NewNode:
@@ -37,19 +37,17 @@ def new_node(node: str | Mapping[str, Any]) -> NewNode:
     Raises:
         TypeError, ValueError: it is neither, has unknown fields, or a field cannot be stored; the message names it.
     """
-    fields: Any = {"text": node} if isinstance(node, str) else node
-    if not isinstance(fields, Mapping):
+    if isinstance(node, str):
+        return NewNode(checked_text(node, "text"))
+    if not isinstance(node, Mapping):
         raise TypeError(f"nodes must be texts or mappings, not {type(node).__name__}")
-    if unknown := sorted(map(str, fields.keys() - FIELDS)):
+    if unknown := sorted(map(str, node.keys() - FIELDS)):
         raise ValueError(f"nodes: unknown field {unknown[0]!r}; known: {', '.join(sorted(FIELDS))}")
-    metadata = fields.get("metadata")
-    stored = _checked_json(metadata) if metadata else "{}"
-    return NewNode(
-        checked_text(fields.get("text"), "text"),
-        title_of(metadata) if metadata else "",
-        stored,
-        checked_weight(fields.get("trust", 1.0), "trust"),
-    )
+    text, trust = checked_text(node.get("text"), "text"), checked_weight(node.get("trust", 1.0), "trust")
+    metadata = node.get("metadata")
+    if not metadata:
+        return NewNode(text, trust=trust)
+    return NewNode(text, _checked_json(metadata), title_of(metadata), trust)
 
 
 def _checked_json(metadata: Mapping[str, Any]) -> str:

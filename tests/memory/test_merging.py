@@ -158,6 +158,27 @@ def test_export_and_import_keep_what_was_said(
     assert (tmp_path / "first.jsonl").read_bytes() == (tmp_path / "second.jsonl").read_bytes()
 
 
+def test_newest_turns_of_a_long_session_are_compared(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ruvllm.memory.merging.RECENT", 4)
+    monkeypatch.setattr("ruvllm.memory.merging.SESSIONS", 1)
+    for i in range(40):
+        ask(memory, f"a{i}", f"Answer {i} is {i * i}.", query=f"Question {i} about {i * i}?")
+        ask(memory, f"b{i}", "Short.", session="bob")
+    last = memory.interaction("a39").answer_node
+    assert ask(memory, "again", "Answer 39 is 1521.", query="Question 39 about 1521?") == last
+    assert ask(memory, "late", "Answer 0 is 0.", query="Question 0 about 0?") != memory.interaction("a0").answer_node
+
+
+def test_session_that_was_imported_into_is_known(memory: Memory, tmp_path: Path) -> None:
+    ask(memory, "a1", SAID)
+    memory.export(tmp_path / "brain.jsonl")
+    memory.forget("s1")
+    ask(memory, "a2", "Something else.", query="Who?")
+    memory._store.write(lambda connection: connection.execute("DELETE FROM interactions WHERE id = 'a1'").fetchall())
+    memory.import_file(tmp_path / "brain.jsonl")
+    assert ask(memory, "a3", SAID) == memory.interaction("a1").answer_node
+
+
 def test_group_is_merged_within_itself(memory: Memory) -> None:
     one: Interaction = interaction("a1", answer=SAID)
     for i in range(5):
