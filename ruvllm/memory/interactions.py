@@ -14,7 +14,7 @@ import numpy as np
 from ruvllm.memory.feedback import read_feedback
 from ruvllm.memory.history import end_nodes
 from ruvllm.memory.merging import RecentAnswers, take_over
-from ruvllm.memory.rows import as_unit_rows, checked_text, insert_node
+from ruvllm.memory.rows import as_unit_rows, checked_text, insert_nodes
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType, Embedder, Feedback, FinishReason, Interaction, NodeType, Route, Turn
@@ -23,8 +23,12 @@ __all__ = ["Record", "commit_interactions", "insert_interaction", "read_record",
 
 logger = logging.getLogger(__name__)
 
+_as_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps with an option makes an encoder for every call
+
 PROBATION_TRUST = 0.3  # of an answer nobody has confirmed yet
 USED_WEIGHT, SHOWN_WEIGHT = 0.6, 0.4
+
+ROUTE_FIELDS = [field.name for field in fields(Route)]
 
 SAID = "ifnull((SELECT text FROM nodes WHERE id = i.said_node), a.text)"
 """The words of an answer, whichever answer stands for it now."""
@@ -137,19 +141,20 @@ def insert_interaction(
     now = interaction.created
     is_sure = interaction.confidence is None or interaction.confidence >= min_quality
     twin = recent.twin_of(connection, interaction, query_vector, answer_vector) if is_sure else None
-    query = _insert_node(connection, interaction, NodeType.QUERY, interaction.query, query_vector)
-    said: int | None = None
-    if twin is not None and twin.text == interaction.answer:
-        answer = twin.node
+    nodes = [(NodeType.QUERY, interaction.query, query_vector)]
+    if twin is None or twin.text != interaction.answer:
+        nodes.append((NodeType.ANSWER, interaction.answer, answer_vector))
+    query, *own = _insert_nodes(connection, interaction, nodes)
+    said: int | None = None  # where another node stands for this answer
+    if twin is None:
+        answer = own[0]
+    elif own and twin.is_beaten_by(interaction):
+        answer = own[0]
+        take_over(connection, answer, twin.node, now)
     else:
-        answer = _insert_node(connection, interaction, NodeType.ANSWER, interaction.answer, answer_vector)
-        if not is_sure:
-            end_nodes(connection, [answer], now)  # it never held
-        elif twin is not None and twin.is_beaten_by(interaction):
-            take_over(connection, answer, twin.node, now)
-        elif twin is not None:
-            answer, said = twin.node, answer
-            end_nodes(connection, [said], now)
+        answer, said = twin.node, own[0] if own else None
+    if said is not None or not is_sure:
+        end_nodes(connection, own, now)  # it never held
     sources = _existing(connection, interaction.source_ids)
     _insert_edges(connection, interaction, query, [answer] if said is None else [answer, said], sources)
     connection.executemany(
@@ -160,21 +165,17 @@ def insert_interaction(
     return [answer] if twin is not None else []
 
 
-def _insert_node(
-    connection: apsw.Connection, interaction: Interaction, type: NodeType, text: str, vector: np.ndarray
-) -> int:
-    return insert_node(
-        connection,
-        text,
-        vector,
-        type=type,
-        namespace=interaction.namespace,
-        created=interaction.created,
-        metadata={"interaction": interaction.id},
-        trust=PROBATION_TRUST,
-        session=interaction.session,
-        on_probation=True,
-    )
+def _insert_nodes(
+    connection: apsw.Connection, interaction: Interaction, nodes: Sequence[tuple[NodeType, str, np.ndarray]]
+) -> range:
+    """Insert nodes of a request, (type, text, vector), on probation; return their ids."""
+    metadata = _as_json({"interaction": interaction.id})
+    now, session = interaction.created, interaction.session
+    rows = [
+        (interaction.namespace, type_.value, text, None, metadata, now, now, PROBATION_TRUST, session, 1)
+        for type_, text, _ in nodes
+    ]
+    return insert_nodes(connection, rows, [""] * len(nodes), np.stack([vector for *_, vector in nodes]))
 
 
 def _insert_edges(
@@ -210,10 +211,10 @@ def _insert_row(
             interaction.created,
             query,
             answer,
-            json.dumps([int(i) for i in interaction.source_ids]),
-            json.dumps([int(i) for i in interaction.used_ids]),
-            json.dumps({f.name: getattr(interaction.route, f.name) for f in fields(Route)}, ensure_ascii=False),
-            json.dumps({stage: float(ms) for stage, ms in interaction.timings_ms.items()}),
+            _as_json([int(i) for i in interaction.source_ids]),
+            _as_json([int(i) for i in interaction.used_ids]),
+            _as_json({name: getattr(interaction.route, name) for name in ROUTE_FIELDS}),
+            _as_json({stage: float(ms) for stage, ms in interaction.timings_ms.items()}),
             interaction.confidence,
             interaction.finish_reason,
             said,
@@ -288,5 +289,4 @@ def read_record(store: Store, namespace: str, id: str) -> Record:
 
 def _route(stored: dict[str, Any]) -> Route:
     """Return the route; fields that another version wrote and this one does not know are left out."""
-    known = {f.name for f in fields(Route)}
-    return Route(**{key: value for key, value in stored.items() if key in known})
+    return Route(**{key: value for key, value in stored.items() if key in ROUTE_FIELDS})

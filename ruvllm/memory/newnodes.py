@@ -95,18 +95,19 @@ def _insert_block(
     unknown = [row for row, node_id in enumerate(known) if node_id is None]
     first = [unknown[i] for i in first_alike([texts[row] for row in unknown], vectors[unknown])]
     new = [row for row, one in zip(unknown, first, strict=True) if row == one]
+    stored = [nodes[row] for row in new]
     ids = insert_nodes(
         connection,
-        [(namespace, type.value, nodes[i].text, source, nodes[i].metadata, now, now, nodes[i].trust) for i in new],
-        [nodes[i].title for i in new],
+        [(namespace, type.value, one.text, source, one.metadata, now, now, one.trust, None, 0) for one in stored],
+        [one.title for one in stored],
         vectors[new],
     )
     is_new = dict(zip(new, ids, strict=True))
     for row, one in zip(unknown, first, strict=True):
         known[row] = is_new[one]
-    stored = [(node_id, row in is_new) for row, node_id in enumerate(known) if node_id is not None]
+    found = [(node_id, row in is_new) for row, node_id in enumerate(known) if node_id is not None]
     connection.executemany(
         "UPDATE nodes SET use_count = use_count + 1, last_used = ? WHERE id = ?",
-        [(now, node_id) for node_id, fresh in stored if not fresh],
+        [(now, node_id) for node_id, fresh in found if not fresh],
     )
-    return stored
+    return found

@@ -113,14 +113,14 @@ def insert_node(
 def insert_nodes(
     connection: apsw.Connection, rows: Sequence[tuple[Any, ...]], titles: Sequence[str], vectors: np.ndarray
 ) -> range:
-    """Insert nodes of no session and no document with their vectors and keyword rows; return their new ids, in order.
+    """Insert nodes of no document with their vectors and keyword rows; return their new ids, in order.
 
     Args:
-        rows: (namespace, type, text, source, metadata as JSON, created, last_used, trust) of each.
+        rows: (namespace, type, text, source, metadata as JSON, created, last_used, trust, session, probation) of each.
         titles: what each is also found by.
         vectors: (n, native_dim) float32, unit length.
     """
-    connection.executemany(INSERT_NODE, [(*row, None, 0, None) for row in rows])
+    connection.executemany(INSERT_NODE, [(*row, None) for row in rows])
     last = connection.last_insert_rowid()
     ids = range(last - len(rows) + 1, last + 1)  # AUTOINCREMENT, and nobody else writes
     blobs = map(np.ndarray.tobytes, vectors.astype("<f4", copy=False))
