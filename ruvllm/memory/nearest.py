@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 IndexState = Literal["unloaded", "exact", "building", "ready"]
 
 THREADS = min(os.cpu_count() or 1, 8)  # of what works on many vectors at once
+FEW_PRODUCTS = 500_000  # of vectors, about 10 ms: so few are not worth waiting for another thread
 READ_ROWS = 8192  # vectors read from the database at a time
 BUILD_ROWS = 2048  # vectors put into the index between two looks at the stop flag (about 2 s)
 INLINE_ROWS = 1024  # so few are indexed at once by the thread that needs them
@@ -330,12 +331,13 @@ class Nearest:
         Args:
             queries: (q, dim) float32, unit length, projected.
         """
-        matrix, index, num_threads = self.load(), self._index, min(THREADS, len(queries))
+        matrix, index = self.load(), self._index
         if index is not None:
             try:
-                return index.search_batch(queries, k, num_threads=num_threads)
+                return index.search_batch(queries, k, num_threads=min(THREADS, len(queries)))
             except IndexUnusable as reason:
                 logger.warning("index %s: %s; searching exactly", self._base, reason)
+        num_threads = 1 if len(queries) * len(matrix) < FEW_PRODUCTS else THREADS
         return matrix.search_batch(queries, k, num_threads=num_threads)
 
     def vectors(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

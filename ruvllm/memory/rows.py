@@ -217,7 +217,7 @@ def as_unit_rows(vectors: Any, dim: int, name: str) -> np.ndarray:
     if rows.ndim != 2 or rows.shape[1] != dim:
         raise ValueError(f"{name} must have {dim} dimensions (shape {np.shape(vectors)})")
     squares = np.einsum("ij,ij->i", rows, rows)
-    if len(squares) and 0.9981 < squares.min() and squares.max() < 1.0019:  # False for NaN too
+    if len(squares) and squares.min() > 0.9981 and squares.max() < 1.0019:  # False for NaN too
         return rows
     norms = np.sqrt(squares)
     if not np.isfinite(norms).all():
