@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -27,6 +28,10 @@ _as_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps with an opt
 
 PROBATION_TRUST = 0.3  # of an answer nobody has confirmed yet
 USED_WEIGHT, SHOWN_WEIGHT = 0.6, 0.4
+
+REFUSED = (ValueError, TypeError, AttributeError, apsw.ConstraintError)  # what is wrong with one record
+
+_Ready = tuple[Interaction, np.ndarray, np.ndarray]  # with the vectors of question and answer
 
 ROUTE_FIELDS = [field.name for field in fields(Route)]
 
@@ -80,7 +85,7 @@ def commit_interactions(
             sound.append(one)
         except (ValueError, TypeError) as error:
             logger.error("the record of %s is not stored: %s", one.id, error)
-    ready: list[tuple[Interaction, np.ndarray, np.ndarray]] = []
+    ready: list[_Ready] = []
     for one in _with_vectors(sound, embedder.encode):
         try:
             query = as_unit_rows(one.query_vector, embedder.native_dim, "query_vector")[0]
@@ -92,16 +97,24 @@ def commit_interactions(
     recent = recent or RecentAnswers()
     recent.require(embedder.id)
 
+    def insert(connection: apsw.Connection, records: Sequence[_Ready]) -> list[int]:
+        linked = []
+        with connection:  # a savepoint
+            for one, query, answer in records:
+                linked += insert_interaction(connection, one, query, answer, recent, min_quality=min_quality)
+                recent.add(one, query)
+        return linked
+
     def work(connection: apsw.Connection) -> tuple[int, list[int]]:
         remember_embedder(connection, embedder)
+        with suppress(*REFUSED):
+            return 0, insert(connection, ready)
         failed, linked = 0, []
-        for one, query, answer in ready:
+        for each in ready:  # one cannot be stored; a savepoint for each is dear, FTS5 writes a segment at every one
             try:
-                with connection:  # a savepoint of its own
-                    linked += insert_interaction(connection, one, query, answer, recent, min_quality=min_quality)
-                    recent.add(one, query)
-            except (ValueError, TypeError, AttributeError, apsw.ConstraintError) as error:
-                logger.error("the record of %s is not stored: %s", one.id, error)
+                linked += insert(connection, [each])
+            except REFUSED as error:
+                logger.error("the record of %s is not stored: %s", each[0].id, error)
                 failed += 1
         return failed, linked
 
