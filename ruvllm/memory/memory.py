@@ -63,7 +63,7 @@ from ruvllm.memory.rows import (
     node_of,
 )
 from ruvllm.memory.search import GraphSearch
-from ruvllm.memory.sources import Forgotten, SourceSummary, forget_source, read_sources
+from ruvllm.memory.sources import Forgotten, SourceSummary, forget_source, read_sources, trust_source
 from ruvllm.memory.space import Space, remember_embedder, require_same_embedder
 from ruvllm.memory.stats import MemoryStats, read_stats, size_of
 from ruvllm.memory.store import Store
@@ -294,6 +294,22 @@ class Memory:
         )
         self._archive.tidy()
         return len(gone.nodes)
+
+    def set_trust(self, source: str | Path, trust: float) -> int:
+        """Say how far a source, or all below a folder, is trusted; return how many nodes that is. Durable on return.
+
+        Trust multiplies the rank of a node; at 0 it is not found. A document keeps it when it is ingested again.
+
+        Raises:
+            ValueError: nothing is known by this name, or the trust is not in [0, 1].
+        """
+        self._require_writable()
+        trust = checked_weight(trust, "trust")
+        trusted = self._store.write(
+            lambda connection: trust_source(connection, self.namespace, str(source), trust),
+            after=self._derived.retrusted,
+        )
+        return len(trusted)
 
     def sources(self) -> list[SourceSummary]:
         """Return the ingested documents, in order of their names."""

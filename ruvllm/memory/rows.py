@@ -43,7 +43,8 @@ SEARCHED = "nodes.probation = 0 AND nodes.tier = 'hot' AND nodes.ended IS NULL"
 
 INSERT_NODE = (
     "INSERT INTO nodes (namespace, type, text, source, metadata, created, last_used, trust, session, probation, "
-    "document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "document) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 * ifnull((SELECT trust FROM documents WHERE id = ?11), 1.0), "
+    "?9, ?10, ?11)"
 )
 INSERT_VECTOR = "INSERT INTO vectors (node, vector) VALUES (?, ?)"
 INSERT_KEYWORDS = "INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)"
@@ -99,7 +100,10 @@ def insert_node(
     on_probation: bool = False,
     document: int | None = None,
 ) -> int:
-    """Insert a node with its vector ((native_dim,) float32, unit length) and keyword row; return its new id."""
+    """Insert a node with its vector ((native_dim,) float32, unit length) and keyword row; return its new id.
+
+    Its trust is multiplied by that of its document.
+    """
     metadata = metadata or {}
     stored = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
     row = (namespace, type.value, text, source, stored, created, created, trust, session, int(on_probation), document)

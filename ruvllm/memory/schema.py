@@ -111,6 +111,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX nodes_searched ON nodes (namespace, id) WHERE probation = 0 AND tier = 'hot' AND ended IS NULL;
     CREATE INDEX nodes_ended ON nodes (namespace, ended) WHERE ended IS NOT NULL;
 
+    ALTER TABLE documents ADD COLUMN trust REAL NOT NULL DEFAULT 1.0;  -- that its nodes get, also of later versions
+
     ALTER TABLE edges ADD COLUMN created REAL NOT NULL DEFAULT 0.0;
     ALTER TABLE edges ADD COLUMN ended REAL;
     ALTER TABLE edges ADD COLUMN decayed REAL NOT NULL DEFAULT 0.0;  -- the weight is as of this or last_used, the later
