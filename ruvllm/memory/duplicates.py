@@ -64,6 +64,8 @@ class Duplicates:
             connection: the one that the transaction runs on.
             vectors: (n, native_dim) float32, unit length.
         """
+        if not self._store.has_written(connection):
+            return self._among_committed(connection, texts, vectors, type)
         committed = self._store.value("SELECT max(id) FROM nodes") or 0  # a reader's view: before the transaction
         found: list[int | None] = [None] * len(texts)
         if committed:

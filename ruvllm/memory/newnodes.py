@@ -93,14 +93,14 @@ def _insert_block(
     texts = [node.text for node in nodes]
     known = duplicates.during(connection, texts, vectors, type)
     unknown = [row for row, node_id in enumerate(known) if node_id is None]
-    first = [unknown[i] for i in first_alike([texts[row] for row in unknown], vectors[unknown])]
+    first = [unknown[i] for i in first_alike([texts[row] for row in unknown], _taken(vectors, unknown))]
     new = [row for row, one in zip(unknown, first, strict=True) if row == one]
     stored = [nodes[row] for row in new]
     ids = insert_nodes(
         connection,
         [(namespace, type.value, one.text, source, one.metadata, now, now, one.trust, None, 0) for one in stored],
         [one.title for one in stored],
-        vectors[new],
+        _taken(vectors, new),
     )
     is_new = dict(zip(new, ids, strict=True))
     for row, one in zip(unknown, first, strict=True):
@@ -111,3 +111,8 @@ def _insert_block(
         [(now, node_id) for node_id, fresh in found if not fresh],
     )
     return found
+
+
+def _taken(vectors: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+    """Return some rows, ascending; no copy when these are all."""
+    return vectors if len(rows) == len(vectors) else vectors[list(rows)]

@@ -83,6 +83,7 @@ class Store:
         self._waiting: list[_Ticket] = []
         self._waiting_lock = threading.Lock()
         self._writer: apsw.Connection | None = None
+        self._changes_before = 0  # of the running transaction
         with translated(path):
             if not read_only:
                 self._writer = self._open_writer()
@@ -240,6 +241,7 @@ class Store:
         have_run = False
         try:
             writer.execute("BEGIN IMMEDIATE")
+            self._changes_before = writer.total_changes()
             if len(group) == 1:
                 group[0].value = group[0].work(writer)
             else:
@@ -265,6 +267,10 @@ class Store:
             ticket.error = error
             writer.execute("ROLLBACK TO work")
         writer.execute("RELEASE work")
+
+    def has_written(self, connection: apsw.Connection) -> bool:
+        """Return whether the transaction that runs on `connection` has changed anything so far."""
+        return connection.total_changes() != self._changes_before
 
     @contextmanager
     def exclusive(self) -> Iterator[apsw.Connection]:
