@@ -25,7 +25,7 @@ __all__ = ["Keywords", "SnapshotUnusable", "read_snapshot", "snapshot_path"]
 logger = logging.getLogger(__name__)
 
 READ_ROWS = 8192  # texts read from the database at a time
-READ_LATER = 64  # so few new texts wait for the next who searches (about 1 ms): one by one they would cost thrice that
+READ_LATER = 64  # so few new texts wait for the next who searches (about 1 ms): one by one they cost nine times that
 MIN_SAVED = 5_000  # fewer documents are read anew (about 0.1 s) rather than saved
 
 Documents = tuple[np.ndarray, np.ndarray]  # terms and indptr, as `Bm25.add` takes them
