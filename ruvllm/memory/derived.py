@@ -28,14 +28,19 @@ class Derived:
         self._traits = traits
         self.embedder_lock = EmbedderLock()
 
-    def added(self, ids: Sequence[int], vectors: np.ndarray) -> None:
-        """Take in nodes that were just committed and are to be searched; `vectors` is (n, native_dim) float32."""
+    def added(self, ids: Sequence[int], vectors: np.ndarray, *, are_linked: bool = True) -> None:
+        """Take in nodes that were just committed and are to be searched; `vectors` is (n, native_dim) float32.
+
+        Args:
+            are_linked: whether any of them may have edges or names.
+        """
         with ExitStack() as each:
             each.callback(self._nearest.added, ids, vectors)
             each.callback(self._keywords.added, ids)
-            each.callback(self._links.added, ids)
-            each.callback(self._linker.added, ids)
             each.callback(self._traits.added, ids)
+            if are_linked:
+                each.callback(self._links.added, ids)
+                each.callback(self._linker.added, ids)
 
     def removed(self, ids: Sequence[int]) -> None:
         """Forget nodes that were just deleted."""

@@ -1,4 +1,4 @@
-"""Near-duplicates of a node that is about to be inserted, looked for in the transaction that would insert it."""
+"""Near-duplicates of nodes that are about to be inserted, looked for in the transaction that would insert them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ruvllm.memory.store import Store, fetch
 from ruvllm.text import jaccard, minhash
 from ruvllm.types import NodeType
 
-__all__ = ["SAME_COSINE", "SAME_JACCARD", "Duplicates", "Searched", "say_the_same"]
+__all__ = ["SAME_COSINE", "SAME_JACCARD", "Duplicates", "first_alike", "say_the_same"]
 
 SAME_COSINE, SAME_JACCARD = 0.95, 0.8  # both: a near-duplicate
 CANDIDATES = 32
@@ -24,6 +24,22 @@ CANDIDATES = 32
 def say_the_same(text: str, other: str) -> bool:
     """Return whether two texts whose vectors are near have nearly the same words."""
     return text == other or jaccard(minhash(text), minhash(other)) >= SAME_JACCARD
+
+
+def first_alike(texts: Sequence[str], vectors: np.ndarray) -> list[int]:
+    """Return for each of n texts which of them is the first that says nearly the same: itself when none before does.
+
+    Args:
+        vectors: (n, native_dim) float32, unit length.
+    """
+    first = list(range(len(texts)))
+    if len(texts) == 1:
+        return first
+    near = np.tril(vectors @ vectors.T >= SAME_COSINE, -1)
+    for row in np.flatnonzero(near.any(axis=1)).tolist():
+        alike = (j for j in np.flatnonzero(near[row]).tolist() if first[j] == j and say_the_same(texts[row], texts[j]))
+        first[row] = next(alike, row)
+    return first
 
 
 class Duplicates:
@@ -39,60 +55,56 @@ class Duplicates:
         self._space = space
         self._namespace = namespace
 
-    def during(self, connection: apsw.Connection) -> Searched:
-        """Return what is searched for near-duplicates in the transaction that runs on `connection`."""
+    def during(
+        self, connection: apsw.Connection, texts: Sequence[str], vectors: np.ndarray, type: NodeType
+    ) -> list[int | None]:
+        """Return for each text which node of this type says nearly the same (cosine and Jaccard), the nearest, or None.
+
+        Args:
+            connection: the one that the transaction runs on.
+            vectors: (n, native_dim) float32, unit length.
+        """
+        if not self._store.has_written(connection):
+            return self._among_committed(connection, texts, vectors, type)
         committed = self._store.value("SELECT max(id) FROM nodes") or 0  # a reader's view: before the transaction
+        found: list[int | None] = [None] * len(texts)
+        if committed:
+            found = self._among_committed(connection, texts, vectors, type)
+        if (connection.execute("SELECT max(id) FROM nodes").get or 0) > committed:
+            inserted = self._among_inserted(connection, texts, vectors, type, committed)
+            found = [known or new for known, new in zip(found, inserted, strict=True)]
+        return found
+
+    def _among_committed(
+        self, connection: apsw.Connection, texts: Sequence[str], vectors: np.ndarray, type: NodeType
+    ) -> list[int | None]:
+        found: list[int | None] = [None] * len(texts)
+        projected = self._space.project(vectors)
+        _, nearest = self._nearest.search_batch(projected, 1)
+        rows = np.flatnonzero((nearest >= SAME_COSINE).any(axis=1))  # few: of the others nobody need be asked for more
+        if len(rows):
+            ids, cosines = self._nearest.search_batch(projected[rows], CANDIDATES)
+            for i, row in enumerate(rows.tolist()):
+                near = ids[i][cosines[i] >= SAME_COSINE].tolist()
+                found[row] = _first(near, _texts(connection, near, type), texts[row])
+        return found
+
+    def _among_inserted(
+        self, connection: apsw.Connection, texts: Sequence[str], vectors: np.ndarray, type: NodeType, committed: int
+    ) -> list[int | None]:
         fresh = fetch(
             connection,
-            f"SELECT id, type, text, vector FROM nodes JOIN vectors ON node = id WHERE namespace = ? AND {SEARCHED} "
-            "AND id > ?",
-            (self._namespace, committed),
+            f"SELECT id, text, vector FROM nodes JOIN vectors ON node = id WHERE namespace = ? AND {SEARCHED} "
+            "AND id > ? AND type = ?",
+            (self._namespace, committed, type.value),
         )
-        searched = Searched(connection, self._nearest if committed else None, self._space)
-        for node_id, type_, text, blob in fresh:
-            searched.add(node_id, NodeType(type_), text, vector_of(blob))
-        return searched
-
-
-class Searched:
-    """The nodes that a near-duplicate may be among, those inserted on the way included."""
-
-    def __init__(self, connection: apsw.Connection, nearest: Nearest | None, space: Space) -> None:
-        self._connection = connection
-        self._nearest = nearest
-        self._space = space
-        self._fresh: list[tuple[int, NodeType, str]] = []
-        self._vectors = np.empty((0, 0), np.float32)  # (capacity, native_dim), the first len(_fresh) in use
-
-    def add(self, node_id: int, type: NodeType, text: str, vector: np.ndarray) -> None:
-        """Take in a node that the transaction has inserted; `vector` is (native_dim,) float32, unit length."""
-        count = len(self._fresh)
-        if count == len(self._vectors):
-            grown = np.empty((max(2 * count, 16), len(vector)), np.float32)
-            if count:
-                grown[:count] = self._vectors
-            self._vectors = grown
-        self._vectors[count] = vector
-        self._fresh.append((node_id, type, text))
-
-    def duplicate_of(self, text: str, vector: np.ndarray, type: NodeType) -> int | None:
-        """Return the node of this type that says nearly the same (cosine and Jaccard), the nearest first, or None."""
-        return self._committed(text, vector, type) or self._inserted(text, vector, type)
-
-    def _committed(self, text: str, vector: np.ndarray, type: NodeType) -> int | None:
-        if self._nearest is None:
-            return None
-        ids, cosines = self._nearest.search(self._space.project(vector[np.newaxis])[0], CANDIDATES)
-        near = ids[cosines >= SAME_COSINE].tolist()
-        return _first(near, _texts(self._connection, near, type), text) if near else None
-
-    def _inserted(self, text: str, vector: np.ndarray, type: NodeType) -> int | None:
-        if not self._fresh:
-            return None
-        cosines = self._vectors[: len(self._fresh)] @ vector
-        near = [self._fresh[i] for i in np.flatnonzero(cosines >= SAME_COSINE)]
-        texts = {node_id: own for node_id, type_, own in near if type_ is type}
-        return _first([node_id for node_id, _, _ in near], texts, text)
+        if not fresh:
+            return [None] * len(texts)
+        own = {node_id: text for node_id, text, _ in fresh}
+        near = vectors @ np.stack([vector_of(blob) for *_, blob in fresh]).T >= SAME_COSINE
+        return [
+            _first([fresh[i][0] for i in np.flatnonzero(row)], own, text) for row, text in zip(near, texts, strict=True)
+        ]
 
 
 def _texts(connection: apsw.Connection, ids: Sequence[int], type: NodeType) -> dict[int, str]:

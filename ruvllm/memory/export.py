@@ -101,6 +101,9 @@ def _rehydrate(lines: list[dict[str, Any]], archive: Archive) -> None:
             line["tier"] = "hot"
 
 
+NODE_COLUMNS = ("src", "dst", "node", "a", "b", "query_node", "answer_node", "said_node", "correction_node")
+
+
 class _Numbers:
     """The ids in a file, 1, 2, 3 ... in the order of those in the brain."""
 
@@ -120,7 +123,7 @@ class _Numbers:
                 if is_id(line["metadata"].get(key)):
                     line["metadata"][key] = self._nodes.get(line["metadata"][key])
         else:
-            for column in ("src", "dst", "node", "a", "b", "query_node", "answer_node", "correction_node"):
+            for column in NODE_COLUMNS:
                 if line.get(column) is not None:
                     line[column] = self._nodes[line[column]]
             for column in ("source_ids", "used_ids"):

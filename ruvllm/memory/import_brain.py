@@ -201,7 +201,7 @@ class _Import:
         if self._connection.execute("SELECT 1 FROM interactions WHERE id = ?", (line["id"],)).get:
             self._kept_interactions.add(line["id"])
             return
-        for column in ("query_node", "answer_node"):
+        for column in ("query_node", "answer_node", "said_node"):
             line[column] = self._nodes[line[column]] if line[column] is not None else None
         for column in ("source_ids", "used_ids"):  # version 1 names sources that were forgotten since
             line[column] = [self._nodes[i] for i in line[column] if i in self._nodes]

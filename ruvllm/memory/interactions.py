@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 
 from ruvllm.memory.feedback import read_feedback
 from ruvllm.memory.history import end_nodes
-from ruvllm.memory.rows import as_unit_rows, checked_text, insert_edge, insert_node
+from ruvllm.memory.merging import RecentAnswers, take_over
+from ruvllm.memory.rows import as_unit_rows, checked_text, insert_nodes
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType, Embedder, Feedback, FinishReason, Interaction, NodeType, Route, Turn
@@ -22,8 +24,19 @@ __all__ = ["Record", "commit_interactions", "insert_interaction", "read_record",
 
 logger = logging.getLogger(__name__)
 
+_as_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps with an option makes an encoder for every call
+
 PROBATION_TRUST = 0.3  # of an answer nobody has confirmed yet
 USED_WEIGHT, SHOWN_WEIGHT = 0.6, 0.4
+
+REFUSED = (ValueError, TypeError, AttributeError, apsw.ConstraintError)  # what is wrong with one record
+
+_Ready = tuple[Interaction, np.ndarray, np.ndarray]  # with the vectors of question and answer
+
+ROUTE_FIELDS = [field.name for field in fields(Route)]
+
+SAID = "ifnull((SELECT text FROM nodes WHERE id = i.said_node), a.text)"
+"""The words of an answer, whichever answer stands for it now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +61,21 @@ class Record:
 
 
 def commit_interactions(
-    store: Store, group: Sequence[Interaction], embedder: Embedder, *, min_quality: float = 0.0
+    store: Store,
+    group: Sequence[Interaction],
+    embedder: Embedder,
+    *,
+    min_quality: float = 0.0,
+    recent: RecentAnswers | None = None,
+    on_linked: Callable[[Sequence[int]], None] = lambda _: None,
 ) -> int:
     """Store a group in one transaction, embedding what came without vectors; return how many could not be stored.
 
     An answer of less confidence than `min_quality` is kept with its turn, but no search finds it.
+
+    Args:
+        recent: of the groups before this one.
+        on_linked: called after the commit with older answers that got edges.
     """
     sound = []
     for one in group:
@@ -62,7 +85,7 @@ def commit_interactions(
             sound.append(one)
         except (ValueError, TypeError) as error:
             logger.error("the record of %s is not stored: %s", one.id, error)
-    ready: list[tuple[Interaction, np.ndarray, np.ndarray]] = []
+    ready: list[_Ready] = []
     for one in _with_vectors(sound, embedder.encode):
         try:
             query = as_unit_rows(one.query_vector, embedder.native_dim, "query_vector")[0]
@@ -71,11 +94,32 @@ def commit_interactions(
         except (ValueError, TypeError) as error:
             logger.error("the record of %s is not stored: %s", one.id, error)
 
-    def work(connection: apsw.Connection) -> int:
-        remember_embedder(connection, embedder)
-        return sum(_inserted(connection, *each, min_quality) for each in ready)
+    recent = recent or RecentAnswers()
+    recent.require(embedder.id)
 
-    return len(group) - store.write(work)
+    def insert(connection: apsw.Connection, records: Sequence[_Ready]) -> list[int]:
+        linked = []
+        with connection:  # a savepoint
+            for one, query, answer in records:
+                linked += insert_interaction(connection, one, query, answer, recent, min_quality=min_quality)
+                recent.add(one, query)
+        return linked
+
+    def work(connection: apsw.Connection) -> tuple[int, list[int]]:
+        remember_embedder(connection, embedder)
+        with suppress(*REFUSED):
+            return 0, insert(connection, ready)
+        failed, linked = 0, []
+        for each in ready:  # one cannot be stored; a savepoint for each is dear, FTS5 writes a segment at every one
+            try:
+                linked += insert(connection, [each])
+            except REFUSED as error:
+                logger.error("the record of %s is not stored: %s", each[0].id, error)
+                failed += 1
+        return failed, linked
+
+    failed, _ = store.write(work, after=lambda done: on_linked(done[1]) if done[1] else None)
+    return len(group) - len(ready) + failed
 
 
 def _with_vectors(group: Sequence[Interaction], encode: Callable[[list[str]], np.ndarray]) -> list[Interaction]:
@@ -90,85 +134,105 @@ def _with_vectors(group: Sequence[Interaction], encode: Callable[[list[str]], np
     return filled
 
 
-def _inserted(
-    connection: apsw.Connection, interaction: Interaction, query: np.ndarray, answer: np.ndarray, min_quality: float
-) -> bool:
-    """Insert one record in a savepoint of its own; log what is wrong with it and return False when it cannot be."""
-    connection.execute("SAVEPOINT record")
-    try:
-        insert_interaction(connection, interaction, query, answer, min_quality=min_quality)
-    except (ValueError, TypeError, AttributeError, apsw.ConstraintError) as error:
-        connection.execute("ROLLBACK TO record")
-        logger.error("the record of %s is not stored: %s", interaction.id, error)
-        return False
-    finally:
-        connection.execute("RELEASE record")
-    return True
-
-
 def insert_interaction(
     connection: apsw.Connection,
     interaction: Interaction,
     query_vector: np.ndarray,
     answer_vector: np.ndarray,
+    recent: RecentAnswers,
     *,
     min_quality: float = 0.0,
-) -> bool:
-    """Insert an answered request with its Query and Answer node and their edges; return False when it is there already.
+) -> list[int]:
+    """Insert an answered request with its nodes and edges, unless it is there; return older answers that got edges.
 
     Query -Follows-> Answer; Answer -Derived-> every source that was shown (its parents); Answer -Cites-> those it used.
+    Of an answer and its twin the better one is searched; the other is ended, and is no node at all when its words are
+    the same.
     """
     if connection.execute("SELECT 1 FROM interactions WHERE id = ?", (interaction.id,)).get:
-        return False
-    now, used = interaction.created, set(interaction.used_ids)
-    nodes = [
-        insert_node(
-            connection,
-            text,
-            vector,
-            type=type_,
-            namespace=interaction.namespace,
-            created=now,
-            metadata={"interaction": interaction.id},
-            trust=PROBATION_TRUST,
-            session=interaction.session,
-            on_probation=True,
-        )
-        for text, vector, type_ in (
-            (interaction.query, query_vector, NodeType.QUERY),
-            (interaction.answer, answer_vector, NodeType.ANSWER),
-        )
+        return []
+    now = interaction.created
+    is_sure = interaction.confidence is None or interaction.confidence >= min_quality
+    twin = recent.twin_of(connection, interaction, query_vector, answer_vector) if is_sure else None
+    nodes = [(NodeType.QUERY, interaction.query, query_vector)]
+    if twin is None or twin.text != interaction.answer:
+        nodes.append((NodeType.ANSWER, interaction.answer, answer_vector))
+    query, *own = _insert_nodes(connection, interaction, nodes)
+    said: int | None = None  # where another node stands for this answer
+    if twin is None:
+        answer = own[0]
+    elif own and twin.is_beaten_by(interaction):
+        answer = own[0]
+        take_over(connection, answer, twin.node, now)
+    else:
+        answer, said = twin.node, own[0] if own else None
+    if said is not None or not is_sure:
+        end_nodes(connection, own, now)  # it never held
+    sources = _existing(connection, interaction.source_ids)
+    _insert_edges(connection, interaction, query, [answer] if said is None else [answer, said], sources)
+    connection.executemany(
+        "UPDATE nodes SET use_count = use_count + 1, last_used = max(last_used, ?) WHERE id = ?",
+        [(now, node) for node in ([*sources, answer] if twin is not None else sources)],
+    )
+    _insert_row(connection, interaction, query, answer, said)
+    return [answer] if twin is not None else []
+
+
+def _insert_nodes(
+    connection: apsw.Connection, interaction: Interaction, nodes: Sequence[tuple[NodeType, str, np.ndarray]]
+) -> range:
+    """Insert nodes of a request, (type, text, vector), on probation; return their ids."""
+    metadata = _as_json({"interaction": interaction.id})
+    now, session = interaction.created, interaction.session
+    rows = [
+        (interaction.namespace, type_.value, text, None, metadata, now, now, PROBATION_TRUST, session, 1)
+        for type_, text, _ in nodes
     ]
-    query, answer = nodes
-    if interaction.confidence is not None and interaction.confidence < min_quality:
-        end_nodes(connection, [answer], interaction.created)  # it never held
-    insert_edge(connection, query, answer, EdgeType.FOLLOWS, weight=0.5, created_by="ask", now=now)
-    for source in _existing(connection, interaction.source_ids):
-        weight = USED_WEIGHT if source in used else SHOWN_WEIGHT
-        insert_edge(connection, answer, source, EdgeType.DERIVED, weight=weight, created_by="ask", now=now)
-        if source in used:
-            insert_edge(connection, answer, source, EdgeType.CITES, weight=weight, created_by="ask", now=now)
-        connection.execute(
-            "UPDATE nodes SET use_count = use_count + 1, last_used = max(last_used, ?) WHERE id = ?", (now, source)
-        )
+    return insert_nodes(connection, rows, [""] * len(nodes), np.stack([vector for *_, vector in nodes]))
+
+
+def _insert_edges(
+    connection: apsw.Connection, interaction: Interaction, query: int, answers: Sequence[int], sources: Sequence[int]
+) -> None:
+    """Link the question to the first of its answers, and each answer to its sources."""
+    now, used = interaction.created, set(interaction.used_ids)
+    edges = [(query, answers[0], EdgeType.FOLLOWS.value, 0.5, now)]
+    for answer in answers:
+        for source in sources:
+            if source == answer:  # a turn was shown the answer that it repeats
+                continue
+            weight = USED_WEIGHT if source in used else SHOWN_WEIGHT
+            edges.append((answer, source, EdgeType.DERIVED.value, weight, now))
+            if source in used:
+                edges.append((answer, source, EdgeType.CITES.value, weight, now))
+    connection.executemany(
+        "INSERT INTO edges (src, dst, type, weight, last_used, created, created_by) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?5, 'ask') ON CONFLICT DO NOTHING",  # what outcomes did to an older answer stays
+        edges,
+    )
+
+
+def _insert_row(
+    connection: apsw.Connection, interaction: Interaction, query: int, answer: int, said: int | None
+) -> None:
     connection.execute(
-        "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             interaction.id,
             interaction.namespace,
             interaction.session,
-            now,
+            interaction.created,
             query,
             answer,
-            json.dumps([int(i) for i in interaction.source_ids]),
-            json.dumps([int(i) for i in interaction.used_ids]),
-            json.dumps({f.name: getattr(interaction.route, f.name) for f in fields(Route)}, ensure_ascii=False),
-            json.dumps({stage: float(ms) for stage, ms in interaction.timings_ms.items()}),
+            _as_json([int(i) for i in interaction.source_ids]),
+            _as_json([int(i) for i in interaction.used_ids]),
+            _as_json({name: getattr(interaction.route, name) for name in ROUTE_FIELDS}),
+            _as_json({stage: float(ms) for stage, ms in interaction.timings_ms.items()}),
             interaction.confidence,
             interaction.finish_reason,
+            said,
         ),
     )
-    return True
 
 
 def _existing(connection: apsw.Connection, ids: tuple[int, ...]) -> list[int]:
@@ -180,9 +244,10 @@ def _existing(connection: apsw.Connection, ids: tuple[int, ...]) -> list[int]:
 def read_turns(store: Store, namespace: str, session: str, limit: int) -> list[tuple[str, Turn]]:
     """Return (interaction id, turn) of the newest `limit` turns of a session, oldest first; corrections count."""
     rows = store.rows(
-        "SELECT i.id, q.text, ifnull(f.correction, a.text), i.created FROM interactions i "
-        "JOIN nodes q ON q.id = query_node JOIN nodes a ON a.id = answer_node "
+        f"SELECT i.id, q.text, ifnull(f.correction, {SAID}), i.created FROM interactions i "
+        "JOIN nodes q ON q.id = query_node LEFT JOIN nodes a ON a.id = answer_node "
         "LEFT JOIN feedback f ON f.interaction = i.id WHERE i.namespace = ? AND i.session = ? "
+        f"AND {SAID} IS NOT NULL "
         "ORDER BY i.created DESC, i.rowid DESC LIMIT ?",
         (namespace, session, limit),
     )
@@ -206,7 +271,7 @@ def read_record(store: Store, namespace: str, id: str) -> Record:
         ValueError: there is none of that id.
     """
     rows = store.rows(
-        "SELECT i.session, i.created, q.text, a.text, query_node, answer_node, source_ids, used_ids, route, "
+        f"SELECT i.session, i.created, q.text, {SAID}, query_node, answer_node, source_ids, used_ids, route, "
         "timings_ms, confidence, finish_reason FROM interactions i "
         "LEFT JOIN nodes q ON q.id = query_node LEFT JOIN nodes a ON a.id = answer_node "
         "WHERE i.id = ? AND i.namespace = ?",
@@ -237,5 +302,4 @@ def read_record(store: Store, namespace: str, id: str) -> Record:
 
 def _route(stored: dict[str, Any]) -> Route:
     """Return the route; fields that another version wrote and this one does not know are left out."""
-    known = {f.name for f in fields(Route)}
-    return Route(**{key: value for key, value in stored.items() if key in known})
+    return Route(**{key: value for key, value in stored.items() if key in ROUTE_FIELDS})

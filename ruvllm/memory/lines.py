@@ -49,6 +49,7 @@ class _Document(msgspec.Struct):
     sha256: str
     chunks: Count
     ingested: Seconds
+    trust: Share
 
 
 class _Node(msgspec.Struct):
@@ -99,6 +100,7 @@ class _Interaction(msgspec.Struct):
     timings_ms: dict[str, float]
     confidence: float | None
     finish_reason: FinishReason
+    said_node: int | None
 
 
 class _Feedback(msgspec.Struct):
@@ -183,10 +185,14 @@ def as_current(kind: str, line: dict[str, Any], version: int) -> dict[str, Any]:
     if version == VERSION:
         return line
     more: dict[str, Any] = {}
-    if kind == "node":
+    if kind == "document":
+        more = {"trust": 1.0}
+    elif kind == "node":
         more = {"ended": None, "names": [], "mentions": []}
     elif kind == "edge":
         more = {"created": line["last_used"], "ended": None, "decayed": 0.0}
+    elif kind == "interaction":
+        more = {"said_node": None}
     elif kind == "feedback":
         more = {"rater": "local"}
     return line | more

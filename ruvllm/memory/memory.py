@@ -43,6 +43,7 @@ from ruvllm.memory.lessons import Lessons
 from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.lock import WriterLock
+from ruvllm.memory.merging import RecentAnswers
 from ruvllm.memory.nearest import Nearest, remove_all_saved
 from ruvllm.memory.neighbours import Neighbours
 from ruvllm.memory.newnodes import insert_new_nodes, new_node
@@ -62,7 +63,7 @@ from ruvllm.memory.rows import (
     node_of,
 )
 from ruvllm.memory.search import GraphSearch
-from ruvllm.memory.sources import Forgotten, SourceSummary, forget_source, read_sources
+from ruvllm.memory.sources import Forgotten, SourceSummary, forget_source, read_sources, trust_source
 from ruvllm.memory.space import Space, remember_embedder, require_same_embedder
 from ruvllm.memory.stats import MemoryStats, read_stats, size_of
 from ruvllm.memory.store import Store
@@ -185,6 +186,7 @@ class Memory:
             self.config.retrieval,
         )
         self._duplicates = Duplicates(self._store, self._nearest, self._space, namespace)
+        self._recent = RecentAnswers()
         durability = self.config.store
         self._writeback = WriteBack(self._commit_interactions, durability.flush_interval_s, durability.flush_batch)
         self._usage = Usage(self._store, durability.flush_interval_s)
@@ -292,6 +294,22 @@ class Memory:
         )
         self._archive.tidy()
         return len(gone.nodes)
+
+    def set_trust(self, source: str | Path, trust: float) -> int:
+        """Say how far a source, or all below a folder, is trusted; return how many nodes that is. Durable on return.
+
+        Trust multiplies the rank of a node; at 0 it is not found. A document keeps it when it is ingested again.
+
+        Raises:
+            ValueError: nothing is known by this name, or the trust is not in [0, 1].
+        """
+        self._require_writable()
+        trust = checked_weight(trust, "trust")
+        trusted = self._store.write(
+            lambda connection: trust_source(connection, self.namespace, str(source), trust),
+            after=self._derived.retrusted,
+        )
+        return len(trusted)
 
     def sources(self) -> list[SourceSummary]:
         """Return the ingested documents, in order of their names."""
@@ -546,13 +564,13 @@ class Memory:
 
         def work(connection: apsw.Connection) -> list[tuple[int, bool]]:
             remember_embedder(connection, embedder)
-            searched = self._duplicates.during(connection)
-            return insert_new_nodes(connection, searched, new, vectors, type, self.namespace, source)
+            return insert_new_nodes(connection, self._duplicates, new, vectors, type, self.namespace, source)
 
         def after(stored: list[tuple[int, bool]]) -> None:
             is_new = np.array([fresh for _, fresh in stored])
             if is_new.any():
-                self._derived.added([node_id for node_id, fresh in stored if fresh], vectors[is_new])
+                ids = [node_id for node_id, fresh in stored if fresh]
+                self._derived.added(ids, vectors[is_new], are_linked=False)
 
         return [node_id for node_id, _ in self._store.write(work, after=after)]
 
@@ -666,7 +684,7 @@ class Memory:
         embedder = self._embedder()
         if self._has_moved:
             group = [_with_new_vectors(one, self.encode) for one in group]
-        failed = commit_interactions(self._store, group, embedder, min_quality=min_quality)
+        failed = commit_interactions(self._store, group, embedder, min_quality=min_quality, on_linked=self._links.added)
         try:
             self._lessons.credit(self._search, group)
         except Exception:  # the answers are kept; their sources have the credit of used and shown ones
@@ -947,6 +965,7 @@ class Memory:
         embedder = self._given  # None while the configured one is not open
         lines = import_brain(self._store, Path(file), embedder=None if embedder is None else embedder.id)
         self._derived.reload()
+        self._recent.forget()
         return lines
 
     def reembed(self, embedder: Embedder, *, on_progress: Callable[[ReembedProgress], None] | None = None) -> int:

@@ -33,6 +33,7 @@ READ_ROWS = 8192  # vectors read from the database at a time
 BUILD_ROWS = 2048  # vectors put into the index between two looks at the stop flag (about 2 s)
 INLINE_ROWS = 1024  # so few are indexed at once by the thread that needs them
 FEW_KEPT = 0.1  # a filter that keeps at most this share is searched exactly
+FEW_PRODUCTS = 500_000  # of vectors, about 5 ms: so few are not worth waiting for another thread
 MIN_UNSAVED = 256  # below this many changes saving on close is not worth writing the whole file
 
 SEARCHED_IDS = f"SELECT id FROM nodes WHERE namespace = ? AND {SEARCHED}"
@@ -333,10 +334,11 @@ class Nearest:
         matrix, index = self.load(), self._index
         if index is not None:
             try:
-                return index.search_batch(queries, k, num_threads=THREADS)
+                return index.search_batch(queries, k, num_threads=min(THREADS, len(queries)))
             except IndexUnusable as reason:
                 logger.warning("index %s: %s; searching exactly", self._base, reason)
-        return matrix.search_batch(queries, k, num_threads=THREADS)
+        num_threads = 1 if len(queries) * len(matrix) < FEW_PRODUCTS else THREADS
+        return matrix.search_batch(queries, k, num_threads=num_threads)
 
     def vectors(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return those of `ids`, (n,) int64, that are searched here, and their vectors."""

@@ -11,22 +11,24 @@ from typing import Any
 import apsw
 import numpy as np
 
-from ruvllm.memory.duplicates import Searched
-from ruvllm.memory.rows import checked_text, checked_weight, insert_node
+from ruvllm.memory.duplicates import Duplicates, first_alike
+from ruvllm.memory.rows import checked_text, checked_weight, insert_nodes, title_of
 from ruvllm.types import NodeType
 
 __all__ = ["NewNode", "insert_new_nodes", "new_node"]
 
 FIELDS = frozenset(("text", "metadata", "trust"))
+BLOCK = 1024  # nodes that are compared with each other at a time
 
 
 @dataclass(frozen=True, slots=True)
 class NewNode:
-    """One node to store."""
+    """One node to store; `metadata` is JSON, `title` what it is found by besides."""
 
     text: str
-    metadata: Mapping[str, Any]
-    trust: float
+    metadata: str = "{}"
+    title: str = ""
+    trust: float = 1.0
 
 
 def new_node(node: str | Mapping[str, Any]) -> NewNode:
@@ -35,29 +37,31 @@ def new_node(node: str | Mapping[str, Any]) -> NewNode:
     Raises:
         TypeError, ValueError: it is neither, has unknown fields, or a field cannot be stored; the message names it.
     """
-    fields: Any = {"text": node} if isinstance(node, str) else node
-    if not isinstance(fields, Mapping):
+    if isinstance(node, str):
+        return NewNode(checked_text(node, "text"))
+    if not isinstance(node, Mapping):
         raise TypeError(f"nodes must be texts or mappings, not {type(node).__name__}")
-    if unknown := sorted(map(str, fields.keys() - FIELDS)):
+    if unknown := sorted(map(str, node.keys() - FIELDS)):
         raise ValueError(f"nodes: unknown field {unknown[0]!r}; known: {', '.join(sorted(FIELDS))}")
-    return NewNode(
-        checked_text(fields.get("text"), "text"),
-        _checked_metadata(fields.get("metadata")),
-        checked_weight(fields.get("trust", 1.0), "trust"),
-    )
+    text, trust = checked_text(node.get("text"), "text"), checked_weight(node.get("trust", 1.0), "trust")
+    metadata = node.get("metadata")
+    if not metadata:
+        return NewNode(text, trust=trust)
+    return NewNode(text, _checked_json(metadata), title_of(metadata), trust)
 
 
-def _checked_metadata(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _checked_json(metadata: Mapping[str, Any]) -> str:
     try:
-        json.dumps(dict(metadata or {}), allow_nan=False).encode()
+        stored = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
+        stored.encode()
     except (TypeError, ValueError) as error:
         raise ValueError(f"metadata must be a mapping that JSON can hold: {error}") from error
-    return dict(metadata or {})
+    return stored
 
 
 def insert_new_nodes(
     connection: apsw.Connection,
-    searched: Searched,
+    duplicates: Duplicates,
     nodes: Sequence[NewNode],
     vectors: np.ndarray,
     type: NodeType,
@@ -68,25 +72,47 @@ def insert_new_nodes(
 
     Of one that is here already the use_count grows.
     """
+    stored: list[tuple[int, bool]] = []
     now = time.time()
-    stored = []
-    for node, vector in zip(nodes, vectors, strict=True):
-        known = searched.duplicate_of(node.text, vector, type)
-        if known is not None:
-            connection.execute("UPDATE nodes SET use_count = use_count + 1, last_used = ? WHERE id = ?", (now, known))
-            stored.append((known, False))
-            continue
-        node_id = insert_node(
-            connection,
-            node.text,
-            vector,
-            type=type,
-            namespace=namespace,
-            created=now,
-            source=source,
-            metadata=node.metadata,
-            trust=node.trust,
-        )
-        searched.add(node_id, type, node.text, vector)
-        stored.append((node_id, True))
+    for start in range(0, len(nodes), BLOCK):
+        part = slice(start, start + BLOCK)
+        stored += _insert_block(connection, duplicates, nodes[part], vectors[part], type, namespace, source, now)
     return stored
+
+
+def _insert_block(
+    connection: apsw.Connection,
+    duplicates: Duplicates,
+    nodes: Sequence[NewNode],
+    vectors: np.ndarray,
+    type: NodeType,
+    namespace: str,
+    source: str | None,
+    now: float,
+) -> list[tuple[int, bool]]:
+    texts = [node.text for node in nodes]
+    known = duplicates.during(connection, texts, vectors, type)
+    unknown = [row for row, node_id in enumerate(known) if node_id is None]
+    first = [unknown[i] for i in first_alike([texts[row] for row in unknown], _taken(vectors, unknown))]
+    new = [row for row, one in zip(unknown, first, strict=True) if row == one]
+    stored = [nodes[row] for row in new]
+    ids = insert_nodes(
+        connection,
+        [(namespace, type.value, one.text, source, one.metadata, now, now, one.trust, None, 0) for one in stored],
+        [one.title for one in stored],
+        _taken(vectors, new),
+    )
+    is_new = dict(zip(new, ids, strict=True))
+    for row, one in zip(unknown, first, strict=True):
+        known[row] = is_new[one]
+    found = [(node_id, row in is_new) for row, node_id in enumerate(known) if node_id is not None]
+    connection.executemany(
+        "UPDATE nodes SET use_count = use_count + 1, last_used = ? WHERE id = ?",
+        [(now, node_id) for node_id, fresh in found if not fresh],
+    )
+    return found
+
+
+def _taken(vectors: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+    """Return some rows, ascending; no copy when these are all."""
+    return vectors if len(rows) == len(vectors) else vectors[list(rows)]

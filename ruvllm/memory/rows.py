@@ -28,6 +28,7 @@ __all__ = [
     "insert_edge",
     "insert_keywords",
     "insert_node",
+    "insert_nodes",
     "node_of",
     "title_of",
     "vector_of",
@@ -39,6 +40,14 @@ NODE_COLUMNS = (
 )
 SEARCHED = "nodes.probation = 0 AND nodes.tier = 'hot' AND nodes.ended IS NULL"
 """What every search of the namespace sees; the words of the index nodes_searched."""
+
+INSERT_NODE = (
+    "INSERT INTO nodes (namespace, type, text, source, metadata, created, last_used, trust, session, probation, "
+    "document) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 * ifnull((SELECT trust FROM documents WHERE id = ?11), 1.0), "
+    "?9, ?10, ?11)"
+)
+INSERT_VECTOR = "INSERT INTO vectors (node, vector) VALUES (?, ?)"
+INSERT_KEYWORDS = "INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)"
 
 EDGE_COLUMNS = (
     "edges.src, edges.dst, edges.type, edges.weight, edges.success, edges.failure, edges.last_used, edges.created_by"
@@ -91,34 +100,42 @@ def insert_node(
     on_probation: bool = False,
     document: int | None = None,
 ) -> int:
-    """Insert a node with its vector ((native_dim,) float32, unit length) and keyword row; return its new id."""
+    """Insert a node with its vector ((native_dim,) float32, unit length) and keyword row; return its new id.
+
+    Its trust is multiplied by that of its document.
+    """
     metadata = metadata or {}
-    connection.execute(
-        "INSERT INTO nodes (namespace, type, text, source, metadata, created, last_used, trust, session, probation, "
-        "document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            namespace,
-            type.value,
-            text,
-            source,
-            json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False),
-            created,
-            created,
-            trust,
-            session,
-            int(on_probation),
-            document,
-        ),
-    )
+    stored = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
+    row = (namespace, type.value, text, source, stored, created, created, trust, session, int(on_probation), document)
+    connection.execute(INSERT_NODE, row)
     node_id = connection.last_insert_rowid()
-    connection.execute("INSERT INTO vectors (node, vector) VALUES (?, ?)", (node_id, vector.astype("<f4").tobytes()))
+    connection.execute(INSERT_VECTOR, (node_id, vector.astype("<f4", copy=False).tobytes()))
     insert_keywords(connection, node_id, title_of(metadata), text)
     return node_id
 
 
+def insert_nodes(
+    connection: apsw.Connection, rows: Sequence[tuple[Any, ...]], titles: Sequence[str], vectors: np.ndarray
+) -> range:
+    """Insert nodes of no document with their vectors and keyword rows; return their new ids, in order.
+
+    Args:
+        rows: (namespace, type, text, source, metadata as JSON, created, last_used, trust, session, probation) of each.
+        titles: what each is also found by.
+        vectors: (n, native_dim) float32, unit length.
+    """
+    connection.executemany(INSERT_NODE, [(*row, None) for row in rows])
+    last = connection.last_insert_rowid()
+    ids = range(last - len(rows) + 1, last + 1)  # AUTOINCREMENT, and nobody else writes
+    blobs = map(np.ndarray.tobytes, vectors.astype("<f4", copy=False))
+    connection.executemany(INSERT_VECTOR, zip(ids, blobs, strict=True))
+    connection.executemany(INSERT_KEYWORDS, zip(ids, titles, (row[2] for row in rows), strict=True))
+    return ids
+
+
 def insert_keywords(connection: apsw.Connection, node_id: int, title: str, text: str) -> None:
     """Let a node be found by its words."""
-    connection.execute("INSERT INTO keywords (rowid, title, body) VALUES (?, ?, ?)", (node_id, title, text))
+    connection.execute(INSERT_KEYWORDS, (node_id, title, text))
 
 
 def delete_keywords(connection: apsw.Connection, ids: Iterable[int]) -> None:
@@ -203,7 +220,10 @@ def as_unit_rows(vectors: Any, dim: int, name: str) -> np.ndarray:
     rows = np.ascontiguousarray(np.atleast_2d(np.asarray(vectors)), dtype=np.float32)
     if rows.ndim != 2 or rows.shape[1] != dim:
         raise ValueError(f"{name} must have {dim} dimensions (shape {np.shape(vectors)})")
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    squares = np.einsum("ij,ij->i", rows, rows)
+    if len(squares) and squares.min() > 0.9981 and squares.max() < 1.0019:  # False for NaN too
+        return rows
+    norms = np.sqrt(squares)
     if not np.isfinite(norms).all():
         raise ValueError(f"{name} holds a NaN or an infinity")
     if rows.shape[0] and norms.min() < 1e-12:

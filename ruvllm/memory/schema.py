@@ -111,6 +111,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX nodes_searched ON nodes (namespace, id) WHERE probation = 0 AND tier = 'hot' AND ended IS NULL;
     CREATE INDEX nodes_ended ON nodes (namespace, ended) WHERE ended IS NOT NULL;
 
+    ALTER TABLE documents ADD COLUMN trust REAL NOT NULL DEFAULT 1.0;  -- that its nodes get, also of later versions
+
     ALTER TABLE edges ADD COLUMN created REAL NOT NULL DEFAULT 0.0;
     ALTER TABLE edges ADD COLUMN ended REAL;
     ALTER TABLE edges ADD COLUMN decayed REAL NOT NULL DEFAULT 0.0;  -- the weight is as of this or last_used, the later
@@ -133,6 +135,10 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX mentions_by_node ON mentions (node);
 
     ALTER TABLE feedback ADD COLUMN rater TEXT NOT NULL DEFAULT 'local';
+
+    ALTER TABLE interactions  -- what was said in other words than those of answer_node, which stands for it
+        ADD COLUMN said_node INTEGER REFERENCES nodes (id) ON DELETE SET NULL;
+    CREATE INDEX interactions_by_said ON interactions (said_node) WHERE said_node IS NOT NULL;
 
     CREATE TABLE credits (  -- the part of each shown source in an answer, in [0, 1]; what training reads
         interaction TEXT NOT NULL REFERENCES interactions (id) ON DELETE CASCADE,

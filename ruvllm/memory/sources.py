@@ -16,7 +16,7 @@ from ruvllm.memory.rows import delete_nodes
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType
 
-__all__ = ["Forgotten", "SourceSummary", "forget_source", "read_sources"]
+__all__ = ["Forgotten", "SourceSummary", "forget_source", "read_sources", "trust_source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,12 @@ class SourceSummary:
     title: str | None
     chunks: int
     ingested: float
+    trust: float = 1.0
 
 
 def read_sources(store: Store, namespace: str) -> list[SourceSummary]:
     """Return the ingested documents, in order of their names."""
-    sql = "SELECT source, title, chunks, ingested FROM documents WHERE namespace = ? ORDER BY source"
+    sql = "SELECT source, title, chunks, ingested, trust FROM documents WHERE namespace = ? ORDER BY source"
     return [SourceSummary(*row) for row in store.rows(sql, (namespace,))]
 
 
@@ -54,10 +55,7 @@ def forget_source(
     Raises:
         ValueError: nothing here is called `name`.
     """
-    names = [name, os.path.abspath(name)]
-    prefixes = [n.rstrip(os.sep) + os.sep for n in names]
-    is_it = "namespace = ? AND (source IN (?, ?) OR substr(source, 1, ?) = ? OR substr(source, 1, ?) = ?)"
-    parameters = [namespace, *names, *(value for prefix in prefixes for value in (len(prefix), prefix))]
+    is_it, parameters = _condition(namespace, name)
     ids = [row[0] for row in fetch(connection, f"SELECT id FROM nodes WHERE {is_it}", parameters)]
     if not ids:
         raise ValueError(f"source: nothing here is called {name!r}")
@@ -71,6 +69,29 @@ def forget_source(
     connection.execute(f"DELETE FROM documents WHERE {is_it}", parameters)
     _recount(connection, documents)
     return Forgotten(ids, edges)
+
+
+def trust_source(connection: apsw.Connection, namespace: str, name: str, trust: float) -> list[int]:
+    """Set the trust of a source, or of all below a folder, for good; return the nodes that came from it.
+
+    Raises:
+        ValueError: nothing here is called `name`.
+    """
+    is_it, parameters = _condition(namespace, name)
+    ids = [row[0] for row in fetch(connection, f"SELECT id FROM nodes WHERE {is_it}", parameters)]
+    if not ids:
+        raise ValueError(f"source: nothing here is called {name!r}")
+    for table in ("nodes", "documents"):
+        connection.execute(f"UPDATE {table} SET trust = ? WHERE {is_it}", [trust, *parameters])
+    return ids
+
+
+def _condition(namespace: str, name: str) -> tuple[str, list[object]]:
+    """Return the condition that a row is of a source, or of one below a folder, and its parameters."""
+    names = [name, os.path.abspath(name)]
+    prefixes = [n.rstrip(os.sep) + os.sep for n in names]
+    is_it = "namespace = ? AND (source IN (?, ?) OR substr(source, 1, ?) = ? OR substr(source, 1, ?) = ?)"
+    return is_it, [namespace, *names, *(value for prefix in prefixes for value in (len(prefix), prefix))]
 
 
 def _with_derived(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:

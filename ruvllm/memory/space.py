@@ -110,12 +110,13 @@ def remember_embedder(connection: apsw.Connection, embedder: Embedder) -> None:
     Raises:
         BrainError: they are by another embedder, to which the brain was moved since this one was opened.
     """
-    connection.executemany(
-        "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)",
-        [("embedder", embedder.id), ("native_dim", str(embedder.native_dim))],
-    )
     found = connection.execute("SELECT value FROM meta WHERE key = 'embedder'").get
-    if found != embedder.id:
+    if found is None:
+        connection.executemany(
+            "INSERT INTO meta (key, value) VALUES (?, ?)",
+            [("embedder", embedder.id), ("native_dim", str(embedder.native_dim))],
+        )
+    elif found != embedder.id:
         brain = Path(connection.filename).parent
         raise BrainError(f"{brain} was moved from {embedder.id} to {found} meanwhile; try again", path=brain)
 

@@ -24,6 +24,7 @@ Work = Callable[[apsw.Connection], T]
 After = Callable[[T], None]
 
 BUSY_TIMEOUT_MS = 10_000
+LOG_PAGES = 4000  # the log is folded into the database at 16 MB: most pages are written there many times over
 
 
 def fetch(connection: apsw.Connection, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
@@ -82,6 +83,7 @@ class Store:
         self._waiting: list[_Ticket] = []
         self._waiting_lock = threading.Lock()
         self._writer: apsw.Connection | None = None
+        self._changes_before = 0  # of the running transaction
         with translated(path):
             if not read_only:
                 self._writer = self._open_writer()
@@ -103,6 +105,7 @@ class Store:
             connection.pragma("synchronous", "FULL")  # what is acknowledged survives a power cut
             connection.pragma("foreign_keys", True)
             connection.pragma("secure_delete", True)  # what is forgotten is overwritten
+            connection.pragma("wal_autocheckpoint", LOG_PAGES)
             migrate(connection, self.path)
         except BaseException:
             connection.close()
@@ -210,16 +213,27 @@ class Store:
             interrupt = error
         for ticket in group:
             ticket.is_done = True
-        for ticket in group:
-            if ticket.error is None and ticket.after is not None:
-                try:
-                    ticket.after(ticket.value)
-                except Exception as error:
-                    ticket.error = error
-                except BaseException as error:  # Ctrl-C: the others' work is committed, and their hooks are due
-                    interrupt = error
+        with self._reading_what_was_written():
+            for ticket in group:
+                if ticket.error is None and ticket.after is not None:
+                    try:
+                        ticket.after(ticket.value)
+                    except Exception as error:
+                        ticket.error = error
+                    except BaseException as error:  # Ctrl-C: the others' work is committed, and their hooks are due
+                        interrupt = error
         if interrupt is not None:
             raise interrupt
+
+    @contextmanager
+    def _reading_what_was_written(self) -> Iterator[None]:
+        """Let this thread, which holds the writer, read with it: a commit voids what others have in their cache."""
+        own = getattr(self._local, "connection", None)
+        self._local.connection = self._writer
+        try:
+            yield
+        finally:
+            self._local.connection = own
 
     def _commit(self, group: list[_Ticket]) -> None:
         """Run and commit a group; its tickets are done once that is on disk, whatever interrupts then."""
@@ -227,8 +241,12 @@ class Store:
         have_run = False
         try:
             writer.execute("BEGIN IMMEDIATE")
-            for ticket in group:
-                self._run(writer, ticket)
+            self._changes_before = writer.total_changes()
+            if len(group) == 1:
+                group[0].value = group[0].work(writer)
+            else:
+                for ticket in group:
+                    self._run(writer, ticket)
             have_run = True
             writer.execute("COMMIT")
         finally:
@@ -249,6 +267,10 @@ class Store:
             ticket.error = error
             writer.execute("ROLLBACK TO work")
         writer.execute("RELEASE work")
+
+    def has_written(self, connection: apsw.Connection) -> bool:
+        """Return whether the transaction that runs on `connection` has changed anything so far."""
+        return connection.total_changes() != self._changes_before
 
     @contextmanager
     def exclusive(self) -> Iterator[apsw.Connection]:

@@ -234,10 +234,10 @@ def test_answers_that_used_a_forgotten_source_go_with_it(memory: Memory) -> None
 def test_answers_that_were_only_shown_a_forgotten_source_go_too_and_what_came_of_them(memory: Memory) -> None:
     memory.record(shown(memory))
     first = memory.interaction("a1").answer_node or 0
-    memory.record(interaction("a2", source_ids=(first,)))
+    memory.record(interaction("a2", answer="A second thing.", source_ids=(first,)))
     second = memory.interaction("a2").answer_node or 0
-    memory.record(interaction("a3", source_ids=(second, 2)))
-    memory.record(interaction("a4", source_ids=(2,)))
+    memory.record(interaction("a3", answer="Three more.", source_ids=(second, 2)))
+    memory.record(interaction("a4", answer="Only the fourth.", source_ids=(2,)))
     assert memory.forget("a") == 4
     assert [memory.interaction(f"a{i}").answer is None for i in (1, 2, 3, 4)] == [True, True, True, False]
     assert len(memory.turns("alice")) == 1

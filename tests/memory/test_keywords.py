@@ -138,11 +138,27 @@ def test_a_failure_beside_a_commit_loses_nothing(memory: Memory, monkeypatch: py
         def fail(self: Keywords, index: Any, ids: np.ndarray) -> None:
             raise MemoryError
 
+        patched.setattr("ruvllm.memory.keywords.READ_LATER", 0)
         patched.setattr(Keywords, "_read_into", fail)
         with pytest.raises(MemoryError):
             memory.add([{"text": "second zebra", "source": "b"}])
     assert sorted(ranked(memory, "zebra")) == ["first zebra", "second zebra"]
     assert 2 in memory._nearest.load()
+
+
+def test_new_texts_wait_together_for_the_next_search(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.add([{"text": "first zebra", "source": "a"}])
+    assert ranked(memory, "zebra") == ["first zebra"]
+    reads: list[list[int]] = []
+    read = Keywords._read_into
+    monkeypatch.setattr(
+        Keywords, "_read_into", lambda self, index, ids: (reads.append(ids.tolist()), read(self, index, ids))
+    )
+    for name in "bcd":
+        memory.add([{"text": f"zebra {name}", "source": name}])
+    memory.forget("c")
+    assert sorted(ranked(memory, "zebra")) == ["first zebra", "zebra b", "zebra d"]
+    assert reads == [[2, 3, 4]]
 
 
 @pytest.mark.usefixtures("saves_early")

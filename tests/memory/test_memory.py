@@ -269,6 +269,20 @@ def test_nodes_are_stored_together_or_not_at_all(memory: Memory) -> None:
     assert memory.stats().nodes == 2
 
 
+def test_one_failure_in_a_block_of_new_nodes_leaves_no_other(memory: Memory) -> None:
+    with pytest.raises(ValueError, match="metadata"):
+        memory.insert_nodes(["alpha", {"text": "beta", "metadata": {"half": "a pair \ud800"}}])
+    assert memory.stats().nodes == 0
+
+
+def test_texts_of_one_call_that_say_the_same_are_one_node(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ruvllm.memory.newnodes.BLOCK", 2)
+    known = memory.insert_node("alpha one")
+    ids = memory.insert_nodes(["beta two", "beta two", "gamma three", "alpha one", "beta two"])
+    assert ids == [known + 1, known + 1, known + 2, known, known + 1]
+    assert memory.get(known + 1).use_count == 2
+
+
 def test_node_is_read_back(memory: Memory) -> None:
     node = memory.get(memory.insert_node("A fact.", source="me", metadata={"tags": ["x"]}, trust=0.5))
     assert (node.type, node.text, node.source, node.metadata, node.trust) == (

@@ -201,7 +201,7 @@ def test_writers_beside_it_lose_nothing(memory: Memory, small_batches: None) -> 
             for i in range(15):
                 memory.add([f"text{i} of writer{name}"])
                 memory.insert_node(f"fact{i} of writer{name}, alone{name}x{i}")
-                memory.record(interaction(f"a{name}-{i}", query_vector=None, answer_vector=None))
+                memory.record(interaction(f"a{name}-{i}", session=f"s{name}-{i}"))
                 memory.feedback(f"a{name}-{i}", Feedback(correction=f"right{i} for writer{name}"))
         except BaseException as error:
             errors.append(error)

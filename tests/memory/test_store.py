@@ -123,6 +123,14 @@ def test_after_runs_in_commit_order_with_the_value(store: Store) -> None:
     assert seen == [0, 1, 2]
 
 
+def test_hook_reads_the_commit_and_nobody_keeps_the_writing_connection(store: Store) -> None:
+    seen: list[str] = []
+    store.write(put("a"), after=lambda _: seen.extend(keys(store)))
+    assert seen == ["a"]
+    with pytest.raises(BrainReadOnly):
+        store.rows("DELETE FROM meta")
+
+
 def test_interrupt_in_one_hook_does_not_lose_the_others(store: Store) -> None:
     seen: list[str] = []
 
