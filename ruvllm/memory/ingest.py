@@ -36,8 +36,13 @@ __all__ = ["IngestProgress", "Ingester"]
 
 logger = logging.getLogger(__name__)
 
-Replaced = tuple[list[tuple[str, int]], list[int]]
-"""(source, node) of what documents were before, and their new nodes."""
+Replaced = tuple[list[tuple[Any, ...]], list[int]]
+"""Rows of NODES_OF from before, and the new nodes."""
+
+NODES_OF = (  # (source, node) of what documents are so far
+    "SELECT d.source, nodes.id FROM json_each(?) CROSS JOIN documents AS d ON d.source = value AND d.namespace = ? "
+    "JOIN nodes ON nodes.document = d.id AND nodes.ended IS NULL"
+)
 
 BATCH_CHUNKS = 512  # texts embedded in one call and committed in one transaction, across documents
 BATCH_DOCUMENTS = 512
@@ -212,14 +217,15 @@ class Ingester:
         """Insert documents and their vectors with all that belongs to them; return the sources that were known."""
         embedder, now = self._embedder(), time.time()
         vectors = np.concatenate([own for _, own in documents])
-        links = self._linker.batch(
-            [NewDocument(p.source, [chunk.text for chunk in p.chunks], p.own) for p, _ in documents]
-        )
-        similar = self._neighbours.of_batch(vectors, [len(own) for _, own in documents])
+        known = json.dumps([prepared.source for prepared, _ in documents]), self._namespace
+        texts = [NewDocument(p.source, [chunk.text for chunk in p.chunks], p.own) for p, _ in documents]
+        replaced = {node for _, node in self._store.rows(NODES_OF, known)}
+        links = self._linker.batch(texts, replaced)
+        similar = self._neighbours.of_batch(vectors, [len(own) for _, own in documents], replaced)
 
         def work(connection: apsw.Connection) -> Replaced:
             remember_embedder(connection, embedder)
-            old = _nodes_of(connection, self._namespace, [prepared.source for prepared, _ in documents])
+            old = fetch(connection, NODES_OF, known)
             end_nodes(connection, [node for _, node in old], now)
             new = self._insert(connection, documents, now)
             links.insert(connection, new, similar, now)
@@ -262,15 +268,6 @@ class Ingester:
         tally.done += 1
         if on_progress is not None:
             on_progress(IngestProgress(tally.done, tally.total, tally.chunks, _printable(source)))
-
-
-def _nodes_of(connection: apsw.Connection, namespace: str, sources: Sequence[str]) -> list[tuple[str, int]]:
-    """Return (source, node) of the nodes that documents have so far."""
-    sql = (
-        "SELECT d.source, nodes.id FROM json_each(?) CROSS JOIN documents AS d ON d.namespace = ? AND d.source = value "
-        "JOIN nodes ON nodes.document = d.id AND nodes.ended IS NULL"
-    )
-    return fetch(connection, sql, (json.dumps(sources), namespace))
 
 
 def _chunk_metadata(title: str | None, metadata: Mapping[str, Any], chunk: Chunk) -> dict[str, Any]:

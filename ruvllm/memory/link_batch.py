@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -97,8 +97,12 @@ class LinkBatch:
     def _each(self) -> Iterable[tuple[str, range]]:
         return zip(self._sources, self._documents, strict=True)
 
-    def look_up(self, names: NameIndex) -> None:
-        """Find what the documents are called, and which of `names` and of each other's they mention."""
+    def look_up(self, names: NameIndex, replaced: Set[int]) -> None:
+        """Find what the documents are called, and which of `names` and of each other's they mention.
+
+        Args:
+            replaced: nodes that bear their names no longer.
+        """
         earlier = NameIndex()
         for rows in self._documents:
             own = NameIndex()
@@ -106,7 +110,7 @@ class LinkBatch:
                 self._called[row] = names_of(self._texts[row], self._metadata[row], is_first=row == rows.start)
                 own.add((name, ~row) for name in self._called[row])
             for row in rows:
-                found = [names.find(self._texts[row], earlier)]
+                found = [names.find(self._texts[row], earlier, without=replaced)]
                 if len(rows) > 1:
                     found.append(own.find(self._texts[row]))
                 for name, nodes in (item for each in found for item in each.items()):
@@ -249,7 +253,7 @@ class LinkBatch:
                 if other in there and self._is_among_nearest(cosine, cosines[other])
             ]
             for node, other, cosine in mutual:
-                edges.add(node, other, EdgeType.SAME_TOPIC, min(cosine, 1.0), "similarity")
+                edges.add(node, other, EdgeType.SAME_TOPIC, cosine, "similarity")
                 cosines[node].append(cosine)
                 cosines[other].append(cosine)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 from ruvllm.config import LinkingConfig
@@ -68,10 +68,14 @@ class Linker:
         sql = f"SELECT name, node FROM names JOIN nodes ON nodes.id = node WHERE names.namespace = ? AND {SEARCHED}"
         return self._store.rows(f"{sql} {which} ORDER BY node", (self._namespace, *parameters))
 
-    def batch(self, documents: Sequence[NewDocument]) -> LinkBatch:
-        """Return what new documents are called and mention; to be asked before the transaction that inserts them."""
+    def batch(self, documents: Sequence[NewDocument], replaced: Set[int]) -> LinkBatch:
+        """Return what new documents are called and mention; to be asked before the transaction that inserts them.
+
+        Args:
+            replaced: the nodes of their old versions.
+        """
         batch = LinkBatch(self._namespace, self._config, documents)
         if self._config.names:
             with self._changing():
-                batch.look_up(self._load())
+                batch.look_up(self._load(), replaced)
         return batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import pairwise
 from typing import Any
 
@@ -130,19 +130,20 @@ class NameIndex:
                 if not self._nodes[name]:
                     del self._nodes[name]
 
-    def find(self, text: str, *others: NameIndex) -> dict[str, list[int]]:
+    def find(self, text: str, *others: NameIndex, without: Set[int] = frozenset()) -> dict[str, list[int]]:
         """Return the names in a text, of two that overlap the longer, and the nodes of each.
 
         Names that more than MAX_NODES nodes have are left out.
 
         Args:
             others: indexes whose names are looked for as if they stood in this one.
+            without: nodes that are passed over.
         """
         words = _WORD.findall(text.lower())
         indexes = (self, *others)
         found: dict[str, list[int]] = {}
         for _, _, name in _longest([span for index in indexes for span in index._spans(words)]):
-            nodes = [node for index in indexes for node in index._nodes.get(name, ())]
+            nodes = [node for index in indexes for node in index._nodes.get(name, ()) if node not in without]
             if len(nodes) <= MAX_NODES:
                 found[name] = nodes
         return found

@@ -13,6 +13,7 @@ import pytest
 from ruvllm.config import load_config
 from ruvllm.memory import Memory
 from ruvllm.memory.link_batch import MAX_SHARED, SHARED_LINKS
+from ruvllm.memory.names import MAX_NODES
 from ruvllm.types import EdgeType
 
 OpenMemory = Callable[..., Memory]
@@ -110,6 +111,14 @@ def test_a_title_of_a_megabyte_is_survived(memory: Memory) -> None:
     report = memory.add([{"text": "some text", "title": "long " * 200_000, "source": "odd"}, LETTER, PETREL])
     assert (report.added, report.failures) == (3, ())
     assert ("odd", "petrel") not in cites(memory)
+
+
+def test_many_documents_that_are_replaced_at_once_keep_their_names(memory: Memory) -> None:
+    letters = [LETTER | {"source": f"letter{i}"} for i in range(2)]
+    petrels = [PETREL | {"title": "Petrel", "source": f"petrel{i}"} for i in range(MAX_NODES)]
+    for version in range(2):
+        memory.add(each | {"metadata": {"version": version}} for each in [*petrels, *letters])
+    assert cites(memory) == {(letter["source"], petrel["source"]) for letter in letters for petrel in petrels}
 
 
 def test_a_document_that_is_replaced_is_linked_anew(memory: Memory) -> None:
@@ -289,8 +298,9 @@ def test_a_neighbour_that_has_nearer_ones_is_not_mutual(linked: Callable[..., Me
     assert similar(memory) == {("two", "one")}
 
 
-def test_versions_that_ended_do_not_count_as_neighbours(linked: Callable[..., Memory]) -> None:
-    memory = linked(same_topic=0.6, neighbours=2)
+@pytest.mark.parametrize("neighbours", [1, 2])
+def test_versions_that_ended_do_not_count_as_neighbours(linked: Callable[..., Memory], neighbours: int) -> None:
+    memory = linked(same_topic=0.6, neighbours=neighbours)
     memory.add([ALIKE[0]])
     for version in range(4):
         memory.add([ALIKE[1] | {"metadata": {"version": version}}])
