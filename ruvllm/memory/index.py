@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST_VERSION = 1
 MAX_TOMBSTONES = 0.2  # share of deleted entries beyond which a rebuild pays
-ADD_SLICE = 16  # entries that a thread adds (about 1 ms each) between two chances for searches to get in
+ADD_SLICE = 16  # entries added (about 1 ms each) between two chances for searches to get in
 SPACE = "ip"  # unit vectors: distance = 1 - cosine
 
 
@@ -81,7 +81,7 @@ class HnswIndex:
         vectors = as_unit_rows(vectors, self.dim, "vectors")
         if len(labels) != len(vectors):
             raise ValueError(f"labels must have one entry a vector ({len(labels)} for {len(vectors)})")
-        step = ADD_SLICE * num_threads
+        step = max(ADD_SLICE, 8 * num_threads)  # hnswlib wants more than four for each thread
         for start in range(0, len(labels), step):
             part = slice(start, start + step)
             with self._lock.writing():
