@@ -81,7 +81,7 @@ class HnswIndex:
         vectors = as_unit_rows(vectors, self.dim, "vectors")
         if len(labels) != len(vectors):
             raise ValueError(f"labels must have one entry a vector ({len(labels)} for {len(vectors)})")
-        step = max(ADD_SLICE, 256 * (num_threads - 1))
+        step = max(ADD_SLICE, 8 * num_threads)  # hnswlib wants more than four for each thread
         for start in range(0, len(labels), step):
             part = slice(start, start + step)
             with self._lock.writing():

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,13 @@ from ruvllm.memory.embedded_text import embedded_text, prefix_of
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.gather import DialogueItem, FailedItem, FileItem, Item, Sources, TextItem, gather
 from ruvllm.memory.history import end_nodes
-from ruvllm.memory.linking import LinkBatch, Linker, NewNode
-from ruvllm.memory.neighbours import Neighbours, NeighboursOfBatch
+from ruvllm.memory.link_batch import NewDocument
+from ruvllm.memory.linking import Linker
+from ruvllm.memory.neighbours import Neighbours
 from ruvllm.memory.readers import SUFFIXES, Document, Unreadable, read_document
 from ruvllm.memory.rows import as_unit_rows, checked_text, insert_node
 from ruvllm.memory.space import remember_embedder
-from ruvllm.memory.store import After, Store, Work
+from ruvllm.memory.store import Store, fetch
 from ruvllm.text.chunking import Chunk, CountTokens, chunk_blocks, parse_blocks, title_of
 from ruvllm.types import DocumentFailure, Embedder, IngestReport, NodeType
 
@@ -35,11 +36,16 @@ __all__ = ["IngestProgress", "Ingester"]
 
 logger = logging.getLogger(__name__)
 
-Replaced = tuple[list[int], list[int]]
-"""Nodes that a document had before, and its new ones."""
+Replaced = tuple[list[tuple[Any, ...]], list[int]]
+"""Rows of NODES_OF from before, and the new nodes."""
 
-BATCH_CHUNKS = 256  # texts embedded in one call, across documents
-BATCH_DOCUMENTS = 64
+NODES_OF = (  # (source, node) of what documents are so far
+    "SELECT d.source, nodes.id FROM json_each(?) CROSS JOIN documents AS d ON d.source = value AND d.namespace = ? "
+    "JOIN nodes ON nodes.document = d.id AND nodes.ended IS NULL"
+)
+
+BATCH_CHUNKS = 512  # texts embedded in one call and committed in one transaction, across documents
+BATCH_DOCUMENTS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,10 @@ class _Prepared:
             texts.append(embedded_text(chunk.text, own, before, prefix=chunk.prefix))
             before = chunk.text
         return texts
+
+
+_Embedded = tuple[_Prepared, np.ndarray]
+"""A document and the vectors of its chunks."""
 
 
 @dataclass(slots=True)
@@ -117,15 +127,17 @@ class Ingester:
         items = gather(sources)
         tally = _Tally(len(items))
         batch: list[_Prepared] = []
+        num_chunks = 0
         for item in items:
             prepared = self._prepare(item, tally)
             if prepared is None:
                 self._report(tally, item.source, on_progress)
                 continue
             batch.append(prepared)
-            if len(batch) >= BATCH_DOCUMENTS or sum(len(p.chunks) for p in batch) >= BATCH_CHUNKS:
+            num_chunks += len(prepared.chunks)
+            if len(batch) >= BATCH_DOCUMENTS or num_chunks >= BATCH_CHUNKS:
                 self._store_batch(batch, tally, on_progress)
-                batch = []
+                batch, num_chunks = [], 0
         self._store_batch(batch, tally, on_progress)
         return IngestReport(
             added=tally.added,
@@ -177,87 +189,85 @@ class Ingester:
     def _store_batch(
         self, batch: list[_Prepared], tally: _Tally, on_progress: Callable[[IngestProgress], None] | None
     ) -> None:
-        texts = [text for prepared in batch for text in prepared.embedded()]
-        vectors = self._embedder().encode(texts) if texts else np.empty((0, 1), np.float32)
-        neighbours = self._neighbours.of_batch(vectors)
-        stops = np.cumsum([len(prepared.chunks) for prepared in batch]).tolist()
-        rows = [slice(stop - len(prepared.chunks), stop) for prepared, stop in zip(batch, stops, strict=True)]
-        nodes = [(c.text, own) for p in batch for c, own in zip(p.chunks, p.own, strict=True)]
-        links = self._linker.batch(nodes, [part.start for part in rows])
-        sound: list[_Prepared] = []
-        works: list[tuple[Work[Replaced], After[Replaced]]] = []
-        for prepared, part in zip(batch, rows, strict=True):
+        """Embed documents together and commit them in one transaction; those whose embedding is unsound have failed."""
+        if not batch:
+            return
+        embedded = [prepared.embedded() for prepared in batch]
+        encoded = self._embedder().encode([text for texts in embedded for text in texts])
+        stops = np.cumsum([len(texts) for texts in embedded])
+        sound: list[_Embedded] = []
+        for prepared, vectors in zip(batch, np.split(encoded, stops[:-1]), strict=True):
             try:
-                own = as_unit_rows(vectors[part], vectors.shape[1], "its embedding")
+                sound.append((prepared, as_unit_rows(vectors, encoded.shape[1], "its embedding")))
             except ValueError as error:  # a model that gives no numbers for this text
                 tally.failures.append(DocumentFailure(prepared.source, str(error)))
                 self._report(tally, prepared.source, on_progress)
-                continue
-            sound.append(prepared)
-            works.append(self._storing(prepared, own, neighbours, links, part))
-        for prepared, (old, _) in zip(sound, self._store.write_together(works), strict=True):
-            if old:
+        if not sound:
+            return
+        replaced = self._commit(sound)
+        for prepared, _ in sound:
+            if prepared.source in replaced:
                 tally.updated += 1
             else:
                 tally.added += 1
             tally.chunks += len(prepared.chunks)
             self._report(tally, prepared.source, on_progress)
 
-    def _storing(
-        self, prepared: _Prepared, vectors: np.ndarray, neighbours: NeighboursOfBatch, links: LinkBatch, rows: slice
-    ) -> tuple[Work[Replaced], After[Replaced]]:
-        """Return what inserts one document with all that belongs to it, and what is to be told of it afterwards."""
+    def _commit(self, documents: Sequence[_Embedded]) -> Collection[str]:
+        """Insert documents and their vectors with all that belongs to them; return the sources that were known."""
         embedder, now = self._embedder(), time.time()
+        vectors = np.concatenate([own for _, own in documents])
+        known = json.dumps([prepared.source for prepared, _ in documents]), self._namespace
+        texts = [NewDocument(p.source, [chunk.text for chunk in p.chunks], p.own) for p, _ in documents]
+        replaced = {node for _, node in self._store.rows(NODES_OF, known)}
+        links = self._linker.batch(texts, replaced)
+        similar = self._neighbours.of_batch(vectors, [len(own) for _, own in documents], replaced)
 
         def work(connection: apsw.Connection) -> Replaced:
             remember_embedder(connection, embedder)
-            old = _document_nodes(connection, self._namespace, prepared.source)
-            end_nodes(connection, old, now)
-            document = connection.execute(
-                "INSERT INTO documents (namespace, source, title, sha256, chunks, ingested) VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (namespace, source) DO UPDATE SET title = excluded.title, sha256 = excluded.sha256, "
-                "chunks = excluded.chunks, ingested = excluded.ingested RETURNING id",
-                (self._namespace, prepared.source, prepared.title, prepared.sha256, len(prepared.chunks), now),
-            ).get
-            new = [
-                insert_node(
-                    connection,
-                    chunk.text,
-                    vector,
-                    type=NodeType.DOCUMENT,
-                    namespace=self._namespace,
-                    created=now,
-                    source=prepared.source,
-                    metadata=own,
-                    document=document,
-                )
-                for chunk, own, vector in zip(prepared.chunks, prepared.own, vectors, strict=True)
-            ]
-            similar = neighbours.older_than(rows)
-            neighbours.stored(rows, new)
-            texts = [chunk.text for chunk in prepared.chunks]
-            nodes = [NewNode(*row) for row in zip(new, texts, prepared.own, similar, strict=True)]
-            self._linker.link(connection, prepared.source, nodes, links, rows.start, now)
+            old = fetch(connection, NODES_OF, known)
+            end_nodes(connection, [node for _, node in old], now)
+            new = self._insert(connection, documents, now)
+            links.insert(connection, new, similar, now)
             return old, new
 
         def after(ids: Replaced) -> None:
-            self._derived.removed(ids[0])
+            self._derived.removed([node for _, node in ids[0]])
             self._derived.added(ids[1], vectors)
 
-        return work, after
+        old, _ = self._store.write(work, after=after)
+        return {source for source, _ in old}
+
+    def _insert(self, connection: apsw.Connection, documents: Sequence[_Embedded], now: float) -> list[int]:
+        """Insert documents, or their new versions, and their nodes; return the ids of the nodes."""
+        connection.executemany(
+            "INSERT INTO documents (namespace, source, title, sha256, chunks, ingested) VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (namespace, source) DO UPDATE SET title = excluded.title, sha256 = excluded.sha256, "
+            "chunks = excluded.chunks, ingested = excluded.ingested",
+            [(self._namespace, p.source, p.title, p.sha256, len(p.chunks), now) for p, _ in documents],
+        )
+        sql = "SELECT id FROM documents WHERE namespace = ? AND source = ?"
+        return [
+            insert_node(
+                connection,
+                chunk.text,
+                vector,
+                type=NodeType.DOCUMENT,
+                namespace=self._namespace,
+                created=now,
+                source=prepared.source,
+                metadata=own,
+                document=document,
+            )
+            for prepared, vectors in documents
+            for document in [connection.execute(sql, (self._namespace, prepared.source)).get]
+            for chunk, own, vector in zip(prepared.chunks, prepared.own, vectors, strict=True)
+        ]
 
     def _report(self, tally: _Tally, source: str, on_progress: Callable[[IngestProgress], None] | None) -> None:
         tally.done += 1
         if on_progress is not None:
             on_progress(IngestProgress(tally.done, tally.total, tally.chunks, _printable(source)))
-
-
-def _document_nodes(connection: apsw.Connection, namespace: str, source: str) -> list[int]:
-    sql = (
-        "SELECT nodes.id FROM nodes JOIN documents d ON d.id = document "
-        "WHERE d.namespace = ? AND d.source = ? AND nodes.ended IS NULL"
-    )
-    return [row[0] for row in connection.execute(sql, (namespace, source))]
 
 
 def _chunk_metadata(title: str | None, metadata: Mapping[str, Any], chunk: Chunk) -> dict[str, Any]:

@@ -59,20 +59,29 @@ def _owner(path: Path) -> int | None:
 
 
 class ReadWriteLock:
-    """Many readers or one writer; a waiting writer goes before new readers. Not reentrant."""
+    """Many readers or one writer; who waits for the other kind comes before those who come later. Not reentrant."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())
         self._readers = 0
+        self._readers_waiting = 0
+        self._is_readers_turn = False  # those that waited for a writer go before the next one
         self._writing = False
         self._writers_waiting = 0
 
     def acquire_read(self) -> None:
-        """Wait until nobody writes or waits to write."""
+        """Wait until nobody writes, nor waited before to write."""
         with self._changed:
-            while self._writing or self._writers_waiting:
-                self._changed.wait()
-            self._readers += 1
+            self._readers_waiting += 1
+            try:
+                while self._writing or (self._writers_waiting and not self._is_readers_turn):
+                    self._changed.wait()
+                self._readers += 1
+            finally:
+                self._readers_waiting -= 1
+                if self._is_readers_turn and not self._readers_waiting:
+                    self._is_readers_turn = False
+                    self._changed.notify_all()
 
     def release_read(self) -> None:
         """End what `acquire_read` began."""
@@ -96,7 +105,7 @@ class ReadWriteLock:
         with self._changed:
             self._writers_waiting += 1
             try:
-                while self._writing or self._readers:
+                while self._writing or self._readers or self._is_readers_turn:
                     self._changed.wait()
                 self._writing = True
             finally:
@@ -106,4 +115,5 @@ class ReadWriteLock:
         finally:
             with self._changed:
                 self._writing = False
+                self._is_readers_turn = self._readers_waiting > 0
                 self._changed.notify_all()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from itertools import pairwise
 from typing import Any
-
-import ahocorasick_rs
 
 from ruvllm.text import STOP_WORDS
 
@@ -18,8 +17,6 @@ MIN_LETTERS = 4  # of a name of one word
 MAX_NODES = 5  # that share a name; one that more are called by says nothing about which is meant
 MAX_TERMS = 24  # rare names and terms taken from one text
 SUBJECT_CHARS = 200  # of a text, in which its subject is looked for
-MAX_NEWEST = 512  # names that are in no automaton
-LEVEL_RATIO = 4  # an automaton is joined with the next one while that is not this much larger
 
 _WORD = re.compile(r"\w+")
 _DIGITS = re.compile(r"\d+")
@@ -87,7 +84,8 @@ def rare_terms(text: str) -> list[str]:
         if 2 <= len(words) <= MAX_WORDS or (len(words) == 1 and len(words[0]) >= MIN_LETTERS):
             found[" ".join(words)] = None
     for token in _TOKEN.findall(text):
-        if (not token.isalpha() and _is_technical(token)) or (token.isalpha() and _CAMEL.search(token)):
+        is_term = not token.islower() and _CAMEL.search(token) if token.isalpha() else _is_technical(token)
+        if is_term:
             found[token.lower()] = None
     return list(found)[:MAX_TERMS]
 
@@ -103,21 +101,12 @@ def term_hash(term: str) -> int:
 
 
 class NameIndex:
-    """Finds the names of nodes in texts. Not safe for use from several threads.
-
-    The names lie in a few Aho-Corasick automata of growing size, the newest in a plain table, so that adding one does
-    not build all anew.
-
-    Source: Aho and Corasick 1975; Bentley and Saxe 1980 for the levels.
-    """
+    """Finds the names of nodes in texts, by their first two words and their length. Not safe from several threads."""
 
     def __init__(self) -> None:
-        self._nodes: dict[str, list[int]] = {}
+        self._nodes: dict[str, dict[int, None]] = {}  # in the order in which they came
         self._names: dict[int, list[str]] = {}
-        self._levels: list[tuple[list[str], ahocorasick_rs.AhoCorasick]] = []  # the largest first
-        self._newest: dict[str, list[str]] = {}  # by first word; in no automaton yet
-        self._num_newest = 0
-        self._dead = 0  # names in the automata that no node has any more
+        self._lengths: dict[tuple[str, ...], set[int]] = {}  # first two words -> how many words names have or had
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -125,73 +114,49 @@ class NameIndex:
     def add(self, rows: Iterable[tuple[str, int]]) -> None:
         """Take in names, as `name_of` gives them, and the nodes that are called so."""
         for name, node in rows:
-            nodes = self._nodes.get(name)
-            if nodes is None:
-                nodes = self._nodes[name] = []
-                self._newest.setdefault(name.partition(" ")[0], []).append(name)
-                self._num_newest += 1
-            if node not in nodes:
-                nodes.append(node)
+            if name not in self._nodes:
+                words = name.split(" ")
+                self._nodes[name] = {}
+                self._lengths.setdefault(tuple(words[:2]), set()).add(len(words))
+            if node not in self._nodes[name]:
+                self._nodes[name][node] = None
                 self._names.setdefault(node, []).append(name)
-        if self._num_newest > MAX_NEWEST:
-            self._build([name for names in self._newest.values() for name in names])
 
     def remove(self, nodes: Iterable[int]) -> None:
         """Forget nodes; unknown ones are passed over."""
         for node in nodes:
             for name in self._names.pop(node, ()):
-                self._nodes[name].remove(node)
+                del self._nodes[name][node]
                 if not self._nodes[name]:
                     del self._nodes[name]
-                    self._dead += 1
-        if self._dead > max(len(self._nodes), MAX_NEWEST):
-            self._levels, self._dead = [], 0
-            self._build(list(self._nodes))
 
-    def find(self, text: str) -> dict[str, list[int]]:
+    def find(self, text: str, *others: NameIndex, without: Set[int] = frozenset()) -> dict[str, list[int]]:
         """Return the names in a text, of two that overlap the longer, and the nodes of each.
 
         Names that more than MAX_NODES nodes have are left out.
+
+        Args:
+            others: indexes whose names are looked for as if they stood in this one.
+            without: nodes that are passed over.
         """
         words = _WORD.findall(text.lower())
-        spoken = _between_spaces(words)
-        spans = [
-            (start, end, names[which])
-            for names, automaton in self._levels
-            for which, start, end in automaton.find_matches_as_indexes(spoken, overlapping=True)
-            if names[which] in self._nodes
-        ]
-        for word in self._newest.keys() & set(words):
-            for name in self._newest[word]:
-                if name in self._nodes:
-                    pattern = _between_spaces(name.split())
-                    spans += [(start, start + len(pattern), name) for start in _places(pattern, spoken)]
+        indexes = (self, *others)
         found: dict[str, list[int]] = {}
-        for _, _, name in _longest(spans):
-            nodes = self._nodes[name]
+        for _, _, name in _longest([span for index in indexes for span in index._spans(words)]):
+            nodes = [node for index in indexes for node in index._nodes.get(name, ()) if node not in without]
             if len(nodes) <= MAX_NODES:
-                found[name] = list(nodes)
+                found[name] = nodes
         return found
 
-    def _build(self, names: list[str]) -> None:
-        self._newest, self._num_newest = {}, 0
-        while self._levels and len(self._levels[-1][0]) < LEVEL_RATIO * len(names):
-            names = self._levels.pop()[0] + names
-        patterns = [_between_spaces(name.split()) for name in names]
-        self._levels.append((names, ahocorasick_rs.AhoCorasick(patterns)))
-
-
-def _between_spaces(words: Sequence[str]) -> str:
-    """Return words, each between spaces of its own, so that names match whole words, also side by side."""
-    return f" {'  '.join(words)} " if words else ""
-
-
-def _places(pattern: str, text: str) -> Iterator[int]:
-    """Yield where a pattern stands in a text."""
-    start = text.find(pattern)
-    while start >= 0:
-        yield start
-        start = text.find(pattern, start + 1)
+    def _spans(self, words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+        """Yield (start, stop, name) of all names among words, those that overlap included."""
+        for start, pair in enumerate(pairwise([*words, ""])):
+            if pair[0] in self._nodes:
+                yield start, start + 1, pair[0]
+            for length in self._lengths.get(pair, ()):
+                name = " ".join(words[start : start + length])
+                if name in self._nodes:
+                    yield start, start + length, name
 
 
 def _longest(spans: Sequence[tuple[int, int, str]]) -> list[tuple[int, int, str]]:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ruvllm.config import IndexConfig
+from ruvllm.memory.background_index import BackgroundIndex
 from ruvllm.memory.follow import whole_or_thrown_away
 from ruvllm.memory.index import MAX_TOMBSTONES, HnswIndex, IndexUnusable, remove_saved
 from ruvllm.memory.rows import SEARCHED, are_unit, vector_of
@@ -76,7 +77,7 @@ class Nearest:
         self._base = index_base(brain, namespace)
         self._lock = threading.RLock()  # held while matrix and index are brought in step
         self._matrix: VectorMatrix | None = None
-        self._index: HnswIndex | None = None
+        self._index: BackgroundIndex | None = None
         self._building: HnswIndex | None = None
         self._builder: threading.Thread | None = None
         self._stop = threading.Event()
@@ -249,7 +250,7 @@ class Nearest:
             index.add(*self._matrix.take(missing))
             if index.tombstones > MAX_TOMBSTONES:
                 logger.info("index %s: %.0f %% is deleted, it wants a rebuild", self._base, 100 * index.tombstones)
-            self._index, self._building = index, None
+            self._index, self._building = BackgroundIndex(index, THREADS), None
             return True
 
     def prepare(self) -> None:
@@ -262,10 +263,13 @@ class Nearest:
         return int(self._store.value(f"SELECT count(*) FROM ({SEARCHED_IDS})", (self._namespace,)))
 
     def settle(self) -> None:
-        """Wait until the index, if one is being built, is in use."""
+        """Wait until the index, if one is being built, is in use, and holds all vectors."""
         builder = self._builder
         if builder is not None:
             builder.join()
+        index = self._index
+        if index is not None:
+            index.settle()
 
     def compact(self) -> bool:
         """Build the index anew when too much of it is deleted; return whether that was done."""
@@ -346,7 +350,7 @@ class Nearest:
 
 
 def _search_kept(
-    index: HnswIndex, query: np.ndarray, k: int, kept: np.ndarray, total: int
+    index: BackgroundIndex, query: np.ndarray, k: int, kept: np.ndarray, total: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Search through a filter by asking for more and more neighbours; None when exact search is the better way."""
     share = len(kept) / max(total, 1)

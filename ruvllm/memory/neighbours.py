@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
 from ruvllm.config import LinkingConfig
 from ruvllm.memory.nearest import Nearest
 
-__all__ = ["Neighbours", "NeighboursOfBatch"]
+__all__ = ["Neighbours", "Similar"]
+
+BLOCK_ROWS = 512  # compared at a time with those before them, however many one document has
 
 Similar = list[list[tuple[int, float]]]
+"""By row of a batch: (node, cosine) of the neighbours, the nearest first; ~row stands for a node of the batch."""
 
 
 class Neighbours:
@@ -22,40 +25,28 @@ class Neighbours:
         self._project = project
         self._config = config
 
-    def of_batch(self, native: np.ndarray) -> NeighboursOfBatch:
-        """Return the neighbours of a batch's vectors, (n, native_dim) float32, by rows, for `older_than`."""
+    def of_batch(self, native: np.ndarray, sizes: Sequence[int], replaced: Collection[int]) -> Similar:
+        """Return the neighbours of every row among stored nodes and the documents before its own.
+
+        Args:
+            native: (n, native_dim) float32, unit length.
+            sizes: how many of the rows each document has, n in all.
+            replaced: the nodes of the documents' old versions, which are passed over.
+        """
         k = self._config.neighbours if self._config.same_topic < 1.0 else 0
-        if not k or not len(native) or not np.isfinite(native).all():
-            return NeighboursOfBatch(np.empty((len(native), 0), np.int64), np.empty((len(native), 0)), None, 1.0, 0)
+        if not k:
+            return [[] for _ in native]
         vectors = self._project(native)
-        ids, cosines = self._nearest.search_batch(vectors, k)
-        return NeighboursOfBatch(ids, cosines, vectors, self._config.same_topic, k)
-
-
-class NeighboursOfBatch:
-    """Neighbours among older nodes, and among those of the batch that are stored."""
-
-    def __init__(self, ids: np.ndarray, cosines: np.ndarray, vectors: np.ndarray | None, least: float, k: int) -> None:
-        self._found = ids, cosines
-        self._vectors = vectors
-        self._least, self._k = least, k
-        self._ids = np.zeros(len(ids), np.int64)  # of the rows that are stored already, else 0
-
-    def older_than(self, rows: slice) -> Similar:
-        """Return (node id, cosine) of each row's neighbours among older nodes, the nearest first."""
-        ids, cosines = self._found[0][rows], self._found[1][rows]
-        if self._vectors is not None and rows.start:
-            before = np.flatnonzero(self._ids[: rows.start])
-            within = self._vectors[rows] @ self._vectors[before].T
-            ids = np.hstack([ids, np.broadcast_to(self._ids[before], within.shape)])
-            cosines = np.hstack([cosines, within])
-        return [self._nearest_of(*row) for row in zip(ids, cosines, strict=True)]
-
-    def _nearest_of(self, ids: np.ndarray, cosines: np.ndarray) -> list[tuple[int, float]]:
-        near = np.flatnonzero(cosines >= self._least)
-        best = near[np.argsort(-cosines[near], kind="stable")][: self._k]
-        return [(int(ids[i]), float(cosines[i])) for i in best]
-
-    def stored(self, rows: slice, ids: Sequence[int]) -> None:
-        """Take in the node ids of rows that were committed."""
-        self._ids[rows] = ids
+        stored, stored_cosines = self._nearest.search_batch(vectors, 2 * k if replaced else k)
+        stored_cosines = np.where(np.isin(stored, list(replaced)), -np.inf, stored_cosines)
+        first = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)  # row at which each row's document begins
+        found: Similar = [[] for _ in native]
+        for start in range(0, len(vectors), BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            before = np.arange(first[rows][-1])
+            within = np.where(before < first[rows, None], vectors[rows] @ vectors[: len(before)].T, -np.inf)
+            nodes = np.hstack([stored[rows], np.broadcast_to(~before, within.shape)])
+            cosines = np.minimum(np.hstack([stored_cosines[rows], within]), 1.0)
+            for row, column in np.argwhere(cosines >= self._config.same_topic).tolist():
+                found[start + row].append((int(nodes[row, column]), float(cosines[row, column])))
+        return [sorted(near, key=lambda one: -one[1])[:k] for near in found]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import codecs
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ruvllm.config import load_config
@@ -185,6 +186,21 @@ def test_small_documents_are_embedded_together(memory: Memory, tmp_path: Path, m
     monkeypatch.setattr(embedder, "encode", lambda texts: calls.append(len(texts)) or encode(texts))
     memory.add(f"text number {i}" for i in range(50))
     assert calls == [50]
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
+def test_a_document_whose_embedding_is_unsound_fails_alone(memory: Memory, monkeypatch: Any, value: float) -> None:
+    embedder = memory._embedder()
+    encode = embedder.encode
+
+    def encode_badly(texts: Sequence[str]) -> np.ndarray:
+        return np.stack([encode([text])[0] * (value if "bad" in text else 1.0) for text in texts])
+
+    monkeypatch.setattr(embedder, "encode", encode_badly)
+    report = memory.add([{"text": text, "source": text} for text in ("one", "bad two", "three")])
+    assert (report.added, [failure.source for failure in report.failures]) == (2, ["bad two"])
+    assert [source.source for source in memory.sources()] == ["one", "three"]
+    assert memory.check().ok
 
 
 def test_texts_and_paths_may_be_mixed(memory: Memory, docs: Path) -> None:

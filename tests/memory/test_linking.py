@@ -1,7 +1,9 @@
-"""ruvllm/memory/linking.py: which links form by themselves, whatever the order in which documents come."""
+"""ruvllm/memory/linking.py and link_batch.py: which links form by themselves, whatever the order in which documents
+come, and whichever of them come together."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ import pytest
 
 from ruvllm.config import load_config
 from ruvllm.memory import Memory
-from ruvllm.memory.linking import MAX_SHARED, SHARED_LINKS
+from ruvllm.memory.link_batch import MAX_SHARED, SHARED_LINKS
+from ruvllm.memory.names import MAX_NODES
 from ruvllm.types import EdgeType
 
 OpenMemory = Callable[..., Memory]
@@ -108,6 +111,14 @@ def test_a_title_of_a_megabyte_is_survived(memory: Memory) -> None:
     report = memory.add([{"text": "some text", "title": "long " * 200_000, "source": "odd"}, LETTER, PETREL])
     assert (report.added, report.failures) == (3, ())
     assert ("odd", "petrel") not in cites(memory)
+
+
+def test_many_documents_that_are_replaced_at_once_keep_their_names(memory: Memory) -> None:
+    letters = [LETTER | {"source": f"letter{i}"} for i in range(2)]
+    petrels = [PETREL | {"title": "Petrel", "source": f"petrel{i}"} for i in range(MAX_NODES)]
+    for version in range(2):
+        memory.add(each | {"metadata": {"version": version}} for each in [*petrels, *letters])
+    assert cites(memory) == {(letter["source"], petrel["source"]) for letter in letters for petrel in petrels}
 
 
 def test_a_document_that_is_replaced_is_linked_anew(memory: Memory) -> None:
@@ -287,8 +298,9 @@ def test_a_neighbour_that_has_nearer_ones_is_not_mutual(linked: Callable[..., Me
     assert similar(memory) == {("two", "one")}
 
 
-def test_versions_that_ended_do_not_count_as_neighbours(linked: Callable[..., Memory]) -> None:
-    memory = linked(same_topic=0.6, neighbours=2)
+@pytest.mark.parametrize("neighbours", [1, 2])
+def test_versions_that_ended_do_not_count_as_neighbours(linked: Callable[..., Memory], neighbours: int) -> None:
+    memory = linked(same_topic=0.6, neighbours=neighbours)
     memory.add([ALIKE[0]])
     for version in range(4):
         memory.add([ALIKE[1] | {"metadata": {"version": version}}])
@@ -351,3 +363,49 @@ def test_nothing_crosses_from_one_namespace_to_another(open_memory: OpenMemory) 
     memory = open_memory()
     memory.add([LETTER])
     assert cites(memory) == set()
+
+
+# -- batches ---------------------------------------------------------------------------------------------------------
+
+NAMES = ["Winter Palace", "Palace Museum", "Winter Palace Museum", "Petrel", "Ada Lovelace", "Oslo", "Zanzibar", "vLLM"]
+TOPICS = ["diesel fuel for the winter", "letters from the south", "a map of old stars"]
+
+
+def crowd(n: int) -> list[dict[str, Any]]:
+    """Documents that mention, link and resemble each other, some of them dialogues with headings."""
+    rng = random.Random(0)
+
+    def text() -> str:
+        link = rng.choice(["", f"[there](s{rng.randrange(n)}#set-up)", f"see {PAGE}{rng.randrange(n)}."])
+        return f"{rng.choice(NAMES)} and {rng.choice(NAMES)}: {rng.choice(TOPICS)} {rng.randrange(9)} {link}"
+
+    def turns() -> list[dict[str, Any]]:
+        return [
+            {"text": text(), "metadata": {"heading": rng.choice(["Set up", "Set up > Oslo", "End"])}} for _ in "123"
+        ]
+
+    contents: list[Callable[[], dict[str, Any]]] = [lambda: {"text": text()}, lambda: {"turns": turns()}]
+    sources = [f"s{i}" if rng.random() < 0.5 else f"{PAGE}{i}" for i in range(n)]
+    return [rng.choice(contents)() | {"title": rng.choice([*NAMES, ""]), "source": source} for source in sources]
+
+
+def edges(memory: Memory) -> dict[tuple[str, ...], float]:
+    sql = (
+        "SELECT a.source, a.metadata ->> 'position', b.source, b.metadata ->> 'position', edges.type, created_by, "
+        "weight FROM edges JOIN nodes a ON a.id = src JOIN nodes b ON b.id = dst"
+    )
+    return {(place(*row[:2]), place(*row[2:4]), *row[4:6]): row[6] for row in memory._store.rows(sql)}
+
+
+@pytest.mark.parametrize("size", [2, 7, 100])
+def test_it_does_not_matter_which_documents_come_together(
+    open_memory: OpenMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    found = []
+    for batch in (1, size):
+        monkeypatch.setattr("ruvllm.memory.ingest.BATCH_DOCUMENTS", batch)
+        memory = open_memory(tmp_path / f"brain{batch}")
+        memory.add(crowd(60))
+        found.append(edges(memory))
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+    assert makers(memory) == ALL_MAKERS

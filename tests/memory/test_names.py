@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from ruvllm.memory.names import (
-    MAX_NEWEST,
     MAX_NODES,
     MAX_TERMS,
     MAX_WORDS,
@@ -26,11 +25,6 @@ def index_of(*names: str) -> NameIndex:
     index = NameIndex()
     index.add((name, node) for node, name in enumerate(names, start=1))
     return index
-
-
-def filler(n: int) -> list[tuple[str, int]]:
-    """Names that stand in no text."""
-    return [(f"filler{i}", 10_000 + i) for i in range(n)]
 
 
 def scan(names: dict[str, list[int]], text: str) -> dict[str, list[int]]:
@@ -127,48 +121,36 @@ def test_the_hash_of_a_term_fits_a_column_and_stays_the_same() -> None:
 # -- finding names ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["newest", "built"])
-def built(request: pytest.FixtureRequest) -> list[tuple[str, int]]:
-    """Names to add behind a test's own, so that these lie in the plain table or in an automaton."""
-    return filler(MAX_NEWEST + 1) if request.param == "built" else []
-
-
-def test_names_are_whole_words(built: list[tuple[str, int]]) -> None:
+def test_names_are_whole_words() -> None:
     index = index_of("winter palace", "petrel")
-    index.add(built)
     assert index.find("The Winter   PALACE, and the Petrel's deck") == {"winter palace": [1], "petrel": [2]}
     assert index.find("midwinter palace, winter palaces, petrels") == {}
 
 
-def test_the_longest_name_counts_where_two_overlap(built: list[tuple[str, int]]) -> None:
+def test_the_longest_name_counts_where_two_overlap() -> None:
     index = index_of("winter", "winter palace", "palace museum")
-    index.add(built)
     assert index.find("the winter palace museum") == {"winter palace": [2]}
 
 
-def test_a_name_that_a_longer_one_hides_is_found_where_it_stands_alone(built: list[tuple[str, int]]) -> None:
+def test_a_name_that_a_longer_one_hides_is_found_where_it_stands_alone() -> None:
     index = index_of("winter", "winter palace")
-    index.add(built)
     assert index.find("the winter palace in winter") == {"winter palace": [2], "winter": [1]}
 
 
-def test_adjacent_names_are_both_found(built: list[tuple[str, int]]) -> None:
+def test_adjacent_names_are_both_found() -> None:
     index = index_of("marie curie", "pierre")
-    index.add(built)
     assert index.find("Marie Curie Pierre Marie Curie") == {"marie curie": [1], "pierre": [2]}
 
 
-def test_names_in_different_automata_are_weighed_together() -> None:
-    index = index_of("winter palace")
-    index.add(filler(5 * MAX_NEWEST))
-    index.add([("palace museum", 2), ("museum guide", 3), *((f"more{i}", 50_000 + i) for i in range(MAX_NEWEST))])
-    assert len(index._levels) == 2
-    assert index.find("winter palace museum guide") == {"winter palace": [1], "museum guide": [3]}
+def test_names_of_several_indexes_are_weighed_together() -> None:
+    index, other = index_of("winter palace", "museum"), index_of("palace museum guide", "museum", "palace")
+    assert index.find("winter palace museum guide", other) == {"winter palace": [1], "museum": [2, 2]}
+    assert index.find("the palace museum guide", other) == {"palace museum guide": [1]}
 
 
-def test_a_name_that_many_bear_is_found_no_more(built: list[tuple[str, int]]) -> None:
+def test_a_name_that_many_bear_is_found_no_more() -> None:
     index = NameIndex()
-    index.add([*(("petrel", node) for node in range(MAX_NODES)), *built])
+    index.add(("petrel", node) for node in range(MAX_NODES))
     assert index.find("a petrel") == {"petrel": list(range(MAX_NODES))}
     index.add([("petrel", MAX_NODES)])
     assert index.find("a petrel") == {}
@@ -188,51 +170,29 @@ def test_a_node_counts_once_however_often_it_is_added() -> None:
     assert (len(index), index.find("a petrel")) == (0, {})
 
 
-def test_removed_nodes_are_not_found(built: list[tuple[str, int]]) -> None:
+def test_removed_nodes_are_not_found() -> None:
     index = index_of("petrel", "winter palace")
-    index.add([("petrel", 7), *built])
+    index.add([("petrel", 7)])
     index.remove([1, 2, 999_999])
     assert index.find("petrel and winter palace") == {"petrel": [7]}
 
 
-def test_a_removed_name_hides_no_other(built: list[tuple[str, int]]) -> None:
+def test_a_removed_name_hides_no_other() -> None:
     index = index_of("winter", "winter palace")
-    index.add(built)
     index.remove([2])
     assert index.find("the winter palace") == {"winter": [1]}
 
 
-def test_a_removed_name_can_come_back(built: list[tuple[str, int]]) -> None:
+def test_a_removed_name_can_come_back() -> None:
     index = index_of("petrel")
-    index.add(built)
     index.remove([1])
     index.add([("petrel", 2)])
     assert index.find("the petrel") == {"petrel": [2]}
 
 
-def test_levels_grow_by_a_ratio_so_that_there_are_few() -> None:
-    index = NameIndex()
-    for at in range(0, 20_000, 100):
-        index.add((f"name{i}", i) for i in range(at, at + 100))
-    sizes = [len(names) for names, _ in index._levels]
-    assert sizes == sorted(sizes, reverse=True)
-    assert len(sizes) <= 5
-    assert index.find("name0 name9999 name19999").keys() == {"name0", "name9999", "name19999"}
-
-
-def test_what_is_removed_leaves_the_automata_in_time() -> None:
-    index = NameIndex()
-    index.add(filler(4 * MAX_NEWEST))
-    index.remove(node for _, node in filler(4 * MAX_NEWEST - 5))
-    assert len(index) == 5
-    assert sum(len(names) for names, _ in index._levels) <= 2 * MAX_NEWEST
-    assert len(index.find(" ".join(name for name, _ in filler(4 * MAX_NEWEST)))) == 5
-
-
 @pytest.mark.parametrize("text", ["", " ", "...", "\0", "\ud800", "😀"])
-def test_texts_without_words_hold_no_name(text: str, built: list[tuple[str, int]]) -> None:
+def test_texts_without_words_hold_no_name(text: str) -> None:
     index = index_of("petrel")
-    index.add(built)
     assert index.find(text) == {}
 
 

@@ -143,7 +143,7 @@ def test_index_that_cannot_answer_is_replaced_by_exact_search(
 
     memory = open_memory(config=hnsw_config)
     memory._nearest.prepare()
-    monkeypatch.setattr(HnswIndex, "search", fail)
+    monkeypatch.setattr(HnswIndex, "search_batch", fail)
     assert memory.search("item7", k=1)[0].node.source == "s7"
 
 
