@@ -51,11 +51,14 @@ class FaissGraph:
         """More than will ever be there: it grows by itself."""
         return 1 << 62
 
-    def add_items(self, vectors: np.ndarray, labels: np.ndarray, num_threads: int) -> None:
-        """Add (n, dim) float32 vectors under new labels; the first ones set the range of the 8 bits."""
-        self._faiss.omp_set_num_threads(num_threads)
+    def train(self, vectors: np.ndarray) -> None:
+        """Set the range of the 8 bits by the vectors that come first, (n, dim) float32; later ones change nothing."""
         if not self._graph.is_trained:
             self._graph.train(vectors)
+
+    def add_items(self, vectors: np.ndarray, labels: np.ndarray, num_threads: int) -> None:
+        """Add (n, dim) float32 vectors under new labels."""
+        self._faiss.omp_set_num_threads(num_threads)
         self._index.add_with_ids(vectors, labels)
         self._labels.update(labels.tolist())
 

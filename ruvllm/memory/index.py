@@ -81,6 +81,9 @@ class HnswIndex:
         vectors = as_unit_rows(vectors, self.dim, "vectors")
         if len(labels) != len(vectors):
             raise ValueError(f"labels must have one entry a vector ({len(labels)} for {len(vectors)})")
+        if self._config.kind == "faiss-sq8" and len(vectors):
+            with self._lock.writing():
+                self._index.train(vectors)
         step = max(ADD_SLICE, 8 * num_threads)  # hnswlib wants more than four for each thread
         for start in range(0, len(labels), step):
             part = slice(start, start + step)
