@@ -26,7 +26,8 @@ from ruvllm.memory.link_batch import NewDocument
 from ruvllm.memory.linking import Linker
 from ruvllm.memory.neighbours import Neighbours
 from ruvllm.memory.readers import SUFFIXES, Document, Unreadable, read_document
-from ruvllm.memory.rows import as_unit_rows, checked_text, insert_node
+from ruvllm.memory.rows import as_unit_rows, checked_text, insert_nodes
+from ruvllm.memory.rows import title_of as title_of_node
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store, fetch
 from ruvllm.text.chunking import Chunk, CountTokens, chunk_blocks, parse_blocks, title_of
@@ -36,7 +37,7 @@ __all__ = ["IngestProgress", "Ingester"]
 
 logger = logging.getLogger(__name__)
 
-Replaced = tuple[list[tuple[Any, ...]], list[int]]
+Replaced = tuple[list[tuple[Any, ...]], Sequence[int]]
 """Rows of NODES_OF from before, and the new nodes."""
 
 NODES_OF = (  # (source, node) of what documents are so far
@@ -227,7 +228,7 @@ class Ingester:
             remember_embedder(connection, embedder)
             old = fetch(connection, NODES_OF, known)
             end_nodes(connection, [node for _, node in old], now)
-            new = self._insert(connection, documents, now)
+            new = self._insert(connection, documents, vectors, now)
             links.insert(connection, new, similar, now)
             return old, new
 
@@ -238,7 +239,9 @@ class Ingester:
         old, _ = self._store.write(work, after=after)
         return {source for source, _ in old}
 
-    def _insert(self, connection: apsw.Connection, documents: Sequence[_Embedded], now: float) -> list[int]:
+    def _insert(
+        self, connection: apsw.Connection, documents: Sequence[_Embedded], vectors: np.ndarray, now: float
+    ) -> Sequence[int]:
         """Insert documents, or their new versions, and their nodes; return the ids of the nodes."""
         connection.executemany(
             "INSERT INTO documents (namespace, source, title, sha256, chunks, ingested) VALUES (?, ?, ?, ?, ?, ?) "
@@ -246,23 +249,28 @@ class Ingester:
             "chunks = excluded.chunks, ingested = excluded.ingested",
             [(self._namespace, p.source, p.title, p.sha256, len(p.chunks), now) for p, _ in documents],
         )
-        sql = "SELECT id FROM documents WHERE namespace = ? AND source = ?"
-        return [
-            insert_node(
-                connection,
+        sources = json.dumps([prepared.source for prepared, _ in documents])
+        sql = "SELECT source, id FROM documents WHERE namespace = ? AND source IN (SELECT value FROM json_each(?))"
+        number = dict(fetch(connection, sql, (self._namespace, sources)))
+        rows = [
+            (
+                self._namespace,
+                NodeType.DOCUMENT.value,
                 chunk.text,
-                vector,
-                type=NodeType.DOCUMENT,
-                namespace=self._namespace,
-                created=now,
-                source=prepared.source,
-                metadata=own,
-                document=document,
+                prepared.source,
+                json.dumps(own, ensure_ascii=False),
+                now,
+                now,
+                1.0,
+                None,
+                0,
+                number[prepared.source],
             )
-            for prepared, vectors in documents
-            for document in [connection.execute(sql, (self._namespace, prepared.source)).get]
-            for chunk, own, vector in zip(prepared.chunks, prepared.own, vectors, strict=True)
+            for prepared, _ in documents
+            for chunk, own in zip(prepared.chunks, prepared.own, strict=True)
         ]
+        titles = [title_of_node(own) for prepared, _ in documents for own in prepared.own]
+        return insert_nodes(connection, rows, titles, vectors)
 
     def _report(self, tally: _Tally, source: str, on_progress: Callable[[IngestProgress], None] | None) -> None:
         tally.done += 1

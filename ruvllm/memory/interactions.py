@@ -185,7 +185,7 @@ def _insert_nodes(
     metadata = _as_json({"interaction": interaction.id})
     now, session = interaction.created, interaction.session
     rows = [
-        (interaction.namespace, type_.value, text, None, metadata, now, now, PROBATION_TRUST, session, 1)
+        (interaction.namespace, type_.value, text, None, metadata, now, now, PROBATION_TRUST, session, 1, None)
         for type_, text, _ in nodes
     ]
     return insert_nodes(connection, rows, [""] * len(nodes), np.stack([vector for *_, vector in nodes]))

@@ -98,7 +98,7 @@ def _insert_block(
     stored = [nodes[row] for row in new]
     ids = insert_nodes(
         connection,
-        [(namespace, type.value, one.text, source, one.metadata, now, now, one.trust, None, 0) for one in stored],
+        [(namespace, type.value, one.text, source, one.metadata, now, now, one.trust, None, 0, None) for one in stored],
         [one.title for one in stored],
         _taken(vectors, new),
     )

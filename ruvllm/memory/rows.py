@@ -107,24 +107,21 @@ def insert_node(
     metadata = metadata or {}
     stored = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
     row = (namespace, type.value, text, source, stored, created, created, trust, session, int(on_probation), document)
-    connection.execute(INSERT_NODE, row)
-    node_id = connection.last_insert_rowid()
-    connection.execute(INSERT_VECTOR, (node_id, vector.astype("<f4", copy=False).tobytes()))
-    insert_keywords(connection, node_id, title_of(metadata), text)
-    return node_id
+    return insert_nodes(connection, [row], [title_of(metadata)], vector[np.newaxis])[0]
 
 
 def insert_nodes(
     connection: apsw.Connection, rows: Sequence[tuple[Any, ...]], titles: Sequence[str], vectors: np.ndarray
 ) -> range:
-    """Insert nodes of no document with their vectors and keyword rows; return their new ids, in order.
+    """Insert nodes with their vectors and keyword rows; return their new ids, in order.
 
     Args:
-        rows: (namespace, type, text, source, metadata as JSON, created, last_used, trust, session, probation) of each.
+        rows: (namespace, type, text, source, metadata as JSON, created, last_used, trust, session, probation, document)
+            of each.
         titles: what each is also found by.
         vectors: (n, native_dim) float32, unit length.
     """
-    connection.executemany(INSERT_NODE, [(*row, None) for row in rows])
+    connection.executemany(INSERT_NODE, rows)
     last = connection.last_insert_rowid()
     ids = range(last - len(rows) + 1, last + 1)  # AUTOINCREMENT, and nobody else writes
     blobs = map(np.ndarray.tobytes, vectors.astype("<f4", copy=False))
