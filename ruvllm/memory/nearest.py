@@ -339,8 +339,8 @@ class Nearest:
         return matrix.search_batch(queries, k, num_threads=THREADS)
 
     def vectors(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return those of `ids`, (n,) int64, that are searched here, and their vectors."""
-        return self.load().take(ids)
+        """Return which of `ids`, (n,) int64, are searched here, (m,) int64 places in it, and their vectors."""
+        return self.load().find(ids)
 
 
 def _search_kept(

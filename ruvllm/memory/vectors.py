@@ -25,7 +25,7 @@ class VectorMatrix:
         self._size = 0
         self._vectors = np.empty((max(capacity, 1), dim), np.float32)
         self._ids = np.empty(max(capacity, 1), np.int64)  # by row
-        self._row_of = np.full(max(capacity, 1) + 1, NO_ROW, np.int32)  # by id; the last one belongs to none
+        self._row_of = np.full(max(capacity, 1) + 1, NO_ROW, np.int32)  # by id; the last one belongs to no id
 
     def __len__(self) -> int:
         return self._size
@@ -87,16 +87,22 @@ class VectorMatrix:
 
     def take(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the ids that are here and a copy of their vectors."""
+        places, vectors = self.find(ids)
+        return ids[places], vectors
+
+    def find(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of `ids`, (n,) int64, are here, (m,) int64 places in it, and a copy of their vectors."""
         with self._lock.reading():
-            rows = self._known_rows(ids)
-            return self._ids[rows], self._vectors[rows]
+            rows = self._rows(ids)
+            places = np.flatnonzero(rows != NO_ROW)
+            return places, self._vectors[rows[places]]
 
     def _rows(self, ids: np.ndarray) -> np.ndarray:
-        return self._row_of.take(ids, mode="clip")  # an id that is too large finds the entry of none
+        return np.asarray(self._row_of[np.minimum(ids, len(self._row_of) - 1)], np.int32)  # the last entry belongs to no id
 
     def _known_rows(self, ids: np.ndarray) -> np.ndarray:
         rows = self._rows(ids)
-        return rows[rows != NO_ROW].astype(np.int64)
+        return np.asarray(rows[rows != NO_ROW], np.int64)
 
 
 def _with_room(array: np.ndarray, count: int, *, fill: int | None = None) -> np.ndarray:
