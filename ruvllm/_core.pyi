@@ -59,6 +59,14 @@ class Graph:
         direction: str,
         now: float | None,
     ) -> tuple[npt.NDArray[Any], ...]: ...
+    def reach(
+        self,
+        seeds: npt.NDArray[np.int64],
+        hops: int,
+        max_nodes: int,
+        fan_out: int,
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]: ...
+    def among(self, ids: npt.NDArray[np.int64], now: float | None) -> tuple[npt.NDArray[Any], ...]: ...
     def reinforce(
         self,
         nodes: npt.NDArray[np.int64],
@@ -135,6 +143,7 @@ def pagerank(
     damping: float,
     tolerance: float,
     max_iterations: int,
+    stay: float,
     types: npt.NDArray[np.uint8] | None,
     type_weights: npt.NDArray[np.float32] | None,
 ) -> tuple[npt.NDArray[np.float32], int]: ...
