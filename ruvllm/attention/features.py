@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,10 @@ _GROUPS: dict[str, tuple[EdgeType, ...]] = {
     "order": (EdgeType.FOLLOWS, EdgeType.AGENT_STEP),
     "part": (EdgeType.CONTAINS, EdgeType.DERIVED),
 }
-_IN_GROUP = {name: np.array([type in types for type in EDGE_TYPES], np.bool_) for name, types in _GROUPS.items()}
+_GROUP_OF = np.array(
+    [next((g for g, types in enumerate(_GROUPS.values()) if type in types), len(_GROUPS)) for type in EDGE_TYPES]
+)  # by type; of none of them: the number after the last
+_CITES, _ORDER = (tuple(_GROUPS).index(name) for name in ("cites", "order"))
 
 FEATURES: tuple[str, ...] = (
     "log_prior",
@@ -63,6 +67,7 @@ TYPE_WEIGHTS = np.array([_TYPE_WEIGHT[type] for type in EDGE_TYPES], np.float32)
 DAMPING = 0.65
 STAY_WEIGHT = 1.0  # of an edge from each node to itself: weak links move little
 FORWARD = 2.4  # how much rather an edge is followed in its own direction than against it
+_BY_DIRECTION = np.array([FORWARD, 1.0], np.float32)
 HUBNESS = 0.8  # an edge counts (1 + edges that reach its end)^-HUBNESS: what all mention says little
 RELEVANCE = 0.25  # how strongly a walk prefers nodes near the question: exp(RELEVANCE z), z the standardised cosine
 STARTS = 12  # best candidates at which the walk may start
@@ -112,22 +117,20 @@ def pagerank_prior(candidates: Candidates, type_bias: Floats | None = None) -> F
     Args:
         type_bias: (num_types,) added to the logarithm of each type's weight.
     """
-    graph, n = candidates.graph, len(candidates)
-    similarity = candidates.similarity
+    graph, similarity = candidates.graph, candidates.similarity
     relevance = np.exp(RELEVANCE * np.clip((similarity - similarity.mean()) / (similarity.std() + 1e-6), -3.0, 3.0))
     hubness = (1.0 + candidates.degrees[:, 1]) ** -HUBNESS
-    forward = np.where(graph.directions == 0, FORWARD, 1.0)
-    weights = graph.weights * (relevance * hubness)[graph.indices] * forward
-    weights *= (TYPE_WEIGHTS if type_bias is None else TYPE_WEIGHTS * np.exp(np.clip(type_bias, -2.0, 2.0)))[
-        graph.types
-    ]
-    ends = graph.indptr[1:]  # where each row's edge to itself goes
+    appeal = (relevance * hubness).astype(np.float32)
+    type_weights = TYPE_WEIGHTS if type_bias is None else TYPE_WEIGHTS * np.exp(np.clip(type_bias, -2.0, 2.0))
     ranks, _ = kernels.pagerank(
-        graph.indptr + np.arange(n + 1),
-        np.insert(graph.indices, ends, np.arange(n, dtype=np.int32)),
-        np.insert(weights, ends, STAY_WEIGHT).astype(np.float32),
+        graph.indptr,
+        graph.indices,
+        graph.weights * appeal[graph.indices] * _BY_DIRECTION[graph.directions],
         _start(candidates),
         damping=DAMPING,
+        stay=STAY_WEIGHT,
+        types=graph.types,
+        type_weights=type_weights,
     )
     return ranks
 
@@ -165,19 +168,19 @@ def node_features(candidates: Candidates, prior: Floats) -> Floats:
         "speaker": candidates.speaker,
         "place": _best_of_place(candidates.place, score),
     }
-    rows = _Rows(graph.indptr)
-    near_score, near_named = score[graph.indices], named[graph.indices]
-    for name, in_group in _IN_GROUP.items():
-        is_type = in_group[graph.types]
-        for way, direction in (("out", 0), ("in", 1)):
-            there = is_type & (graph.directions == direction)
-            columns[f"{name}_{way}_named"] = 2.0 * rows.max(np.where(there, near_named, 0.0))
-            columns[f"{name}_{way}_score"] = rows.max(np.where(there, near_score, 0.0))
-    cited = _IN_GROUP["cites"][graph.types] & (graph.directions == 1)
-    columns["cites_in_twice"] = rows.max(np.where(cited, columns["cites_in_score"][graph.indices], 0.0))
-    ordered = _IN_GROUP["order"][graph.types]
-    nearest = np.maximum(columns["order_out_score"], columns["order_in_score"])
-    columns["order_twice"] = rows.max(np.where(ordered, nearest[graph.indices], 0.0))
+    row, group = np.repeat(np.arange(n), np.diff(graph.indptr)), _GROUP_OF[graph.types]
+    cell = (row * (len(_GROUPS) + 1) + group) * 2 + graph.directions  # of an entry in (n, groups and none, ways)
+    near_named = _maxima(cell, 2.0 * named[graph.indices], (n, len(_GROUPS) + 1, 2))
+    near_score = _maxima(cell, score[graph.indices], (n, len(_GROUPS) + 1, 2))
+    for g, name in enumerate(_GROUPS):
+        for w, way in enumerate(("out", "in")):
+            columns[f"{name}_{way}_named"] = near_named[:, g, w]
+            columns[f"{name}_{way}_score"] = near_score[:, g, w]
+    cited = (group == _CITES) & (graph.directions == 1)
+    columns["cites_in_twice"] = _maxima(row[cited], columns["cites_in_score"][graph.indices[cited]], (n,))
+    ordered = group == _ORDER
+    nearest = near_score[:, _ORDER].max(axis=1)
+    columns["order_twice"] = _maxima(row[ordered], nearest[graph.indices[ordered]], (n,))
     features = np.empty((n, len(FEATURES)), np.float32)
     for column, name in enumerate(FEATURES):
         features[:, column] = columns[name]
@@ -200,20 +203,11 @@ def question_features(candidates: Candidates) -> Floats:
     )
 
 
-class _Rows:
-    """Maxima over the rows of a CSR."""
-
-    def __init__(self, indptr: npt.NDArray[np.int64]) -> None:
-        self._filled = np.flatnonzero(np.diff(indptr))
-        self._starts = indptr[:-1][self._filled]
-        self._n = len(indptr) - 1
-
-    def max(self, values: Floats) -> Floats:
-        """Return (n,) float32, the largest value of each row and of 0."""
-        out = np.zeros(self._n, np.float32)
-        if len(self._filled):
-            out[self._filled] = np.maximum.reduceat(values, self._starts)
-        return out
+def _maxima(cells: npt.NDArray[np.int64], values: Floats, shape: tuple[int, ...]) -> Floats:
+    """Return float32 of `shape`, in each cell (numbered in C order) the largest of its values and of 0."""
+    out = np.zeros(math.prod(shape), np.float32)
+    np.maximum.at(out, cells, values)
+    return out.reshape(shape)
 
 
 def _best_of_place(place: npt.NDArray[np.int64], score: Floats) -> Floats:

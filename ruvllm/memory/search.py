@@ -221,12 +221,11 @@ class GraphSearch:
         """Return the seeds and what lies around the strongest of them, with all that ranking looks at."""
         graph = seeds.graph
         strong = list(dict.fromkeys([*seeds.named, *seeds.ranking[: self._config.strong]]))
-        around, distances = self._around(graph, list(seeds.named), strong, seeds.ranking, max(k, 1), hops)
-        if not len(around):
+        ids, distances = self._around(graph, list(seeds.named), strong, seeds.ranking, max(k, 1), hops)
+        if not len(ids):
             return None
-        among = graph.expand(around, hops=0, max_nodes=len(around), now=time.time())
-        subgraph = _with_alone(among, around, distances)
-        ids, known = subgraph.ids, subgraph.ids.tolist()
+        subgraph = replace(graph.among(ids, now=time.time()), hops=distances)
+        known = ids.tolist()
         similarity, rest = self._similarities(vector, seeds, subgraph, strong)
         relevance = seeds.relevance | self._keywords.search(query, len(ids), among=ids)
         best = max(relevance.values(), default=0.0)
@@ -251,11 +250,12 @@ class GraphSearch:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the candidates' ids, (n,) int64, and how many edges each lies from the strongest nodes, (n,) int32."""
         limit, fan_out = max(self._config.max_nodes, k), self._config.fan_out
-        near = graph.expand(np.array(strong, np.int64), hops=min(hops, 1), max_nodes=limit, fan_out=fan_out)
-        far = graph.expand(np.array(named, np.int64), hops=hops, max_nodes=NAMED_NODES, fan_out=fan_out)
-        ids = np.concatenate([np.array(strong, np.int64), near.ids, far.ids, np.array(ranking, np.int64)])
-        distances = np.zeros(len(ids), np.int32)
-        distances[len(strong) :] = np.concatenate([near.hops, far.hops, np.ones(len(ranking), np.int32)])
+        starts = np.array(strong, np.int64)
+        near, hops_near = graph.reach(starts, hops=min(hops, 1), max_nodes=limit, fan_out=fan_out)
+        far, hops_far = graph.reach(np.array(named, np.int64), hops=hops, max_nodes=NAMED_NODES, fan_out=fan_out)
+        ids = np.concatenate([starts, near, far, np.array(ranking, np.int64)])
+        parts = [np.zeros(len(starts), np.int32), hops_near, hops_far, np.ones(len(ranking), np.int32)]
+        distances = np.concatenate(parts)
         first = np.sort(np.unique(ids, return_index=True)[1])[: 2 * limit]  # where each node comes first
         return ids[first], distances[first]
 
@@ -309,14 +309,6 @@ class GraphSearch:
 
 def _edge_features(seeds: _Seeds, candidates: Candidates) -> np.ndarray:
     return seeds.graph.edge_features(candidates.graph, now=time.time())
-
-
-def _with_alone(graph: kernels.Subgraph, ids: np.ndarray, distances: np.ndarray) -> kernels.Subgraph:
-    """Return the subgraph with the nodes that have no edges at all behind the others, and distances of our own."""
-    is_alone = ~np.isin(ids, graph.ids, assume_unique=True)
-    order = np.argsort(is_alone, kind="stable")
-    ends = np.full(np.count_nonzero(is_alone), graph.indptr[-1], np.int64)
-    return replace(graph, ids=ids[order], hops=distances[order], indptr=np.concatenate([graph.indptr, ends]))
 
 
 def _boosted(scores: np.ndarray, is_concept: np.ndarray, graph: kernels.Subgraph, boost: float) -> np.ndarray:

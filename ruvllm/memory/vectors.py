@@ -98,7 +98,8 @@ class VectorMatrix:
             return places, self._vectors[rows[places]]
 
     def _rows(self, ids: np.ndarray) -> np.ndarray:
-        return np.asarray(self._row_of[np.minimum(ids, len(self._row_of) - 1)], np.int32)  # the last entry belongs to no id
+        known = np.minimum(ids, len(self._row_of) - 1)  # an id that is too large finds the last entry, of none
+        return np.asarray(self._row_of[known], np.int32)
 
     def _known_rows(self, ids: np.ndarray) -> np.ndarray:
         rows = self._rows(ids)
