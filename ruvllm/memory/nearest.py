@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 IndexState = Literal["unloaded", "exact", "building", "ready"]
 
 THREADS = min(os.cpu_count() or 1, 8)  # of what works on many vectors at once
-READ_ROWS = 8192  # vectors read from the database at a time
+READ_ROWS = 2048  # vectors read from the database at a time: what was just freed is used again, larger ones page-fault
 BUILD_ROWS = 2048  # vectors put into the index between two looks at the stop flag (about 2 s)
 INLINE_ROWS = 1024  # so few are indexed at once by the thread that needs them
 FEW_KEPT = 0.1  # a filter that keeps at most this share is searched exactly

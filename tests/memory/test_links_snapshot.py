@@ -31,6 +31,10 @@ def saved(open_memory: OpenMemory, brain: Path, monkeypatch: pytest.MonkeyPatch)
     return links_path(brain, "default").read_bytes()
 
 
+def execute(memory: Memory, sql: str) -> None:
+    memory._store.write(lambda connection: connection.execute(sql).fetchall())
+
+
 def must_not_read(self: Links) -> None:
     raise AssertionError("edges are read from the database")
 
@@ -52,10 +56,8 @@ def test_saved_links_spare_reading_the_edges(open_memory: OpenMemory, monkeypatc
         lambda memory: memory.apply_outcome([1, 2], 0.1),
         lambda memory: memory.apply_decay(0.5, min_interactions=0, floor=0.2),
         lambda memory: memory.run_archival(max_age_days=0.0, min_use_count=99),
-        lambda memory: memory._store.write(
-            lambda c: c.execute("UPDATE edges SET ended = 2e9 WHERE src = 1").fetchall()
-        ),
-        lambda memory: memory._store.write(lambda c: c.execute("DELETE FROM nodes WHERE id = 3").fetchall()),
+        lambda memory: execute(memory, "UPDATE edges SET ended = 2e9 WHERE src = 1"),
+        lambda memory: execute(memory, "DELETE FROM nodes WHERE id = 3"),
     ],
 )
 def test_after_any_change_they_are_read_anew(
