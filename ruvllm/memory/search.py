@@ -225,8 +225,8 @@ class GraphSearch:
         if not len(ids):
             return None
         subgraph = replace(graph.among(ids, now=time.time()), hops=distances)
-        known = ids.tolist()
-        similarity, rest = self._similarities(vector, seeds, subgraph, strong)
+        place = {node: i for i, node in enumerate(ids.tolist())}
+        similarity, rest = self._similarities(vector, seeds, subgraph, len(strong))
         relevance = seeds.relevance | self._keywords.search(query, len(ids), among=ids)
         best = max(relevance.values(), default=0.0)
         fused = {node: 1.0 / (rank + 2) for rank, node in enumerate(seeds.ranking[: 2 * self._config.strong])}
@@ -235,9 +235,9 @@ class GraphSearch:
             graph=subgraph,
             degrees=graph.degrees(ids),
             similarity=similarity,
-            keyword=(_column(relevance, known) / max(best, 1e-6)).astype(np.float32, copy=False),
-            fused=_column(fused, known),
-            named=_column(seeds.named, known),
+            keyword=(_column(relevance, place) / max(best, 1e-6)).astype(np.float32, copy=False),
+            fused=_column(fused, place),
+            named=_column(seeds.named, place),
             rest=rest,
             speaker=self._traits.spoken_by(query, traits),
             place=traits["place"],
@@ -248,7 +248,7 @@ class GraphSearch:
     def _around(
         self, graph: kernels.Graph, named: list[int], strong: list[int], ranking: list[int], k: int, hops: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the candidates' ids, (n,) int64, and how many edges each lies from the strongest nodes, (n,) int32."""
+        """Return the candidates' ids, (n,) int64, the strongest first, and how many edges each lies from those."""
         limit, fan_out = max(self._config.max_nodes, k), self._config.fan_out
         starts = np.array(strong, np.int64)
         near, hops_near = graph.reach(starts, hops=min(hops, 1), max_nodes=limit, fan_out=fan_out)
@@ -260,28 +260,24 @@ class GraphSearch:
         return ids[first], distances[first]
 
     def _similarities(
-        self, vector: np.ndarray, seeds: _Seeds, graph: kernels.Subgraph, strong: list[int]
+        self, vector: np.ndarray, seeds: _Seeds, graph: kernels.Subgraph, num_strong: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return each candidate's cosine to the question, and to what of it the strongest neighbours leave over."""
+        """Return each candidate's cosine to the question, and to what of it the strongest, which come first, leave."""
         n = len(graph.ids)
         known, vectors = self._nearest.vectors(graph.ids)
         similarity, rest = np.zeros(n, np.float32), np.zeros(n, np.float32)
         similarity[known] = vectors @ vector
-        row_of = np.full(n, -1, np.int64)
-        row_of[known] = np.arange(len(known))
-        place = {node: i for i, node in enumerate(graph.ids.tolist())}
-        for node in seeds.guests.tolist():
-            if node in place and row_of[place[node]] < 0:
-                similarity[place[node]] = seeds.similarity.get(node, 0.0)
-        for node in strong[:EXPLAINED_SEEDS]:
-            seed = place.get(node)
-            if seed is None or row_of[seed] < 0:
-                continue
-            left = vector - vectors[row_of[seed]] * similarity[seed]
-            left /= np.linalg.norm(left) + 1e-6
+        if len(seeds.guests):
+            for i in np.setdiff1d(np.flatnonzero(np.isin(graph.ids, seeds.guests)), known):
+                similarity[i] = seeds.similarity.get(int(graph.ids[i]), 0.0)
+        explained = known[known < min(num_strong, EXPLAINED_SEEDS)]
+        left = vector - vectors[: len(explained)] * similarity[explained, np.newaxis]
+        left /= np.linalg.norm(left, axis=1, keepdims=True) + 1e-6
+        beyond = np.zeros((len(explained), n), np.float32)
+        beyond[:, known] = left @ vectors.T
+        for seed, cosines in zip(explained, beyond, strict=True):
             near = graph.indices[graph.indptr[seed] : graph.indptr[seed + 1]]
-            near = near[row_of[near] >= 0]
-            rest[near] = np.maximum(rest[near], vectors[row_of[near]] @ left)
+            rest[near] = np.maximum(rest[near], cosines[near])
         return similarity, rest
 
     # -- the best ----------------------------------------------------------------------------------------------------
@@ -320,9 +316,13 @@ def _boosted(scores: np.ndarray, is_concept: np.ndarray, graph: kernels.Subgraph
     return boosted
 
 
-def _column(values: Mapping[int, float], ids: Sequence[int]) -> np.ndarray:
-    """Return (n,) float32, the value of each of `ids`, 0 where there is none."""
-    return np.array([values.get(i, 0.0) for i in ids], np.float32)
+def _column(values: Mapping[int, float], place: Mapping[int, int]) -> np.ndarray:
+    """Return (n,) float32, each node's value at its place, 0 where there is none."""
+    column = np.zeros(len(place), np.float32)
+    for node, value in values.items():
+        if node in place:
+            column[place[node]] = value
+    return column
 
 
 def _best(scores: Mapping[int, float], k: int) -> list[int]:
