@@ -288,19 +288,17 @@ class GraphSearch:
         if seeds.among is not None:
             passes &= np.isin(ids, seeds.among) | np.isin(ids, seeds.guests)
         order = np.lexsort((ids, -scores))
-        order = order[passes[order]].tolist()
-        place = candidates.place[order].tolist()
+        order = order[passes[order]]
         most = math.ceil(self._config.source_share * k)
         taken: Counter[int] = Counter()
         first: list[int] = []
         later: list[int] = []
-        for i, document in zip(order, place, strict=True):
+        for rank, document in enumerate(candidates.place[order].tolist()):
             taken[document] += 1
-            (first if taken[document] <= most else later).append(i)
+            (first if taken[document] <= most else later).append(rank)
             if len(first) == k:
                 break
-        chosen = set((first + later)[:k])
-        return [i for i in order if i in chosen]
+        return list(order[sorted((first + later)[:k])].tolist())
 
 
 def _edge_features(seeds: _Seeds, candidates: Candidates) -> np.ndarray:
