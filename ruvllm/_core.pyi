@@ -147,6 +147,13 @@ def pagerank(
     types: npt.NDArray[np.uint8] | None,
     type_weights: npt.NDArray[np.float32] | None,
 ) -> tuple[npt.NDArray[np.float32], int]: ...
+def neighbour_maxima(
+    indptr: npt.NDArray[np.int64],
+    indices: npt.NDArray[np.int32],
+    groups: npt.NDArray[np.uint8],
+    values: npt.NDArray[np.float32],
+    num_groups: int,
+) -> npt.NDArray[np.float32]: ...
 def require_finite_rows(vectors: npt.NDArray[np.float32]) -> None: ...
 
 probe_chains: int

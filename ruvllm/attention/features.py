@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,10 +23,12 @@ _GROUPS: dict[str, tuple[EdgeType, ...]] = {
     "order": (EdgeType.FOLLOWS, EdgeType.AGENT_STEP),
     "part": (EdgeType.CONTAINS, EdgeType.DERIVED),
 }
-_GROUP_OF = np.array(
-    [next((g for g, types in enumerate(_GROUPS.values()) if type in types), len(_GROUPS)) for type in EDGE_TYPES]
-)  # by type; of none of them: the number after the last
-_CITES, _ORDER = (tuple(_GROUPS).index(name) for name in ("cites", "order"))
+_WAYS = [(name, way) for name in _GROUPS for way in ("out", "in")]
+_WAY_OF = np.full((len(EDGE_TYPES), 2), len(_WAYS), np.uint8)  # place in _WAYS by type and direction; the end: in none
+for _place, (_name, _way) in enumerate(_WAYS):
+    for _type in _GROUPS[_name]:
+        _WAY_OF[EDGE_TYPES.index(_type), ("out", "in").index(_way)] = _place
+_CITES_IN, _ORDER = _WAYS.index(("cites", "in")), slice(_WAYS.index(("order", "out")), _WAYS.index(("order", "in")) + 1)
 
 FEATURES: tuple[str, ...] = (
     "log_prior",
@@ -36,7 +37,7 @@ FEATURES: tuple[str, ...] = (
     "both",
     "fused",
     "named",
-    *(f"{name}_{way}_{what}" for name in _GROUPS for way in ("out", "in") for what in ("named", "score")),
+    *(f"{name}_{way}_{what}" for name, way in _WAYS for what in ("named", "score")),
     "cites_in_twice",
     "order_twice",
     "log_out",
@@ -46,6 +47,9 @@ FEATURES: tuple[str, ...] = (
     "place",
 )
 """The columns of `node_features`. "out" is what the node leads to, "in" what leads to it."""
+
+_COLUMN = {name: column for column, name in enumerate(FEATURES)}
+_NEAR = slice(_COLUMN["cites_out_named"], _COLUMN["cites_in_twice"])
 
 QUESTION_FEATURES = ("one", "names", "words", "best_similarity", "gap", "spread")
 
@@ -168,23 +172,23 @@ def node_features(candidates: Candidates, prior: Floats) -> Floats:
         "speaker": candidates.speaker,
         "place": _best_of_place(candidates.place, score),
     }
-    row, group = np.repeat(np.arange(n), np.diff(graph.indptr)), _GROUP_OF[graph.types]
-    cell = (row * (len(_GROUPS) + 1) + group) * 2 + graph.directions  # of an entry in (n, groups and none, ways)
-    near_named = _maxima(cell, 2.0 * named[graph.indices], (n, len(_GROUPS) + 1, 2))
-    near_score = _maxima(cell, score[graph.indices], (n, len(_GROUPS) + 1, 2))
-    for g, name in enumerate(_GROUPS):
-        for w, way in enumerate(("out", "in")):
-            columns[f"{name}_{way}_named"] = near_named[:, g, w]
-            columns[f"{name}_{way}_score"] = near_score[:, g, w]
-    cited = (group == _CITES) & (graph.directions == 1)
-    columns["cites_in_twice"] = _maxima(row[cited], columns["cites_in_score"][graph.indices[cited]], (n,))
-    ordered = group == _ORDER
-    nearest = near_score[:, _ORDER].max(axis=1)
-    columns["order_twice"] = _maxima(row[ordered], nearest[graph.indices[ordered]], (n,))
+    ways = _WAY_OF[graph.types, graph.directions]
+    near = _near(graph, ways, 2.0 * named, score)
+    best = near[:, :, 1]  # score
+    twice = _near(graph, ways, best[:, _CITES_IN], best[:, _ORDER].max(axis=1))
+    columns["cites_in_twice"] = twice[:, _CITES_IN, 0]
+    columns["order_twice"] = twice[:, _ORDER, 1].max(axis=1)
     features = np.empty((n, len(FEATURES)), np.float32)
-    for column, name in enumerate(FEATURES):
-        features[:, column] = columns[name]
+    features[:, _NEAR] = near.reshape(n, -1)
+    for name, values in columns.items():
+        features[:, _COLUMN[name]] = values
     return features
+
+
+def _near(graph: kernels.Subgraph, ways: npt.NDArray[np.uint8], *values: Floats) -> Floats:
+    """Return (n, len(_WAYS), len(values)), the largest values of the nodes that each leads to or is led to by."""
+    stacked = np.stack(values, axis=1)
+    return kernels.neighbour_maxima(graph.indptr, graph.indices, ways, stacked, num_groups=len(_WAYS))
 
 
 def question_features(candidates: Candidates) -> Floats:
@@ -201,13 +205,6 @@ def question_features(candidates: Candidates) -> Floats:
         ],
         np.float32,
     )
-
-
-def _maxima(cells: npt.NDArray[np.int64], values: Floats, shape: tuple[int, ...]) -> Floats:
-    """Return float32 of `shape`, in each cell (numbered in C order) the largest of its values and of 0."""
-    out = np.zeros(math.prod(shape), np.float32)
-    np.maximum.at(out, cells, values)
-    return out.reshape(shape)
 
 
 def _best_of_place(place: npt.NDArray[np.int64], score: Floats) -> Floats:
