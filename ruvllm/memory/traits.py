@@ -122,7 +122,8 @@ class Traits:
         if not rows:
             return np.empty(0, np.int64), traits
         ids, traits["place"], traits["trust"], speakers, types = zip(*rows, strict=True)
-        traits["speaker"] = [self._number(str(name)) for name in speakers]
+        numbers = {name: self._number(str(name)) for name in set(speakers)}
+        traits["speaker"] = [numbers[name] for name in speakers]
         traits["type"] = [_TYPE_CODES[type_] for type_ in types]
         return np.array(ids, np.int64), traits
 
