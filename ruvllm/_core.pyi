@@ -59,6 +59,14 @@ class Graph:
         direction: str,
         now: float | None,
     ) -> tuple[npt.NDArray[Any], ...]: ...
+    def reach(
+        self,
+        seeds: npt.NDArray[np.int64],
+        hops: int,
+        max_nodes: int,
+        fan_out: int,
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]: ...
+    def among(self, ids: npt.NDArray[np.int64], now: float | None) -> tuple[npt.NDArray[Any], ...]: ...
     def reinforce(
         self,
         nodes: npt.NDArray[np.int64],
@@ -142,9 +150,17 @@ def pagerank(
     damping: float,
     tolerance: float,
     max_iterations: int,
+    stay: float,
     types: npt.NDArray[np.uint8] | None,
     type_weights: npt.NDArray[np.float32] | None,
 ) -> tuple[npt.NDArray[np.float32], int]: ...
+def neighbour_maxima(
+    indptr: npt.NDArray[np.int64],
+    indices: npt.NDArray[np.int32],
+    groups: npt.NDArray[np.uint8],
+    values: npt.NDArray[np.float32],
+    num_groups: int,
+) -> npt.NDArray[np.float32]: ...
 def require_finite_rows(vectors: npt.NDArray[np.float32]) -> None: ...
 def widen_rows(halves: npt.NDArray[np.uint16], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]: ...
 

@@ -79,5 +79,9 @@ class GraphSearch:
     def time_search(self, folder: str) -> None:
         self.memory.search(self.question, 10, query_vector=self.vector)
 
+    def time_open_and_first_search(self, folder: str) -> None:
+        with Memory(folder, embedder=RandomEmbedder(), read_only=True) as memory:
+            memory.search(self.question, 10, query_vector=self.vector)
+
     def time_attention(self, folder: str) -> None:
         self.engine.kernel.forward(*self.inputs.arrays())

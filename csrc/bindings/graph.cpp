@@ -170,30 +170,63 @@ py::tuple neighbours(const Graph& graph, std::int64_t id, const std::optional<st
                           to_array(found.directions));
 }
 
-py::tuple expand(const Graph& graph, const py::object& seeds_object, py::ssize_t hops, py::ssize_t max_nodes,
-                 py::ssize_t fan_out, const std::optional<std::vector<py::ssize_t>>& types, double min_weight,
-                 const std::string& direction, std::optional<double> now) {
-    const auto seeds = require<const std::int64_t>(seeds_object, "seeds", {kAny});
+engines::ExpansionLimits limits_of(const Graph& graph, py::ssize_t hops, py::ssize_t max_nodes, py::ssize_t fan_out,
+                                   const std::optional<std::vector<py::ssize_t>>& types, double min_weight,
+                                   const std::string& direction) {
     if (hops < 0) throw bad_value("hops", "be >= 0", hops);
     if (max_nodes < 1) throw bad_value("max_nodes", "be >= 1", max_nodes);
     if (fan_out < 1) throw bad_value("fan_out", "be >= 1", fan_out);
     require_between(min_weight, "min_weight", 0.0, 1.0);
-    require_now(now, graph);
     constexpr py::ssize_t kMost = std::numeric_limits<std::int32_t>::max();
-    const engines::ExpansionLimits limits{static_cast<std::size_t>(std::min(hops, kMost)),
-                                          static_cast<std::size_t>(std::min(max_nodes, kMost)),
-                                          static_cast<std::size_t>(fan_out),
-                                          types_in(types, graph.num_types()),
-                                          static_cast<float>(min_weight),
-                                          direction_named(direction)};
+    return {static_cast<std::size_t>(std::min(hops, kMost)),
+            static_cast<std::size_t>(std::min(max_nodes, kMost)),
+            static_cast<std::size_t>(fan_out),
+            types_in(types, graph.num_types()),
+            static_cast<float>(min_weight),
+            direction_named(direction)};
+}
+
+py::tuple to_tuple(const engines::Subgraph& found) {
+    return py::make_tuple(to_array(found.ids), to_array(found.hops), to_array(found.indptr), to_array(found.indices),
+                          to_array(found.types), to_array(found.weights), to_array(found.last_used),
+                          to_array(found.successes), to_array(found.failures), to_array(found.directions));
+}
+
+py::tuple expand(const Graph& graph, const py::object& seeds_object, py::ssize_t hops, py::ssize_t max_nodes,
+                 py::ssize_t fan_out, const std::optional<std::vector<py::ssize_t>>& types, double min_weight,
+                 const std::string& direction, std::optional<double> now) {
+    const auto seeds = require<const std::int64_t>(seeds_object, "seeds", {kAny});
+    const auto limits = limits_of(graph, hops, max_nodes, fan_out, types, min_weight, direction);
+    require_now(now, graph);
     engines::Subgraph found;
     {
         const py::gil_scoped_release nogil;
         found = graph.expand(seeds.data(), seeds.size(), limits, now);
     }
-    return py::make_tuple(to_array(found.ids), to_array(found.hops), to_array(found.indptr), to_array(found.indices),
-                          to_array(found.types), to_array(found.weights), to_array(found.last_used),
-                          to_array(found.successes), to_array(found.failures), to_array(found.directions));
+    return to_tuple(found);
+}
+
+py::tuple reach(const Graph& graph, const py::object& seeds_object, py::ssize_t hops, py::ssize_t max_nodes,
+                py::ssize_t fan_out) {
+    const auto seeds = require<const std::int64_t>(seeds_object, "seeds", {kAny});
+    const auto limits = limits_of(graph, hops, max_nodes, fan_out, std::nullopt, 0.0, "both");
+    engines::Reached found;
+    {
+        const py::gil_scoped_release nogil;
+        found = graph.reach(seeds.data(), seeds.size(), limits);
+    }
+    return py::make_tuple(to_array(found.ids), to_array(found.hops));
+}
+
+py::tuple among(const Graph& graph, const py::object& ids_object, std::optional<double> now) {
+    const auto ids = require<const std::int64_t>(ids_object, "ids", {kAny});
+    require_now(now, graph);
+    engines::Subgraph found;
+    {
+        const py::gil_scoped_release nogil;
+        found = graph.among(ids.data(), ids.size(), now);
+    }
+    return to_tuple(found);
 }
 
 std::size_t reinforce(Graph& graph, const py::object& nodes_object, double quality, std::optional<bool> success,
@@ -312,6 +345,8 @@ void register_graph(py::module_& m) {
         .def("neighbours", &neighbours, "id"_a, "types"_a, "direction"_a, "now"_a)
         .def("expand", &expand, "seeds"_a, "hops"_a, "max_nodes"_a, "fan_out"_a, "types"_a, "min_weight"_a,
              "direction"_a, "now"_a)
+        .def("reach", &reach, "seeds"_a, "hops"_a, "max_nodes"_a, "fan_out"_a)
+        .def("among", &among, "ids"_a, "now"_a)
         .def("reinforce", &reinforce, "nodes"_a, "quality"_a, "success"_a, "credit"_a, "eta"_a, "now"_a)
         .def("decay", &decay, "now"_a, "floor"_a, "min_interactions"_a)
         .def("snapshot", &snapshot)

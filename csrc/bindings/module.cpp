@@ -17,6 +17,7 @@ void register_fastgrnn(py::module_& m);
 void register_graph(py::module_& m);
 void register_graph_attention(py::module_& m);
 void register_matmul(py::module_& m);
+void register_neighbour_maxima(py::module_& m);
 void register_optimiser(py::module_& m);
 void register_pagerank(py::module_& m);
 void register_probe(py::module_& m);
@@ -58,6 +59,7 @@ PYBIND11_MODULE(_core, m) {
     b::register_graph(m);
     b::register_graph_attention(m);
     b::register_matmul(m);
+    b::register_neighbour_maxima(m);
     b::register_optimiser(m);
     b::register_pagerank(m);
     b::register_probe(m);

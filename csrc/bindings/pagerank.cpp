@@ -1,5 +1,6 @@
 #include "kernels/pagerank.hpp"
 
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -30,7 +31,7 @@ void require_not_negative(const Array<const float>& values, const char* name) {
 
 py::tuple pagerank(const py::object& indptr_object, const py::object& indices_object, const py::object& weights_object,
                    const py::object& restart_object, double damping, double tolerance, py::ssize_t max_iterations,
-                   const py::object& types_object, const py::object& type_weights_object) {
+                   double stay, const py::object& types_object, const py::object& type_weights_object) {
     const auto restart = require<const float>(restart_object, "restart", {kAny});
     const std::size_t n = restart.size();
     if (n == 0) throw bad_value("restart", "have at least 1 entry", py::ssize_t{0});
@@ -46,6 +47,7 @@ py::tuple pagerank(const py::object& indptr_object, const py::object& indices_ob
     if (!has_restart) throw py::value_error("restart must have an entry > 0 (all are 0)");
     if (!(damping >= 0.0 && damping < 1.0)) throw bad_value("damping", "be in [0, 1)", std::to_string(damping));
     if (!(tolerance > 0.0)) throw bad_value("tolerance", "be > 0", std::to_string(tolerance));
+    if (!(stay >= 0.0 && std::isfinite(stay))) throw bad_value("stay", "be >= 0 and finite", std::to_string(stay));
     if (max_iterations < 1 || max_iterations > kMaxIterations) {
         throw bad_value("max_iterations", "be in [1, " + std::to_string(kMaxIterations) + "]", max_iterations);
     }
@@ -68,8 +70,8 @@ py::tuple pagerank(const py::object& indptr_object, const py::object& indices_ob
         const py::gil_scoped_release nogil;
         std::vector<double> scratch(kernels::pagerank_scratch(n, indices.size()));
         iterations = kernels::pagerank(links, restart.data(),
-                                       {damping, tolerance, static_cast<std::size_t>(max_iterations)}, scratch.data(),
-                                       out);
+                                       {damping, tolerance, static_cast<std::size_t>(max_iterations), stay},
+                                       scratch.data(), out);
     }
     return py::make_tuple(scores, iterations);
 }
@@ -78,7 +80,7 @@ py::tuple pagerank(const py::object& indptr_object, const py::object& indices_ob
 
 void register_pagerank(py::module_& m) {
     m.def("pagerank", pagerank, "indptr"_a, "indices"_a, "weights"_a, "restart"_a, "damping"_a, "tolerance"_a,
-          "max_iterations"_a, "types"_a, "type_weights"_a);
+          "max_iterations"_a, "stay"_a, "types"_a, "type_weights"_a);
 }
 
 }  // namespace ruvllm::bindings

@@ -46,6 +46,12 @@ struct Subgraph : AdjacencyColumns {
     std::vector<std::int32_t> indices;
 };
 
+// Nodes in the order of their discovery.
+struct Reached {
+    std::vector<std::int64_t> ids;
+    std::vector<std::int32_t> hops;
+};
+
 struct ExpansionLimits {
     std::size_t hops, max_nodes, fan_out;
     EdgeTypes types;
@@ -112,6 +118,12 @@ class Graph {
     // goes first. Edges of other types or below min_weight do not exist for it. What is heavy goes by stored weights.
     Subgraph expand(const std::int64_t* seeds, std::size_t n, const ExpansionLimits& limits,
                     std::optional<double> now = std::nullopt) const;
+
+    Reached reach(const std::int64_t* seeds, std::size_t n, const ExpansionLimits& limits) const;  // without the edges
+
+    // All edges among some nodes, in the order given; an unknown id is a node without edges, hops are 0. An id that is
+    // given twice is refused.
+    Subgraph among(const std::int64_t* ids, std::size_t n, std::optional<double> now = std::nullopt) const;
 
     // Brings the weight w of every edge among a set of nodes to `now` and moves it: w += a (1 - w) after a good outcome (quality >= 1/2 and
     // success not false), w -= a w after a bad one (quality < 1/2 and success not true), a = 2 eta |quality - 1/2|

@@ -1,8 +1,10 @@
 // What reads a neighbourhood: the edges of a node, and the subgraph around some seeds.
 #include <algorithm>
+#include <numeric>
 #include <shared_mutex>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "engines/graph.hpp"
 #include "engines/graph_local.hpp"
@@ -121,6 +123,13 @@ LocalNodes discover(const GraphStorage& storage, const std::vector<std::uint32_t
     return nodes;
 }
 
+std::vector<std::int64_t> ids_of(const GraphStorage& storage, const LocalNodes& nodes) {
+    std::vector<std::int64_t> ids;
+    ids.reserve(nodes.rows().size());
+    for (const std::uint32_t row : nodes.rows()) ids.push_back(storage.node(row).id);
+    return ids;
+}
+
 struct Entry {
     std::uint32_t column, slot;
     std::uint8_t type;
@@ -223,9 +232,47 @@ Subgraph Graph::expand(const std::int64_t* seeds, std::size_t n, const Expansion
     const std::shared_lock reading(lock_);
     storage_.find_rows(seeds, n, seed_rows.data());
     const LocalNodes nodes = discover(storage_, seed_rows, limits, subgraph.hops);
-    subgraph.ids.reserve(nodes.rows().size());
-    for (const std::uint32_t row : nodes.rows()) subgraph.ids.push_back(storage_.node(row).id);
+    subgraph.ids = ids_of(storage_, nodes);
     induce(storage_, nodes, limits, subgraph);
+    fade(subgraph, now);
+    return subgraph;
+}
+
+Reached Graph::reach(const std::int64_t* seeds, std::size_t n, const ExpansionLimits& limits) const {
+    std::vector<std::uint32_t> seed_rows(n);
+    Reached reached;
+    const std::shared_lock reading(lock_);
+    storage_.find_rows(seeds, n, seed_rows.data());
+    reached.ids = ids_of(storage_, discover(storage_, seed_rows, limits, reached.hops));
+    return reached;
+}
+
+Subgraph Graph::among(const std::int64_t* ids, std::size_t n, std::optional<double> now) const {
+    const ExpansionLimits all{0, n, 0, EdgeTypes().set(), 0.0f, Direction::both};
+    std::vector<std::uint32_t> rows(n);
+    LocalNodes nodes;
+    std::vector<std::int32_t> places;  // of `nodes` in `ids`
+    Subgraph subgraph;
+    subgraph.ids.assign(ids, ids + n);
+    subgraph.hops.assign(n, 0);
+    const std::shared_lock reading(lock_);
+    storage_.find_rows(ids, n, rows.data());
+    for (std::size_t i = 0; i < n; ++i) {
+        if (rows[i] == kNone) continue;
+        if (!nodes.add(rows[i])) {
+            throw std::invalid_argument("ids must differ (ids[" + std::to_string(i) +
+                                        "] = " + std::to_string(ids[i]) + ")");
+        }
+        places.push_back(static_cast<std::int32_t>(i));
+    }
+    induce(storage_, nodes, all, subgraph);
+    for (std::int32_t& column : subgraph.indices) column = places[static_cast<std::size_t>(column)];
+    std::vector<std::int64_t> indptr(n + 1);
+    for (std::size_t k = 0; k < places.size(); ++k) {
+        indptr[static_cast<std::size_t>(places[k]) + 1] = subgraph.indptr[k + 1] - subgraph.indptr[k];
+    }
+    std::partial_sum(indptr.begin(), indptr.end(), indptr.begin());
+    subgraph.indptr = std::move(indptr);
     fade(subgraph, now);
     return subgraph;
 }

@@ -19,19 +19,21 @@ double sum_of(std::size_t n, const Term& term) {
     return (acc[0] + acc[1]) + (acc[2] + acc[3]);
 }
 
-// transition = damping * P; dangling = damping for rows with no weight to give away, else 0.
-void normalise(const Links& links, double damping, double* transition, double* dangling) {
+// damping * P is `transition` and, for the links of nodes to themselves, `kept`; dangling = damping for rows with no
+// weight to give away, else 0.
+void normalise(const Links& links, const PageRank& settings, double* transition, double* kept, double* dangling) {
     for (std::size_t i = 0; i < links.n; ++i) {
         const std::int64_t begin = links.indptr[i], end = links.indptr[i + 1];
-        double sum = 0.0;
+        double sum = settings.stay;
         for (std::int64_t e = begin; e < end; ++e) {
             transition[e] = links.weights[e];
             if (links.types) transition[e] *= links.type_weights[links.types[e]];
             sum += transition[e];
         }
-        const double scale = sum > 0.0 ? damping / sum : 0.0;
+        const double scale = sum > 0.0 ? settings.damping / sum : 0.0;
         for (std::int64_t e = begin; e < end; ++e) transition[e] *= scale;
-        dangling[i] = sum > 0.0 ? 0.0 : damping;
+        kept[i] = settings.stay * scale;
+        dangling[i] = sum > 0.0 ? 0.0 : settings.damping;
     }
 }
 
@@ -40,8 +42,8 @@ void normalise(const Links& links, double damping, double* transition, double* d
 std::size_t pagerank(const Links& links, const float* restart, const PageRank& settings, double* scratch,
                      float* scores) {
     const std::size_t n = links.n;
-    double *p = scratch, *next = p + n, *dangling = next + n, *transition = dangling + n;
-    normalise(links, settings.damping, transition, dangling);
+    double *p = scratch, *next = p + n, *dangling = next + n, *kept = dangling + n, *transition = kept + n;
+    normalise(links, settings, transition, kept, dangling);
     double total = 0.0;
     for (std::size_t i = 0; i < n; ++i) total += restart[i];
     for (std::size_t i = 0; i < n; ++i) p[i] = restart[i] / total;
@@ -51,7 +53,7 @@ std::size_t pagerank(const Links& links, const float* restart, const PageRank& s
          ++iteration) {
         // (1 - damping) + damping d
         const double returned = 1.0 - settings.damping + sum_of(n, [&](std::size_t i) { return dangling[i] * p[i]; });
-        for (std::size_t i = 0; i < n; ++i) next[i] = returned * (restart[i] / total);
+        for (std::size_t i = 0; i < n; ++i) next[i] = returned * (restart[i] / total) + p[i] * kept[i];
         for (std::size_t i = 0; i < n; ++i) {
             for (std::int64_t e = links.indptr[i]; e < links.indptr[i + 1]; ++e) {
                 next[links.indices[e]] += p[i] * transition[e];

@@ -20,6 +20,7 @@ struct PageRank {
     double damping;    // in [0, 1)
     double tolerance;  // > 0, L1
     std::size_t max_iterations;
+    double stay = 0.0;  // >= 0, weight of one more link of every node, to itself
 };
 
 // Iterates p' = damping (P^T p + d r) + (1 - damping) r from p = r until |p' - p|_1 < tolerance: P holds the weights of
@@ -33,6 +34,6 @@ struct PageRank {
 std::size_t pagerank(const Links& links, const float* restart, const PageRank& settings, double* scratch,
                      float* scores);
 
-constexpr std::size_t pagerank_scratch(std::size_t n, std::size_t nnz) { return 3 * n + nnz; }
+constexpr std::size_t pagerank_scratch(std::size_t n, std::size_t nnz) { return 4 * n + nnz; }
 
 }  // namespace ruvllm::kernels

@@ -23,7 +23,12 @@ _GROUPS: dict[str, tuple[EdgeType, ...]] = {
     "order": (EdgeType.FOLLOWS, EdgeType.AGENT_STEP),
     "part": (EdgeType.CONTAINS, EdgeType.DERIVED),
 }
-_IN_GROUP = {name: np.array([type in types for type in EDGE_TYPES], np.bool_) for name, types in _GROUPS.items()}
+_WAYS = [(name, way) for name in _GROUPS for way in ("out", "in")]
+_WAY_OF = np.full((len(EDGE_TYPES), 2), len(_WAYS), np.uint8)  # place in _WAYS by type and direction; the end: in none
+for _place, (_name, _way) in enumerate(_WAYS):
+    for _type in _GROUPS[_name]:
+        _WAY_OF[EDGE_TYPES.index(_type), ("out", "in").index(_way)] = _place
+_CITES_IN, _ORDER = _WAYS.index(("cites", "in")), slice(_WAYS.index(("order", "out")), _WAYS.index(("order", "in")) + 1)
 
 FEATURES: tuple[str, ...] = (
     "log_prior",
@@ -32,7 +37,7 @@ FEATURES: tuple[str, ...] = (
     "both",
     "fused",
     "named",
-    *(f"{name}_{way}_{what}" for name in _GROUPS for way in ("out", "in") for what in ("named", "score")),
+    *(f"{name}_{way}_{what}" for name, way in _WAYS for what in ("named", "score")),
     "cites_in_twice",
     "order_twice",
     "log_out",
@@ -42,6 +47,9 @@ FEATURES: tuple[str, ...] = (
     "place",
 )
 """The columns of `node_features`. "out" is what the node leads to, "in" what leads to it."""
+
+_COLUMN = {name: column for column, name in enumerate(FEATURES)}
+_NEAR = slice(_COLUMN["cites_out_named"], _COLUMN["cites_in_twice"])
 
 QUESTION_FEATURES = ("one", "names", "words", "best_similarity", "gap", "spread")
 
@@ -63,6 +71,7 @@ TYPE_WEIGHTS = np.array([_TYPE_WEIGHT[type] for type in EDGE_TYPES], np.float32)
 DAMPING = 0.65
 STAY_WEIGHT = 1.0  # of an edge from each node to itself: weak links move little
 FORWARD = 2.4  # how much rather an edge is followed in its own direction than against it
+_BY_DIRECTION = np.array([FORWARD, 1.0], np.float32)
 HUBNESS = 0.8  # an edge counts (1 + edges that reach its end)^-HUBNESS: what all mention says little
 RELEVANCE = 0.25  # how strongly a walk prefers nodes near the question: exp(RELEVANCE z), z the standardised cosine
 STARTS = 12  # best candidates at which the walk may start
@@ -112,22 +121,20 @@ def pagerank_prior(candidates: Candidates, type_bias: Floats | None = None) -> F
     Args:
         type_bias: (num_types,) added to the logarithm of each type's weight.
     """
-    graph, n = candidates.graph, len(candidates)
-    similarity = candidates.similarity
+    graph, similarity = candidates.graph, candidates.similarity
     relevance = np.exp(RELEVANCE * np.clip((similarity - similarity.mean()) / (similarity.std() + 1e-6), -3.0, 3.0))
     hubness = (1.0 + candidates.degrees[:, 1]) ** -HUBNESS
-    forward = np.where(graph.directions == 0, FORWARD, 1.0)
-    weights = graph.weights * (relevance * hubness)[graph.indices] * forward
-    weights *= (TYPE_WEIGHTS if type_bias is None else TYPE_WEIGHTS * np.exp(np.clip(type_bias, -2.0, 2.0)))[
-        graph.types
-    ]
-    ends = graph.indptr[1:]  # where each row's edge to itself goes
+    appeal = (relevance * hubness).astype(np.float32)
+    type_weights = TYPE_WEIGHTS if type_bias is None else TYPE_WEIGHTS * np.exp(np.clip(type_bias, -2.0, 2.0))
     ranks, _ = kernels.pagerank(
-        graph.indptr + np.arange(n + 1),
-        np.insert(graph.indices, ends, np.arange(n, dtype=np.int32)),
-        np.insert(weights, ends, STAY_WEIGHT).astype(np.float32),
+        graph.indptr,
+        graph.indices,
+        graph.weights * appeal[graph.indices] * _BY_DIRECTION[graph.directions],
         _start(candidates),
         damping=DAMPING,
+        stay=STAY_WEIGHT,
+        types=graph.types,
+        type_weights=type_weights,
     )
     return ranks
 
@@ -165,23 +172,23 @@ def node_features(candidates: Candidates, prior: Floats) -> Floats:
         "speaker": candidates.speaker,
         "place": _best_of_place(candidates.place, score),
     }
-    rows = _Rows(graph.indptr)
-    near_score, near_named = score[graph.indices], named[graph.indices]
-    for name, in_group in _IN_GROUP.items():
-        is_type = in_group[graph.types]
-        for way, direction in (("out", 0), ("in", 1)):
-            there = is_type & (graph.directions == direction)
-            columns[f"{name}_{way}_named"] = 2.0 * rows.max(np.where(there, near_named, 0.0))
-            columns[f"{name}_{way}_score"] = rows.max(np.where(there, near_score, 0.0))
-    cited = _IN_GROUP["cites"][graph.types] & (graph.directions == 1)
-    columns["cites_in_twice"] = rows.max(np.where(cited, columns["cites_in_score"][graph.indices], 0.0))
-    ordered = _IN_GROUP["order"][graph.types]
-    nearest = np.maximum(columns["order_out_score"], columns["order_in_score"])
-    columns["order_twice"] = rows.max(np.where(ordered, nearest[graph.indices], 0.0))
+    ways = _WAY_OF[graph.types, graph.directions]
+    near = _near(graph, ways, 2.0 * named, score)
+    best = near[:, :, 1]  # score
+    twice = _near(graph, ways, best[:, _CITES_IN], best[:, _ORDER].max(axis=1))
+    columns["cites_in_twice"] = twice[:, _CITES_IN, 0]
+    columns["order_twice"] = twice[:, _ORDER, 1].max(axis=1)
     features = np.empty((n, len(FEATURES)), np.float32)
-    for column, name in enumerate(FEATURES):
-        features[:, column] = columns[name]
+    features[:, _NEAR] = near.reshape(n, -1)
+    for name, values in columns.items():
+        features[:, _COLUMN[name]] = values
     return features
+
+
+def _near(graph: kernels.Subgraph, ways: npt.NDArray[np.uint8], *values: Floats) -> Floats:
+    """Return (n, len(_WAYS), len(values)), the largest values of the nodes that each leads to or is led to by."""
+    stacked = np.stack(values, axis=1)
+    return kernels.neighbour_maxima(graph.indptr, graph.indices, ways, stacked, num_groups=len(_WAYS))
 
 
 def question_features(candidates: Candidates) -> Floats:
@@ -198,22 +205,6 @@ def question_features(candidates: Candidates) -> Floats:
         ],
         np.float32,
     )
-
-
-class _Rows:
-    """Maxima over the rows of a CSR."""
-
-    def __init__(self, indptr: npt.NDArray[np.int64]) -> None:
-        self._filled = np.flatnonzero(np.diff(indptr))
-        self._starts = indptr[:-1][self._filled]
-        self._n = len(indptr) - 1
-
-    def max(self, values: Floats) -> Floats:
-        """Return (n,) float32, the largest value of each row and of 0."""
-        out = np.zeros(self._n, np.float32)
-        if len(self._filled):
-            out[self._filled] = np.maximum.reduceat(values, self._starts)
-        return out
 
 
 def _best_of_place(place: npt.NDArray[np.int64], score: Floats) -> Floats:

@@ -21,6 +21,7 @@ from ruvllm.kernels.graph import Direction, EdgeValues, Graph, Neighbours, Subgr
 from ruvllm.kernels.graph_attention import Attention, AttentionGradients, AttentionTape, GraphAttention
 from ruvllm.kernels.isa import _use_isa as _use_isa
 from ruvllm.kernels.isa import available_isas, isa
+from ruvllm.kernels.neighbour_maxima import neighbour_maxima
 from ruvllm.kernels.optimiser import TrainingStep, adamw_step
 from ruvllm.kernels.pagerank import pagerank
 from ruvllm.kernels.reservoir import Reservoir
@@ -52,6 +53,7 @@ __all__ = [
     "exact_search",
     "isa",
     "keep_largest",
+    "neighbour_maxima",
     "pagerank",
     "require_finite_rows",
     "widen_rows",

@@ -276,6 +276,22 @@ class Graph:
         """
         return Subgraph(*self._core.expand(seeds, hops, max_nodes, fan_out, _list(types), min_weight, direction, now))
 
+    def reach(
+        self, seeds: Ids, *, hops: int = 2, max_nodes: int = 512, fan_out: int = 16
+    ) -> tuple[Ids, npt.NDArray[np.int32]]:
+        """Return `ids` and `hops` of what `expand` finds around `seeds`, without the edges."""
+        return self._core.reach(seeds, hops, max_nodes, fan_out)
+
+    def among(self, ids: Ids, *, now: float | None = None) -> Subgraph:
+        """Return `ids`, (n,) int64, in their order, and all edges among them; an unknown id is a node without edges.
+
+        Hops are 0. Weights are those at `now`, in unix seconds, or as stored when None.
+
+        Raises:
+            ValueError: a known id is named twice.
+        """
+        return Subgraph(*self._core.among(ids, now))
+
     def edge_features(self, subgraph: Subgraph, *, now: float) -> Floats:
         """Return `edge_features` of the subgraph's entries, (nnz, num_types + 5) float32; `now` in unix seconds.
 

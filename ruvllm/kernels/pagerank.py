@@ -21,6 +21,7 @@ def pagerank(
     damping: float = 0.85,
     tolerance: float = 1e-4,
     max_iterations: int = 100,
+    stay: float = 0.0,
     types: npt.NDArray[np.uint8] | None = None,
     type_weights: Floats | None = None,
 ) -> tuple[Floats, int]:
@@ -37,6 +38,7 @@ def pagerank(
         damping: in [0, 1), the chance of following a link.
         tolerance: > 0.
         max_iterations: in [1, 1 000 000].
+        stay: >= 0, weight of one more link of every node, to itself.
         types: (nnz,) uint8; with `type_weights`, (num_types,) float32 >= 0, the factor of each type.
 
     Raises:
@@ -44,4 +46,6 @@ def pagerank(
 
     Source: Page, Brin, Motwani and Winograd 1999; Haveliwala 2002 for the restart vector.
     """
-    return core.pagerank(indptr, indices, weights, restart, damping, tolerance, max_iterations, types, type_weights)
+    return core.pagerank(
+        indptr, indices, weights, restart, damping, tolerance, max_iterations, stay, types, type_weights
+    )

@@ -42,6 +42,7 @@ from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.lessons import Lessons
 from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
+from ruvllm.memory.links_snapshot import links_path
 from ruvllm.memory.lock import WriterLock
 from ruvllm.memory.merging import RecentAnswers
 from ruvllm.memory.nearest import Nearest, remove_all_saved
@@ -168,7 +169,9 @@ class Memory:
             space=self._space.dim_and_id,
         )
         self._keywords = Keywords(self._store, self.path, namespace)
-        self._links = Links(self._store, namespace, half_lives(self.config.learning))
+        self._links = Links(
+            self._store, namespace, half_lives(self.config.learning), file=links_path(self.path, namespace)
+        )
         self._linker = Linker(self._store, namespace, self.config.linking)
         self._traits = Traits(self._store, namespace)
         self._derived = Derived(self._nearest, self._keywords, self._links, self._linker, self._traits)
@@ -881,6 +884,7 @@ class Memory:
             saved = self._nearest.save(force=True)
             self._keywords.load()
             saved = self._keywords.save(force=True) or saved
+            saved = self._links.save() or saved
         log_bytes = size_of(self.path.glob("brain.db-wal"))
         with self._store.exclusive() as connection:
             connection.pragma("optimize")
@@ -1023,7 +1027,11 @@ class Memory:
 
     @with_one_embedder
     def _save_derived(self) -> None:
-        for what, save in (("index", self._nearest.save), ("keywords", self._keywords.save)):
+        for what, save in (
+            ("index", self._nearest.save),
+            ("keywords", self._keywords.save),
+            ("links", self._links.save),
+        ):
             try:
                 save()
             except OSError as error:  # derived: the next opening builds it again

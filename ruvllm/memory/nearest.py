@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 IndexState = Literal["unloaded", "exact", "building", "ready"]
 
 THREADS = min(os.cpu_count() or 1, 8)  # of what works on many vectors at once
-READ_ROWS = 8192  # vectors read from the database at a time
+READ_ROWS = 2048  # vectors read from the database at a time: what was just freed is used again, larger ones page-fault
 BUILD_ROWS = 2048  # vectors put into the index between two looks at the stop flag (about 2 s)
 INLINE_ROWS = 1024  # so few are indexed at once by the thread that needs them
 FEW_KEPT = 0.1  # a filter that keeps at most this share is searched exactly
@@ -345,8 +345,8 @@ class Nearest:
         return matrix.search_batch(queries, k, num_threads=num_threads)
 
     def vectors(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return those of `ids`, (n,) int64, that are searched here, and their vectors."""
-        return self.load().take(ids)
+        """Return which of `ids`, (n,) int64, are searched here, (m,) int64 places in it, and their vectors."""
+        return self.load().find(ids)
 
 
 def _search_kept(

@@ -27,7 +27,7 @@ from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.paths import Found, explain
 from ruvllm.memory.rows import fetch_nodes, vector_of
 from ruvllm.memory.store import Store
-from ruvllm.memory.traits import Trait, Traits
+from ruvllm.memory.traits import TRAIT, Traits, type_code
 from ruvllm.types import Filter, Hit, Hits, NodeType
 
 __all__ = ["GraphSearch", "fuse"]
@@ -66,7 +66,8 @@ class _Seeds:
     named: dict[int, float]  # weight of nodes that the question calls by name
     ranking: list[int] = field(default_factory=list)  # fused, best first
     keyword_rank: dict[int, int] = field(default_factory=dict)
-    guests: dict[int, Trait] = field(default_factory=dict)  # not searched otherwise: this session's, or what held then
+    guests: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # of the session, or what held then
+    guest_traits: np.ndarray = field(default_factory=lambda: np.empty(0, TRAIT))
     among: np.ndarray | None = None
 
 
@@ -119,8 +120,7 @@ class GraphSearch:
         ranked = self._engine().rank(candidates, _edge_features(seeds, candidates))
         scores = ranked.weights * candidates.trust
         if concept_boost != 1.0:
-            traits = self._traits_of(ids.tolist(), seeds)
-            is_concept = np.array([trait.type is NodeType.CONCEPT for trait in traits])
+            is_concept = self._traits_of(ids, seeds)["type"] == type_code(NodeType.CONCEPT)
             scores = _boosted(scores, is_concept, candidates.graph, concept_boost)
         best = self._best(ids, scores, candidates, seeds, k)
         nodes = fetch_nodes(self._store, [int(ids[i]) for i in best])
@@ -179,25 +179,32 @@ class GraphSearch:
         if guests:
             similarity |= _cosines(native, ((node_id, vector) for node_id, _, _, vector in guests))
             relevance |= self._keywords.scores_of(query, (node[:3] for node in guests))
-            seeds.guests = self._traits.of_others(node[0] for node in guests)
+            seeds.guests, seeds.guest_traits = self._traits.of_others(node[0] for node in guests)
         by_vector, by_keyword = _best(similarity, count), _best(relevance, count)
         fused = fuse([by_vector, by_keyword], self._config.rrf_k)
-        trust = dict(zip(fused, (trait.trust for trait in self._traits_of(list(fused), seeds)), strict=True))
-        weighed = {node: score * trust[node] for node, score in fused.items() if trust[node] > 0.0}
+        trust = self._traits_of(np.array(list(fused), np.int64), seeds)["trust"].tolist()
+        weighed = {node: fused[node] * t for node, t in zip(fused, trust, strict=True) if t > 0.0}
         seeds.ranking = _best(weighed, len(weighed))
         seeds.keyword_rank = {node_id: rank for rank, node_id in enumerate(by_keyword, start=1)}
         return seeds
 
-    def _traits_of(self, ids: Sequence[int], seeds: _Seeds) -> list[Trait]:
-        return [seeds.guests.get(node) or trait for node, trait in zip(ids, self._traits.of(ids), strict=True)]
+    def _traits_of(self, ids: np.ndarray, seeds: _Seeds) -> np.ndarray:
+        traits = self._traits.of(ids)
+        if len(seeds.guests):
+            _, places, rows = np.intersect1d(ids, seeds.guests, assume_unique=True, return_indices=True)
+            traits[places] = seeds.guest_traits[rows]
+        return traits
 
     def _named(self, query: str) -> dict[int, float]:
         """Return the nodes that the question calls by name; of a name that several share each has its part."""
+        mentioned = self._linker.mentioned(query).values()
+        ids = [node for nodes in mentioned for node in nodes]
+        trust = dict(zip(ids, self._traits.of(np.array(ids, np.int64))["trust"].tolist(), strict=True))
         named: dict[int, float] = {}
-        for nodes in self._linker.mentioned(query).values():
-            for node, trait in zip(nodes, self._traits.of(nodes), strict=True):
-                if trait.trust > 0.0:
-                    named[node] = max(named.get(node, 0.0), trait.trust / len(nodes))
+        for nodes in mentioned:
+            for node in nodes:
+                if trust[node] > 0.0:
+                    named[node] = max(named.get(node, 0.0), trust[node] / len(nodes))
         return named
 
     def _on_probation(self, visible: tuple[str, list[Any]]) -> list[tuple[Any, ...]]:
@@ -214,69 +221,63 @@ class GraphSearch:
         """Return the seeds and what lies around the strongest of them, with all that ranking looks at."""
         graph = seeds.graph
         strong = list(dict.fromkeys([*seeds.named, *seeds.ranking[: self._config.strong]]))
-        ids, distance = self._around(graph, list(seeds.named), strong, seeds.ranking, max(k, 1), hops)
+        ids, distances = self._around(graph, list(seeds.named), strong, seeds.ranking, max(k, 1), hops)
         if not len(ids):
             return None
-        subgraph = _with_alone(graph.expand(ids, hops=0, max_nodes=len(ids), now=time.time()), ids, distance)
-        ids = subgraph.ids
-        similarity, rest = self._similarities(vector, seeds, subgraph, strong)
+        subgraph = replace(graph.among(ids, now=time.time()), hops=distances)
+        place = {node: i for i, node in enumerate(ids.tolist())}
+        similarity, rest = self._similarities(vector, seeds, subgraph, len(strong))
         relevance = seeds.relevance | self._keywords.search(query, len(ids), among=ids)
         best = max(relevance.values(), default=0.0)
-        known = ids.tolist()
         fused = {node: 1.0 / (rank + 2) for rank, node in enumerate(seeds.ranking[: 2 * self._config.strong])}
-        traits = self._traits_of(known, seeds)
+        traits = self._traits_of(ids, seeds)
         return Candidates(
             graph=subgraph,
             degrees=graph.degrees(ids),
             similarity=similarity,
-            keyword=np.array([relevance.get(i, 0.0) for i in known], np.float32) / max(best, 1e-6),
-            fused=np.array([fused.get(i, 0.0) for i in known], np.float32),
-            named=np.array([seeds.named.get(i, 0.0) for i in known], np.float32),
+            keyword=(_column(relevance, place) / max(best, 1e-6)).astype(np.float32, copy=False),
+            fused=_column(fused, place),
+            named=_column(seeds.named, place),
             rest=rest,
             speaker=self._traits.spoken_by(query, traits),
-            place=np.array([trait.place for trait in traits], np.int64),
-            trust=np.array([trait.trust for trait in traits], np.float32),
+            place=traits["place"],
+            trust=traits["trust"].astype(np.float32),
             num_words=len(_WORD.findall(query)),
         )
 
     def _around(
         self, graph: kernels.Graph, named: list[int], strong: list[int], ranking: list[int], k: int, hops: int
-    ) -> tuple[np.ndarray, dict[int, int]]:
-        """Return the candidates' ids and how many edges each lies from the strongest nodes."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the candidates' ids, (n,) int64, the strongest first, and how many edges each lies from those."""
         limit, fan_out = max(self._config.max_nodes, k), self._config.fan_out
-        distance = dict.fromkeys(strong, 0)
-        for start, far, most in ((strong, min(hops, 1), limit), (named, hops, NAMED_NODES)):
-            around = graph.expand(np.array(start, np.int64), hops=far, max_nodes=most, fan_out=fan_out)
-            for node, hop in zip(around.ids.tolist(), around.hops.tolist(), strict=True):
-                distance.setdefault(node, hop)
-        for node in ranking:
-            distance.setdefault(node, 1)
-        return np.array(list(distance)[: 2 * limit], np.int64), distance
+        starts = np.array(strong, np.int64)
+        near, hops_near = graph.reach(starts, hops=min(hops, 1), max_nodes=limit, fan_out=fan_out)
+        far, hops_far = graph.reach(np.array(named, np.int64), hops=hops, max_nodes=NAMED_NODES, fan_out=fan_out)
+        ids = np.concatenate([starts, near, far, np.array(ranking, np.int64)])
+        parts = [np.zeros(len(starts), np.int32), hops_near, hops_far, np.ones(len(ranking), np.int32)]
+        distances = np.concatenate(parts)
+        first = np.sort(np.unique(ids, return_index=True)[1])[: 2 * limit]  # where each node comes first
+        return ids[first], distances[first]
 
     def _similarities(
-        self, vector: np.ndarray, seeds: _Seeds, graph: kernels.Subgraph, strong: list[int]
+        self, vector: np.ndarray, seeds: _Seeds, graph: kernels.Subgraph, num_strong: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return each candidate's cosine to the question, and to what of it the strongest neighbours leave over."""
+        """Return each candidate's cosine to the question, and to what of it the strongest, which come first, leave."""
         n = len(graph.ids)
-        place = {node: i for i, node in enumerate(graph.ids.tolist())}
-        found, vectors = self._nearest.vectors(graph.ids)
-        rows = np.array([place[node] for node in found.tolist()], np.int64)
+        known, vectors = self._nearest.vectors(graph.ids)
         similarity, rest = np.zeros(n, np.float32), np.zeros(n, np.float32)
-        similarity[rows] = vectors @ vector
-        row_of = np.full(n, -1, np.int64)
-        row_of[rows] = np.arange(len(rows))
-        for node in seeds.guests:
-            if node in place and row_of[place[node]] < 0:
-                similarity[place[node]] = seeds.similarity.get(node, 0.0)
-        for node in strong[:EXPLAINED_SEEDS]:
-            seed = place.get(node)
-            if seed is None or row_of[seed] < 0:
-                continue
-            left = vector - vectors[row_of[seed]] * similarity[seed]
-            left /= np.linalg.norm(left) + 1e-6
+        similarity[known] = vectors @ vector
+        if len(seeds.guests):
+            for i in np.setdiff1d(np.flatnonzero(np.isin(graph.ids, seeds.guests)), known):
+                similarity[i] = seeds.similarity.get(int(graph.ids[i]), 0.0)
+        explained = known[known < min(num_strong, EXPLAINED_SEEDS)]
+        left = vector - vectors[: len(explained)] * similarity[explained, np.newaxis]
+        left /= np.linalg.norm(left, axis=1, keepdims=True) + 1e-6
+        beyond = np.zeros((len(explained), n), np.float32)
+        beyond[:, known] = left @ vectors.T
+        for seed, cosines in zip(explained, beyond, strict=True):
             near = graph.indices[graph.indptr[seed] : graph.indptr[seed + 1]]
-            near = near[row_of[near] >= 0]
-            np.maximum.at(rest, near, vectors[row_of[near]] @ left)
+            rest[near] = np.maximum(rest[near], cosines[near])
         return similarity, rest
 
     # -- the best ----------------------------------------------------------------------------------------------------
@@ -285,36 +286,23 @@ class GraphSearch:
         """Return the places of the `k` best: those that pass the filter, and of one document no more than its share."""
         passes = scores > 0.0
         if seeds.among is not None:
-            passes &= np.isin(ids, seeds.among) | np.isin(ids, np.fromiter(seeds.guests, np.int64))
-        order = [int(i) for i in np.lexsort((ids, -scores)) if passes[i]]
+            passes &= np.isin(ids, seeds.among) | np.isin(ids, seeds.guests)
+        order = np.lexsort((ids, -scores))
+        order = order[passes[order]]
         most = math.ceil(self._config.source_share * k)
         taken: Counter[int] = Counter()
         first: list[int] = []
         later: list[int] = []
-        for i in order:
-            taken[int(candidates.place[i])] += 1
-            (first if taken[int(candidates.place[i])] <= most else later).append(i)
+        for rank, document in enumerate(candidates.place[order].tolist()):
+            taken[document] += 1
+            (first if taken[document] <= most else later).append(rank)
             if len(first) == k:
                 break
-        chosen = set((first + later)[:k])
-        return [i for i in order if i in chosen]
+        return list(order[sorted((first + later)[:k])].tolist())
 
 
 def _edge_features(seeds: _Seeds, candidates: Candidates) -> np.ndarray:
     return seeds.graph.edge_features(candidates.graph, now=time.time())
-
-
-def _with_alone(graph: kernels.Subgraph, ids: np.ndarray, distance: Mapping[int, int]) -> kernels.Subgraph:
-    """Return the subgraph with the nodes that have no edges at all behind the others, and distances of our own."""
-    linked = set(graph.ids.tolist())
-    alone = np.array([i for i in ids.tolist() if i not in linked], np.int64)
-    everyone = np.concatenate([graph.ids, alone])
-    return replace(
-        graph,
-        ids=everyone,
-        hops=np.array([distance[i] for i in everyone.tolist()], np.int32),
-        indptr=np.concatenate([graph.indptr, np.full(len(alone), graph.indptr[-1], np.int64)]),
-    )
 
 
 def _boosted(scores: np.ndarray, is_concept: np.ndarray, graph: kernels.Subgraph, boost: float) -> np.ndarray:
@@ -324,6 +312,15 @@ def _boosted(scores: np.ndarray, is_concept: np.ndarray, graph: kernels.Subgraph
         around = graph.indices[graph.indptr[i] : graph.indptr[i + 1]]
         boosted[i] = boost * max(float(scores[i]), float(scores[around].max(initial=0.0)))
     return boosted
+
+
+def _column(values: Mapping[int, float], place: Mapping[int, int]) -> np.ndarray:
+    """Return (n,) float32, each node's value at its place, 0 where there is none."""
+    column = np.zeros(len(place), np.float32)
+    for node, value in values.items():
+        if node in place:
+            column[place[node]] = value
+    return column
 
 
 def _best(scores: Mapping[int, float], k: int) -> list[int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,82 +17,83 @@ from ruvllm.memory.rows import SEARCHED
 from ruvllm.memory.store import Store
 from ruvllm.types import NodeType
 
-__all__ = ["Trait", "Traits"]
+__all__ = ["TRAIT", "Traits", "type_code"]
 
-COLUMNS = "id, ifnull(document, -id), ifnull(metadata ->> 'speaker', ''), trust, type"
+TRAIT = np.dtype([("place", np.int64), ("trust", np.float64), ("speaker", np.int32), ("type", np.uint8)])
+"""Of one node: the number of its document (its own id, negative, without one), trust, number of who spoke, type."""
 
+COLUMNS = "id, ifnull(document, 0), trust, ifnull(metadata ->> 'speaker', ''), type"
+NOBODY = 0  # as a speaker
+
+_TYPE_CODES = {type_.value: code for code, type_ in enumerate(NodeType)}
+_UNKNOWN = np.array([(0, 1.0, NOBODY, _TYPE_CODES[NodeType.FACT])], TRAIT)
 _WORD = re.compile(r"\w+")
 
 
-@dataclass(frozen=True, slots=True)
-class Trait:
-    """Of one node: the number of its document (its own id, negative, without one), who spoke, trust, type."""
-
-    place: int
-    speaker: str
-    trust: float
-    type: NodeType
+def type_code(type: NodeType) -> int:
+    """Return the number of a node type in TRAIT."""
+    return _TYPE_CODES[type]
 
 
 class Traits:
-    """Read at first use; kept in step by `added` and `removed`."""
+    """Read at first use; kept in step by `added` and `removed`.
+
+    They lie in a table by id, which the database counts up from 1: 21 bytes for every id ever given.
+    """
 
     def __init__(self, store: Store, namespace: str) -> None:
         self._store = store
         self._namespace = namespace
         self._lock = threading.Lock()
-        self._traits: dict[int, Trait] | None = None
-        self._speakers: dict[str, frozenset[str]] = {}  # name -> its words
+        self._table: np.ndarray | None = None  # TRAIT by id; place 0: without a document; the last row is of no node
+        self._speakers = {"": NOBODY}  # name -> number
+        self._called: defaultdict[str, list[int]] = defaultdict(list)  # word of a name -> numbers
         self._version = 0  # of the database, as this one last saw it
 
-    def of(self, ids: Sequence[int]) -> list[Trait]:
-        """Return the traits of nodes; those that are unknown here stand alone and are trusted."""
-        traits = self._load()
-        return [traits.get(i) or Trait(-i, "", 1.0, NodeType.FACT) for i in ids]
+    def of(self, ids: np.ndarray) -> np.ndarray:
+        """Return the traits, (n,) TRAIT, of `ids`, (n,) int64; those that are unknown here stand alone, trusted."""
+        return _with_places(ids, self._load().take(ids, mode="clip"))  # an id that is too large finds the last row
 
-    def of_others(self, ids: Iterable[int]) -> dict[int, Trait]:
-        """Return the traits of nodes that are not searched, read from the database."""
-        found: dict[int, Trait] = {}
-        wanted = json.dumps([int(i) for i in ids])
-        for node, place, speaker, trust, type in self._store.rows(
-            f"SELECT {COLUMNS} FROM nodes WHERE id IN (SELECT value FROM json_each(?))", (wanted,)
-        ):
-            found[node] = Trait(place, str(speaker), trust, NodeType(type))
-        return found
+    def of_others(self, ids: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids and traits, (n,) TRAIT, of nodes that are not searched, read from the database."""
+        rows = self._store.rows(
+            f"SELECT {COLUMNS} FROM nodes WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps([int(i) for i in ids]),),
+        )
+        with self._lock:
+            found, traits = self._columns(rows)
+        return found, _with_places(found, traits)
 
-    def spoken_by(self, question: str, traits: Sequence[Trait]) -> np.ndarray:
+    def spoken_by(self, question: str, traits: np.ndarray) -> np.ndarray:
         """Return (n,) float32, 1 where the question names who spoke by any word of the name."""
-        if not self._speakers:
-            return np.zeros(len(traits), np.float32)
         words = set(_WORD.findall(question.lower()))
-        asked = {name for name, parts in list(self._speakers.items()) if parts & words}
-        return np.array([trait.speaker in asked for trait in traits], np.float32)
+        asked = [speaker for word in words for speaker in self._called.get(word, ())]
+        return np.isin(traits["speaker"], asked).astype(np.float32) if asked else np.zeros(len(traits), np.float32)
 
-    def _load(self) -> dict[int, Trait]:
-        traits = self._traits
-        if traits is not None and not self._store.read_only:
-            return traits
+    def _load(self) -> np.ndarray:
+        table = self._table
+        if table is not None and not self._store.read_only:
+            return table
         with self._lock:
             version = self._store.version()
-            if self._traits is None or version != self._version:
-                self._traits, self._version = {}, version
-                self._take(self._traits, "")
-            return self._traits
+            if self._table is None or version != self._version:
+                self._version = version
+                self._table = self._with(_UNKNOWN, "")
+            return self._table
 
     def added(self, ids: Iterable[int]) -> None:
         """Take in nodes that were just committed or changed."""
         with self._changing():
-            if self._traits is not None:
-                self._take(
-                    self._traits, "AND id IN (SELECT value FROM json_each(?))", json.dumps([int(i) for i in ids])
-                )
+            if self._table is not None:
+                which = "AND id IN (SELECT value FROM json_each(?))"
+                self._table = self._with(self._table, which, json.dumps([int(i) for i in ids]))
 
     def removed(self, ids: Iterable[int]) -> None:
         """Forget nodes that are not searched any more."""
         with self._changing():
-            if self._traits is not None:
-                for node in ids:
-                    self._traits.pop(int(node), None)
+            if self._table is not None:
+                gone = np.fromiter(ids, np.int64)
+                self._table[gone[gone < len(self._table)]] = _UNKNOWN
 
     def reload(self) -> None:
         """Throw everything away; the next search reads it again."""
@@ -103,14 +104,40 @@ class Traits:
         return whole_or_thrown_away(self._lock, self._throw_away)
 
     def _throw_away(self) -> None:
-        self._traits = None
+        self._table = None
 
-    def _take(self, traits: dict[int, Trait], which: str, *parameters: Any) -> None:
-        rows = self._store.rows(
-            f"SELECT {COLUMNS} FROM nodes WHERE namespace = ? AND {SEARCHED} {which}",
-            (self._namespace, *parameters),
-        )
-        for node, place, speaker, trust, type in rows:
-            traits[node] = Trait(place, str(speaker), trust, NodeType(type))
-            if speaker and speaker not in self._speakers:
-                self._speakers[str(speaker)] = frozenset(w for w in _WORD.findall(str(speaker).lower()) if len(w) > 2)
+    def _with(self, table: np.ndarray, which: str, *parameters: Any) -> np.ndarray:
+        """Return a table, the given one when it is large enough, that has the traits of more nodes in it."""
+        sql = f"SELECT {COLUMNS} FROM nodes WHERE namespace = ? AND {SEARCHED} {which}"
+        ids, traits = self._columns(self._store.rows(sql, (self._namespace, *parameters)))
+        size = int(ids.max(initial=0)) + 2
+        if size > len(table):
+            table = np.concatenate([table, np.repeat(_UNKNOWN, max(size, len(table) * 3 // 2) - len(table))])
+        table[ids] = traits
+        return table
+
+    def _columns(self, rows: Sequence[tuple[Any, ...]]) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids and traits of rows of COLUMNS."""
+        traits = np.empty(len(rows), TRAIT)
+        if not rows:
+            return np.empty(0, np.int64), traits
+        ids, traits["place"], traits["trust"], speakers, types = zip(*rows, strict=True)
+        numbers = {name: self._number(str(name)) for name in set(speakers)}
+        traits["speaker"] = [numbers[name] for name in speakers]
+        traits["type"] = [_TYPE_CODES[type_] for type_ in types]
+        return np.array(ids, np.int64), traits
+
+    def _number(self, speaker: str) -> int:
+        number = self._speakers.get(speaker)
+        if number is None:
+            number = self._speakers[speaker] = len(self._speakers)
+            for word in set(_WORD.findall(speaker.lower())):
+                if len(word) > 2:
+                    self._called[word].append(number)
+        return number
+
+
+def _with_places(ids: np.ndarray, traits: np.ndarray) -> np.ndarray:
+    """Return the traits with a place of its own for each node that is part of no document."""
+    traits["place"] = np.where(traits["place"] == 0, -ids, traits["place"])
+    return traits

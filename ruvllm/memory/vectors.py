@@ -10,62 +10,65 @@ from ruvllm.memory.rows import as_unit_rows
 
 __all__ = ["VectorMatrix"]
 
+NO_ROW = -1
+
 
 class VectorMatrix:
-    """Unit vectors under node ids; rows stay dense (the last one fills a gap). Safe from several threads."""
+    """Unit vectors under node ids; rows stay dense (the last ones fill gaps). Safe from several threads.
+
+    The database counts ids up from 1, so that a plain table says which row each has: 4 bytes for every id ever given.
+    """
 
     def __init__(self, dim: int, *, capacity: int = 256) -> None:
         self.dim = dim
         self._lock = ReadWriteLock()
+        self._size = 0
         self._vectors = np.empty((max(capacity, 1), dim), np.float32)
-        self._ids = np.empty(max(capacity, 1), np.int64)
-        self._row_of: dict[int, int] = {}
+        self._ids = np.empty(max(capacity, 1), np.int64)  # by row
+        self._row_of = np.full(max(capacity, 1) + 1, NO_ROW, np.int32)  # by id; the last one belongs to no id
 
     def __len__(self) -> int:
-        return len(self._row_of)
+        return self._size
 
     def __contains__(self, node_id: int) -> bool:
-        return node_id in self._row_of
+        return bool(self._rows(np.array([node_id], np.int64))[0] != NO_ROW)
 
     def ids(self) -> np.ndarray:
         """Return the node ids, (n,) int64, ascending."""
         with self._lock.reading():
-            return np.sort(self._ids[: len(self)])
+            return np.sort(self._ids[: self._size])
 
     def add(self, ids: np.ndarray, vectors: np.ndarray) -> None:
-        """Add (n, dim) float32 unit vectors under new ids; ids that are here already are passed over."""
+        """Add (n, dim) float32 unit vectors under new ids, each > 0; ids that are here already are passed over."""
         vectors = as_unit_rows(vectors, self.dim, "vectors")
         with self._lock.writing():
-            new = [i for i, node_id in enumerate(ids.tolist()) if node_id not in self._row_of]
-            if len(new) < len(ids):
-                ids, vectors = ids[new], vectors[new]
-            start, stop = len(self), len(self) + len(ids)
-            self._reserve(stop)
+            is_new = self._rows(ids) == NO_ROW
+            if not is_new.all():
+                ids, vectors = ids[is_new], vectors[is_new]
+            start, stop = self._size, self._size + len(ids)
+            self._vectors = _with_room(self._vectors, stop)
+            self._ids = _with_room(self._ids, stop)
+            self._row_of = _with_room(self._row_of, int(ids.max(initial=0)) + 2, fill=NO_ROW)
             self._vectors[start:stop] = vectors
             self._ids[start:stop] = ids
-            self._row_of.update(zip(ids.tolist(), range(start, stop), strict=True))
-
-    def _reserve(self, count: int) -> None:
-        if count > len(self._ids):
-            capacity = max(count, int(len(self._ids) * 1.5))
-            vectors, ids = np.empty((capacity, self.dim), np.float32), np.empty(capacity, np.int64)
-            vectors[: len(self)], ids[: len(self)] = self._vectors[: len(self)], self._ids[: len(self)]
-            self._vectors, self._ids = vectors, ids
+            self._row_of[ids] = np.arange(start, stop, dtype=np.int32)
+            self._size = stop
 
     def remove(self, ids: np.ndarray) -> None:
         """Take vectors out; unknown ids are passed over."""
         with self._lock.writing():
-            for node_id in ids.tolist():
-                row = self._row_of.pop(node_id, None)
-                last = len(self._row_of)
-                if row is not None and row != last:
-                    self._vectors[row], self._ids[row] = self._vectors[last], self._ids[last]
-                    self._row_of[int(self._ids[row])] = row
+            gone = np.unique(self._known_rows(ids))
+            self._row_of[self._ids[gone]] = NO_ROW
+            left = self._size - len(gone)
+            gaps, last = gone[gone < left], np.setdiff1d(np.arange(left, self._size), gone, assume_unique=True)
+            self._vectors[gaps], self._ids[gaps] = self._vectors[last], self._ids[last]
+            self._row_of[self._ids[gaps]] = gaps
+            self._size = left
 
     def search(self, query: np.ndarray, k: int, *, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return ids and cosines of the `k` nearest vectors, closest first; `among`, (m,) int64, limits the ids."""
         with self._lock.reading():
-            rows = None if among is None else self._rows(among)
+            rows = None if among is None else self._known_rows(among)
             count = len(self) if rows is None else len(rows)
             if not count:
                 return np.empty(0, np.int64), np.empty(0, np.float32)
@@ -84,10 +87,31 @@ class VectorMatrix:
 
     def take(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the ids that are here and a copy of their vectors."""
+        places, vectors = self.find(ids)
+        return ids[places], vectors
+
+    def find(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of `ids`, (n,) int64, are here, (m,) int64 places in it, and a copy of their vectors."""
         with self._lock.reading():
             rows = self._rows(ids)
-            return self._ids[rows], self._vectors[rows]
+            places = np.flatnonzero(rows != NO_ROW)
+            return places, self._vectors[rows[places]]
 
     def _rows(self, ids: np.ndarray) -> np.ndarray:
-        rows = (self._row_of.get(node_id) for node_id in ids.tolist())
-        return np.fromiter((row for row in rows if row is not None), np.int64)
+        known = np.minimum(ids, len(self._row_of) - 1)  # an id that is too large finds the last entry, of none
+        return np.asarray(self._row_of[known], np.int32)
+
+    def _known_rows(self, ids: np.ndarray) -> np.ndarray:
+        rows = self._rows(ids)
+        return np.asarray(rows[rows != NO_ROW], np.int64)
+
+
+def _with_room(array: np.ndarray, count: int, *, fill: int | None = None) -> np.ndarray:
+    """Return the array itself when it has `count` rows, else a larger one with the same first rows."""
+    if count <= len(array):
+        return array
+    grown = np.empty((max(count, len(array) * 3 // 2), *array.shape[1:]), array.dtype)
+    grown[: len(array)] = array
+    if fill is not None:
+        grown[len(array) :] = fill
+    return grown

@@ -53,6 +53,15 @@ def test_features_are_finite_for_a_lone_candidate() -> None:
     assert np.isfinite(features).all()
 
 
+def test_what_the_citing_of_the_citing_resembles_is_seen() -> None:
+    edges = [(0, 1, EdgeType.CITES), (1, 2, EdgeType.CITES), (3, 2, EdgeType.FOLLOWS)]
+    made, _ = candidates(4, edges, similarity=np.array([0.9, 0.1, 0.1, 0.5], np.float32))
+    features = node_features(made, pagerank_prior(made))
+    assert features[2, FEATURES.index("cites_in_twice")] == features[1, FEATURES.index("cites_in_score")] == 1.0
+    assert features[2, FEATURES.index("order_in_score")] == pytest.approx(0.6)
+    assert features[3, FEATURES.index("order_twice")] == pytest.approx(0.6)  # itself, by way of 2
+
+
 def test_neighbours_that_are_named_are_seen_by_direction() -> None:
     made, _ = candidates(3, [(0, 1, EdgeType.CITES)], named=named(3, 0))
     features = node_features(made, pagerank_prior(made))

@@ -249,6 +249,33 @@ def test_seeds_come_first_once_each_and_unknown_ones_are_passed_over() -> None:
     assert subgraph.hops.tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("limits", [{"hops": 2}, {"hops": 3, "max_nodes": 7}, {"hops": 2, "fan_out": 1}])
+def test_what_is_reached_is_what_an_expansion_finds(limits: dict[str, int]) -> None:
+    graph, seeds = graph_of(*[(i, (i * i + 3) % 40, 0, i / 40) for i in range(40) if i != (i * i + 3) % 40]), [5, 99, 8]
+    ids, hops = graph.reach(np.array(seeds, I), **limits)
+    expanded = graph.expand(np.array(seeds, I), **limits)
+    assert (ids.tolist(), hops.tolist()) == (expanded.ids.tolist(), expanded.hops.tolist())
+
+
+def test_nodes_keep_their_order_and_unknown_ones_have_no_edges() -> None:
+    subgraph = graph_of((1, 2, 0, 0.5), (3, 1, 1, 0.25), (3, 4, 0, 1.0)).among(np.array([3, 99, 2, 1, 98], I))
+    assert subgraph.ids.tolist() == [3, 99, 2, 1, 98]
+    assert [row(subgraph, id) for id in (3, 99, 98)] == [[(1, 1, 0)], [], []]
+    assert row(subgraph, 2) == [(1, 0, 1)]
+    assert row(subgraph, 1) == [(3, 1, 1), (2, 0, 0)]
+    assert not subgraph.hops.any()
+
+
+def test_weights_among_nodes_are_those_of_the_time_asked_for() -> None:
+    graph = graph_of((1, 2, 0, 0.5), half_life_s=10.0)
+    assert graph.among(np.array([1, 2], I), now=10.0).weights.tolist() == [0.25, 0.25]
+
+
+def test_a_node_named_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"ids must differ \(ids\[2\] = 1\)"):
+        chain(3).among(np.array([1, 2, 1], I))
+
+
 @pytest.mark.parametrize("seeds", [[], [77]])
 def test_nothing_to_start_from_gives_an_empty_subgraph(seeds: list[int]) -> None:
     subgraph = chain(3).expand(np.array(seeds, I))

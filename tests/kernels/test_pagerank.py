@@ -83,6 +83,15 @@ def test_types_weigh_links() -> None:
     np.testing.assert_allclose(typed, plain, rtol=4 * EPS, atol=4 * EPS)
 
 
+def test_staying_is_a_link_of_every_node_to_itself() -> None:
+    (indptr, indices, weights), restart = links(40, 200), restart_of(40)
+    ends = indptr[1:]
+    with_own = np.insert(indices, ends, np.arange(40, dtype=J)), np.insert(weights, ends, F(0.7))
+    staying, _ = pagerank(indptr, indices, weights, restart, stay=0.7)
+    plain, _ = pagerank(indptr + np.arange(41), *with_own, restart)
+    np.testing.assert_allclose(staying, plain, rtol=4 * EPS, atol=4 * EPS)
+
+
 def test_dangling_nodes_return_to_the_restart() -> None:
     indptr, indices = np.array([0, 1, 1, 1], I), np.array([1], J)
     for weight in (1.0, 0.0):  # a row of zero weights is one without links
@@ -132,6 +141,8 @@ GOOD: dict[str, object] = {
         ({"damping": 1.0}, ValueError, "damping must be in"),
         ({"damping": np.nan}, ValueError, "damping must be in"),
         ({"tolerance": 0.0}, ValueError, "tolerance must be > 0"),
+        ({"stay": -1.0}, ValueError, "stay must be >= 0"),
+        ({"stay": np.inf}, ValueError, "stay must be >= 0 and finite"),
         ({"max_iterations": 2**62}, ValueError, "max_iterations must be in"),
         ({"max_iterations": 0}, ValueError, r"max_iterations must be in \[1, 1000000\] \(0\)"),
         ({"types": np.zeros(2, B)}, TypeError, "type_weights must be a numpy array"),

@@ -35,6 +35,17 @@ def test_matrix_finds_what_a_plain_dict_would(steps: list[tuple[bool, int]]) -> 
     np.testing.assert_allclose(cosines, [-score for score, _ in expected], atol=1e-5)
 
 
+@pytest.mark.parametrize("gone", [[39], [1, 2, 3], [0, 38, 39, 5, 5], [99, 10**12, 7], list(range(40)), []])
+def test_many_are_taken_out_at_once(gone: list[int]) -> None:
+    matrix = VectorMatrix(16)
+    matrix.add(np.arange(40), POOL)
+    matrix.remove(np.array(gone, np.int64))
+    left = [i for i in range(40) if i not in gone]
+    places, vectors = matrix.find(np.arange(45))
+    assert places.tolist() == matrix.ids().tolist() == left
+    np.testing.assert_array_equal(vectors, POOL[left])
+
+
 def test_search_among_ids_passes_over_unknown_ones() -> None:
     matrix = VectorMatrix(16)
     matrix.add(np.arange(40), POOL)
