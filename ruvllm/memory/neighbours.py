@@ -39,12 +39,13 @@ class Neighbours:
         vectors = self._project(native)
         stored, stored_cosines = self._nearest.search_batch(vectors, 2 * k if replaced else k)
         stored_cosines = np.where(np.isin(stored, list(replaced)), -np.inf, stored_cosines)
+        halves = vectors.astype(np.float16).astype(np.float32)  # as they will be searched once they are stored
         first = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)  # row at which each row's document begins
         found: Similar = [[] for _ in native]
         for start in range(0, len(vectors), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
             before = np.arange(first[rows][-1])
-            within = np.where(before < first[rows, None], vectors[rows] @ vectors[: len(before)].T, -np.inf)
+            within = np.where(before < first[rows, None], vectors[rows] @ halves[: len(before)].T, -np.inf)
             nodes = np.hstack([stored[rows], np.broadcast_to(~before, within.shape)])
             cosines = np.minimum(np.hstack([stored_cosines[rows], within]), 1.0)
             for row, column in np.argwhere(cosines >= self._config.same_topic).tolist():

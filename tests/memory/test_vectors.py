@@ -13,6 +13,7 @@ from ruvllm.memory.vectors import VectorMatrix
 from .fakes import PATIENT, unit_vectors
 
 POOL = unit_vectors(40, 16)
+HALF = POOL.astype(np.float16).astype(np.float32)  # as they are kept
 
 
 @settings(PATIENT, max_examples=60)
@@ -22,7 +23,7 @@ def test_matrix_finds_what_a_plain_dict_would(steps: list[tuple[bool, int]]) -> 
     for is_add, i in steps:
         if is_add:
             matrix.add(np.array([i]), POOL[i : i + 1])
-            plain[i] = POOL[i]
+            plain[i] = HALF[i]
         else:
             matrix.remove(np.array([i]))
             plain.pop(i, None)
@@ -43,7 +44,14 @@ def test_many_are_taken_out_at_once(gone: list[int]) -> None:
     left = [i for i in range(40) if i not in gone]
     places, vectors = matrix.find(np.arange(45))
     assert places.tolist() == matrix.ids().tolist() == left
-    np.testing.assert_array_equal(vectors, POOL[left])
+    np.testing.assert_array_equal(vectors, HALF[left])
+
+
+def test_cosines_are_off_by_less_than_five_in_ten_thousand() -> None:
+    matrix = VectorMatrix(16)
+    matrix.add(np.arange(40), POOL)
+    ids, cosines = matrix.search(POOL[3], 40)
+    np.testing.assert_allclose(cosines, POOL[ids] @ POOL[3], atol=5e-4)
 
 
 def test_search_among_ids_passes_over_unknown_ones() -> None:
