@@ -2,10 +2,11 @@
 
 from ruvllm.memory.check import CheckReport, Finding
 from ruvllm.memory.decay import DecayReport
+from ruvllm.memory.face.care import CompactReport
 from ruvllm.memory.index import HnswIndex
 from ruvllm.memory.ingest import IngestProgress
 from ruvllm.memory.interactions import Record
-from ruvllm.memory.memory import CompactReport, Memory
+from ruvllm.memory.memory import Memory
 from ruvllm.memory.reembed import ReembedProgress
 from ruvllm.memory.sources import SourceSummary
 from ruvllm.memory.stats import MemoryStats

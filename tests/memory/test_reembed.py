@@ -143,7 +143,7 @@ def test_run_killed_at_the_change_leaves_the_old_vectors(
 ) -> None:
     memory.add(numbered(5))
     before = vectors(memory)
-    monkeypatch.setattr("ruvllm.memory.memory.remove_all_saved", lambda path: dies_at(0)(0))
+    monkeypatch.setattr("ruvllm.memory.face.care.remove_all_saved", lambda path: dies_at(0)(0))
     with pytest.raises(Killed):
         memory.reembed(WordEmbedder(48, "words-48"))
     assert vectors(memory) == before

@@ -1,0 +1,163 @@
+"""The care of a memory: counts, checks, compaction, archive, another embedder."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from ruvllm.memory.archive import ArchiveReport
+from ruvllm.memory.check import CheckReport, run_check
+from ruvllm.memory.embedder_lock import with_one_embedder
+from ruvllm.memory.face.opened import OpenedBrain
+from ruvllm.memory.history import delete_ended
+from ruvllm.memory.nearest import remove_all_saved
+from ruvllm.memory.reembed import ReembedProgress, reembed
+from ruvllm.memory.stats import MemoryStats, read_stats, size_of
+from ruvllm.types import Embedder
+
+__all__ = ["Care", "CompactReport"]
+
+
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """What a compaction did; `indexed` vectors are in the index, 0 when there are too few to want one."""
+
+    rebuilt: bool
+    saved: bool
+    indexed: int
+    log_bytes: int
+    seconds: float
+
+
+class Care(OpenedBrain):
+    """What keeps a memory sound and small."""
+
+    def stats(self) -> MemoryStats:
+        """Return counts and sizes; needs neither model nor index."""
+        return read_stats(
+            self._store,
+            self.path,
+            self.namespace,
+            index=self._nearest.state,
+            indexed=self._nearest.indexed,
+            queued=len(self._writeback.pending()),
+            failed_records=self._writeback.failed + self._skipped_records,
+        )
+
+    @with_one_embedder
+    def check(self, *, repair: bool = False) -> CheckReport:
+        """Compare database, vectors, keywords, index and files with each other; mend what can be made again.
+
+        Raises:
+            BrainLocked, BrainReadOnly: `repair` where writing is refused.
+        """
+        if repair:
+            self._require_writable()
+        self._writeback.flush()
+        return run_check(
+            self._store,
+            self._nearest,
+            self._keywords,
+            self._archive,
+            self.path,
+            space=self._space.known(),
+            index_config=self.config.index,
+            namespace=self.namespace,
+            encode=self.encode if repair else None,
+        )
+
+    @with_one_embedder
+    def compact(self) -> CompactReport:
+        """Delete history older than `store.history_days`, build the index anew when a fifth of it is deleted, save it,
+        and fold the database's log into its file.
+
+        Afterwards no text of what was forgotten is left in the database file.
+        """
+        self._require_writable()
+        started = time.perf_counter()
+        self._writeback.flush()
+        self._store.write(lambda connection: delete_ended(connection, self.config.store.history_days, time.time()))
+        self._archive.tidy()
+        rebuilt = saved = False
+        if self._space.known() is not None:
+            rebuilt = self._nearest.compact()
+            saved = self._nearest.save(force=True)
+            self._keywords.load()
+            saved = self._keywords.save(force=True) or saved
+            saved = self._links.save() or saved
+        log_bytes = size_of(self.path.glob("brain.db-wal"))
+        with self._store.exclusive() as connection:
+            connection.pragma("optimize")
+            connection.execute("INSERT INTO keywords (keywords) VALUES ('optimize')")  # words of deleted nodes go
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        return CompactReport(rebuilt, saved, self._nearest.indexed, log_bytes, time.perf_counter() - started)
+
+    @with_one_embedder
+    def run_archival(
+        self, max_age_days: float = 90.0, min_use_count: int = 2, cold_path: str | Path | None = None
+    ) -> ArchiveReport:
+        """Move what is old and hardly used out of hot memory into a second file; `rehydrate` brings it back.
+
+        A searched node whose last use is `max_age_days` ago and that was used less than `min_use_count` times is not
+        searched any more; it keeps its edges, and `get` still reads its text. Concepts stay.
+
+        Args:
+            cold_path: the file, the same for all runs while it holds something; cold.db in the brain when None.
+
+        Raises:
+            ValueError: an age or count below 0, or archived nodes are in another file.
+            BrainError: the file cannot be written, or is another brain's.
+        """
+        self._require_writable()
+        if not (math.isfinite(max_age_days) and max_age_days >= 0):
+            raise ValueError(f"max_age_days must be >= 0 ({max_age_days})")
+        if min_use_count < 0:
+            raise ValueError(f"min_use_count must be >= 0 ({min_use_count})")
+        self._writeback.flush()
+        return self._archive.run(max_age_days, min_use_count, None if cold_path is None else Path(cold_path))
+
+    @with_one_embedder
+    def rehydrate(self, ids: Iterable[int]) -> int:
+        """Bring archived nodes back into search, used now; return how many came, without those that were there.
+
+        Raises:
+            KeyError: a node does not exist here.
+            BrainError: the cold file, or a node in it, is missing.
+        """
+        self._require_writable()
+        return self._archive.rehydrate(ids)
+
+    def reembed(self, embedder: Embedder, *, on_progress: Callable[[ReembedProgress], None] | None = None) -> int:
+        """Move the brain to another embedder: give every node a new vector; return how many were made in this call.
+
+        Searches and writes go on with the old embedder, wait for a moment at the end and are answered by the new one
+        from then on. A call that was interrupted or killed goes on where it was when it is made again.
+
+        Raises:
+            BrainLocked, BrainReadOnly: writing is refused here.
+            ModelDamaged: the embedder gives NaN, infinities or zeros; the brain stays as it is.
+            BrainError: nodes are archived; `rehydrate` them before.
+        """
+        self._require_writable()
+        self._writeback.flush()
+
+        def after() -> None:
+            self._has_moved = True
+            with self._embedder_lock:
+                self._given = self._checked = embedder
+            self._space.reload()
+            self._derived.reload()
+
+        return reembed(
+            self._store,
+            self._derived.embedder_lock,
+            embedder,
+            before=lambda: remove_all_saved(self.path),
+            after=after,
+            on_progress=on_progress,
+        )

@@ -1,0 +1,49 @@
+"""What outcomes taught the ranking of a memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ruvllm.attention import AttentionEngine, Pattern
+from ruvllm.attention.training import TrainingReport
+from ruvllm.memory.face.opened import OpenedBrain
+from ruvllm.types import EdgeType
+
+__all__ = ["Learning"]
+
+
+class Learning(OpenedBrain):
+    """How the ranking of a memory learns, and forgets again."""
+
+    def train_attention(self) -> TrainingReport:
+        """Train the ranking on all answers that were rated good; durable on return.
+
+        Credit goes to the sources that attribution, or a mark, says were needed. What ranks a held-out fifth of the
+        answers worse than the untrained engine does is discarded; below ten good answers nothing is tried.
+        """
+        self._require_writable()
+        self._writeback.flush()
+        if self._space.known() is None:
+            return TrainingReport(0, 0, None, None, accepted=False)
+        return self._lessons.train(self._search)
+
+    def train_on_patterns(self, patterns: Iterable[Pattern], *, learning_rate: float = 0.1) -> dict[EdgeType, float]:
+        """Move the bias of each edge type by how good the answers were that used it; return the new biases.
+
+        Raises:
+            ValueError: a quality is not in [0, 1].
+        """
+        self._require_writable()
+        engine = AttentionEngine(self._lessons.engine().params())
+        biases = engine.train_on_patterns(patterns, learning_rate=learning_rate)
+        self._lessons.adopt(engine.params(), {"patterns": True})
+        return biases
+
+    def rollback_attention(self) -> int:
+        """Take the last change of the ranking back; return the version now in force, 0 for the untrained."""
+        self._require_writable()
+        return self._lessons.rollback()
+
+    def get_edge_bias_weights(self) -> dict[EdgeType, float]:
+        """Return the learnt bias of each edge type, 0 at the start: above it, such edges are followed more readily."""
+        return self._lessons.engine().get_edge_bias_weights()

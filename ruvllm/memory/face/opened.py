@@ -1,0 +1,286 @@
+"""A brain that is open: its lock, its store, what is derived from it, and how it is closed."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from ruvllm.config import Config, load_config
+from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
+from ruvllm.memory.archive import Archive
+from ruvllm.memory.decay import half_lives
+from ruvllm.memory.derived import Derived
+from ruvllm.memory.duplicates import Duplicates
+from ruvllm.memory.embedder_lock import with_one_embedder
+from ruvllm.memory.interactions import commit_interactions
+from ruvllm.memory.keywords import Keywords
+from ruvllm.memory.lessons import Lessons
+from ruvllm.memory.linking import Linker
+from ruvllm.memory.links import Links
+from ruvllm.memory.links_snapshot import links_path
+from ruvllm.memory.lock import WriterLock
+from ruvllm.memory.merging import RecentAnswers
+from ruvllm.memory.nearest import Nearest
+from ruvllm.memory.rows import as_unit_rows, checked_text
+from ruvllm.memory.search import GraphSearch
+from ruvllm.memory.space import Space, require_same_embedder
+from ruvllm.memory.store import Store
+from ruvllm.memory.traits import Traits
+from ruvllm.memory.usage import Usage
+from ruvllm.memory.writeback import WriteBack
+from ruvllm.types import Embedder, Interaction
+
+__all__ = ["OpenedBrain", "checked_count"]
+
+logger = logging.getLogger(__name__)
+
+
+class OpenedBrain:
+    """The parts of a memory and their lifetimes; `Memory` says what the arguments are."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        embedder: Embedder | None = None,
+        config: Config | None = None,
+        namespace: str = "default",
+        read_only: bool = False,
+    ) -> None:
+        if not str(path):
+            raise ValueError("path must not be empty")
+        self.path = Path(path)
+        self.namespace = checked_text(namespace, "namespace")
+        self.config = load_config(self.path / "ruvllm.toml") if config is None else config
+        self._given = embedder
+        self._checked: Embedder | None = None
+        self._embedder_lock = threading.Lock()
+        self._is_closed = False
+        self._has_moved = False  # to another embedder, since it was opened
+        self._make_folder(read_only)
+        self._lock, self._why_read_only = self._take_lock(read_only)
+        try:
+            self._store = self._open_store()
+            try:
+                if embedder is not None:
+                    require_same_embedder(self._store, embedder)
+            except BaseException:
+                self._store.close()
+                raise
+        except BaseException:
+            if self._lock is not None:
+                self._lock.release()
+            raise
+        self._space = Space(self._store, self.path, self.config.embedding.dim, self._embedder)
+        self._nearest = Nearest(
+            self._store,
+            self.path,
+            namespace,
+            self.config.index,
+            project=self._space.project,
+            space=self._space.dim_and_id,
+        )
+        self._keywords = Keywords(self._store, self.path, namespace)
+        self._links = Links(
+            self._store, namespace, half_lives(self.config.learning), file=links_path(self.path, namespace)
+        )
+        self._linker = Linker(self._store, namespace, self.config.linking)
+        self._traits = Traits(self._store, namespace)
+        self._derived = Derived(self._nearest, self._keywords, self._links, self._linker, self._traits)
+        self._archive = Archive(self._store, self.path, namespace, self._derived)
+        self._lessons = Lessons(self._store, namespace, self.path, self._space.project)
+        self._search = GraphSearch(
+            self._store,
+            self._nearest,
+            self._keywords,
+            self._links,
+            self._linker,
+            self._traits,
+            self._lessons.engine,
+            namespace,
+            self.config.retrieval,
+        )
+        self._duplicates = Duplicates(self._store, self._nearest, self._space, namespace)
+        self._recent = RecentAnswers()
+        durability = self.config.store
+        self._writeback = WriteBack(self._commit_interactions, durability.flush_interval_s, durability.flush_batch)
+        self._usage = Usage(self._store, durability.flush_interval_s)
+        self._skipped_records = 0
+        self._at_exit = _close_later(weakref.ref(self))
+        atexit.register(self._at_exit)
+        logger.info("opened %s%s", self.path, " for reading" if self.read_only else "")
+
+    def _make_folder(self, read_only: bool) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"path: {self.path} is not a directory")
+        if not self.path.exists():
+            if read_only:
+                raise BrainReadOnly(f"{self.path} does not exist and cannot be made when reading only", path=self.path)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise BrainReadOnly(f"{self.path} cannot be made: {error.strerror}", path=self.path) from error
+
+    def _take_lock(self, read_only: bool) -> tuple[WriterLock | None, BrainError | None]:
+        if read_only:
+            return None, BrainReadOnly(f"{self.path} was opened for reading only", path=self.path)
+        try:
+            return WriterLock.acquire(self.path), None
+        except (BrainLocked, BrainReadOnly) as error:
+            logger.info("%s", error)
+            return None, error
+
+    def _open_store(self) -> Store:
+        file = self.path / "brain.db"
+        try:
+            return Store(file, read_only=self.read_only)
+        except BrainReadOnly as error:  # the directory can be written, the database file cannot
+            if self.read_only:
+                raise
+            if self._lock is not None:
+                self._lock.release()
+            self._lock, self._why_read_only = None, error
+            return Store(file, read_only=True)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writing is refused here."""
+        return self._lock is None
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Return (n, native_dim) float32 unit vectors of `texts`, by the brain's own embedder, opened at first use.
+
+        Raises:
+            ValueError: a text is empty.
+            ModelDamaged: the embedder gives NaN, infinities or zeros.
+        """
+        embedder = self._embedder()
+        vectors = embedder.encode(texts)
+        try:
+            return as_unit_rows(vectors, embedder.native_dim, "embedding")
+        except ValueError as error:
+            raise ModelDamaged(f"{embedder.id} gives no sound vectors: {error}", model=embedder.id) from error
+
+    def flush(self) -> None:
+        """Wait until queued records (or, after a second try, given up and counted) and counts of uses are on disk."""
+        self._writeback.flush()
+        self._usage.flush()
+
+    def close(self) -> None:
+        """Drain the queue, save the index if it changed much, let go of the lock. May be called twice.
+
+        Ctrl-C meanwhile is raised once the queue is drained; a second one gives up what still waits.
+        """
+        if self._is_closed:
+            return
+        try:
+            try:
+                self._writeback.close()
+            except BaseException:
+                self._writeback.close()
+                raise
+            self._usage.close()
+            self._nearest.stop()
+            self._save_derived()
+        finally:
+            self._is_closed = True
+            atexit.unregister(self._at_exit)
+            self._store.close()
+            if self._lock is not None:
+                self._lock.release()
+
+    @with_one_embedder
+    def _save_derived(self) -> None:
+        for what, save in (
+            ("index", self._nearest.save),
+            ("keywords", self._keywords.save),
+            ("links", self._links.save),
+        ):
+            try:
+                save()
+            except OSError as error:  # derived: the next opening builds it again
+                logger.warning("the %s of %s cannot be saved: %s", what, self.path, error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        mode = ", read_only=True" if self.read_only else ""
+        return f"Memory({str(self.path)!r}, namespace={self.namespace!r}{mode})"
+
+    def _require_writable(self) -> None:
+        if self._is_closed:
+            raise ValueError(f"{self.path} is closed")
+        if isinstance(self._why_read_only, BrainLocked):
+            raise BrainLocked(self.path, self._why_read_only.pid)
+        if self._why_read_only is not None:
+            raise BrainReadOnly(str(self._why_read_only), path=self.path)
+
+    def _embedder(self) -> Embedder:
+        """Return the embedder, opened at first use."""
+        with self._embedder_lock:
+            if self._checked is None or self.read_only:  # a writer may have moved the brain to another one
+                if self._given is None:
+                    from ruvllm.embedding import open_embedder
+
+                    self._given = open_embedder(self.config.embedding, self.config.models)
+                require_same_embedder(self._store, self._given)
+                self._checked = self._given
+            return self._checked
+
+    def _checked_vector(self, vector: np.ndarray) -> np.ndarray:
+        if np.ndim(vector) != 1:
+            raise ValueError(f"query_vector must be one vector (shape {np.shape(vector)})")
+        native_dim = int(self._store.value("SELECT value FROM meta WHERE key = 'native_dim'"))
+        row: np.ndarray = as_unit_rows(vector, native_dim, "query_vector")[0]
+        return row
+
+    def _commit_interactions(self, group: Sequence[Interaction]) -> int:
+        """Commit a group of the queue and attribute its answers; return how many of it could not be stored."""
+        min_quality = self.config.store.writeback_min_quality
+        embedder = self._embedder()
+        if self._has_moved:
+            group = [_with_new_vectors(one, self.encode) for one in group]
+        failed = commit_interactions(self._store, group, embedder, min_quality=min_quality, on_linked=self._links.added)
+        try:
+            self._lessons.credit(self._search, group)
+        except Exception:  # the answers are kept; their sources have the credit of used and shown ones
+            logger.exception("%d answered requests are not attributed", len(group))
+        return failed
+
+
+def _close_later(brain: weakref.ref[OpenedBrain]) -> Callable[[], None]:
+    def close() -> None:
+        alive = brain()
+        if alive is not None:
+            alive.close()
+
+    return close
+
+
+def _with_new_vectors(one: Interaction, encode: Callable[[list[str]], np.ndarray]) -> Interaction:
+    """Return a record that was given vectors without them: they do not say which embedder they are by."""
+    try:
+        return replace(one, query_vector=encode([one.query])[0], answer_vector=None)
+    except (ValueError, TypeError):  # no text: it is refused when it is to be stored
+        return replace(one, query_vector=None, answer_vector=None)
+
+
+def checked_count(count: int, name: str) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"{name} must be a whole number >= 1 ({count!r})")
+    return count

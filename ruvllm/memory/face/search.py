@@ -1,0 +1,141 @@
+"""Searches of a memory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ruvllm.attention.engine import Inputs
+from ruvllm.memory.embedder_lock import with_one_embedder
+from ruvllm.memory.face.opened import OpenedBrain, checked_count
+from ruvllm.memory.filters import seconds_of
+from ruvllm.memory.phrases import find_phrase
+from ruvllm.memory.rows import checked_text
+from ruvllm.types import Filter, Hits, Node
+
+__all__ = ["Searches"]
+
+MAX_HOPS = 4
+MAX_NODES = 1 << 31  # more than any brain holds
+
+
+class Searches(OpenedBrain):
+    """How a memory is searched."""
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        filter: Filter | None = None,
+        session: str | None = None,
+        hops: int | None = None,
+        explain: bool = False,
+        as_of: float | str | None = None,
+        query_vector: np.ndarray | None = None,
+    ) -> Hits:
+        """Return the `k` best nodes for `query`, best first.
+
+        Vectors, words and the names in the question give seeds; what is linked to the strongest of them is looked at,
+        too; graph attention ranks it all, times trust. A document fills at most its share of the hits while others
+        have something to say.
+
+        Args:
+            query: a question or words.
+            k: nodes wanted; fewer come back when fewer are there.
+            filter: field -> value, or a list of values of which any will do; see `condition_of`.
+            session: its own answers, which are still on probation, are searched too (its questions only when the
+                filter names a type: a question answers nothing).
+            hops: edges followed from what the question names, in [0, 4]; the configured number when None.
+            explain: give each hit the path that led to it and the reason.
+            as_of: a past time, in seconds or ISO 8601: what held then is searched, by the links that held then, with
+                today's weights; what was replaced since is found in its old wording. Reads the graph of that time.
+            query_vector: (native_dim,) float32 embedding of `query`, when the caller has it already.
+
+        Raises:
+            ValueError: the query is empty, k is below 1, hops out of range, or a vector is not finite.
+        """
+        return self._searched(
+            query,
+            k,
+            filter=filter,
+            session=session,
+            hops=hops,
+            with_paths=explain,
+            as_of=as_of,
+            query_vector=query_vector,
+        )
+
+    def search_with_concept_boost(
+        self, query: str, k: int = 10, *, boost: float = 1.5, filter: Filter | None = None, session: str | None = None
+    ) -> Hits:
+        """Return what `search` does with every concept `boost` times above itself and the best of what it contains.
+
+        Raises:
+            ValueError: the boost is below 1 or not finite.
+        """
+        if not (math.isfinite(boost) and boost >= 1.0):
+            raise ValueError(f"boost must be >= 1 ({boost!r})")
+        return self._searched(query, k, filter=filter, session=session, concept_boost=boost)
+
+    @with_one_embedder
+    def _searched(
+        self,
+        query: str,
+        k: int,
+        *,
+        filter: Filter | None,
+        session: str | None,
+        hops: int | None = None,
+        with_paths: bool = False,
+        as_of: float | str | None = None,
+        concept_boost: float = 1.0,
+        query_vector: np.ndarray | None = None,
+    ) -> Hits:
+        checked_text(query, "query")
+        k = min(checked_count(k, "k"), MAX_NODES)
+        if hops is not None and (isinstance(hops, bool) or hops not in range(MAX_HOPS + 1)):
+            raise ValueError(f"hops must be a whole number in [0, {MAX_HOPS}] ({hops!r})")
+        moment = None if as_of is None else seconds_of(as_of, "as_of")
+        if self._space.known() is None:
+            return Hits()
+        native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
+        hits = self._search.search(
+            query,
+            native,
+            self._space.project(native[np.newaxis])[0],
+            k,
+            filter=filter or None,
+            session=session,
+            hops=hops,
+            concept_boost=concept_boost,
+            with_paths=with_paths,
+            as_of=moment,
+        )
+        if not self.read_only:
+            self._usage.note([hit.node.id for hit in hits])
+        return hits
+
+    def find(self, phrase: str, k: int = 10, *, prefix: bool = False) -> list[Node]:
+        """Return at most `k` nodes that hold the words of `phrase` next to each other, best first; no model is needed.
+
+        Args:
+            phrase: words, compared by their stems: "polar bear" also finds "polar bears".
+            prefix: the last word may go on: "rescue sl" finds "rescue sled".
+
+        Raises:
+            ValueError: the phrase is empty, or k is below 1.
+        """
+        return find_phrase(
+            self._store, self.namespace, checked_text(phrase, "phrase"), checked_count(k, "k"), prefix=prefix
+        )
+
+    @with_one_embedder
+    def candidates(self, query: str, *, query_vector: np.ndarray | None = None) -> tuple[np.ndarray, Inputs] | None:
+        """Return the node ids that a search looks at, (n,), and what the engine is given for them; None without any."""
+        checked_text(query, "query")
+        if self._space.known() is None:
+            return None
+        native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
+        return self._search.inputs(query, native, self._space.project(native[np.newaxis])[0], 10)
