@@ -76,6 +76,7 @@ HUBNESS = 0.8  # an edge counts (1 + edges that reach its end)^-HUBNESS: what al
 RELEVANCE = 0.25  # how strongly a walk prefers nodes near the question: exp(RELEVANCE z), z the standardised cosine
 STARTS = 12  # best candidates at which the walk may start
 SHARPNESS = 11.5  # of the start: exp(SHARPNESS score)
+SPOKEN = 0.1  # added to the cosine where the question names who spoke
 KEYWORD_WEIGHT = 0.6  # of BM25 relative to the best, beside the cosine, in that score
 NAMED_SHARE = 0.4  # of the start that nodes have which the question calls by name
 
@@ -121,8 +122,8 @@ def pagerank_prior(candidates: Candidates, type_bias: Floats | None = None) -> F
     Args:
         type_bias: (num_types,) added to the logarithm of each type's weight.
     """
-    graph, similarity = candidates.graph, candidates.similarity
-    relevance = np.exp(RELEVANCE * np.clip((similarity - similarity.mean()) / (similarity.std() + 1e-6), -3.0, 3.0))
+    graph, near = candidates.graph, _nearness(candidates)
+    relevance = np.exp(RELEVANCE * np.clip((near - near.mean()) / (near.std() + 1e-6), -3.0, 3.0))
     hubness = (1.0 + candidates.degrees[:, 1]) ** -HUBNESS
     appeal = (relevance * hubness).astype(np.float32)
     type_weights = TYPE_WEIGHTS if type_bias is None else TYPE_WEIGHTS * np.exp(np.clip(type_bias, -2.0, 2.0))
@@ -139,9 +140,15 @@ def pagerank_prior(candidates: Candidates, type_bias: Floats | None = None) -> F
     return ranks
 
 
+def _nearness(candidates: Candidates) -> Floats:
+    """Return (n,) float32, the cosine to the question, and more where it names who spoke."""
+    return candidates.similarity + np.float32(SPOKEN) * candidates.speaker
+
+
 def _start(candidates: Candidates) -> Floats:
     """Return where the walk starts, (n,) summing to 1: at the best by score, and at what the question names."""
-    score = candidates.similarity - candidates.similarity.max() + KEYWORD_WEIGHT * (candidates.keyword - 1.0)
+    near = _nearness(candidates)
+    score = near - near.max() + KEYWORD_WEIGHT * (candidates.keyword - 1.0)
     start = np.exp(SHARPNESS * score) * candidates.trust
     if not start.any():
         start = np.ones_like(start)

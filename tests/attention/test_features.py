@@ -35,6 +35,12 @@ def test_a_hub_gets_less_than_a_node_that_few_mention() -> None:
     assert pagerank_prior(made)[1] > pagerank_prior(made)[2]
 
 
+def test_who_is_named_as_a_speaker_comes_first_among_equals() -> None:
+    even = np.full(4, 0.3, np.float32)
+    prior = pagerank_prior(candidates(4, [], similarity=even, speaker=named(4, 2))[0])
+    assert prior.argmax() == 2
+
+
 def test_bias_of_a_type_moves_the_walk() -> None:
     even = np.full(3, 0.3, np.float32)
     edges = [(0, 1, EdgeType.CITES), (0, 2, EdgeType.FOLLOWS)]
