@@ -140,6 +140,8 @@ class IndexConfig(_Section, frozen=True):
     def __post_init__(self) -> None:
         is_there = self.kind != "faiss-sq8" or importlib.util.find_spec("faiss") is not None
         _require(is_there, "index.kind faiss-sq8 needs faiss: pip install 'ruvllm[faiss]'")
+        enough = self.kind != "faiss-sq8" or self.exact_below >= 256
+        _require(enough, "index.exact_below must be >= 256 for faiss-sq8, which learns its range from so many vectors")
         _require(2 <= self.m <= 128, f"index.m must be in [2, 128] ({self.m})")
         _require(self.ef_construction >= self.m, "index.ef_construction must be >= index.m")
         _require(self.ef_search >= 1, "index.ef_search must be >= 1")

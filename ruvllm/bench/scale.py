@@ -162,7 +162,7 @@ def _opening_rows(brain: Path, question: str, vector: np.ndarray) -> list[Row]:
 def _opened(brain: Path, question: str, vector: np.ndarray) -> dict[str, float]:
     given = json.dumps([str(brain), question, vector.tolist()])
     done = subprocess.run(
-        [sys.executable, "-m", "ruvllm.bench.scale"], input=given, capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-m", "ruvllm.bench.scale"], input=given, capture_output=True, text=True, check=True
     )
     told: dict[str, float] = json.loads(done.stdout)
     return told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 
 import apsw
 import numpy as np
@@ -12,7 +13,7 @@ from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.rows import SEARCHED, vector_of
 from ruvllm.memory.space import Space
 from ruvllm.memory.store import Store, fetch
-from ruvllm.text import jaccard, minhash
+from ruvllm.text import Signature, jaccard, minhash
 from ruvllm.types import NodeType
 
 __all__ = ["SAME_COSINE", "SAME_JACCARD", "Duplicates", "first_alike", "say_the_same"]
@@ -23,7 +24,12 @@ CANDIDATES = 32
 
 def say_the_same(text: str, other: str) -> bool:
     """Return whether two texts whose vectors are near have nearly the same words."""
-    return text == other or jaccard(minhash(text), minhash(other)) >= SAME_JACCARD
+    return text == other or jaccard(_signature(text), _signature(other)) >= SAME_JACCARD
+
+
+@lru_cache(maxsize=2048)  # texts of one block are compared with each other: 2 MB
+def _signature(text: str) -> Signature:
+    return minhash(text)
 
 
 def first_alike(texts: Sequence[str], vectors: np.ndarray) -> list[int]:

@@ -57,10 +57,13 @@ class FaissGraph:
             self._graph.train(vectors)
 
     def add_items(self, vectors: np.ndarray, labels: np.ndarray, num_threads: int) -> None:
-        """Add (n, dim) float32 vectors under new labels."""
+        """Add (n, dim) float32 vectors under labels; a label that is here, deleted or not, keeps its vector."""
         self._faiss.omp_set_num_threads(num_threads)
-        self._index.add_with_ids(vectors, labels)
+        is_new = np.array([label not in self._labels for label in labels.tolist()], np.bool_)
+        if is_new.any():
+            self._index.add_with_ids(vectors[is_new], labels[is_new])
         self._labels.update(labels.tolist())
+        self._deleted.difference_update(labels.tolist())
 
     def mark_deleted(self, label: int) -> None:
         """Pass a label over from now on.

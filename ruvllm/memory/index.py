@@ -1,4 +1,4 @@
-"""hnswlib, or faiss, behind a guard: verified files, a readers-writer lock, 64-bit node ids that are never reused."""
+"""hnswlib, or faiss, behind a guard: verified files, a readers-writer lock, 64-bit node ids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["HnswIndex", "IndexUnusable", "fsync_folder", "remove_saved", "verify
 
 logger = logging.getLogger(__name__)
 
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
 MAX_TOMBSTONES = 0.2  # share of deleted entries beyond which a rebuild pays
 ADD_SLICE = 16  # entries added (about 1 ms each) between two chances for searches to get in
 SPACE = "ip"  # unit vectors: distance = 1 - cosine
@@ -73,7 +73,7 @@ class HnswIndex:
             return np.setdiff1d(labels, np.fromiter(self._deleted, np.int64, len(self._deleted)), assume_unique=True)
 
     def add(self, labels: np.ndarray, vectors: np.ndarray, *, num_threads: int = 1) -> None:
-        """Add vectors ((n, dim) float32, unit length) under labels that were never used before.
+        """Add vectors ((n, dim) float32, unit length) under labels; one that was removed is back with its vector.
 
         Raises:
             ValueError: a wrong shape, a NaN, a zero vector.
@@ -90,6 +90,7 @@ class HnswIndex:
             with self._lock.writing():
                 self._reserve(len(labels[part]))
                 self._index.add_items(vectors[part], labels[part], num_threads=num_threads)
+                self._deleted.difference_update(labels[part].tolist())
                 self._changes += len(labels[part])
 
     def _reserve(self, count: int) -> None:

@@ -20,7 +20,7 @@ from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType, Embedder, Feedback, FinishReason, Interaction, NodeType, Route, Turn
 
-__all__ = ["Record", "commit_interactions", "insert_interaction", "read_record", "read_sessions", "read_turns"]
+__all__ = ["Record", "commit_interactions", "read_record", "read_sessions", "read_turns"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _as_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps with an opt
 PROBATION_TRUST = 0.3  # of an answer nobody has confirmed yet
 USED_WEIGHT, SHOWN_WEIGHT = 0.6, 0.4
 
-REFUSED = (ValueError, TypeError, AttributeError, apsw.ConstraintError)  # what is wrong with one record
+REFUSED = (ValueError, TypeError, AttributeError, OverflowError, apsw.ConstraintError)  # what is wrong with one record
 
 _Ready = tuple[Interaction, np.ndarray, np.ndarray]  # with the vectors of question and answer
 
@@ -101,7 +101,9 @@ def commit_interactions(
         linked = []
         with connection:  # a savepoint
             for one, query, answer in records:
-                linked += insert_interaction(connection, one, query, answer, recent, min_quality=min_quality)
+                if connection.execute("SELECT 1 FROM interactions WHERE id = ?", (one.id,)).get:
+                    continue  # it is there already
+                linked += _insert_interaction(connection, one, query, answer, recent, min_quality=min_quality)
                 recent.add(one, query)
         return linked
 
@@ -134,7 +136,7 @@ def _with_vectors(group: Sequence[Interaction], encode: Callable[[list[str]], np
     return filled
 
 
-def insert_interaction(
+def _insert_interaction(
     connection: apsw.Connection,
     interaction: Interaction,
     query_vector: np.ndarray,
@@ -143,14 +145,12 @@ def insert_interaction(
     *,
     min_quality: float = 0.0,
 ) -> list[int]:
-    """Insert an answered request with its nodes and edges, unless it is there; return older answers that got edges.
+    """Insert an answered request with its nodes and edges; return older answers that got edges.
 
     Query -Follows-> Answer; Answer -Derived-> every source that was shown (its parents); Answer -Cites-> those it used.
     Of an answer and its twin the better one is searched; the other is ended, and is no node at all when its words are
     the same.
     """
-    if connection.execute("SELECT 1 FROM interactions WHERE id = ?", (interaction.id,)).get:
-        return []
     now = interaction.created
     is_sure = interaction.confidence is None or interaction.confidence >= min_quality
     twin = recent.twin_of(connection, interaction, query_vector, answer_vector) if is_sure else None

@@ -30,6 +30,7 @@ MAX_SHARED = 6  # nodes that may share a rare name before it stops being one
 SHARED_LINKS = 3  # of them that a new node is linked to, the newest
 SHARED_WEIGHT = 0.5  # of a name that two nodes share; of one that more share it is less
 MAX_LINKS = 64  # written links taken from one text
+MAX_HEADINGS = 4096  # nodes of one source among which a heading is looked for
 
 _MARKDOWN_LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 _URL = re.compile(r"https?://[^\s<>\"')\]]+")
@@ -181,35 +182,44 @@ class LinkBatch:
     def _written_links(self, connection: apsw.Connection, ids: Sequence[int], edges: _Edges) -> None:
         """Link by what is written as a link: Markdown links and URLs to known sources, from both ends."""
         links = {term for terms in self._links for term in terms}
+        headings: dict[str, dict[str, int]] = {}  # of the sources that are linked to
         linked_by = self._who_mentions(connection, links.union(map(_link_term, self._sources)), MAX_BACK_LINKS)
         for source, rows in self._each():
             last = ids[rows[-1]]
             for src in linked_by[_link_term(source)][:MAX_BACK_LINKS]:
                 [(text, its_source)] = fetch(connection, "SELECT text, source FROM nodes WHERE id = ?", (src,))
                 for slug in (slug for target, slug in _targets(text, its_source) if target == source):
-                    for dst in self._linked_nodes(connection, source, slug, last):
+                    for dst in self._linked_nodes(connection, headings, source, slug, last):
                         edges.add(src, dst, EdgeType.CITES, LINK_WEIGHT, "link")
             for row in rows:
                 for target, slug in self._targets[row]:
-                    for dst in self._linked_nodes(connection, target, slug, last):
+                    for dst in self._linked_nodes(connection, headings, target, slug, last):
                         edges.add(ids[row], dst, EdgeType.CITES, LINK_WEIGHT, "link")
                 for term in self._links[row]:
                     linked_by[term].insert(0, ids[row])
         self._insert_mentions(connection, ids, self._links)
 
-    def _linked_nodes(self, connection: apsw.Connection, target: str, slug: str, last: int) -> list[int]:
+    def _linked_nodes(
+        self, connection: apsw.Connection, headings: dict[str, dict[str, int]], target: str, slug: str, last: int
+    ) -> list[int]:
         """Return the node that a link leads to, of those up to `last`: that of the heading, if one is meant and known,
         else the first."""
-        sql = (
-            f"SELECT id, metadata FROM nodes WHERE namespace = ? AND source = ? AND id <= ? AND {SEARCHED} "
-            "ORDER BY id LIMIT 4096"
-        )
-        rows = fetch(connection, sql, (self._namespace, target, last))
-        if slug:
-            for id, metadata in rows:
-                if _slug(str(json.loads(metadata).get("heading") or "").rpartition(" > ")[2]) == slug:
-                    return [id]
-        return [row[0] for row in rows[:1]]
+        if target not in headings:
+            headings[target] = self._headings(connection, target)
+        found = headings[target]
+        for node in (found.get(slug), found.get("")):
+            if node is not None and node <= last:
+                return [node]
+        return []
+
+    def _headings(self, connection: apsw.Connection, source: str) -> dict[str, int]:
+        """Return heading slug -> the first node under it, and under "" the first node of a source."""
+        sql = f"SELECT id, metadata FROM nodes WHERE namespace = ? AND source = ? AND {SEARCHED} ORDER BY id LIMIT ?"
+        first: dict[str, int] = {}
+        for id, metadata in fetch(connection, sql, (self._namespace, source, MAX_HEADINGS)):
+            first.setdefault("", id)
+            first.setdefault(_slug(str(json.loads(metadata).get("heading") or "").rpartition(" > ")[2]), id)
+        return first
 
     def _share_names(self, connection: apsw.Connection, ids: Sequence[int], edges: _Edges) -> None:
         """Link to the newest of the older nodes that mention the same rare name, and remember who mentions it."""

@@ -111,7 +111,7 @@ class Links:
         self._is_saved = False
         if self._file is None:
             return None
-        state = state_of_links(self._store, self._namespace)
+        state = state_of_links(self._store, self._namespace, self._half_life_s)
         try:
             graph = read_links(self._file, state, self._half_life_s)
         except LinksUnusable as reason:
@@ -208,7 +208,7 @@ class Links:
             graph = self._graph
             if graph is None or self._is_saved or graph.num_edges < MIN_SAVED:
                 return False
-            write_links(self._file, state_of_links(self._store, self._namespace), graph)
+            write_links(self._file, state_of_links(self._store, self._namespace, self._half_life_s), graph)
             self._is_saved = True
             return True
 

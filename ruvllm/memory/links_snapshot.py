@@ -32,11 +32,11 @@ def links_path(brain: Path, namespace: str) -> Path:
     return base.with_name(base.name + ".links")
 
 
-def state_of_links(store: Store, namespace: str) -> bytes:
-    """Return one line that is another one after any change of edges or of which nodes are searched."""
+def state_of_links(store: Store, namespace: str, half_life_s: np.ndarray) -> bytes:
+    """Return one line that is another one after any change of edges, half-lives or of which nodes are searched."""
     ids = np.array([row[0] for row in store.rows(SEARCHED_IDS, (namespace,))], np.int64)
     ids.sort()
-    parts = [",".join(EdgeType), store.rows(EDGES)[0], hashlib.sha256(ids.tobytes()).hexdigest()]
+    parts = [",".join(EdgeType), half_life_s.tolist(), store.rows(EDGES)[0], hashlib.sha256(ids.tobytes()).hexdigest()]
     return f"ruvllm links {parts!r}".encode()
 
 

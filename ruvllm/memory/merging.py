@@ -122,8 +122,9 @@ def _checked(connection: apsw.Connection, id: str, interaction: Interaction, ans
         "WHERE o.answer_node = a.id), (SELECT max(confidence) FROM interactions o WHERE o.answer_node = a.id) "
         "FROM interactions i JOIN nodes q ON q.id = i.query_node "
         "JOIN nodes a ON a.id = i.answer_node JOIN vectors ON node = a.id "
-        "WHERE i.id = ? AND a.tier = 'hot' AND a.ended IS NULL AND a.session = i.session AND length(vector) = ?",
-        (id, 4 * len(answer)),
+        "WHERE i.id = ? AND i.namespace = ? AND i.session = ? AND a.session = i.session "
+        "AND a.tier = 'hot' AND a.ended IS NULL AND length(vector) = ?",
+        (id, interaction.namespace, interaction.session, 4 * len(answer)),
     )
     for node, text, vector, question, is_open, confidence in rows:
         is_twin = (

@@ -12,7 +12,7 @@ import apsw
 from ruvllm.config import LearningConfig
 from ruvllm.memory.links import EdgeRow
 from ruvllm.memory.outcomes import replace_outcome
-from ruvllm.memory.rows import delete_nodes
+from ruvllm.memory.rows import delete_nodes, insert_keywords
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType
 
@@ -64,6 +64,7 @@ def forget_source(
         ids = _with_derived(connection, ids)
         edges = _unlearn(connection, ids, config, now)
     _forget_corrections(connection, ids)
+    _let_speak_again(connection, ids)
     documents = _documents_of(connection, ids)
     delete_nodes(connection, ids)
     connection.execute(f"DELETE FROM documents WHERE {is_it}", parameters)
@@ -113,6 +114,24 @@ def _unlearn(connection: apsw.Connection, ids: Sequence[int], config: LearningCo
     for table in ("credits", "marks", "edge_moves"):
         connection.executemany(f"DELETE FROM {table} WHERE interaction = ?", [(one,) for one in answered])
     return edges
+
+
+def _let_speak_again(connection: apsw.Connection, ids: Sequence[int]) -> None:
+    """Where an answer among `ids` stood for another one, which stays, let that one be found in its session again."""
+    gone = json.dumps(list(ids))
+    stands = (
+        "answer_node IN (SELECT value FROM json_each(?1)) AND said_node IS NOT NULL "
+        "AND said_node NOT IN (SELECT value FROM json_each(?1))"
+    )
+    said = f"SELECT said_node FROM interactions WHERE {stands}"
+    back = fetch(
+        connection,
+        f"UPDATE nodes SET ended = NULL WHERE ended NOT NULL AND probation = 1 AND id IN ({said}) RETURNING id, text",
+        (gone,),
+    )
+    for node, text in back:
+        insert_keywords(connection, node, "", text)
+    connection.execute(f"UPDATE interactions SET answer_node = said_node, said_node = NULL WHERE {stands}", (gone,))
 
 
 def _documents_of(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:

@@ -74,11 +74,11 @@ class Traits:
         table = self._table
         if table is not None and not self._store.read_only:
             return table
-        with self._lock:
+        with self._changing():
             version = self._store.version()
             if self._table is None or version != self._version:
-                self._version = version
                 self._table = self._with(_UNKNOWN, "")
+                self._version = version
             return self._table
 
     def added(self, ids: Iterable[int]) -> None:

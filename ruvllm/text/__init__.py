@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ruvllm.text.sentences import sentence_spans
-from ruvllm.text.shingles import jaccard, minhash
+from ruvllm.text.shingles import Signature, jaccard, minhash
 from ruvllm.text.terms import TERMS_VERSION, query_terms, terms
 from ruvllm.text.words import STOP_WORDS, containment, normalized_tokens, token_f1
 
 __all__ = [
     "STOP_WORDS",
     "TERMS_VERSION",
+    "Signature",
     "containment",
     "jaccard",
     "minhash",

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ruvllm.text import _text
 
-__all__ = ["jaccard", "minhash"]
+__all__ = ["Signature", "jaccard", "minhash"]
 
 Signature = npt.NDArray[np.uint64]
 

@@ -30,7 +30,7 @@ def test_without_an_answer_the_question_decides() -> None:
 
 def test_yes_and_no_are_found_in_no_source() -> None:
     rows = attribution_features("Is it?", "No.", ["no no no", "yes"], EVEN[:2])
-    answer = [ATTRIBUTION_FEATURES.index(name) for name in ("contained", "span", "only_span")]
+    answer = [ATTRIBUTION_FEATURES.index(name) for name in ("contained", "only_span")]
     assert not rows[:, answer].any()
 
 
@@ -57,6 +57,14 @@ def test_calibration_finds_what_tells_needed_sources() -> None:
     weights = calibrate(rows, needed)
     assert weights["named"] > 1.0
     assert max(abs(w) for name, w in weights.items() if name != "named") < 0.5 * weights["named"]
+
+
+def test_calibration_counts_nothing_against_a_source() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((600, len(ATTRIBUTION_FEATURES))).astype(np.float32)
+    column = ATTRIBUTION_FEATURES.index("similarity")
+    weights = calibrate(rows, rows[:, column] + 0.3 * rng.standard_normal(600) < 0.0)
+    assert min(weights[name] for name in ATTRIBUTION_FEATURES) >= 0.0
 
 
 def test_calibration_wants_both_kinds() -> None:

@@ -36,7 +36,7 @@ def test_embedding_dimension_matches_config(minilm_dir: Path, tmp_path: Path, di
         assert memory.search("Where is the kitten?", k=1)[0].node.text == "A cat sits on the mat."
         _, vectors = memory._nearest.load().take(np.array([1, 2]))
     assert (vectors.shape, vectors.dtype) == ((2, dim), np.float32)
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=5e-4)  # kept as float16
 
 
 @pytest.mark.parametrize(

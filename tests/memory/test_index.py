@@ -83,6 +83,16 @@ def test_removed_vectors_are_never_found(index: HnswIndex, vectors: np.ndarray) 
     assert index.tombstones == pytest.approx(1 / 2_000)
 
 
+def test_a_vector_that_comes_back_can_be_removed_again(index: HnswIndex, vectors: np.ndarray) -> None:
+    for _ in range(2):
+        index.remove([1_007])
+        assert 1_007 not in index.search(vectors[7], 50)[0]
+        index.add(np.array([1_007]), vectors[7:8])
+        assert index.search(vectors[7], 1)[0].tolist() == [1_007] and len(index) == 2_000
+    index.remove([1_007])
+    assert 1_007 not in index.search(vectors[7], 50)[0]
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ruvllm.config import load_config
 from ruvllm.memory import Memory
 from ruvllm.memory.links import Links
 from ruvllm.memory.links_snapshot import links_path
@@ -95,3 +96,11 @@ def test_a_damaged_file_is_not_used(open_memory: OpenMemory, brain: Path, saved:
         memory = open_memory()
         assert len(edges_of(memory._links.load())) == 2
         memory.close()
+
+
+@pytest.mark.usefixtures("saved")
+def test_links_saved_under_other_half_lives_are_not_used(open_memory: OpenMemory) -> None:
+    config = load_config(environment={}, overrides={"learning": {"cites_half_life_days": 7.0}})
+    memory = open_memory(config=config)
+    memory._links.load()
+    assert not memory._links._is_saved

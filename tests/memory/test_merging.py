@@ -126,13 +126,13 @@ def test_merging_keeps_what_outcomes_did_to_edges(memory: Memory) -> None:
 @pytest.mark.parametrize(
     ("confidence", "source", "left"), [(0.5, "s1", [AGAIN]), (0.5, "s2", []), (1.0, "s1", []), (1.0, "s2", [SAID])]
 )
-def test_forgetting_a_source_of_either_takes_the_answer(
+def test_forgetting_a_source_takes_the_answer_that_stands_for_both_and_leaves_the_other(
     memory: Memory, confidence: float, source: str, left: list[str]
 ) -> None:
     ask(memory, "a1", SAID, (1,), created=1.0)
     ask(memory, "a2", AGAIN, (2,), created=2.0, confidence=confidence)  # 1.0 takes over
     memory.forget(source)
-    assert found(memory) == []
+    assert [memory.get(node).text for node in found(memory)] == left
     assert [turn.answer for turn in memory.turns("alice")] == left  # what was never derived from it
     assert memory.check().ok
 
@@ -186,3 +186,17 @@ def test_group_is_merged_within_itself(memory: Memory) -> None:
     memory.flush()
     assert memory.stats().nodes_by_type[NodeType.ANSWER] == 1
     assert memory.stats().interactions == 5
+
+
+def test_an_id_that_is_taken_leads_to_nobody_elses_answer(memory: Memory) -> None:
+    hers = ask(memory, "x", SAID, session="alice")
+    ask(memory, "b0", "Nothing of the kind.", session="bob", query="Anything new?")
+    ask(memory, "x", SAID, session="bob")
+    assert ask(memory, "y", SAID, session="bob") != hers
+
+
+def test_sessions_stay_known_between_groups(memory: Memory) -> None:
+    first = ask(memory, "a1", SAID)
+    memory.flush()
+    assert memory._recent._sessions
+    assert ask(memory, "a2", SAID) == first

@@ -207,7 +207,7 @@ class OpenedBrain:
         ):
             try:
                 save()
-            except OSError as error:  # derived: the next opening builds it again
+            except (OSError, BrainError) as error:  # derived: the next opening builds it again
                 logger.warning("the %s of %s cannot be saved: %s", what, self.path, error)
 
     def __enter__(self) -> Self:
@@ -255,7 +255,14 @@ class OpenedBrain:
         embedder = self._embedder()
         if self._has_moved:
             group = [_with_new_vectors(one, self.encode) for one in group]
-        failed = commit_interactions(self._store, group, embedder, min_quality=min_quality, on_linked=self._links.added)
+        failed = commit_interactions(
+            self._store,
+            group,
+            embedder,
+            min_quality=min_quality,
+            recent=self._recent,
+            on_linked=self._links.added,
+        )
         try:
             self._lessons.credit(self._search, group)
         except Exception:  # the answers are kept; their sources have the credit of used and shown ones
