@@ -70,13 +70,13 @@ def mem0_search(
             }
         )
         memory.embedding_model = _Mem0Embedder(embedder)
-        for passage, text in zip(passages, _texts(passages, hide_titles), strict=True):
-            memory.add(text, user_id="bench", infer=False, metadata={"pid": passage.pid})
-        found = []
-        for one in asked:
-            results = memory.search(one.question.question, filters={"user_id": "bench"}, top_k=FOUND, threshold=0.0)
-            found.append([result["metadata"]["pid"] for result in results["results"]])
-        memory.close()
+        with memory:
+            for passage, text in zip(passages, _texts(passages, hide_titles), strict=True):
+                memory.add(text, user_id="bench", infer=False, metadata={"pid": passage.pid})
+            found = []
+            for one in asked:
+                results = memory.search(one.question.question, filters={"user_id": "bench"}, top_k=FOUND, threshold=0.0)
+                found.append([result["metadata"]["pid"] for result in results["results"]])
     return found
 
 

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from ruvllm.bench.corpora import Passage, read_corpus, read_questions, sample
@@ -70,7 +72,7 @@ def run(corpora: Sequence[Path], questions: Path, settings: Settings, *, nodes: 
         rows, made = _fill(Path(folder), texts, tools.embedder, settings)
         rows += _index_rows(made, vectors, settings.config.index)
         rows += _search_rows(Path(folder), asked, vectors, tools.embedder, settings.config)
-        rows += _opening_rows(Path(folder), asked[0], vectors[0])
+        rows += _opening_rows(Path(folder), asked[0], vectors[0], settings.config)
     return make_report("scale", rows)
 
 
@@ -147,10 +149,10 @@ def _search_rows(
 # -- opening, in a process of its own --------------------------------------------------------------------------------
 
 
-def _opening_rows(brain: Path, question: str, vector: np.ndarray) -> list[Row]:
-    saved = _opened(brain, question, vector)
+def _opening_rows(brain: Path, question: str, vector: np.ndarray, config: Config) -> list[Row]:
+    saved = _opened(brain, question, vector, config)
     shutil.rmtree(brain / "index", ignore_errors=True)
-    anew = _opened(brain, question, vector)
+    anew = _opened(brain, question, vector, config)
     return [
         Row("opening until the first answer", saved["seconds"], "s", target=2.0, met=saved["seconds"] <= 2.0),
         Row("the same, all derived files lost", anew["seconds"], "s"),
@@ -159,8 +161,8 @@ def _opening_rows(brain: Path, question: str, vector: np.ndarray) -> list[Row]:
     ]
 
 
-def _opened(brain: Path, question: str, vector: np.ndarray) -> dict[str, float]:
-    given = json.dumps([str(brain), question, vector.tolist()])
+def _opened(brain: Path, question: str, vector: np.ndarray, config: Config) -> dict[str, float]:
+    given = json.dumps([str(brain), question, vector.tolist(), msgspec.to_builtins(config)])
     done = subprocess.run(
         [sys.executable, "-P", "-m", "ruvllm.bench.scale"], input=given, capture_output=True, text=True, check=True
     )
@@ -168,11 +170,11 @@ def _opened(brain: Path, question: str, vector: np.ndarray) -> dict[str, float]:
     return told
 
 
-def _open(brain: str, question: str, vector: Sequence[float]) -> dict[str, float]:
+def _open(brain: str, question: str, vector: Sequence[float], config: Mapping[str, Any]) -> dict[str, float]:
     """Return how long this process takes to answer a first question from a brain, and how large it is then."""
     query = np.array(vector, np.float32)
     started = time.perf_counter()
-    with Memory(brain) as memory:
+    with Memory(brain, config=msgspec.convert(config, Config)) as memory:
         memory.search(question, K, query_vector=query)
         seconds = time.perf_counter() - started
         megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (

@@ -185,7 +185,10 @@ class Keywords:
         with self._changing():
             self._read_unread()
             index, changes = self._index, self._changes
-            if index is None or self._store.read_only or len(index) < MIN_SAVED or not changes:
+            if index is None or self._store.read_only or not changes:
+                return False
+            if len(index) < MIN_SAVED:
+                self._file.unlink(missing_ok=True)  # words of what was deleted would outlive it there
                 return False
             if not force and changes < max(MIN_UNSAVED, len(index) // 50):
                 return False
