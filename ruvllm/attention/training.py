@@ -19,9 +19,7 @@ STEPS = 60  # of Adam, each over all examples
 LEARNING_RATE = 0.02
 PULL = 3.0  # towards the untrained parameters, in examples: so many must agree before a parameter moves far
 PROJECTION_PULL = 3.0  # how much more projections are pulled, of which there are many
-FOLDS = 4  # each part of the examples is ranked by what the others taught
-SURE = 1.64  # standard errors above 0 that a gain must lie: 95 % sure, one-sided
-BEST = 10  # of a ranking that the gain is measured on
+HELD_OUT = 5  # every so manieth example decides whether what the others taught is kept
 MIN_EXAMPLES = 10  # fewer teach nothing
 SMALLEST_WEIGHT = 1e-9
 
@@ -30,17 +28,12 @@ Cancelled = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """What a training pass did.
-
-    Attributes:
-        gain: of the ranking of answers that were left out, mean nDCG@10 of their credits over the untrained engine;
-            None where too few answers teach.
-        bound: what the gain is above with 95 % certainty; parameters are accepted when that is above 0.
-    """
+    """What a training pass did. Losses are means over the held-out examples, None without any."""
 
     examples: int
-    gain: float | None
-    bound: float | None
+    held_out: int
+    untrained_loss: float | None
+    loss: float | None
     accepted: bool
 
 
@@ -125,39 +118,17 @@ def mean_loss(params: Floats, examples: Sequence[Example]) -> float:
 def train_gated(
     examples: Sequence[Example], *, cancelled: Cancelled = lambda: False
 ) -> tuple[Floats | None, TrainingReport]:
-    """Return what all examples teach, None when it is not kept: too few of them, or not surely better.
+    """Return what all examples teach, None when it is not kept: too few of them, or no better than the untrained.
 
-    Every example is ranked by parameters that the other parts taught, and by the untrained engine. A loss that falls is
-    not enough: it also falls where training only repeats what the ranking knew. Credited sources must move up.
+    The decision is taken on a held-out fifth: parameters learnt from the others must rank it better than the untrained
+    engine does. Only then is the whole used.
     """
     if len(examples) < MIN_EXAMPLES:
-        return None, TrainingReport(len(examples), None, None, accepted=False)
-    untrained = AttentionEngine().untrained()
-    gains = np.empty(len(examples))
-    for fold in range(FOLDS):
-        others = [example for i, example in enumerate(examples) if i % FOLDS != fold]
-        left_out = examples[fold::FOLDS]
-        gains[fold::FOLDS] = _ndcg(train(others, cancelled=cancelled), left_out) - _ndcg(untrained, left_out)
-    shares = np.array([example.weight for example in examples])
-    shares /= shares.sum()
-    gain = float(shares @ gains)
-    bound = gain - SURE * float(np.sqrt(shares**2 @ (gains - gain) ** 2))
-    accepted = bound > 0.0 and not cancelled()
-    report = TrainingReport(len(examples), gain, bound, accepted)
+        return None, TrainingReport(len(examples), 0, None, None, accepted=False)
+    held_out = list(examples[::HELD_OUT])
+    others = [example for i, example in enumerate(examples) if i % HELD_OUT]
+    untrained = mean_loss(AttentionEngine().untrained(), held_out)
+    loss = mean_loss(train(others, cancelled=cancelled), held_out)
+    accepted = loss < untrained and not cancelled()
+    report = TrainingReport(len(examples), len(held_out), untrained, loss, accepted)
     return (train(examples, cancelled=cancelled) if accepted else None), report
-
-
-def _ndcg(params: Floats, examples: Sequence[Example]) -> npt.NDArray[np.float64]:
-    """Return nDCG@BEST of the credits in the ranking of each example.
-
-    Source: Järvelin and Kekäläinen 2002, with log2(1 + rank) as the discount.
-    """
-    engine = AttentionEngine(params)
-    discount = 1.0 / np.log2(np.arange(2, BEST + 2))
-    found = []
-    for example in examples:
-        weights = engine.kernel.forward(*example.inputs.arrays()).weights  # type: ignore[arg-type]
-        order = np.argsort(-weights, kind="stable")
-        ranked, ideal = (credit[:BEST] for credit in (example.credit[order], np.sort(example.credit)[::-1]))
-        found.append((ranked @ discount[: len(ranked)]) / (ideal @ discount[: len(ideal)]))
-    return np.array(found)

@@ -97,13 +97,9 @@ def test_a_marked_source_teaches_without_a_rating(memory: Memory) -> None:
 def test_good_answers_teach_the_ranking_which_outlives_reopening(open_memory: Callable[..., Memory]) -> None:
     memory = open_memory()
     fleet(memory)
-    memory.ingest(
-        [{"title": f"Crew of MV {ship}", "text": f"{ship}son: master of MV {ship}. Two mates."} for ship in SHIPS]
-    )
     for i, ship in enumerate(SHIPS):
-        shown = ask(memory, f"a{i}", ship, f"Captain {ship}son")
-        last = [node for node in shown if ship in memory.get(node).text][-1]  # what the prior does not put first
-        memory.feedback(f"a{i}", Feedback(rating=5, marks={node: node == last for node in shown}))
+        ask(memory, f"a{i}", ship, f"Captain {ship}son")
+        memory.feedback(f"a{i}", Feedback(rating=5))
     untrained = [hit.score for hit in memory.search("master of MV Heron", 3)]
     report = memory.train_attention()
     assert report.accepted

@@ -18,13 +18,13 @@ class Learning(OpenedBrain):
     def train_attention(self) -> TrainingReport:
         """Train the ranking on all answers that were rated good; durable on return.
 
-        Credit goes to the sources that attribution, or a mark, says were needed. What does not surely rank answers
-        that were left out better than the untrained engine is discarded; below ten good answers nothing is tried.
+        Credit goes to the sources that attribution, or a mark, says were needed. What ranks a held-out fifth of the
+        answers worse than the untrained engine does is discarded; below ten good answers nothing is tried.
         """
         self._require_writable()
         self._writeback.flush()
         if self._space.known() is None:
-            return TrainingReport(0, None, None, accepted=False)
+            return TrainingReport(0, 0, None, None, accepted=False)
         return self._lessons.train(self._search)
 
     def train_on_patterns(self, patterns: Iterable[Pattern], *, learning_rate: float = 0.1) -> dict[EdgeType, float]:
