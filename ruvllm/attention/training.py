@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float32]
 
 STEPS = 60  # of Adam, each over all examples
 LEARNING_RATE = 0.02
-PULL = 3.0  # towards the untrained parameters, in examples: so many must agree before a parameter moves far
+PULL = 6.0  # towards the untrained parameters, in examples: so many must agree before a parameter moves far
 PROJECTION_PULL = 3.0  # how much more projections are pulled, of which there are many
 HELD_OUT = 5  # every so manieth example decides whether what the others taught is kept
 MIN_EXAMPLES = 10  # fewer teach nothing
