@@ -25,10 +25,9 @@ ATTRIBUTION_FEATURES = (*_OF_NODES, "question", "contained", "only_span")
 """Of one source beside the mean of those shown with it: what ranking knew, the share of the question's words in it,
 that of the answer's words, and whether the answer stands in it and in no other.
 
-What is credited is taught to the ranking, so that nothing is here that would be taught with the wrong sign where the
-fit does not hold: degrees, order, rare names, and the keyword score, which the fit counted against a source beside the
-question's words, made the ranking of dialogues worse (by 0.6 points after 100 ratings, 1.4 when no dialogue was in the
-fit; without them 0.2 and 0.1)."""
+What is credited is taught to the ranking, so that nothing is here that a fit may count with the wrong sign and training
+would then teach: degrees, order, rare names, and the keyword score, which fits counted against a source beside the
+question's words."""
 
 CALIBRATED: Weights = {
     "log_prior": 1.08, "similarity": 1.07, "named": 0.54, "cites_in_named": 0.68, "question": 1.58, "contained": 1.25,

@@ -55,7 +55,7 @@ class Pool:
 
     def gain(self, system: str, over: str, metric: str, *, name: str | None = None, target: float | None = None) -> Row:
         """Return the paired gain of a system over another with its interval; both were added for the same rows."""
-        value, interval = self._paired(system, over, metric, 0.95)
+        value, interval = self._paired(system, self, over, metric, 0.95)
         met = None if target is None else value >= target
         return Row(
             name or f"{system}, gain in {metric} over {over}", value, "fraction", interval, target=target, met=met
@@ -63,17 +63,18 @@ class Pool:
 
     def difference(self, system: str, other: Pool, over: str, metric: str) -> Row:
         """Return what a system is better by than one of another pool, with its interval; the same rows in both."""
-        gains = self._column(system, metric) - other._column(over, metric)
-        interval = bootstrap_interval(gains, clusters=np.concatenate(self._clusters[system]))
-        return Row(f"{system}, difference in {metric}", float(gains.mean()), "fraction", interval)
+        value, interval = self._paired(system, other, over, metric, 0.95)
+        return Row(f"{system}, difference in {metric}", value, "fraction", interval)
 
     def bound(self, system: str, over: str, metric: str, *, name: str, margin: float) -> Row:
         """Return the gain of which one is 95 % sure, and whether it shows that no more than `margin` is lost."""
-        _, (bound, _) = self._paired(system, over, metric, 0.9)
+        _, (bound, _) = self._paired(system, self, over, metric, 0.9)
         return Row(name, bound, "fraction", target=-margin, met=bound >= -margin)
 
-    def _paired(self, system: str, over: str, metric: str, level: float) -> tuple[float, tuple[float, float]]:
-        gains = self._column(system, metric) - self._column(over, metric)
+    def _paired(
+        self, system: str, other: Pool, over: str, metric: str, level: float
+    ) -> tuple[float, tuple[float, float]]:
+        gains = self._column(system, metric) - other._column(over, metric)
         clusters = np.concatenate(self._clusters[system])
         return float(gains.mean()), bootstrap_interval(gains, clusters=clusters, level=level)
 

@@ -77,7 +77,8 @@ def retrieval(
         orders=orders,
         seed=seed,
         model=model,
-        fit_on=fit_on(fit_corpus, fit_questions),
+        fit_corpus=fit_corpus,
+        fit_questions=fit_questions,
         cache=cache,
     ) as settings:
         report = run(corpus, questions, settings, feedback=feedback)
@@ -110,7 +111,8 @@ def learning(
         orders=orders,
         seed=seed,
         model=model,
-        fit_on=fit_on(fit_corpus, fit_questions),
+        fit_corpus=fit_corpus,
+        fit_questions=fit_questions,
         cache=cache,
     ) as settings:
         learnt = run(corpus, questions, settings, ask_corpus=ask_corpus, ask_questions=ask_questions)
@@ -134,7 +136,7 @@ def conversation(
     from ruvllm.bench.conversation import run
 
     with measured(
-        limit=limit, seed=seed, model=model, fit_on=fit_on(fit_corpus, fit_questions), cache=cache
+        limit=limit, seed=seed, model=model, fit_corpus=fit_corpus, fit_questions=fit_questions, cache=cache
     ) as settings:
         report = run(turns, questions, settings)
     print_report(report, json=json)
@@ -156,7 +158,13 @@ def attribution(
     from ruvllm.bench.attribution import run
 
     with measured(
-        titles=titles, limit=limit, seed=seed, model=model, fit_on=fit_on(fit_corpus, fit_questions), cache=cache
+        titles=titles,
+        limit=limit,
+        seed=seed,
+        model=model,
+        fit_corpus=fit_corpus,
+        fit_questions=fit_questions,
+        cache=cache,
     ) as settings:
         report = run(corpus, questions, settings)
     print_report(report, json=json)
@@ -178,19 +186,19 @@ def scale(
     print_report(report, json=json)
 
 
-def fit_on(corpus: Path | None, questions: Path | None) -> tuple[Path, Path] | None:
-    """Return both files, or None when neither is given."""
-    if corpus is None and questions is None:
-        return None
-    if corpus is None or questions is None:
-        raise typer.BadParameter("--fit-corpus and --fit-questions belong together")
-    return corpus, questions
-
-
 @contextmanager
-def measured(*, titles: str = "shown", **options: Any) -> Iterator[Settings]:
+def measured(
+    *,
+    titles: str = "shown",
+    fit_corpus: Path | None = None,
+    fit_questions: Path | None = None,
+    **options: Any,
+) -> Iterator[Settings]:
     """Yield the settings of a bench; progress is shown meanwhile."""
     from ruvllm.bench.setup import Settings
 
+    if (fit_corpus is None) != (fit_questions is None):
+        raise typer.BadParameter("--fit-corpus and --fit-questions belong together")
+    fit_on = None if fit_corpus is None or fit_questions is None else (fit_corpus, fit_questions)
     with progress() as show:
-        yield Settings(hide_titles=titles == "hidden", on_progress=show, **options)
+        yield Settings(hide_titles=titles == "hidden", fit_on=fit_on, on_progress=show, **options)
