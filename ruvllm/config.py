@@ -41,11 +41,22 @@ def _require(statement: bool, message: str) -> None:
 
 
 class ModelsConfig(_Section, frozen=True):
-    """Where models live and whether the network may be used."""
+    """Where models live, whether the network may be used, and which readers share the memory."""
 
     cache_dir: str = ""  # "" = RUVLLM_CACHE, else the platform's cache folder
     offline: bool = False
     auto_pull: bool = True  # fetch a missing catalogue model at first use
+    tiers: tuple[str, ...] = ()  # readers named like generation.model, the cheapest first; empty = that one alone
+    budget_bytes: int = 0  # what all loaded readers may hold, their caches included; 0 = no limit
+    # Of a name without "@", the first that fits is opened. float32 is asked for by name: it answers like int8 and
+    # takes four times as long.
+    quantizations: tuple[Literal["float32", "int8", "int4"], ...] = ("int8", "int4")
+
+    def __post_init__(self) -> None:
+        _require(all(self.tiers), "models.tiers must not hold an empty name")
+        _require(len(set(self.tiers)) == len(self.tiers), f"models.tiers must not repeat a name ({self.tiers})")
+        _require(self.budget_bytes >= 0, f"models.budget_bytes must be >= 0, 0 = no limit ({self.budget_bytes})")
+        _require(bool(self.quantizations), "models.quantizations must not be empty")
 
 
 class EmbeddingConfig(_Section, frozen=True):
@@ -234,6 +245,10 @@ class Config(_Section, frozen=True):
         _require(
             self.ingest.chunk_tokens <= room,
             f"ingest.chunk_tokens must fit embedding.max_tokens less 2 ({self.ingest.chunk_tokens} > {room})",
+        )
+        _require(
+            not self.models.tiers or self.generation.model in self.models.tiers,
+            f"generation.model must be one of models.tiers ({without_userinfo(self.generation.model)!r} is not)",
         )
 
 

@@ -9,7 +9,8 @@ RuvLLMError
 ├── ModelError            a model on disk, `.model`
 │   ├── ModelMissing      not in the cache: pull it
 │   ├── ModelDamaged      wrong checksum, truncated or half converted: pull it again
-│   └── ModelUnsupported  a family or format no engine here can run
+│   ├── ModelUnsupported  a family or format no engine here can run
+│   └── ModelTooLarge     does not fit models.budget_bytes, `.bytes`: take a smaller one, or raise the budget
 ├── PullError             a download failed, `.model`: retry, or go offline knowingly
 └── EngineError           generation failed, `.engine`
     └── EndpointError     a remote endpoint is down, slow or answers garbage, `.url` / `.status`
@@ -32,6 +33,7 @@ __all__ = [
     "ModelDamaged",
     "ModelError",
     "ModelMissing",
+    "ModelTooLarge",
     "ModelUnsupported",
     "PullError",
     "RuvLLMError",
@@ -96,6 +98,14 @@ class ModelDamaged(ModelError):
 
 class ModelUnsupported(ModelError):
     """No engine here runs this kind of model."""
+
+
+class ModelTooLarge(ModelError):
+    """The model needs more memory than all models may hold."""
+
+    def __init__(self, message: str, *, model: str, bytes: int) -> None:
+        super().__init__(message, model=model)
+        self.bytes = bytes
 
 
 class PullError(RuvLLMError):

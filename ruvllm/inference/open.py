@@ -12,7 +12,7 @@ from ruvllm.inference.ctranslate2_engine import CTranslate2Engine
 from ruvllm.inference.engine import Engine
 from ruvllm.inference.remote import RemoteEngine
 
-__all__ = ["find_or_pull", "open_engine"]
+__all__ = ["find_or_pull", "is_remote", "may_pull", "open_engine", "window_tokens"]
 
 WINDOW_TOKENS = 4096  # prompt and answer together, where the model holds as much and the configuration asks no more
 
@@ -27,19 +27,33 @@ def open_engine(model: str, generation: GenerationConfig, config: ModelsConfig) 
         ModelMissing, ModelDamaged, ModelUnsupported: see `models.find` and `CTranslate2Engine`.
         PullError: fetching failed.
     """
-    window_tokens = max(WINDOW_TOKENS, generation.context_tokens + generation.max_new_tokens)
-    if model.startswith(("http://", "https://")):
+    if is_remote(model):
         return RemoteEngine(
             model,
             timeout_s=generation.timeout_s,
-            context_tokens=window_tokens,
+            context_tokens=window_tokens(generation),
             api_key=generation.api_key,
         )
     return CTranslate2Engine(
         find_or_pull(model, config, task="generate"),
         num_threads=generation.num_threads,
-        context_tokens=window_tokens,
+        context_tokens=window_tokens(generation),
     )
+
+
+def is_remote(model: str) -> bool:
+    """Return whether `model` names an endpoint and not files."""
+    return model.startswith(("http://", "https://"))
+
+
+def window_tokens(generation: GenerationConfig) -> int:
+    """Return what prompt and answer together may hold, where the model can."""
+    return max(WINDOW_TOKENS, generation.context_tokens + generation.max_new_tokens)
+
+
+def may_pull(model: str, config: ModelsConfig) -> bool:
+    """Return whether `model` is known to the catalogue and may be fetched when it is missing."""
+    return not config.offline and config.auto_pull and model.partition("@")[0] in models.catalogue()
 
 
 def find_or_pull(model: str, config: ModelsConfig, *, task: Literal["generate", "embed"]) -> Path:
@@ -53,8 +67,8 @@ def find_or_pull(model: str, config: ModelsConfig, *, task: Literal["generate", 
     try:
         return models.find(model, config, task=task)
     except ModelMissing:
-        name, _, quantization = model.partition("@")
-        if config.offline or not config.auto_pull or name not in models.catalogue():
+        if not may_pull(model, config):
             raise
+    name, _, quantization = model.partition("@")
     models.pull(name, config, quantization=quantization or "int8")
     return models.find(model, config, task=task)

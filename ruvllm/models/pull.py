@@ -21,7 +21,7 @@ from ruvllm.models.catalogue import CatalogueEntry, catalogue
 from ruvllm.models.convert import QUANTIZATIONS, convert
 from ruvllm.models.fetch import fetch_hub, fetch_package, folder_bytes
 
-__all__ = ["PullProgress", "pull", "pull_entry"]
+__all__ = ["PullProgress", "converted_bytes", "pull", "pull_entry"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,11 @@ def pull(spec: str, config: ModelsConfig, *, quantization: str = "int8", on_prog
     return pull_entry(entry, config, quantization=quantization, on_progress=on_progress)
 
 
+def converted_bytes(entry: CatalogueEntry, quantization: str) -> int:
+    """Return about how large the converted model will be."""
+    return int(entry.parameters * _BYTES_PER_PARAMETER.get(quantization, 0))
+
+
 def pull_entry(
     entry: CatalogueEntry, config: ModelsConfig, *, quantization: str = "int8", on_progress: OnProgress | None = None
 ) -> Path:
@@ -76,7 +81,7 @@ def pull_entry(
             "nothing was downloaded",
             model=name,
         )
-    need = 2 * entry.download_bytes + int(entry.parameters * _BYTES_PER_PARAMETER.get(quantization, 0))
+    need = 2 * entry.download_bytes + converted_bytes(entry, quantization)
     with _place(name, quantization, config, report) as place:
         if place.is_whole():
             return place.path
