@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
@@ -111,7 +111,7 @@ class _Stopwatch:
 class Pipeline:
     """Owns nothing: memory and engine are lent by the system that opens and closes them."""
 
-    def __init__(self, memory: Memory, engine: Callable[[], Engine], config: Config) -> None:
+    def __init__(self, memory: Memory, engine: Callable[[], AbstractContextManager[Engine]], config: Config) -> None:
         self._memory = memory
         self._engine = engine
         self._config = config
@@ -128,8 +128,21 @@ class Pipeline:
         k = self._config.retrieval.k if request.k is None else request.k
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ValueError(f"k must be a whole number >= 1 ({k!r})")
-        with watch.stage("load"):  # first: a model that cannot be meant is said before anything is searched
-            engine, warnings = self._open_engine()
+        with ExitStack() as lease:
+            with watch.stage("load"):  # first: a model that cannot be meant is said before anything is searched
+                engine, warnings = self._borrow_engine(lease)
+            return (yield from self._answer(request, query, k, engine, warnings, watch, cancelled))
+
+    def _answer(
+        self,
+        request: Request,
+        query: str,
+        k: int,
+        engine: Engine | None,
+        warnings: list[str],
+        watch: _Stopwatch,
+        cancelled: Callable[[], bool],
+    ) -> Generator[str, None, Response]:
         with watch.stage("embed"):
             query_vector = self._memory.encode([query])[0]
         with watch.stage("retrieve"):
@@ -181,9 +194,9 @@ class Pipeline:
             raise ValueError(f"query holds a lone surrogate at character {error.start}") from error
         return query.strip()
 
-    def _open_engine(self) -> tuple[Engine | None, list[str]]:
+    def _borrow_engine(self, lease: ExitStack) -> tuple[Engine | None, list[str]]:
         try:
-            return self._engine(), []
+            return lease.enter_context(self._engine()), []
         except (ModelMissing, PullError) as error:
             return None, [f"no model answered: {error}"]
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Self
 from ruvllm.attention.training import TrainingReport
 from ruvllm.config import Config, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelError, ModelMissing, PullError
+from ruvllm.inference import ModelPool
 from ruvllm.memory import CompactReport, DecayReport, Memory
 from ruvllm.orchestrator import SessionQueue
 from ruvllm.pipeline import AnswerStream, Pipeline
 from ruvllm.types import Feedback, Filter, GenerationOptions, Hits, IngestReport, Request, Response, Turn
 
 if TYPE_CHECKING:
-    from ruvllm.inference import Engine
     from ruvllm.memory import CheckReport, Finding, IngestProgress, MemoryStats
 
 __all__ = ["LearnReport", "RuvLLM", "open"]
@@ -70,11 +70,10 @@ class RuvLLM:
             raise ValueError("model: give either config or model, not both")
         self.config = config
         self.memory = Memory(path, config=config, namespace=namespace, read_only=read_only)
-        self._engine: Engine | None = None
-        self._engine_lock = threading.Lock()
+        self.pool = ModelPool(config.generation, config.models)
         self._sessions = SessionQueue()
         self._executor: ThreadPoolExecutor | None = None
-        self._pipeline = Pipeline(self.memory, self._open_engine, config)
+        self._pipeline = Pipeline(self.memory, self.pool.engine, config)
 
     @property
     def path(self) -> Path:
@@ -120,8 +119,10 @@ class RuvLLM:
         Raises:
             ValueError: the question is empty, too long for the model, or not valid text.
             EndpointError: the remote model is down, slow or answers garbage.
-            RuntimeError: this thread has an unfinished stream of the same session.
-            TimeoutError: an earlier request of the same session did not end within generation.timeout_s.
+            ModelTooLarge: the model does not fit models.budget_bytes.
+            RuntimeError: this thread has an unfinished stream of the same session, or of a model that leaves no room.
+            TimeoutError: an earlier request of the same session, or of models that leave no room for this one, did
+                not end within generation.timeout_s.
         """
         return self.stream(query, session=session, k=k, filter=filter, options=options).response
 
@@ -251,7 +252,7 @@ class RuvLLM:
     def check(self, *, repair: bool = False) -> CheckReport:
         """Compare database, index, files and models with what was recorded; mend with `repair`, models by pulling."""
         report = self.memory.check(repair=repair)
-        names = (self.config.embedding.model, self.config.generation.model)
+        names = (self.config.embedding.model, *self.pool.tiers)
         found = [finding for name in names for finding in _check_model(name, self.config.models, repair=repair)]
         return replace(report, findings=(*report.findings, *found))
 
@@ -263,11 +264,8 @@ class RuvLLM:
         """Finish writing and let go of everything. May be called twice."""
         if self._executor is not None:
             self._executor.shutdown()
+        self.pool.close()
         self.memory.close()
-        with self._engine_lock:
-            if self._engine is not None:
-                self._engine.close()
-                self._engine = None
 
     def __enter__(self) -> Self:
         return self
@@ -279,14 +277,6 @@ class RuvLLM:
 
     def __repr__(self) -> str:
         return f"RuvLLM({str(self.path)!r}, model={without_userinfo(self.config.generation.model)!r})"
-
-    def _open_engine(self) -> Engine:
-        from ruvllm.inference import open_engine
-
-        with self._engine_lock:
-            if self._engine is None:
-                self._engine = open_engine(self.config.generation.model, self.config.generation, self.config.models)
-            return self._engine
 
 
 def _check_model(name: str, section: ModelsConfig, *, repair: bool) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import msgspec
@@ -35,7 +36,7 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
 
 
 def pipeline(memory: Memory, engine: Callable[[], Engine], config: Config = CONFIG) -> Pipeline:
-    return Pipeline(memory, engine, config)
+    return Pipeline(memory, lambda: nullcontext(engine()), config)
 
 
 def ask(pipeline: Pipeline, request: Request) -> Response:
@@ -55,6 +56,26 @@ def test_the_engine_sees_the_sources_and_ends_on_the_question(memory: Memory) ->
     ask(pipeline(memory, lambda: engine), Request(QUESTION))
     content = engine.asked[0][-1].content
     assert TEXTS[0] in content and content.endswith(QUESTION)
+
+
+def test_the_reader_is_held_until_the_stream_is_closed(memory: Memory) -> None:
+    lease = _Lease()
+    stream = AnswerStream(Pipeline(memory, lambda: lease, CONFIG).run(Request(QUESTION), lambda: False))
+    next(stream)
+    assert lease.is_held
+    stream.close()
+    assert not lease.is_held
+
+
+class _Lease(AbstractContextManager[Engine]):
+    is_held = False
+
+    def __enter__(self) -> Engine:
+        self.is_held = True
+        return EchoEngine()
+
+    def __exit__(self, *error: object) -> None:
+        self.is_held = False
 
 
 def test_an_unsure_reader_gives_way_to_the_best_passage(memory: Memory) -> None:
