@@ -248,7 +248,8 @@ class Pipeline:
             timings_ms=timings_ms,
             warnings=tuple(warnings),
         )
-        unsure = sure is not None and sure < floor
+        is_structured = request.options is not None and request.options.json_schema is not None
+        unsure = sure is not None and sure < floor and not is_structured  # a passage is no value of the schema
         if draft.finish_reason == "cancelled" or (text and not unsure):
             return response
         if unsure and text:

@@ -195,7 +195,8 @@ class Message:
 class GenerationOptions:
     """How to sample: penalty, temperature, top_k, top_p, in this order.
 
-    Temperature 0 is greedy, `top_k` 0 keeps every token.
+    Temperature 0 is greedy, `top_k` 0 keeps every token. With a `json_schema` the answer is a value of it, unless
+    `max_new_tokens` cuts it off; an engine that cannot promise that refuses.
     """
 
     max_new_tokens: int = 160
@@ -205,8 +206,11 @@ class GenerationOptions:
     repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    json_schema: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        if self.json_schema is not None and not isinstance(self.json_schema, Mapping):
+            raise TypeError(f"json_schema must be a mapping, not {type(self.json_schema).__name__}")
         if isinstance(self.stop, str):
             raise TypeError(f"stop must be a tuple of strings, not a str: stop=({self.stop!r},)")
         if self.max_new_tokens < 1:

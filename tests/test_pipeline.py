@@ -86,6 +86,12 @@ def test_an_unsure_reader_gives_way_to_the_best_passage(memory: Memory) -> None:
     assert [s.text for s in response.sources if s.used] == [TEXTS[0]]
 
 
+def test_an_answer_to_a_schema_is_never_replaced_by_a_passage(memory: Memory) -> None:
+    options = GenerationOptions(json_schema={"type": "string"})
+    response = ask(pipeline(memory, lambda: EchoEngine(probability=0.2)), Request(QUESTION, options=options))
+    assert response.finish_reason != "extract" and response.draft is None
+
+
 def test_no_reader_is_said_and_quoted_instead(memory: Memory) -> None:
     def missing() -> Engine:
         raise ModelMissing("model x is not in the cache", model="x")

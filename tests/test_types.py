@@ -45,6 +45,11 @@ def test_stop_as_one_string_is_a_type_error() -> None:
         GenerationOptions(stop="END")  # type: ignore[arg-type]
 
 
+def test_a_schema_as_text_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="json_schema must be a mapping, not str"):
+        GenerationOptions(json_schema='{"type": "string"}')  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("task_success", "maybe"), ("correction", 5), ("marks", [1]), ("marks", {1: 1}), ("marks", {"1": True})],

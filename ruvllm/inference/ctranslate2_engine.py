@@ -80,6 +80,8 @@ class CTranslate2Engine:
     ) -> Iterator[Piece]:
         """Yield one piece per token; see `Engine.stream`. A wrong request raises here, before the first token."""
         require_messages(messages)
+        if options.json_schema is not None:
+            raise ValueError(f"json_schema: CTranslate2, which runs {self.name}, cannot keep to one")
         prompt = self._template.encode(messages)
         require_fits(len(prompt), options.max_new_tokens, self.context_tokens)
         if self._generator is None:

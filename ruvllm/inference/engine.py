@@ -50,7 +50,8 @@ class Engine(Protocol):
         When `cancelled()` turns True the last piece says so with finish_reason "cancelled".
 
         Raises:
-            ValueError: there are no messages, or prompt and `max_new_tokens` together exceed `context_tokens`.
+            ValueError: there are no messages, prompt and `max_new_tokens` together exceed `context_tokens`, or this
+                engine cannot keep to `options.json_schema`.
             EngineError: generation failed.
         """
         ...

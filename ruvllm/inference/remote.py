@@ -35,7 +35,8 @@ class RemoteEngine:
     """One model behind an endpoint. Safe to share between threads; nothing is fetched before the first stream.
 
     Connecting is tried three times; once a byte of the answer has arrived nothing is repeated. `cancelled` is asked
-    whenever bytes arrive, so a cancel waits for at most one silence.
+    whenever bytes arrive, so a cancel waits for at most one silence. A `json_schema` is sent as a strict
+    `response_format`; whether the endpoint keeps to it is not checked.
 
     Args:
         location: "http://host:port/v1#model".
@@ -125,6 +126,7 @@ class RemoteEngine:
             "seed": options.seed,
             "top_k": options.top_k or None,
             "repetition_penalty": options.repetition_penalty if options.repetition_penalty != 1.0 else None,
+            "response_format": _response_format(options),
         }
         return body | {name: value for name, value in optional.items() if value is not None}
 
@@ -219,3 +221,10 @@ class RemoteEngine:
         for secret in self._secrets:
             what = what.replace(secret, "***")
         return EndpointError(f"{self._shown_url} {what}", url=self._shown_url, status=status)
+
+
+def _response_format(options: GenerationOptions) -> dict[str, Any] | None:
+    if options.json_schema is None:
+        return None
+    schema = {"name": "answer", "schema": dict(options.json_schema), "strict": True}
+    return {"type": "json_schema", "json_schema": schema}

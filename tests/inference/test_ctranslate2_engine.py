@@ -123,6 +123,11 @@ def test_log_probabilities_are_those_of_the_model(smollm2: CTranslate2Engine) ->
     assert difference.mean() < 0.5  # one pass and steps round int8 differently
 
 
+def test_a_schema_is_refused_before_the_first_token(smollm2: CTranslate2Engine) -> None:
+    with pytest.raises(ValueError, match="json_schema: CTranslate2"):
+        smollm2.stream(STORY, GenerationOptions(json_schema={"type": "string"}))
+
+
 def test_stopping_ends_the_native_generation(smollm2: CTranslate2Engine) -> None:
     assert smollm2._generator is not None
     prompt = smollm2._tokens(smollm2._template.encode(STORY))

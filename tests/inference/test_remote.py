@@ -44,7 +44,14 @@ def test_the_request_carries_messages_and_options(serve: Serve) -> None:
 def test_defaults_that_servers_may_not_know_are_left_out(serve: Serve) -> None:
     endpoint = serve("ok")
     ask(endpoint)
-    assert not {"top_k", "repetition_penalty", "seed", "stop"} & set(endpoint.requests[0])
+    assert not {"top_k", "repetition_penalty", "seed", "stop", "response_format"} & set(endpoint.requests[0])
+
+
+def test_a_schema_is_sent_as_the_response_format(serve: Serve) -> None:
+    endpoint, schema = serve("ok"), {"type": "object", "properties": {"year": {"type": "integer"}}}
+    ask(endpoint, GenerationOptions(max_new_tokens=4, json_schema=schema))
+    sent = endpoint.requests[0]["response_format"]
+    assert (sent["type"], sent["json_schema"]["schema"], sent["json_schema"]["strict"]) == ("json_schema", schema, True)
 
 
 def test_usage_of_the_server_is_reported(serve: Serve) -> None:

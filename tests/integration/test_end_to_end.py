@@ -45,6 +45,14 @@ def test_demo_questions_are_answered_from_the_documents(brain: ruvllm.RuvLLM, qu
     assert answer in brain.ask(question).text
 
 
+def test_the_reader_is_loaded_once_and_given_back_after_every_answer(brain: ruvllm.RuvLLM) -> None:
+    for question in QUESTIONS[:2]:
+        brain.ask(question)
+    stats = brain.pool.stats()
+    assert (stats.loads, stats.evictions) == (1, 0) and stats.hits >= 1
+    assert [(m.tier, m.users) for m in stats.loaded] == [("smollm2-135m", 0)]
+
+
 def test_stream_gives_the_text_of_the_response(brain: ruvllm.RuvLLM) -> None:
     stream = brain.stream("Who founded Tern Point Station?")
     assert "".join(stream).strip() == stream.response.text
