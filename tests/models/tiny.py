@@ -272,9 +272,6 @@ def write_gguf(
     extra: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a GGUF file as llama.cpp's converter does: Llama's q and k rows interleaved, norms in float32."""
-    import gguf
-
-    writer = gguf.GGUFWriter(path, kind)
     fields: dict[str, Any] = {
         f"{kind}.block_count": LAYERS,
         f"{kind}.context_length": 512,
@@ -293,6 +290,28 @@ def write_gguf(
         "tokenizer.ggml.token_type": TYPES,
         "tokenizer.ggml.merges": MERGES,
     } | dict(extra or {})
+    tensors = {}
+    for name, array in weights.items():
+        stem, _, part = name.rpartition(".")
+        if kind == "llama" and ("q_proj" in name or "k_proj" in name):
+            array = _interleave(array, HEADS if "q_proj" in name else KV_HEADS)
+        tensors[f"{_gguf_stem(stem)}.{part}"] = array
+    return write_gguf_file(path, kind, fields, tensors, quantization=quantization, without=without)
+
+
+def write_gguf_file(
+    path: Path,
+    kind: str,
+    fields: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray],
+    *,
+    quantization: str = "F32",
+    without: tuple[str, ...] = (),
+) -> Path:
+    """Write metadata and tensors under their GGUF names; matrices are quantized, all else stays float32."""
+    import gguf
+
+    writer = gguf.GGUFWriter(path, kind)
     for key, value in fields.items():
         if key in without:
             continue
@@ -307,17 +326,13 @@ def write_gguf(
         else:
             writer.add_string(key, value)
     kind_of_tensor = gguf.GGMLQuantizationType[quantization]
-    for name, array in weights.items():
-        stem, _, part = name.rpartition(".")
-        target = f"{_gguf_stem(stem)}.{part}"
-        if target in without:
+    for name, array in tensors.items():
+        if name in without:
             continue
-        if kind == "llama" and ("q_proj" in name or "k_proj" in name):
-            array = _interleave(array, HEADS if "q_proj" in name else KV_HEADS)
-        if quantization == "F32" or array.ndim == 1:
-            writer.add_tensor(target, np.ascontiguousarray(array))
+        if quantization == "F32" or array.ndim == 1 or "shortconv.conv" in name:
+            writer.add_tensor(name, np.ascontiguousarray(array))
         else:
-            writer.add_tensor(target, gguf.quants.quantize(array, kind_of_tensor), raw_dtype=kind_of_tensor)
+            writer.add_tensor(name, gguf.quants.quantize(array, kind_of_tensor), raw_dtype=kind_of_tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -18,8 +18,8 @@ _QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _LLAMA3 = _QWEN2.replace(r"\p{N}|", r"\p{N}{1,3}|", 1)
-_PRE_TOKENIZERS = ("gpt-2", "smollm", "qwen2", "llama-bpe")
-_CONTROL, _USER_DEFINED = 3, 4  # tokenizer.ggml.token_type
+_PRE_TOKENIZERS = ("gpt-2", "smollm", "qwen2", "llama-bpe", "lfm2")
+_CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5  # tokenizer.ggml.token_type
 # Control tokens that end a turn whatever the metadata calls "eos": chat models stop on several.
 _END_OF_TURN = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
 
@@ -38,10 +38,14 @@ def text_side(fields: Mapping[str, Any], model: str) -> TextSide:
     types = fields.get("tokenizer.ggml.token_type", [1] * len(tokens))
     if len(types) != len(tokens):
         raise ModelDamaged(f"{model}: {len(types)} token types for {len(tokens)} tokens", model=model)
+    while types and types[-1] == _UNUSED:  # names that fill the embedding's rows up; no text has them
+        tokens, types = tokens[:-1], types[:-1]
     special = {name: _token(fields, f"tokenizer.ggml.{name}_token_id", tokens, model) for name in ("bos", "eos")}
     special["unk"] = _token(fields, "tokenizer.ggml.unknown_token_id", tokens, model)
     special["pad"] = _token(fields, "tokenizer.ggml.padding_token_id", tokens, model)
-    add_bos = bool(fields.get("tokenizer.ggml.add_bos_token", pre == "llama-bpe")) and special["bos"] is not None
+    add_bos = (
+        bool(fields.get("tokenizer.ggml.add_bos_token", pre in ("llama-bpe", "lfm2"))) and special["bos"] is not None
+    )
     tokenizer = _byte_level_bpe(tokens, types, _strings(fields, "tokenizer.ggml.merges", model), pre, model)
     if add_bos:
         _prepend(tokenizer, str(special["bos"]), tokens.index(str(special["bos"])))

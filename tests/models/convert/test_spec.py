@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ruvllm.models.convert import Converted, convert
+from ruvllm.models.convert.checkpoint import Matrix
 
 from .. import tiny
 
@@ -97,11 +98,12 @@ def test_int8_file_equals_what_ctranslate2_quantizes_in_one_go(tmp_path: Path, m
     target, _ = converted(path, tmp_path, "int8")
     mine = (target / "model.bin").read_bytes()
 
-    def fill_only(layer: object, weight: np.ndarray, bias: np.ndarray | None, quantization: str) -> None:
-        layer.weight = weight  # type: ignore[attr-defined]
+    def fill_only(layer: object, matrix: Matrix, quantization: str) -> None:
+        layer.weight = matrix.read()  # type: ignore[attr-defined]
 
     whole = model_spec.LayerSpec.optimize
-    monkeypatch.setattr("ruvllm.models.convert.spec._set", fill_only)
+    for module in ("spec", "variables"):
+        monkeypatch.setattr(f"ruvllm.models.convert.{module}.fill", fill_only)
     monkeypatch.setattr(model_spec.LayerSpec, "optimize", lambda self, _=None: whole(self, "int8"))
     (tmp_path / "stock").mkdir()
     convert(path, tmp_path / "stock", model="tiny")
