@@ -46,8 +46,8 @@ class Converted:
 def convert(source: Path, target: Path, *, model: str, quantization: str = "int8") -> Converted:
     """Write `source` (a Hugging Face folder or a .gguf file) as a CTranslate2 directory into the empty folder `target`.
 
-    Every weight is read, quantized and written before the next one is touched: peak memory is about twice the largest
-    tensor in float32, however large the model.
+    Every weight is read, quantized and written before the next one is touched: the memory needed is about 1.6 times
+    the largest tensor in float32, however large the model.
 
     Args:
         quantization: int8 and float32 are CTranslate2's own formats; int4 packs the linear layers of a decoder (see

@@ -12,6 +12,7 @@ from ruvllm.errors import ModelDamaged, ModelUnsupported
 from ruvllm.models.convert.int4 import Int4
 
 __all__ = [
+    "END_OF_TURN",
     "Checkpoint",
     "DecoderShape",
     "EncoderShape",
@@ -73,6 +74,10 @@ class EncoderShape:
     num_token_types: int
     norm_eps: float
     activation: Literal["gelu", "gelu_tanh", "relu"]
+
+
+# Special tokens that end a turn whatever the files call "eos": chat models stop on several.
+END_OF_TURN = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ruvllm.errors import ModelDamaged, ModelUnsupported
-from ruvllm.models.convert.checkpoint import TextSide
+from ruvllm.models.convert.checkpoint import END_OF_TURN, TextSide
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -20,8 +20,13 @@ _QWEN2 = (
 _LLAMA3 = _QWEN2.replace(r"\p{N}|", r"\p{N}{1,3}|", 1)
 _PRE_TOKENIZERS = ("gpt-2", "smollm", "qwen2", "llama-bpe", "lfm2")
 _CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5  # tokenizer.ggml.token_type
-# Control tokens that end a turn whatever the metadata calls "eos": chat models stop on several.
-_END_OF_TURN = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
+_SAMPLING = {  # the vendor's defaults: ours, after general.sampling.
+    "temperature": "temp",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "repetition_penalty": "penalty_repeat",
+}
 
 
 def text_side(fields: Mapping[str, Any], model: str) -> TextSide:
@@ -56,7 +61,9 @@ def text_side(fields: Mapping[str, Any], model: str) -> TextSide:
     context = fields.get(f"{fields.get('general.architecture')}.context_length")
     if context is not None:
         config["model_max_length"] = int(context)
-    return TextSide(tokenizer.to_str(), config, _stop_tokens(fields, tokens, types, model))
+    sampling = {ours: fields.get(f"general.sampling.{theirs}") for ours, theirs in _SAMPLING.items()}
+    generation = {name: float(value) for name, value in sampling.items() if isinstance(value, int | float)}
+    return TextSide(tokenizer.to_str(), config, _stop_tokens(fields, tokens, types, model), generation)
 
 
 def _strings(fields: Mapping[str, Any], key: str, model: str) -> list[str]:
@@ -125,5 +132,5 @@ def _prepend(tokenizer: Tokenizer, token: str, index: int) -> None:
 def _stop_tokens(fields: Mapping[str, Any], tokens: list[str], types: list[int], model: str) -> tuple[str, ...]:
     named = [_token(fields, f"tokenizer.ggml.{name}_token_id", tokens, model) for name in ("eos", "eot", "eom")]
     controls = {token for token, kind in zip(tokens, types, strict=True) if kind == _CONTROL}
-    wanted = [token for token in named if token is not None] + [token for token in _END_OF_TURN if token in controls]
+    wanted = [token for token in named if token is not None] + [token for token in END_OF_TURN if token in controls]
     return tuple(dict.fromkeys(wanted))

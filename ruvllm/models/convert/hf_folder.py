@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ruvllm.errors import ModelDamaged, ModelUnsupported
 from ruvllm.models.convert.checkpoint import (
+    END_OF_TURN,
     Checkpoint,
     DecoderShape,
     EncoderShape,
@@ -208,6 +209,8 @@ def _text_side(folder: Path, config: Mapping[str, Any], model: str) -> TextSide:
     stops = _ids(generation.get("eos_token_id")) + _ids(config.get("eos_token_id"))
     named = [kept["eos_token"]] if "eos_token" in kept and config.get("model_type") != "bert" else []
     tokens = named + [token for i in stops if (token := tokenizer.id_to_token(i)) is not None]
+    controls = {added.content for added in tokenizer.get_added_tokens_decoder().values() if added.special}
+    tokens += [token for token in END_OF_TURN if token in controls]
     defaults = {n: float(generation[n]) for n in _GENERATION_FIELDS if isinstance(generation.get(n), int | float)}
     return TextSide(tokenizer.to_str(), kept, tuple(dict.fromkeys(tokens)), defaults)
 
