@@ -29,7 +29,7 @@ _BYTES_PER_PARAMETER = {
     "int8": 1.1,
     "float32": 4.1,
     "int4": 0.75,
-}  # of the converted model, scales and vocabulary included
+}  # when converted, scales and vocabulary included
 
 
 @dataclass(frozen=True, slots=True)

@@ -325,19 +325,39 @@ def write_gguf_file(
             writer.add_float32(key, value)
         else:
             writer.add_string(key, value)
-    kind_of_tensor = gguf.GGMLQuantizationType[quantization]
     for name, array in tensors.items():
         if name in without:
             continue
         if quantization == "F32" or array.ndim == 1 or "shortconv.conv" in name:
             writer.add_tensor(name, np.ascontiguousarray(array))
         else:
-            writer.add_tensor(name, gguf.quants.quantize(array, kind_of_tensor), raw_dtype=kind_of_tensor)
+            stored, kind_of_tensor = _quantized(name, array, quantization)
+            writer.add_tensor(name, stored, raw_dtype=kind_of_tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+_Q6_K_IN_Q4_K_M = ("token_embd", "attn_v", "ffn_down")
+
+
+def _quantized(name: str, array: np.ndarray, quantization: str) -> tuple[np.ndarray, Any]:
+    """Return stored bytes and type; for Q4_K_M the values are random, as the gguf package only reads those."""
+    import gguf
+
+    if quantization != "Q4_K_M":
+        kind = gguf.GGMLQuantizationType[quantization]
+        return gguf.quants.quantize(array, kind), kind
+    is_six_bit = any(part in name for part in _Q6_K_IN_Q4_K_M)
+    kind = gguf.GGMLQuantizationType.Q6_K if is_six_bit else gguf.GGMLQuantizationType.Q4_K
+    block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
+    rng = np.random.default_rng(len(name))
+    blocks = rng.integers(0, 256, (len(array), array.shape[1] // block, block_bytes), np.uint8)
+    scales = slice(-2, None) if is_six_bit else slice(0, 4)  # float16: d, or d and the scale of the minima
+    blocks[..., scales] = np.full(blocks[..., scales].shape[-1] // 2, 2**-12, np.float16).view(np.uint8)
+    return blocks.reshape(len(array), -1), kind
 
 
 def _gguf_stem(stem: str) -> str:

@@ -248,7 +248,8 @@ def gguf_fields(size: Size) -> dict[str, Any]:
     """The metadata that llama.cpp's converter writes; rows without a token are named and marked unused."""
     unused = [f"[PAD{i}]" for i in range(len(TOKENS), size.vocab)]
     types = [3] * len(SPECIAL) + [1] * (len(TOKENS) - len(SPECIAL)) + [5] * len(unused)
-    return {
+    head_dim = {"lfm2.attention.key_length": size.head_dim} if size.head_dim * size.heads != size.hidden else {}
+    return head_dim | {
         "general.license": "other",
         "general.license.name": "lfm1.0",
         "lfm2.block_count": len(size.layer_types),

@@ -166,16 +166,22 @@ class Tensors:
             ModelDamaged: it holds a value that is not finite.
         """
         array = self._source.read(self._names[name])
-        if not np.isfinite(array).all():
-            raise ModelDamaged(f"{self._model}: tensor {self._names[name]} holds a NaN or infinity", model=self._model)
+        self._check_finite(name, array)
         return array if self._fix is None else self._fix(name, array)
 
     def read_int4(self, name: str) -> Int4 | None:
         """Return the tensor's own int4 codes and scales, or None when it is not stored so."""
         stored = self._source.read_int4(self._names[name])
-        if stored is None or self._fix is None:
+        if stored is None:
+            return None
+        self._check_finite(name, stored.scales)
+        if self._fix is None:
             return stored
         return Int4(self._fix(name, stored.codes), self._fix(name, stored.scales))
+
+    def _check_finite(self, name: str, array: np.ndarray) -> None:
+        if not np.isfinite(array).all():
+            raise ModelDamaged(f"{self._model}: tensor {self._names[name]} holds a NaN or infinity", model=self._model)
 
     def _check(self, name: str, shapes: Collection[tuple[int, ...]]) -> None:
         theirs = self._names[name]

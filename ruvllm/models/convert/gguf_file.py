@@ -166,12 +166,17 @@ def _lfm2_shape(file: GgufFile, model: str) -> Lfm2Shape:
         if (value := fields.get(f"lfm2.{key}", plain)) != plain:
             raise ModelUnsupported(f"{model}: lfm2.{key} is {value!r}", model=model)
     kv_heads = fields.get("lfm2.attention.head_count_kv")  # one number a layer, 0 for a convolution
-    kinds = set(kv_heads) - {0} if isinstance(kv_heads, list) else set()
-    if not isinstance(kv_heads, list) or len(kv_heads) != get("block_count") or len(kinds) != 1:
+    counts = set(kv_heads) - {0} if isinstance(kv_heads, list) else set()
+    if not isinstance(kv_heads, list) or len(kv_heads) != get("block_count") or len(counts) != 1:
         raise ModelDamaged(f"{model}: metadata lfm2.attention.head_count_kv is {kv_heads!r}", model=model)
-    num_heads, hidden_size = get("attention.head_count"), get("embedding_length")
-    if num_heads < 1 or hidden_size % num_heads:
-        raise ModelDamaged(f"{model}: lfm2.attention.head_count is {num_heads}", model=model)
+    num_heads, num_kv_heads, hidden_size = get("attention.head_count"), int(counts.pop()), get("embedding_length")
+    head_dim = get("attention.key_length", default=hidden_size // max(num_heads, 1))
+    if (
+        num_heads < 1
+        or num_heads % num_kv_heads
+        or ("lfm2.attention.key_length" not in fields and hidden_size % num_heads)
+    ):
+        raise ModelDamaged(f"{model}: metadata lfm2.attention.head_count is {num_heads}", model=model)
     if "token_embd.weight" not in file.names():
         raise ModelDamaged(f"{model}: tensor token_embd.weight is missing", model=model)
     return Lfm2Shape(
@@ -179,8 +184,8 @@ def _lfm2_shape(file: GgufFile, model: str) -> Lfm2Shape:
         hidden_size=hidden_size,
         ffn_size=get("feed_forward_length"),
         num_heads=num_heads,
-        num_kv_heads=int(kinds.pop()),
-        head_dim=get("attention.key_length", default=hidden_size // num_heads),
+        num_kv_heads=num_kv_heads,
+        head_dim=head_dim,
         conv_width=get("shortconv.l_cache"),
         has_conv_bias=any(name.endswith("shortconv.conv.bias") for name in file.names()),
         vocab_size=get("vocab_size", default=file.shape("token_embd.weight")[0]),

@@ -14,7 +14,7 @@ from ruvllm.models.convert.int4 import GROUP_SIZE, quantize_int4
 
 __all__ = ["Int4LinearSpec", "fill", "linear", "scalar"]
 
-_BLOCK_VALUES = 1 << 22  # float32 values that are quantized at a time
+_BLOCK_VALUES = 1 << 18  # float32 values that are quantized at a time
 
 
 class Int4LinearSpec(model_spec.LayerSpec):
