@@ -18,8 +18,6 @@ __all__ = ["QUANTIZATIONS", "Converted", "convert"]
 logger = logging.getLogger(__name__)
 
 QUANTIZATIONS = ("int8", "float32", "int4")
-
-
 _FAMILIES: dict[type, Literal["llama", "bert", "lfm2"]] = {
     DecoderShape: "llama",
     EncoderShape: "bert",

@@ -55,10 +55,9 @@ class GgufFile:
         if kind not in _TYPES:
             raise ModelUnsupported(f"{self._model}: tensor {name} is quantized as {kind}", model=self._model)
         array = np.empty(self.shape(name), np.float32)
-        if array.ndim < 2:
-            array[:] = dequantize(tensor.data, tensor.tensor_type)
-        for row in range(0, len(array) if array.ndim > 1 else 0, _BLOCK_ROWS):
-            rows = slice(row, row + _BLOCK_ROWS)
+        block_rows = _BLOCK_ROWS if array.ndim > 1 else len(array)
+        for start in range(0, len(array), block_rows):
+            rows = slice(start, start + block_rows)
             array[rows] = dequantize(tensor.data[rows], tensor.tensor_type)
         return array
 
@@ -170,13 +169,12 @@ def _lfm2_shape(file: GgufFile, model: str) -> Lfm2Shape:
     if not isinstance(kv_heads, list) or len(kv_heads) != get("block_count") or len(counts) != 1:
         raise ModelDamaged(f"{model}: metadata lfm2.attention.head_count_kv is {kv_heads!r}", model=model)
     num_heads, num_kv_heads, hidden_size = get("attention.head_count"), int(counts.pop()), get("embedding_length")
-    head_dim = get("attention.key_length", default=hidden_size // max(num_heads, 1))
-    if (
-        num_heads < 1
-        or num_heads % num_kv_heads
-        or ("lfm2.attention.key_length" not in fields and hidden_size % num_heads)
-    ):
+    if num_heads < 1 or num_heads % num_kv_heads:
         raise ModelDamaged(f"{model}: metadata lfm2.attention.head_count is {num_heads}", model=model)
+    head_dim = get("attention.key_length", default=hidden_size // num_heads)
+    for key in ("attention.value_length", "rope.dimension_count"):
+        if get(key, default=head_dim) != head_dim:
+            raise ModelUnsupported(f"{model}: lfm2.{key} is not the heads' {head_dim}", model=model)
     if "token_embd.weight" not in file.names():
         raise ModelDamaged(f"{model}: tensor token_embd.weight is missing", model=model)
     return Lfm2Shape(

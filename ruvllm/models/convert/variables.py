@@ -28,13 +28,15 @@ class Int4LinearSpec(model_spec.LayerSpec):
 
 def linear(matrix: Matrix, quantization: str, bias: np.ndarray | None = None) -> Any:
     """Return a linear layer of a CTranslate2 specification."""
-    layer = Int4LinearSpec() if quantization == "int4" else common_spec.LinearSpec()
+    layer: Any
     if quantization == "int4":
+        layer = Int4LinearSpec()
         rows, groups = matrix.shape[0], -(-matrix.shape[1] // GROUP_SIZE)
         load = _Pass(lambda: _int4(matrix))
         layer.qweight = Deferred((rows, groups * GROUP_SIZE // 2), "int8", partial(load, "codes"))
         layer.qscales = Deferred((rows, groups), "float16", partial(load, "scales"))
     else:
+        layer = common_spec.LinearSpec()
         fill(layer, matrix, quantization)
     if bias is not None:
         layer.bias = bias

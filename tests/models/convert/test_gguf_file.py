@@ -136,6 +136,7 @@ def test_missing_lfm2_metadata_or_embedding_is_named(tmp_path: Path, key: str) -
     [
         ({"lfm2.attention.causal": False}, r"lfm2\.attention\.causal is False"),
         ({"lfm2.attention.sliding_window": 512}, r"lfm2\.attention\.sliding_window is 512"),
+        ({"lfm2.rope.dimension_count": 8}, r"lfm2\.rope\.dimension_count is not the heads' 16"),
         ({"lfm2.rope.scaling.type": "yarn"}, r"lfm2\.rope\.scaling\.type is 'yarn'"),
     ],
 )

@@ -89,6 +89,14 @@ def test_int4_packs_linear_layers_and_keeps_embedding_and_head_in_int8(tmp_path:
     assert variables["layer_0/ffn_w2/qscales"].dtype == np.float16
 
 
+def test_int4_row_that_ends_inside_a_group_is_filled_up(tmp_path: Path) -> None:
+    target, _ = converted(tiny_lfm2.write_lfm2_folder(tmp_path / "hf", Size(ffn=100)), tmp_path, "int4")
+    assert read_model_bin(target / "model.bin").variables["layer_0/ffn_w2/qweight"].shape == (64, 64)
+    found = weights_of(target / "model.bin", {"layer_0/ffn_w2": 100})["layer_0/ffn_w2/weight"]
+    source = tiny_lfm2.weights(Size(ffn=100))["model.layers.0.feed_forward.w2.weight"]
+    assert np.abs(found - source).max() <= np.abs(source).max() / 7  # a step of the coarsest trial, where it cuts off
+
+
 CASES = [
     Size(),
     Size(tied=False, width=2),
@@ -205,8 +213,10 @@ def test_quantized_model_stays_close(tmp_path: Path, quantization: str) -> None:
     exact, rounded = (
         logits(weights_of(converted(folder, tmp_path, q)[0] / "model.bin"), IDS) for q in ("float32", quantization)
     )
-    cosine = (exact * rounded).sum(-1) / np.linalg.norm(exact, axis=-1) / np.linalg.norm(rounded, axis=-1)
-    assert cosine.min() > {"int8": 0.998, "int4": 0.9}[quantization]
+    cosine = (exact * rounded).sum() / np.linalg.norm(exact) / np.linalg.norm(rounded)
+    variance = {"int8": 1e-4, "int4": 7e-3}[quantization]  # of a normal weight's error, relative to the weight's
+    matrices = 18  # 5, 7 and 5 in the layers, and the head; each adds its error once
+    assert cosine > 1 - matrices * variance
 
 
 @pytest.mark.parametrize(
