@@ -54,11 +54,14 @@ class GgufFile:
         kind = tensor.tensor_type.name
         if kind not in _TYPES:
             raise ModelUnsupported(f"{self._model}: tensor {name} is quantized as {kind}", model=self._model)
-        array = np.empty(self.shape(name), np.float32)
+        stored, array = (
+            np.asarray(tensor.data),
+            np.empty(self.shape(name), np.float32),
+        )  # no memmap: its slices are slow
         block_rows = _BLOCK_ROWS if array.ndim > 1 else len(array)
         for start in range(0, len(array), block_rows):
             rows = slice(start, start + block_rows)
-            array[rows] = dequantize(tensor.data[rows], tensor.tensor_type)
+            array[rows] = dequantize(stored[rows], tensor.tensor_type)
         return array
 
     def read_int4(self, name: str) -> Int4 | None:
