@@ -25,7 +25,11 @@ __all__ = ["PullProgress", "converted_bytes", "pull", "pull_entry"]
 
 logger = logging.getLogger(__name__)
 
-_BYTES_PER_PARAMETER = {"int8": 1.1, "float32": 4.1}  # of the converted model, scales and vocabulary included
+_BYTES_PER_PARAMETER = {
+    "int8": 1.1,
+    "float32": 4.1,
+    "int4": 0.75,
+}  # when converted, scales and vocabulary included
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ def _pull_path(path: Path, config: ModelsConfig, quantization: str, on_progress:
     with _place(name, quantization, config, on_progress or _ignore) as place:
         if place.is_whole(hashes):
             return place.path
-        place.prepare(size * (2 if quantization == "int8" else 8))
+        place.prepare(size * (8 if quantization == "float32" else 2))
         return place.convert(path, _Facts(name, f"path:{path.absolute()}", None, None, hashes))
 
 

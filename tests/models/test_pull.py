@@ -28,7 +28,7 @@ from ruvllm.models import (
 from ruvllm.models.card import sha256_of
 from ruvllm.models.pull import pull_entry
 
-from . import tiny
+from . import tiny, tiny_lfm2
 
 PULL_MODULE = sys.modules[pull_entry.__module__]  # the name ruvllm.models.pull is the function
 ENTRY = CatalogueEntry(
@@ -77,6 +77,20 @@ def test_another_quantization_lies_beside(config: ModelsConfig, tiny_gguf: Path)
     assert float32.name == "tiny-llama@float32" and read_card(float32).quantization == "float32"
     assert (float32 / "model.bin").stat().st_size > 3 * (int8 / "model.bin").stat().st_size
     assert find("tiny-llama@float32", config) == float32
+
+
+@pytest.mark.parametrize("source", ["folder", "gguf"])
+def test_lfm2_is_converted_with_all_that_its_card_says(config: ModelsConfig, tmp_path: Path, source: str) -> None:
+    path = tmp_path / "tiny-lfm2.gguf"
+    if source == "gguf":
+        tiny_lfm2.write_lfm2_gguf(path)
+    else:
+        path = tiny_lfm2.write_lfm2_folder(tmp_path / "tiny-lfm2", dtype="BF16")
+    made = pull(f"path:{path}", config, quantization="int4")
+    card = read_card(made)
+    assert made.name == "tiny-lfm2@int4" and find("tiny-lfm2@int4", config) == made and verify(made) == []
+    assert (card.family, card.quantization, card.license) == ("lfm2", "int4", "lfm1.0")
+    assert card.context_tokens == 32_768 and card.stop_tokens == ("<|im_end|>", "<|endoftext|>")
 
 
 def test_second_pull_finds_the_work_done(config: ModelsConfig, tiny_gguf: Path) -> None:
@@ -212,7 +226,7 @@ def test_unknown_spec_is_a_callers_mistake(config: ModelsConfig, spec: str, mess
 
 
 def test_unknown_quantization_is_a_callers_mistake(config: ModelsConfig, tiny_gguf: Path) -> None:
-    with pytest.raises(ValueError, match=r"quantization must be one of int8, float32 \('int3'\)"):
+    with pytest.raises(ValueError, match=r"quantization must be one of int8, float32, int4 \('int3'\)"):
         pull(f"path:{tiny_gguf}", config, quantization="int3")
 
 

@@ -272,9 +272,6 @@ def write_gguf(
     extra: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a GGUF file as llama.cpp's converter does: Llama's q and k rows interleaved, norms in float32."""
-    import gguf
-
-    writer = gguf.GGUFWriter(path, kind)
     fields: dict[str, Any] = {
         f"{kind}.block_count": LAYERS,
         f"{kind}.context_length": 512,
@@ -293,6 +290,28 @@ def write_gguf(
         "tokenizer.ggml.token_type": TYPES,
         "tokenizer.ggml.merges": MERGES,
     } | dict(extra or {})
+    tensors = {}
+    for name, array in weights.items():
+        stem, _, part = name.rpartition(".")
+        if kind == "llama" and ("q_proj" in name or "k_proj" in name):
+            array = _interleave(array, HEADS if "q_proj" in name else KV_HEADS)
+        tensors[f"{_gguf_stem(stem)}.{part}"] = array
+    return write_gguf_file(path, kind, fields, tensors, quantization=quantization, without=without)
+
+
+def write_gguf_file(
+    path: Path,
+    kind: str,
+    fields: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray],
+    *,
+    quantization: str = "F32",
+    without: tuple[str, ...] = (),
+) -> Path:
+    """Write metadata and tensors under their GGUF names; matrices are quantized, all else stays float32."""
+    import gguf
+
+    writer = gguf.GGUFWriter(path, kind)
     for key, value in fields.items():
         if key in without:
             continue
@@ -306,23 +325,39 @@ def write_gguf(
             writer.add_float32(key, value)
         else:
             writer.add_string(key, value)
-    kind_of_tensor = gguf.GGMLQuantizationType[quantization]
-    for name, array in weights.items():
-        stem, _, part = name.rpartition(".")
-        target = f"{_gguf_stem(stem)}.{part}"
-        if target in without:
+    for name, array in tensors.items():
+        if name in without:
             continue
-        if kind == "llama" and ("q_proj" in name or "k_proj" in name):
-            array = _interleave(array, HEADS if "q_proj" in name else KV_HEADS)
-        if quantization == "F32" or array.ndim == 1:
-            writer.add_tensor(target, np.ascontiguousarray(array))
+        if quantization == "F32" or array.ndim == 1 or "shortconv.conv" in name:
+            writer.add_tensor(name, np.ascontiguousarray(array))
         else:
-            writer.add_tensor(target, gguf.quants.quantize(array, kind_of_tensor), raw_dtype=kind_of_tensor)
+            stored, kind_of_tensor = _quantized(name, array, quantization)
+            writer.add_tensor(name, stored, raw_dtype=kind_of_tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+_Q6_K_IN_Q4_K_M = ("token_embd", "attn_v", "ffn_down")
+
+
+def _quantized(name: str, array: np.ndarray, quantization: str) -> tuple[np.ndarray, Any]:
+    """Return stored bytes and type; for Q4_K_M the values are random, as the gguf package only reads those."""
+    import gguf
+
+    if quantization != "Q4_K_M":
+        kind = gguf.GGMLQuantizationType[quantization]
+        return gguf.quants.quantize(array, kind), kind
+    is_six_bit = any(part in name for part in _Q6_K_IN_Q4_K_M)
+    kind = gguf.GGMLQuantizationType.Q6_K if is_six_bit else gguf.GGMLQuantizationType.Q4_K
+    block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
+    rng = np.random.default_rng(len(name))
+    blocks = rng.integers(0, 256, (len(array), array.shape[1] // block, block_bytes), np.uint8)
+    scales = slice(-2, None) if is_six_bit else slice(0, 4)  # float16: d, or d and the scale of the minima
+    blocks[..., scales] = np.full(blocks[..., scales].shape[-1] // 2, 2**-12, np.float16).view(np.uint8)
+    return blocks.reshape(len(array), -1), kind
 
 
 def _gguf_stem(stem: str) -> str:

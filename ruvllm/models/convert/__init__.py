@@ -9,23 +9,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ruvllm.errors import ModelDamaged, ModelUnsupported
-from ruvllm.models.convert.checkpoint import Checkpoint, DecoderShape, TextSide
+from ruvllm.models.convert.checkpoint import Checkpoint, DecoderShape, EncoderShape, Lfm2Shape, TextSide
 from ruvllm.models.convert.gguf_file import gguf_checkpoint
 from ruvllm.models.convert.hf_folder import hf_checkpoint
-from ruvllm.models.convert.spec import decoder_spec, encoder_spec
 
 __all__ = ["QUANTIZATIONS", "Converted", "convert"]
 
 logger = logging.getLogger(__name__)
 
-QUANTIZATIONS = ("int8", "float32")
+QUANTIZATIONS = ("int8", "float32", "int4")
+_FAMILIES: dict[type, Literal["llama", "bert", "lfm2"]] = {
+    DecoderShape: "llama",
+    EncoderShape: "bert",
+    Lfm2Shape: "lfm2",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
     """What a conversion found out about the model it wrote."""
 
-    family: Literal["llama", "bert"]
+    family: Literal["llama", "bert", "lfm2"]
     task: Literal["generate", "embed"]
     parameters: int
     hidden_size: int
@@ -40,8 +44,12 @@ class Converted:
 def convert(source: Path, target: Path, *, model: str, quantization: str = "int8") -> Converted:
     """Write `source` (a Hugging Face folder or a .gguf file) as a CTranslate2 directory into the empty folder `target`.
 
-    Weights go through float32 one tensor at a time; peak memory is the result plus about three times the largest
-    tensor in float32.
+    Every weight is read, quantized and written before the next one is touched: the memory needed is about 1.6 times
+    the largest tensor in float32, however large the model.
+
+    Args:
+        quantization: int8 and float32 are CTranslate2's own formats; int4 packs the linear layers of a decoder (see
+            `int4`), keeps embedding and head in int8, and only the runtime reads it.
 
     Raises:
         ModelDamaged: a file or tensor is missing, truncated, or contradicts the configuration.
@@ -52,34 +60,43 @@ def convert(source: Path, target: Path, *, model: str, quantization: str = "int8
         raise ValueError(f"quantization must be one of {', '.join(QUANTIZATIONS)} ({quantization!r})")
     checkpoint = gguf_checkpoint(source, model=model) if source.is_file() else hf_checkpoint(source, model=model)
     shape, tensors = checkpoint.shape, checkpoint.tensors
-    is_decoder = isinstance(shape, DecoderShape)
-    spec: Any
-    if isinstance(shape, DecoderShape):
-        spec = decoder_spec(shape, tensors, quantization)
-    else:
-        spec = encoder_spec(shape, tensors, quantization)
+    spec = _spec(checkpoint, quantization)
     spec.register_vocabulary(_vocabulary(checkpoint))
     config = checkpoint.text.config
     spec.config.unk_token = config.get("unk_token", "")
     spec.config.bos_token = config.get("bos_token", config.get("cls_token", config.get("pad_token", "")))
     spec.config.eos_token = config.get("eos_token", config.get("sep_token", ""))
     spec.validate()
-    spec.optimize(None)  # everything is quantized already; this finds the aliases
+    spec.optimize(None)  # finds the aliases; the weights are quantized as they are written
     spec.save(str(target))
     _write_text_side(checkpoint.text, target)
     logger.debug("converted %s: %d parameters, %s", model, tensors.parameters, quantization)
     return Converted(
-        family="llama" if is_decoder else "bert",
-        task="generate" if is_decoder else "embed",
+        family=_FAMILIES[type(shape)],
+        task="embed" if isinstance(shape, EncoderShape) else "generate",
         parameters=tensors.parameters,
         hidden_size=shape.hidden_size,
         vocab_size=shape.vocab_size,
-        context_tokens=shape.context_tokens if isinstance(shape, DecoderShape) else checkpoint.max_tokens or 512,
+        context_tokens=checkpoint.max_tokens or 512 if isinstance(shape, EncoderShape) else shape.context_tokens,
         stop_tokens=checkpoint.text.stop_tokens,
         generation=dict(checkpoint.text.generation),
         pooling=checkpoint.pooling,
         license=checkpoint.license,
     )
+
+
+def _spec(checkpoint: Checkpoint, quantization: str) -> Any:
+    """Return the CTranslate2 specification, its weights still to be read."""
+    from ruvllm.models.convert import lfm2_spec, spec  # they import CTranslate2
+
+    shape, tensors = checkpoint.shape, checkpoint.tensors
+    if isinstance(shape, Lfm2Shape):
+        return lfm2_spec.lfm2_spec(shape, tensors, quantization)
+    if isinstance(shape, DecoderShape):
+        return spec.decoder_spec(shape, tensors, quantization)
+    if quantization == "int4":
+        raise ModelUnsupported(f"{checkpoint.model}: int4 is for decoders, this is an encoder", model=checkpoint.model)
+    return spec.encoder_spec(shape, tensors, quantization)
 
 
 def _vocabulary(checkpoint: Checkpoint) -> list[str]:

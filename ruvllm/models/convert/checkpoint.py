@@ -2,91 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from ruvllm.errors import ModelDamaged, ModelUnsupported
+from ruvllm.models.convert.int4 import Int4
 
 __all__ = [
+    "END_OF_TURN",
     "Checkpoint",
     "DecoderShape",
     "EncoderShape",
+    "Lfm2Shape",
+    "Matrix",
     "TensorSource",
     "Tensors",
     "TextSide",
-    "gguf_decoder_names",
-    "hf_decoder_names",
-    "hf_encoder_names",
 ]
-
-# One row a tensor: the name used here, the Hugging Face name, the GGUF name. {i} is the layer.
-_DECODER = (
-    ("embeddings", "model.embed_tokens.weight", "token_embd.weight"),
-    ("output_norm", "model.norm.weight", "output_norm.weight"),
-    ("head", "lm_head.weight", "output.weight"),
-)
-_DECODER_LAYER = (
-    ("{i}.attention_norm", "model.layers.{i}.input_layernorm.weight", "blk.{i}.attn_norm.weight"),
-    ("{i}.q.weight", "model.layers.{i}.self_attn.q_proj.weight", "blk.{i}.attn_q.weight"),
-    ("{i}.k.weight", "model.layers.{i}.self_attn.k_proj.weight", "blk.{i}.attn_k.weight"),
-    ("{i}.v.weight", "model.layers.{i}.self_attn.v_proj.weight", "blk.{i}.attn_v.weight"),
-    ("{i}.q.bias", "model.layers.{i}.self_attn.q_proj.bias", "blk.{i}.attn_q.bias"),
-    ("{i}.k.bias", "model.layers.{i}.self_attn.k_proj.bias", "blk.{i}.attn_k.bias"),
-    ("{i}.v.bias", "model.layers.{i}.self_attn.v_proj.bias", "blk.{i}.attn_v.bias"),
-    ("{i}.out.weight", "model.layers.{i}.self_attn.o_proj.weight", "blk.{i}.attn_output.weight"),
-    ("{i}.out.bias", "model.layers.{i}.self_attn.o_proj.bias", "blk.{i}.attn_output.bias"),
-    ("{i}.ffn_norm", "model.layers.{i}.post_attention_layernorm.weight", "blk.{i}.ffn_norm.weight"),
-    ("{i}.gate.weight", "model.layers.{i}.mlp.gate_proj.weight", "blk.{i}.ffn_gate.weight"),
-    ("{i}.up.weight", "model.layers.{i}.mlp.up_proj.weight", "blk.{i}.ffn_up.weight"),
-    ("{i}.down.weight", "model.layers.{i}.mlp.down_proj.weight", "blk.{i}.ffn_down.weight"),
-)
-_ENCODER = (
-    ("words", "embeddings.word_embeddings.weight"),
-    ("token_types", "embeddings.token_type_embeddings.weight"),
-    ("positions", "embeddings.position_embeddings.weight"),
-    ("embeddings_norm.weight", "embeddings.LayerNorm.weight"),
-    ("embeddings_norm.bias", "embeddings.LayerNorm.bias"),
-)
-_ENCODER_LAYER = (
-    ("{i}.q", "encoder.layer.{i}.attention.self.query"),
-    ("{i}.k", "encoder.layer.{i}.attention.self.key"),
-    ("{i}.v", "encoder.layer.{i}.attention.self.value"),
-    ("{i}.out", "encoder.layer.{i}.attention.output.dense"),
-    ("{i}.attention_norm", "encoder.layer.{i}.attention.output.LayerNorm"),
-    ("{i}.up", "encoder.layer.{i}.intermediate.dense"),
-    ("{i}.down", "encoder.layer.{i}.output.dense"),
-    ("{i}.ffn_norm", "encoder.layer.{i}.output.LayerNorm"),
-)
-
-
-def hf_decoder_names(num_layers: int) -> dict[str, str]:
-    """Return our name -> Hugging Face name of a Llama-like decoder's tensors."""
-    return _decoder_names(num_layers, column=1)
-
-
-def gguf_decoder_names(num_layers: int) -> dict[str, str]:
-    """Return our name -> GGUF name of a Llama-like decoder's tensors."""
-    return _decoder_names(num_layers, column=2)
-
-
-def _decoder_names(num_layers: int, column: int) -> dict[str, str]:
-    names = {row[0]: row[column] for row in _DECODER}
-    for i in range(num_layers):
-        names |= {row[0].format(i=i): row[column].format(i=i) for row in _DECODER_LAYER}
-    return names
-
-
-def hf_encoder_names(num_layers: int, prefix: str = "") -> dict[str, str]:
-    """Return our name -> Hugging Face name of a BERT-like encoder's tensors; `prefix` is "bert." under a head."""
-    names = {ours: prefix + theirs for ours, theirs in _ENCODER}
-    for i in range(num_layers):
-        for ours, theirs in _ENCODER_LAYER:
-            for part in ("weight", "bias"):
-                names[f"{ours.format(i=i)}.{part}"] = f"{prefix}{theirs.format(i=i)}.{part}"
-    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +41,27 @@ class DecoderShape:
 
 
 @dataclass(frozen=True, slots=True)
+class Lfm2Shape:
+    """Sizes and constants of an LFM2 decoder: gated short convolutions, and attention with normed queries and keys.
+
+    `layer_types` holds "conv" or "full_attention" a layer; `conv_width` counts a convolution's taps.
+    """
+
+    layer_types: tuple[str, ...]
+    hidden_size: int
+    ffn_size: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    conv_width: int
+    has_conv_bias: bool
+    vocab_size: int
+    context_tokens: int
+    norm_eps: float
+    rope_theta: float
+
+
+@dataclass(frozen=True, slots=True)
 class EncoderShape:
     """Sizes and constants of a BERT-like encoder (post-norm, learned positions)."""
 
@@ -118,6 +74,10 @@ class EncoderShape:
     num_token_types: int
     norm_eps: float
     activation: Literal["gelu", "gelu_tanh", "relu"]
+
+
+# Special tokens that end a turn whatever the files call "eos": chat models stop on several.
+END_OF_TURN = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +105,10 @@ class TensorSource(Protocol):
         """Return a fresh, writable, C-contiguous float32 array."""
         ...
 
+    def read_int4(self, name: str) -> Int4 | None:
+        """Return the codes and scales of a tensor that is stored on the grid of `int4`, None for any other."""
+        ...
+
 
 class Tensors:
     """The tensors of one model under our names, each checked against the shape the configuration promises."""
@@ -170,29 +134,67 @@ class Tensors:
         """Return whether the source holds the tensor."""
         return self._names[name] in self._present
 
-    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    def take(self, name: str, shape: tuple[int, ...], *, stored_as: Collection[tuple[int, ...]] = ()) -> np.ndarray:
         """Return the float32 tensor, fresh and writable.
 
+        Args:
+            stored_as: other shapes that files give the same values in the same order.
+
         Raises:
-            ModelDamaged: it is missing or does not have `shape`.
+            ModelDamaged: it is missing, does not have `shape`, or holds a value that is not finite.
         """
-        theirs = self._names[name]
-        if theirs not in self._present:
-            raise ModelDamaged(f"{self._model}: tensor {theirs} is missing", model=self._model)
-        found = self._source.shape(theirs)
-        if found != shape:
-            raise ModelDamaged(
-                f"{self._model}: tensor {theirs} has shape {found}, the configuration promises {shape}",
-                model=self._model,
-            )
-        self._taken.add(theirs)
-        self.parameters += int(np.prod(shape))
-        array = self._source.read(theirs)
-        return array if self._fix is None else self._fix(name, array)
+        self._check(name, (shape, *stored_as))
+        return self.read(name).reshape(shape)
 
     def take_if_there(self, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
         """Return the tensor, or None when the source does not hold it."""
         return self.take(name, shape) if self.has(name) else None
+
+    def matrix(self, name: str, shape: tuple[int, int]) -> Matrix:
+        """Return a matrix that is checked now and read later.
+
+        Raises:
+            ModelDamaged: it is missing or does not have `shape`.
+        """
+        self._check(name, (shape,))
+        return Matrix(self, (name,), shape)
+
+    def read(self, name: str) -> np.ndarray:
+        """Return the float32 tensor that `matrix` checked.
+
+        Raises:
+            ModelDamaged: it holds a value that is not finite.
+        """
+        array = self._source.read(self._names[name])
+        self._check_finite(name, array)
+        return array if self._fix is None else self._fix(name, array)
+
+    def read_int4(self, name: str) -> Int4 | None:
+        """Return the tensor's own int4 codes and scales, or None when it is not stored so."""
+        stored = self._source.read_int4(self._names[name])
+        if stored is None:
+            return None
+        self._check_finite(name, stored.scales)
+        if self._fix is None:
+            return stored
+        return Int4(self._fix(name, stored.codes), self._fix(name, stored.scales))
+
+    def _check_finite(self, name: str, array: np.ndarray) -> None:
+        if not np.isfinite(array).all():
+            raise ModelDamaged(f"{self._model}: tensor {self._names[name]} holds a NaN or infinity", model=self._model)
+
+    def _check(self, name: str, shapes: Collection[tuple[int, ...]]) -> None:
+        theirs = self._names[name]
+        if theirs not in self._present:
+            raise ModelDamaged(f"{self._model}: tensor {theirs} is missing", model=self._model)
+        found = self._source.shape(theirs)
+        if found not in shapes:
+            raise ModelDamaged(
+                f"{self._model}: tensor {theirs} has shape {found}, the configuration promises {next(iter(shapes))}",
+                model=self._model,
+            )
+        self._taken.add(theirs)
+        self.parameters += int(np.prod(found))
 
     def finish(self, ignorable: Iterable[str] = ()) -> None:
         """Check that nothing was left over: a tensor that no builder asked for means another architecture.
@@ -208,11 +210,39 @@ class Tensors:
 
 
 @dataclass(frozen=True, slots=True)
+class Matrix:
+    """One or several weight matrices of equal width, stacked; nothing is read before it is asked for."""
+
+    tensors: Tensors
+    names: tuple[str, ...]
+    shape: tuple[int, int]
+
+    @classmethod
+    def stacked(cls, parts: Sequence[Matrix]) -> Matrix:
+        """Return the parts below one another."""
+        shape = (sum(part.shape[0] for part in parts), parts[0].shape[1])
+        return cls(parts[0].tensors, tuple(name for part in parts for name in part.names), shape)
+
+    def read(self) -> np.ndarray:
+        """Return the (rows, columns) float32 values, fresh and writable."""
+        arrays = [self.tensors.read(name) for name in self.names]
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+    def read_int4(self) -> Int4 | None:
+        """Return the int4 codes and scales as they are stored, or None when a part is stored otherwise."""
+        parts = [self.tensors.read_int4(name) for name in self.names]
+        stored = [part for part in parts if part is not None]
+        if len(stored) < len(parts):
+            return None
+        return Int4(np.concatenate([part.codes for part in stored]), np.concatenate([part.scales for part in stored]))
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """One model before conversion. `pooling` and `max_tokens` are what an encoder was trained with."""
 
     model: str
-    shape: DecoderShape | EncoderShape
+    shape: DecoderShape | Lfm2Shape | EncoderShape
     tensors: Tensors
     text: TextSide
     pooling: Literal["mean", "cls"] | None = None

@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 
 from ruvllm.errors import ModelDamaged, ModelUnsupported
-from ruvllm.models.convert.checkpoint import Checkpoint, DecoderShape, Tensors, gguf_decoder_names
+from ruvllm.models.convert.checkpoint import Checkpoint, DecoderShape, Lfm2Shape, Tensors
 from ruvllm.models.convert.gguf_tokenizer import text_side
+from ruvllm.models.convert.int4 import GROUP_SIZE, Int4
+from ruvllm.models.convert.lfm2_config import context_tokens
+from ruvllm.models.convert.names import gguf_decoder_names, gguf_lfm2_names
 
 __all__ = ["GgufFile", "gguf_checkpoint"]
 
 _TYPES = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
-_ARCHITECTURES = ("llama", "qwen2")
+_ARCHITECTURES = ("llama", "qwen2", "lfm2")
+_BLOCK_ROWS = 256  # rows that are dequantized at a time
 
 
 class GgufFile:
@@ -50,8 +54,24 @@ class GgufFile:
         kind = tensor.tensor_type.name
         if kind not in _TYPES:
             raise ModelUnsupported(f"{self._model}: tensor {name} is quantized as {kind}", model=self._model)
-        array = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32, order="C")
-        return array.reshape(self.shape(name))
+        stored, array = (
+            np.asarray(tensor.data),
+            np.empty(self.shape(name), np.float32),
+        )  # no memmap: its slices are slow
+        block_rows = _BLOCK_ROWS if array.ndim > 1 else len(array)
+        for start in range(0, len(array), block_rows):
+            rows = slice(start, start + block_rows)
+            array[rows] = dequantize(stored[rows], tensor.tensor_type)
+        return array
+
+    def read_int4(self, name: str) -> Int4 | None:
+        tensor = self._tensors[name]
+        if tensor.tensor_type.name != "Q4_0" or len(tensor.shape) != 2:
+            return None
+        rows, columns = self.shape(name)
+        blocks = tensor.data.reshape(rows, columns // GROUP_SIZE, 2 + GROUP_SIZE // 2)  # a float16 scale, then codes
+        scales = np.ascontiguousarray(blocks[..., :2]).view(np.float16)[..., 0]
+        return Int4(np.ascontiguousarray(blocks[..., 2:]).reshape(rows, -1).view(np.int8), scales)
 
 
 def gguf_checkpoint(path: Path, *, model: str) -> Checkpoint:
@@ -59,14 +79,19 @@ def gguf_checkpoint(path: Path, *, model: str) -> Checkpoint:
 
     Raises:
         ModelDamaged: the file is truncated, or a field contradicts another.
-        ModelUnsupported: another architecture than llama or qwen2, RoPE scaling, or an unknown tokenizer.
+        ModelUnsupported: another architecture than llama, qwen2 or lfm2, RoPE scaling, or an unknown tokenizer.
     """
     file = GgufFile(path, model=model)
     architecture = file.fields.get("general.architecture")
     if architecture not in _ARCHITECTURES:
-        raise ModelUnsupported(
-            f"{model}: GGUF architecture {architecture!r} is not one of {', '.join(_ARCHITECTURES)}", model=model
-        )
+        hint = "; mixtures of experts do not run here" if architecture == "lfm2moe" else ""
+        known = ", ".join(_ARCHITECTURES)
+        raise ModelUnsupported(f"{model}: GGUF architecture {architecture!r} is not one of {known}{hint}", model=model)
+    text, licence = text_side(file.fields, model), _license(file.fields)
+    if architecture == "lfm2":
+        lfm2 = _lfm2_shape(file, model)
+        tensors = Tensors(file, gguf_lfm2_names(lfm2.layer_types), model=model)
+        return Checkpoint(model=model, shape=lfm2, tensors=tensors, text=text, license=licence)
     shape = _decoder_shape(file, architecture, model)
     heads = {"q": shape.num_heads, "k": shape.num_kv_heads}
 
@@ -80,8 +105,13 @@ def gguf_checkpoint(path: Path, *, model: str) -> Checkpoint:
         model=model,
         fix=restore_row_order if architecture == "llama" else None,
     )
-    licence = file.fields.get("general.license")
-    return Checkpoint(model=model, shape=shape, tensors=tensors, text=text_side(file.fields, model), license=licence)
+    return Checkpoint(model=model, shape=shape, tensors=tensors, text=text, license=licence)
+
+
+def _license(fields: Mapping[str, Any]) -> str | None:
+    """Return the licence; "other" hides its name in a field of its own."""
+    stated: str | None = fields.get("general.license")
+    return fields.get("general.license.name", stated) if stated == "other" else stated
 
 
 def _unpermute(array: np.ndarray, num_heads: int) -> np.ndarray:
@@ -125,6 +155,44 @@ def _decoder_shape(file: GgufFile, architecture: str, model: str) -> DecoderShap
         context_tokens=get("context_length"),
         norm_eps=get("attention.layer_norm_rms_epsilon", float),
         rope_theta=get("rope.freq_base", float, 10_000.0),
+    )
+
+
+def _lfm2_shape(file: GgufFile, model: str) -> Lfm2Shape:
+    fields = file.fields
+
+    def get(key: str, kind: type = int, default: Any = None) -> Any:
+        return _field(fields, f"lfm2.{key}", kind, model, default)
+
+    for key, plain in (("rope.scaling.type", "none"), ("attention.causal", True), ("attention.sliding_window", 0)):
+        if (value := fields.get(f"lfm2.{key}", plain)) != plain:
+            raise ModelUnsupported(f"{model}: lfm2.{key} is {value!r}", model=model)
+    kv_heads = fields.get("lfm2.attention.head_count_kv")  # one number a layer, 0 for a convolution
+    counts = set(kv_heads) - {0} if isinstance(kv_heads, list) else set()
+    if not isinstance(kv_heads, list) or len(kv_heads) != get("block_count") or len(counts) != 1:
+        raise ModelDamaged(f"{model}: metadata lfm2.attention.head_count_kv is {kv_heads!r}", model=model)
+    num_heads, num_kv_heads, hidden_size = get("attention.head_count"), int(counts.pop()), get("embedding_length")
+    if num_heads < 1 or num_heads % num_kv_heads:
+        raise ModelDamaged(f"{model}: metadata lfm2.attention.head_count is {num_heads}", model=model)
+    head_dim = get("attention.key_length", default=hidden_size // num_heads)
+    for key in ("attention.value_length", "rope.dimension_count"):
+        if get(key, default=head_dim) != head_dim:
+            raise ModelUnsupported(f"{model}: lfm2.{key} is not the heads' {head_dim}", model=model)
+    if "token_embd.weight" not in file.names():
+        raise ModelDamaged(f"{model}: tensor token_embd.weight is missing", model=model)
+    return Lfm2Shape(
+        layer_types=tuple("full_attention" if count else "conv" for count in kv_heads),
+        hidden_size=hidden_size,
+        ffn_size=get("feed_forward_length"),
+        num_heads=num_heads,
+        num_kv_heads=num_kv_heads,
+        head_dim=head_dim,
+        conv_width=get("shortconv.l_cache"),
+        has_conv_bias=any(name.endswith("shortconv.conv.bias") for name in file.names()),
+        vocab_size=get("vocab_size", default=file.shape("token_embd.weight")[0]),
+        context_tokens=context_tokens(get("context_length")),
+        norm_eps=get("attention.layer_norm_rms_epsilon", float),
+        rope_theta=get("rope.freq_base", float, 1_000_000.0),
     )
 
 

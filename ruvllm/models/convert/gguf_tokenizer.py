@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ruvllm.errors import ModelDamaged, ModelUnsupported
-from ruvllm.models.convert.checkpoint import TextSide
+from ruvllm.models.convert.checkpoint import END_OF_TURN, TextSide
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -18,10 +18,15 @@ _QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _LLAMA3 = _QWEN2.replace(r"\p{N}|", r"\p{N}{1,3}|", 1)
-_PRE_TOKENIZERS = ("gpt-2", "smollm", "qwen2", "llama-bpe")
-_CONTROL, _USER_DEFINED = 3, 4  # tokenizer.ggml.token_type
-# Control tokens that end a turn whatever the metadata calls "eos": chat models stop on several.
-_END_OF_TURN = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
+_PRE_TOKENIZERS = ("gpt-2", "smollm", "qwen2", "llama-bpe", "lfm2")
+_CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5  # tokenizer.ggml.token_type
+_SAMPLING = {  # the vendor's defaults: ours, after general.sampling.
+    "temperature": "temp",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "repetition_penalty": "penalty_repeat",
+}
 
 
 def text_side(fields: Mapping[str, Any], model: str) -> TextSide:
@@ -38,10 +43,14 @@ def text_side(fields: Mapping[str, Any], model: str) -> TextSide:
     types = fields.get("tokenizer.ggml.token_type", [1] * len(tokens))
     if len(types) != len(tokens):
         raise ModelDamaged(f"{model}: {len(types)} token types for {len(tokens)} tokens", model=model)
+    while types and types[-1] == _UNUSED:  # names that fill the embedding's rows up; no text has them
+        tokens, types = tokens[:-1], types[:-1]
     special = {name: _token(fields, f"tokenizer.ggml.{name}_token_id", tokens, model) for name in ("bos", "eos")}
     special["unk"] = _token(fields, "tokenizer.ggml.unknown_token_id", tokens, model)
     special["pad"] = _token(fields, "tokenizer.ggml.padding_token_id", tokens, model)
-    add_bos = bool(fields.get("tokenizer.ggml.add_bos_token", pre == "llama-bpe")) and special["bos"] is not None
+    add_bos = (
+        bool(fields.get("tokenizer.ggml.add_bos_token", pre in ("llama-bpe", "lfm2"))) and special["bos"] is not None
+    )
     tokenizer = _byte_level_bpe(tokens, types, _strings(fields, "tokenizer.ggml.merges", model), pre, model)
     if add_bos:
         _prepend(tokenizer, str(special["bos"]), tokens.index(str(special["bos"])))
@@ -52,7 +61,9 @@ def text_side(fields: Mapping[str, Any], model: str) -> TextSide:
     context = fields.get(f"{fields.get('general.architecture')}.context_length")
     if context is not None:
         config["model_max_length"] = int(context)
-    return TextSide(tokenizer.to_str(), config, _stop_tokens(fields, tokens, types, model))
+    sampling = {ours: fields.get(f"general.sampling.{theirs}") for ours, theirs in _SAMPLING.items()}
+    generation = {name: float(value) for name, value in sampling.items() if isinstance(value, int | float)}
+    return TextSide(tokenizer.to_str(), config, _stop_tokens(fields, tokens, types, model), generation)
 
 
 def _strings(fields: Mapping[str, Any], key: str, model: str) -> list[str]:
@@ -121,5 +132,5 @@ def _prepend(tokenizer: Tokenizer, token: str, index: int) -> None:
 def _stop_tokens(fields: Mapping[str, Any], tokens: list[str], types: list[int], model: str) -> tuple[str, ...]:
     named = [_token(fields, f"tokenizer.ggml.{name}_token_id", tokens, model) for name in ("eos", "eot", "eom")]
     controls = {token for token, kind in zip(tokens, types, strict=True) if kind == _CONTROL}
-    wanted = [token for token in named if token is not None] + [token for token in _END_OF_TURN if token in controls]
+    wanted = [token for token in named if token is not None] + [token for token in END_OF_TURN if token in controls]
     return tuple(dict.fromkeys(wanted))

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from ruvllm.errors import ModelDamaged, ModelUnsupported
 from ruvllm.models.convert.checkpoint import (
+    END_OF_TURN,
     Checkpoint,
     DecoderShape,
     EncoderShape,
     Tensors,
     TextSide,
-    hf_decoder_names,
-    hf_encoder_names,
 )
+from ruvllm.models.convert.config_numbers import count
+from ruvllm.models.convert.lfm2_config import is_tied, lfm2_shape
+from ruvllm.models.convert.names import hf_decoder_names, hf_encoder_names, hf_lfm2_names
 from ruvllm.models.convert.safetensors_folder import SafetensorsFolder
 
 __all__ = ["hf_checkpoint"]
 
+_KINDS = ("llama", "qwen2", "lfm2", "bert")
 _GENERATION_FIELDS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 _ACTIVATIONS: dict[str, Literal["gelu", "gelu_tanh", "relu"]] = {
     "gelu": "gelu",
@@ -36,37 +40,65 @@ def hf_checkpoint(folder: Path, *, model: str) -> Checkpoint:
 
     Raises:
         ModelDamaged: a file is missing, truncated or not what its name says.
-        ModelUnsupported: another architecture than llama, qwen2 or bert, or an option CTranslate2 cannot express here.
+        ModelUnsupported: another architecture than llama, qwen2, lfm2 or bert, or an option without a counterpart here.
     """
     config = _json(folder / "config.json", model)
     kind = config.get("model_type")
-    if kind not in ("llama", "qwen2", "bert"):
-        hint = "; LFM2 needs the runtime of a later ruvllm" if kind == "lfm2" else ""
-        raise ModelUnsupported(f"{model}: model_type {kind!r} is not one of llama, qwen2, bert{hint}", model=model)
+    if kind not in _KINDS:
+        hint = "; mixtures of experts do not run here" if kind == "lfm2_moe" else ""
+        raise ModelUnsupported(f"{model}: model_type {kind!r} is not one of {', '.join(_KINDS)}{hint}", model=model)
     if config.get("quantization_config"):
         raise ModelUnsupported(f"{model}: already quantized (quantization_config)", model=model)
     source = SafetensorsFolder(folder, model=model)
-    text = _text_side(folder, config, model)
+    text, licence = _text_side(folder, config, model), _license(folder)
     if kind == "bert":
-        return _encoder(folder, config, source, text, model)
+        return _encoder(folder, config, source, text, licence, model)
+    if kind == "lfm2":
+        return _lfm2(config, source, text, licence, model)
     shape = _decoder_shape(config, model)
-    if config.get("tie_word_embeddings", False):
-        names = {ours: theirs for ours, theirs in hf_decoder_names(shape.num_layers).items() if ours != "head"}
-        names["head"] = ""  # a tied head that is stored too is the embedding again
-        return Checkpoint(model, shape, Tensors(_WithoutHead(source), names, model=model), text)
-    if "lm_head.weight" not in source.names():
-        raise ModelDamaged(f"{model}: tensor lm_head.weight is missing and tie_word_embeddings is false", model=model)
-    return Checkpoint(model, shape, Tensors(source, hf_decoder_names(shape.num_layers), model=model), text)
+    names = hf_decoder_names(shape.num_layers)
+    tensors = _with_head(source, names, model, tied=config.get("tie_word_embeddings", False))
+    return Checkpoint(model, shape, tensors, text, license=licence)
+
+
+def _lfm2(
+    config: Mapping[str, Any], source: SafetensorsFolder, text: TextSide, licence: str | None, model: str
+) -> Checkpoint:
+    shape = lfm2_shape(config, model)
+    is_bare = "embed_tokens.weight" in source.names()  # saved without a head, as embedding models are
+    names = hf_lfm2_names(shape.layer_types, prefix="" if is_bare else "model.")
+    return Checkpoint(
+        model, shape, _with_head(source, names, model, tied=is_bare or is_tied(config)), text, license=licence
+    )
+
+
+def _with_head(source: SafetensorsFolder, names: dict[str, str], model: str, *, tied: bool) -> Tensors:
+    """Return a decoder's tensors; a tied head that is stored too is the embedding again and is left out."""
+    if tied:
+        return Tensors(_WithoutHead(source), names, model=model)
+    if names["head"] not in source.names():
+        raise ModelDamaged(f"{model}: tensor {names['head']} is missing and the head is not tied", model=model)
+    return Tensors(source, names, model=model)
 
 
 class _WithoutHead:
     """A tensor source without the copy of the embedding that some tied checkpoints store as the head."""
 
     def __init__(self, source: SafetensorsFolder) -> None:
-        self.shape, self.read, self._source = source.shape, source.read, source
+        self.shape, self.read, self.read_int4, self._source = source.shape, source.read, source.read_int4, source
 
     def names(self) -> set[str]:
         return set(self._source.names()) - {"lm_head.weight"}
+
+
+def _license(folder: Path) -> str | None:
+    """Return the licence that the model card's header (README.md) states; "other" hides its name in another line."""
+    card = folder / "README.md"
+    header = card.read_text(encoding="utf-8", errors="replace").split("---", 2) if card.is_file() else []
+    if len(header) < 3 or header[0].strip():
+        return None
+    stated = dict(re.findall(r"^(license|license_name):[ \t]*[\"']?([^\s\"']+)", header[1], re.MULTILINE))
+    return stated.get("license_name") or stated.get("license")
 
 
 def _decoder_shape(config: Mapping[str, Any], model: str) -> DecoderShape:
@@ -81,26 +113,31 @@ def _decoder_shape(config: Mapping[str, Any], model: str) -> DecoderShape:
     for name, value in refused.items():
         if value is not None:
             raise ModelUnsupported(f"{model}: {name} {value!r} in config.json", model=model)
-    hidden_size = _number(config, "hidden_size", model)
-    num_heads = _number(config, "num_attention_heads", model)
+    hidden_size = count(config, "hidden_size", model)
+    num_heads = count(config, "num_attention_heads", model)
     if config.get("head_dim") is None and hidden_size % num_heads:
         raise ModelDamaged(f"{model}: num_attention_heads {num_heads} does not divide hidden_size", model=model)
     return DecoderShape(
-        num_layers=_number(config, "num_hidden_layers", model),
+        num_layers=count(config, "num_hidden_layers", model),
         hidden_size=hidden_size,
-        ffn_size=_number(config, "intermediate_size", model),
+        ffn_size=count(config, "intermediate_size", model),
         num_heads=num_heads,
-        num_kv_heads=_number(config, "num_key_value_heads", model, num_heads),
-        head_dim=_number(config, "head_dim", model, hidden_size // num_heads),
-        vocab_size=_number(config, "vocab_size", model),
-        context_tokens=_number(config, "max_position_embeddings", model),
+        num_kv_heads=count(config, "num_key_value_heads", model, num_heads),
+        head_dim=count(config, "head_dim", model, hidden_size // num_heads),
+        vocab_size=count(config, "vocab_size", model),
+        context_tokens=count(config, "max_position_embeddings", model),
         norm_eps=float(config.get("rms_norm_eps", 1e-6)),
         rope_theta=float(rope.get("rope_theta", config.get("rope_theta", 10_000.0))),
     )
 
 
 def _encoder(
-    folder: Path, config: Mapping[str, Any], source: SafetensorsFolder, text: TextSide, model: str
+    folder: Path,
+    config: Mapping[str, Any],
+    source: SafetensorsFolder,
+    text: TextSide,
+    licence: str | None,
+    model: str,
 ) -> Checkpoint:
     if config.get("position_embedding_type", "absolute") != "absolute":
         raise ModelUnsupported(f"{model}: position_embedding_type {config['position_embedding_type']!r}", model=model)
@@ -108,13 +145,13 @@ def _encoder(
     if activation is None:
         raise ModelUnsupported(f"{model}: hidden_act {config['hidden_act']!r} in config.json", model=model)
     shape = EncoderShape(
-        num_layers=_number(config, "num_hidden_layers", model),
-        hidden_size=_number(config, "hidden_size", model),
-        ffn_size=_number(config, "intermediate_size", model),
-        num_heads=_number(config, "num_attention_heads", model),
-        vocab_size=_number(config, "vocab_size", model),
-        max_positions=_number(config, "max_position_embeddings", model),
-        num_token_types=_number(config, "type_vocab_size", model, 2),
+        num_layers=count(config, "num_hidden_layers", model),
+        hidden_size=count(config, "hidden_size", model),
+        ffn_size=count(config, "intermediate_size", model),
+        num_heads=count(config, "num_attention_heads", model),
+        vocab_size=count(config, "vocab_size", model),
+        max_positions=count(config, "max_position_embeddings", model),
+        num_token_types=count(config, "type_vocab_size", model, 2),
         norm_eps=float(config.get("layer_norm_eps", 1e-12)),
         activation=activation,
     )
@@ -122,7 +159,8 @@ def _encoder(
     tensors = Tensors(source, hf_encoder_names(shape.num_layers, prefix), model=model)
     trained = _json(folder / "sentence_bert_config.json", model, required=False).get("max_seq_length")
     max_tokens = min(int(trained or shape.max_positions), shape.max_positions)
-    return Checkpoint(model, shape, tensors, text, pooling=_pooling(folder, model), max_tokens=max_tokens)
+    pooling = _pooling(folder, model)
+    return Checkpoint(model, shape, tensors, text, pooling=pooling, max_tokens=max_tokens, license=licence)
 
 
 def _pooling(folder: Path, model: str) -> Literal["mean", "cls"]:
@@ -171,6 +209,8 @@ def _text_side(folder: Path, config: Mapping[str, Any], model: str) -> TextSide:
     stops = _ids(generation.get("eos_token_id")) + _ids(config.get("eos_token_id"))
     named = [kept["eos_token"]] if "eos_token" in kept and config.get("model_type") != "bert" else []
     tokens = named + [token for i in stops if (token := tokenizer.id_to_token(i)) is not None]
+    controls = {added.content for added in tokenizer.get_added_tokens_decoder().values() if added.special}
+    tokens += [token for token in END_OF_TURN if token in controls]
     defaults = {n: float(generation[n]) for n in _GENERATION_FIELDS if isinstance(generation.get(n), int | float)}
     return TextSide(tokenizer.to_str(), kept, tuple(dict.fromkeys(tokens)), defaults)
 
@@ -187,14 +227,6 @@ def _chat_template(folder: Path, stored: Mapping[str, Any]) -> str | None:
 
 def _ids(value: Any) -> list[int]:
     return [i for i in (value if isinstance(value, list) else [value]) if isinstance(i, int)]
-
-
-def _number(config: Mapping[str, Any], key: str, model: str, default: int | None = None) -> int:
-    value = config.get(key)
-    value = default if value is None else value
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ModelDamaged(f"{model}: {key} in config.json is {value!r}", model=model)
-    return value
 
 
 def _json(path: Path, model: str, *, required: bool = True) -> Any:

@@ -58,8 +58,13 @@ class SafetensorsFolder:
         stored = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[entry.dtype]
         raw = np.fromfile(entry.file, dtype=stored, count=count, offset=entry.offset)
         if entry.dtype == "BF16":  # the upper half of a float32
-            raw = (raw.astype(np.uint32) << 16).view(np.float32)
+            raw = raw.astype(np.uint32)
+            raw <<= 16
+            raw = raw.view(np.float32)
         return raw.astype(np.float32, copy=False).reshape(entry.shape)
+
+    def read_int4(self, name: str) -> None:
+        return None  # the format has no such type
 
 
 def _shards(folder: Path, model: str) -> list[Path]:

@@ -1,27 +1,31 @@
-"""CTranslate2 specifications filled from a checkpoint, quantized tensor by tensor so that memory stays small."""
+"""CTranslate2's own specifications of Llama-like decoders and BERT-like encoders, filled from a checkpoint."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from ctranslate2.specs import (
+    TransformerDecoderModelSpec,
+    TransformerEncoderModelSpec,
+    TransformerEncoderSpec,
+    common_spec,
+)
 
-from ruvllm.models.convert.checkpoint import DecoderShape, EncoderShape, Tensors
-
-if TYPE_CHECKING:
-    from ctranslate2.specs import TransformerDecoderModelSpec, TransformerEncoderModelSpec
+from ruvllm.models.convert.checkpoint import DecoderShape, EncoderShape, Matrix, Tensors
+from ruvllm.models.convert.variables import fill, linear
 
 __all__ = ["decoder_spec", "encoder_spec"]
 
 
 def decoder_spec(shape: DecoderShape, tensors: Tensors, quantization: str) -> TransformerDecoderModelSpec:
-    """Return a Llama-like decoder in CTranslate2's terms, weights quantized; the vocabulary is still to be set.
+    """Return a Llama-like decoder whose weights are quantized as it is saved; the vocabulary is still to be set.
+
+    In int4 its linear layers are `Int4LinearSpec`s, which CTranslate2 itself cannot load.
 
     Raises:
         ModelDamaged, ModelUnsupported: a tensor is missing, has another shape, or is left over.
     """
-    from ctranslate2.specs import TransformerDecoderModelSpec, common_spec
-
     spec = TransformerDecoderModelSpec.from_config(
         shape.num_layers,
         shape.num_heads,
@@ -39,37 +43,40 @@ def decoder_spec(shape: DecoderShape, tensors: Tensors, quantization: str) -> Tr
     q_rows, kv_rows = shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
     decoder = spec.decoder
     decoder.scale_embeddings = False
-    _set(decoder.embeddings, tensors.take("embeddings", (vocab, hidden)), None, quantization)
+    fill(decoder.embeddings, tensors.matrix("embeddings", (vocab, hidden)), quantization)
     decoder.layer_norm.gamma = tensors.take("output_norm", (hidden,))
     if tensors.has("head"):
-        _set(decoder.projection, tensors.take("head", (vocab, hidden)), None, quantization)
+        fill(decoder.projection, tensors.matrix("head", (vocab, hidden)), quantization)
     else:  # tied: CTranslate2 stores one tensor and an alias, and finds the scales by the alias
         decoder.projection.weight = decoder.embeddings.weight
     for i, layer in enumerate(decoder.layer):
         layer.self_attention.layer_norm.gamma = tensors.take(f"{i}.attention_norm", (hidden,))
         layer.ffn.layer_norm.gamma = tensors.take(f"{i}.ffn_norm", (hidden,))
         rows = {"q": q_rows, "k": kv_rows, "v": kv_rows}
-        qkv = np.concatenate([tensors.take(f"{i}.{part}.weight", (n, hidden)) for part, n in rows.items()])
+        qkv = Matrix.stacked([tensors.matrix(f"{i}.{part}.weight", (n, hidden)) for part, n in rows.items()])
         bias = [tensors.take_if_there(f"{i}.{part}.bias", (n,)) for part, n in rows.items()]
-        _set(layer.self_attention.linear[0], qkv, _stacked(bias, rows.values()), quantization)
-        out = tensors.take(f"{i}.out.weight", (hidden, q_rows))
-        _set(layer.self_attention.linear[1], out, tensors.take_if_there(f"{i}.out.bias", (hidden,)), quantization)
-        _set(layer.ffn.linear_0, tensors.take(f"{i}.gate.weight", (ffn, hidden)), None, quantization)
-        _set(layer.ffn.linear_0_noact, tensors.take(f"{i}.up.weight", (ffn, hidden)), None, quantization)
-        _set(layer.ffn.linear_1, tensors.take(f"{i}.down.weight", (hidden, ffn)), None, quantization)
+        out = tensors.matrix(f"{i}.out.weight", (hidden, q_rows))
+        out_bias = tensors.take_if_there(f"{i}.out.bias", (hidden,))
+        layer.self_attention.linear = [
+            linear(qkv, quantization, _stacked(bias, rows.values())),
+            linear(out, quantization, out_bias),
+        ]
+        layer.ffn.linear_0 = linear(tensors.matrix(f"{i}.gate.weight", (ffn, hidden)), quantization)
+        layer.ffn.linear_0_noact = linear(tensors.matrix(f"{i}.up.weight", (ffn, hidden)), quantization)
+        layer.ffn.linear_1 = linear(tensors.matrix(f"{i}.down.weight", (hidden, ffn)), quantization)
     tensors.finish(ignorable=("rotary_emb.inv_freq",))
     spec.config.layer_norm_epsilon = shape.norm_eps
     return spec
 
 
 def encoder_spec(shape: EncoderShape, tensors: Tensors, quantization: str) -> TransformerEncoderModelSpec:
-    """Return a BERT-like encoder in CTranslate2's terms; its output is the last hidden state, unpooled.
+    """Return a BERT-like encoder whose weights are quantized as it is saved.
+
+    Its output is the last hidden state, unpooled.
 
     Raises:
         ModelDamaged, ModelUnsupported: a tensor is missing, has another shape, or is left over.
     """
-    from ctranslate2.specs import TransformerEncoderModelSpec, TransformerEncoderSpec, common_spec
-
     activation = {
         "gelu": common_spec.Activation.GELU,
         "gelu_tanh": common_spec.Activation.GELUTanh,
@@ -87,21 +94,19 @@ def encoder_spec(shape: EncoderShape, tensors: Tensors, quantization: str) -> Tr
     spec = TransformerEncoderModelSpec(encoder)
     hidden, ffn = shape.hidden_size, shape.ffn_size
     encoder.scale_embeddings = False
-    _set(encoder.embeddings[0], tensors.take("words", (shape.vocab_size, hidden)), None, quantization)
-    _set(encoder.embeddings[1], tensors.take("token_types", (shape.num_token_types, hidden)), None, quantization)
+    fill(encoder.embeddings[0], tensors.matrix("words", (shape.vocab_size, hidden)), quantization)
+    fill(encoder.embeddings[1], tensors.matrix("token_types", (shape.num_token_types, hidden)), quantization)
     encoder.position_encodings.encodings = tensors.take("positions", (shape.max_positions, hidden))
     _set_norm(encoder.layernorm_embedding, "embeddings_norm", tensors, hidden)
     for i, layer in enumerate(encoder.layer):
-        qkv = np.concatenate([tensors.take(f"{i}.{part}.weight", (hidden, hidden)) for part in "qkv"])
+        qkv = Matrix.stacked([tensors.matrix(f"{i}.{part}.weight", (hidden, hidden)) for part in "qkv"])
         bias = np.concatenate([tensors.take(f"{i}.{part}.bias", (hidden,)) for part in "qkv"])
-        _set(layer.self_attention.linear[0], qkv, bias, quantization)
-        for linear, part, size in (
-            (layer.self_attention.linear[1], "out", (hidden, hidden)),
-            (layer.ffn.linear_0, "up", (ffn, hidden)),
-            (layer.ffn.linear_1, "down", (hidden, ffn)),
-        ):
-            weight = tensors.take(f"{i}.{part}.weight", size)
-            _set(linear, weight, tensors.take(f"{i}.{part}.bias", (size[0],)), quantization)
+        layer.self_attention.linear = [
+            linear(qkv, quantization, bias),
+            _linear_with_bias(tensors, f"{i}.out", (hidden, hidden), quantization),
+        ]
+        layer.ffn.linear_0 = _linear_with_bias(tensors, f"{i}.up", (ffn, hidden), quantization)
+        layer.ffn.linear_1 = _linear_with_bias(tensors, f"{i}.down", (hidden, ffn), quantization)
         _set_norm(layer.self_attention.layer_norm, f"{i}.attention_norm", tensors, hidden)
         _set_norm(layer.ffn.layer_norm, f"{i}.ffn_norm", tensors, hidden)
     tensors.finish(ignorable=("pooler.", "cls.", "embeddings.position_ids"))
@@ -109,13 +114,8 @@ def encoder_spec(shape: EncoderShape, tensors: Tensors, quantization: str) -> Tr
     return spec
 
 
-def _set(layer: Any, weight: np.ndarray, bias: np.ndarray | None, quantization: str) -> None:
-    """Fill one linear or embedding layer and let CTranslate2 quantize it now, while only it is in float32."""
-    layer.weight = weight
-    if bias is not None:
-        layer.bias = bias
-    layer.validate()
-    layer.optimize(quantization)
+def _linear_with_bias(tensors: Tensors, name: str, size: tuple[int, int], quantization: str) -> Any:
+    return linear(tensors.matrix(f"{name}.weight", size), quantization, tensors.take(f"{name}.bias", size[:1]))
 
 
 def _set_norm(layer: Any, name: str, tensors: Tensors, size: int) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import gguf as gguf_package
 import pytest
 
 from ruvllm.errors import ModelDamaged, ModelUnsupported
 from ruvllm.models.convert import convert
+from ruvllm.models.convert.checkpoint import Lfm2Shape
 from ruvllm.models.convert.gguf_file import GgufFile, gguf_checkpoint
 
-from .. import tiny
+from .. import tiny, tiny_lfm2
 
 
 def gguf(tmp_path: Path, kind: str = "llama", **options: Any) -> Path:
@@ -57,7 +60,7 @@ def test_option_without_a_counterpart_is_unsupported(tmp_path: Path, extra: dict
 
 
 def test_another_architecture_is_unsupported(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnsupported, match="architecture 'gemma3' is not one of llama, qwen2"):
+    with pytest.raises(ModelUnsupported, match="architecture 'gemma3' is not one of llama, qwen2, lfm2"):
         gguf_checkpoint(tiny.write_gguf(tmp_path / "x.gguf", tiny.decoder_weights(), "gemma3"), model="tiny")
 
 
@@ -89,3 +92,71 @@ def test_metadata_that_contradicts_a_tensor_names_it(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(ModelDamaged, match=r"blk\.0\.ffn_gate\.weight has shape \(96, 64\)"):
         convert(path, tmp_path / "out", model="tiny")
+
+
+def lfm2(tmp_path: Path, **options: Any) -> Path:
+    return tiny_lfm2.write_lfm2_gguf(tmp_path / "tiny.gguf", **options)
+
+
+def test_kv_head_counts_say_which_layers_attend(tmp_path: Path) -> None:
+    shape = gguf_checkpoint(lfm2(tmp_path), model="tiny").shape
+    assert isinstance(shape, Lfm2Shape)
+    assert shape.layer_types == ("conv", "full_attention", "conv") and shape.num_kv_heads == 2
+    assert (shape.ffn_size, shape.conv_width, shape.context_tokens) == (96, 3, 32_768)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"lfm2.attention.head_count_kv": 2}, "head_count_kv is 2"),
+        ({"lfm2.attention.head_count_kv": [0, 2]}, r"head_count_kv is \[0, 2\]"),
+        ({"lfm2.attention.head_count_kv": [1, 2, 0]}, r"head_count_kv is \[1, 2, 0\]"),
+        ({"lfm2.attention.head_count": 3}, r"lfm2\.attention\.head_count is 3"),
+        ({"lfm2.vocab_size": 300}, r"token_embd\.weight has shape \(288, 64\), the configuration promises \(300, 64\)"),
+        ({"lfm2.shortconv.l_cache": 4}, r"shortconv\.conv\.weight has shape \(64, 3\)"),
+        ({"lfm2.feed_forward_length": 128}, r"ffn_gate\.weight has shape \(96, 64\)"),
+    ],
+)
+def test_lfm2_metadata_that_cannot_be_true_is_named(tmp_path: Path, extra: dict[str, Any], message: str) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ModelDamaged, match=message):
+        convert(lfm2(tmp_path, extra=extra), tmp_path / "out", model="tiny")
+
+
+@pytest.mark.parametrize(
+    "key", ["lfm2.attention.head_count_kv", "lfm2.shortconv.l_cache", "lfm2.context_length", "token_embd.weight"]
+)
+def test_missing_lfm2_metadata_or_embedding_is_named(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ModelDamaged, match=re.escape(key)):
+        gguf_checkpoint(lfm2(tmp_path, without=(key,)), model="tiny")
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"lfm2.attention.causal": False}, r"lfm2\.attention\.causal is False"),
+        ({"lfm2.attention.sliding_window": 512}, r"lfm2\.attention\.sliding_window is 512"),
+        ({"lfm2.rope.dimension_count": 8}, r"lfm2\.rope\.dimension_count is not the heads' 16"),
+        ({"lfm2.rope.scaling.type": "yarn"}, r"lfm2\.rope\.scaling\.type is 'yarn'"),
+    ],
+)
+def test_lfm2_option_without_a_counterpart_is_unsupported(tmp_path: Path, extra: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelUnsupported, match=message):
+        gguf_checkpoint(lfm2(tmp_path, extra=extra), model="tiny")
+
+
+def test_mixture_of_experts_is_unsupported(tmp_path: Path) -> None:
+    path = tiny.write_gguf_file(tmp_path / "x.gguf", "lfm2moe", tiny_lfm2.gguf_fields(tiny_lfm2.Size()), {})
+    with pytest.raises(ModelUnsupported, match=r"'lfm2moe' .* mixtures of experts"):
+        gguf_checkpoint(path, model="tiny")
+
+
+def test_damaged_scale_of_int4_codes_is_noticed(tmp_path: Path) -> None:
+    path = lfm2(tmp_path, quantization="Q4_0")
+    tensor = next(t for t in gguf_package.GGUFReader(path).tensors if t.name == "blk.0.ffn_up.weight")
+    content = bytearray(path.read_bytes())
+    content[tensor.data_offset : tensor.data_offset + 2] = b"\xff\xff"  # a float16 NaN
+    path.write_bytes(content)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ModelDamaged, match=r"tensor blk\.0\.ffn_up\.weight holds a NaN"):
+        convert(path, tmp_path / "out", model="tiny", quantization="int4")

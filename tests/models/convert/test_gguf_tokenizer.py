@@ -16,7 +16,7 @@ from ruvllm.models.convert.gguf_tokenizer import text_side
 
 from .. import tiny
 
-PRES = ["gpt-2", "smollm", "qwen2", "llama-bpe"]
+PRES = ["gpt-2", "smollm", "qwen2", "llama-bpe", "lfm2"]
 
 
 def rebuilt(pre: str = "gpt-2", **changes: Any) -> TextSide:
@@ -57,6 +57,7 @@ def test_every_text_survives_the_round_trip(pre: str, text: str) -> None:
         ("smollm", ["1", "2", "3", "4"]),
         ("qwen2", ["1", "2", "3", "4"]),
         ("llama-bpe", ["123", "4"]),
+        ("lfm2", ["123", "4"]),
     ],
 )
 def test_digits_are_split_as_each_family_does(pre: str, wanted: list[str]) -> None:
@@ -77,6 +78,17 @@ def test_user_defined_token_is_matched_but_not_special() -> None:
     tokenizer = Tokenizer.from_str(text.tokenizer)
     ids = tokenizer.encode("a<tool>").ids
     assert ids[-1] == len(tiny.TOKENS) and tokenizer.decode(ids) == "a<tool>"
+
+
+def test_names_that_only_fill_rows_up_are_no_tokens() -> None:
+    tokens, types = [*tiny.TOKENS, "[PAD270]", "[PAD271]"], [*tiny.TYPES, 5, 5]
+    text = rebuilt(**{"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": types})
+    assert Tokenizer.from_str(text.tokenizer).get_vocab_size() == len(tiny.TOKENS)
+
+
+def test_vendors_sampling_defaults_are_carried() -> None:
+    text = rebuilt(**{"general.sampling.temp": 0.25, "general.sampling.top_k": 50})
+    assert text.generation == {"temperature": 0.25, "top_k": 50.0}
 
 
 @pytest.mark.parametrize(("add_bos", "tokens"), [(True, ["<|im_start|>", "he"]), (False, ["he"])])

@@ -32,7 +32,7 @@ def convert_there(folder: Path, tmp_path: Path) -> Path:
     ("changes", "message"),
     [
         ({"model_type": "gpt_neox"}, "model_type 'gpt_neox'"),
-        ({"model_type": "lfm2"}, "needs the runtime"),
+        ({"model_type": "lfm2_moe"}, "mixtures of experts do not run here"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rope_scaling 'llama3'"),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling 'linear'"),
         ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
@@ -107,6 +107,21 @@ def test_text_side_is_normalised(tmp_path: Path) -> None:
     assert text.config["eos_token"] == "<|im_end|>" and text.config["chat_template"] == tiny.TEMPLATE
     assert text.stop_tokens == ("<|im_end|>", "<|endoftext|>")
     assert text.generation == {"temperature": 0.7, "top_k": 20.0}
+
+
+@pytest.mark.parametrize(
+    ("header", "licence"),
+    [
+        ("---\nlicense: apache-2.0\ntags: []\n---\n", "apache-2.0"),
+        ("---\nlicense: other\nlicense_name: 'lfm1.0'\n---\n", "lfm1.0"),
+        ("---\ntags: []\n---\nlicense: mit", None),
+        ("# No header\nlicense: mit", None),
+    ],
+)
+def test_licence_is_what_the_model_cards_header_says(tmp_path: Path, header: str, licence: str | None) -> None:
+    folder = decoder_folder(tmp_path)
+    (folder / "README.md").write_text(header)
+    assert hf_checkpoint(folder, model="tiny").license == licence
 
 
 def test_chat_template_in_its_own_file_wins(tmp_path: Path) -> None:

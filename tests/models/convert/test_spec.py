@@ -8,16 +8,18 @@ import ctranslate2
 import numpy as np
 import pytest
 
+from ruvllm.errors import ModelUnsupported
 from ruvllm.models.convert import Converted, convert
 
 from .. import tiny
+from ..lfm2_numpy import read_model_bin, weights_of
 
 IDS = [1, 40, 77, 262, 259, 12, 200, 3, 65]
 
 
 def converted(source: Path, folder: Path, quantization: str = "float32") -> tuple[Path, Converted]:
     target = folder / "out"
-    target.mkdir()
+    target.mkdir(parents=True)
     return target, convert(source, target, model="tiny", quantization=quantization)
 
 
@@ -90,26 +92,41 @@ def test_int8_decoder_stays_close_and_is_a_quarter_of_the_size(tmp_path: Path) -
     assert (target / "model.bin").stat().st_size < 1.2 * stored
 
 
-def test_int8_file_equals_what_ctranslate2_quantizes_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ctranslate2.specs import model_spec
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+@pytest.mark.parametrize("source", ["folder", "F32", "Q4_0", "Q4_1"])
+def test_int4_decoder_holds_the_source_in_groups(tmp_path: Path, kind: str, source: str) -> None:
+    """Q4_0 is the same grid and stays as it is; anything else is within half a step of -7 .. 7, a group at a time."""
+    weights = tiny.decoder_weights(kind)
+    if source == "folder":
+        path = tiny.write_decoder_folder(tmp_path / "hf", weights, tiny.decoder_config(kind))
+    else:
+        path = tiny.write_gguf(tmp_path / "tiny.gguf", weights, kind, quantization=source)
+    exact, packed = (weights_of(converted(path, tmp_path / q, q)[0] / "model.bin") for q in ("float32", "int4"))
+    assert set(packed) == set(exact)
+    for name in (n for n in exact if "linear" in n and n.endswith("weight")):
+        groups, found = (w[name].reshape(-1, 32).astype(np.float64) for w in (exact, packed))
+        error, norm = (np.linalg.norm(a, axis=-1) for a in (found - groups, groups))
+        bound = 0 if source == "Q4_0" else np.sqrt(32) * np.abs(groups).max(-1) / 14 + 2.0**-11 * norm
+        assert (error <= 1.0001 * bound).all()
 
-    path = tiny.write_gguf(tmp_path / "tiny.gguf", tiny.decoder_weights())
-    target, _ = converted(path, tmp_path, "int8")
-    mine = (target / "model.bin").read_bytes()
 
-    def fill_only(layer: object, weight: np.ndarray, bias: np.ndarray | None, quantization: str) -> None:
-        layer.weight = weight  # type: ignore[attr-defined]
+def test_int4_decoder_is_a_family_of_names_of_its_own(tmp_path: Path) -> None:
+    path = tiny.write_gguf(tmp_path / "tiny.gguf", tiny.decoder_weights("qwen2"), "qwen2")
+    _, variables, _ = read_model_bin(converted(path, tmp_path, "int4")[0] / "model.bin")
+    layer = "decoder/layer_1/self_attention/linear_0"
+    parts = {name.rpartition("/")[2] for name in variables if name.startswith(layer)}
+    assert parts == {"qweight", "qscales", "bias"} and variables[f"{layer}/qweight"].shape == (128, 32)
+    assert variables["decoder/embeddings/weight"].dtype == np.int8
 
-    whole = model_spec.LayerSpec.optimize
-    monkeypatch.setattr("ruvllm.models.convert.spec._set", fill_only)
-    monkeypatch.setattr(model_spec.LayerSpec, "optimize", lambda self, _=None: whole(self, "int8"))
-    (tmp_path / "stock").mkdir()
-    convert(path, tmp_path / "stock", model="tiny")
-    assert mine == (tmp_path / "stock" / "model.bin").read_bytes()
+
+def test_int4_encoder_is_refused(tmp_path: Path) -> None:
+    path = tiny.write_encoder_folder(tmp_path / "hf", tiny.encoder_weights(), tiny.encoder_config())
+    with pytest.raises(ModelUnsupported, match="int4 is for decoders"):
+        converted(path, tmp_path, "int4")
 
 
 def test_unknown_quantization_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="quantization must be one of int8, float32"):
+    with pytest.raises(ValueError, match="quantization must be one of int8, float32, int4"):
         convert(tmp_path, tmp_path, model="tiny", quantization="int3")
 
 
