@@ -193,9 +193,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class GenerationOptions:
-    """How to sample: penalty, temperature, top_k, top_p, in this order.
+    """How to sample: penalty, temperature, top_k, top_p, min_p, in this order.
 
-    Temperature 0 is greedy, `top_k` 0 keeps every token. With a `json_schema` the answer is a value of it, unless
+    Temperature 0 is greedy, `top_k` 0 keeps every token, `min_p` those with at least this share of the likeliest one's
+    probability (CTranslate2 has no such cut and refuses one). With a `json_schema` the answer is a value of it, unless
     `max_new_tokens` cuts it off; an engine that cannot promise that refuses.
     """
 
@@ -207,8 +208,11 @@ class GenerationOptions:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     json_schema: Mapping[str, Any] | None = None
+    min_p: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.min_p <= 1.0:
+            raise ValueError(f"min_p must be in [0, 1] ({self.min_p})")
         if self.json_schema is not None and not isinstance(self.json_schema, Mapping):
             raise TypeError(f"json_schema must be a mapping, not {type(self.json_schema).__name__}")
         if isinstance(self.stop, str):

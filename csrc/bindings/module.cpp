@@ -21,6 +21,9 @@ void register_neighbour_maxima(py::module_& m);
 void register_optimiser(py::module_& m);
 void register_pagerank(py::module_& m);
 void register_probe(py::module_& m);
+void register_quantized_matmul(py::module_& m);
+void register_runtime(py::module_& m);
+void register_transformer(py::module_& m);
 
 namespace {
 
@@ -63,4 +66,7 @@ PYBIND11_MODULE(_core, m) {
     b::register_optimiser(m);
     b::register_pagerank(m);
     b::register_probe(m);
+    b::register_quantized_matmul(m);
+    b::register_runtime(m);
+    b::register_transformer(m);
 }

@@ -3,8 +3,9 @@
 
 namespace ruvllm::kernels {
 
-enum class Isa { scalar, avx2, avx512 };  // in rising order
-inline constexpr Isa kAllIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512};
+// In rising order; amx is avx512 and, for the products of quantized matrices, the matrix unit.
+enum class Isa { scalar, avx2, avx512, amx };
+inline constexpr Isa kAllIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::amx};
 
 const char* name_of(Isa isa);
 
@@ -25,7 +26,7 @@ bool find_isa(const char* name, Isa& isa);
 // RUVLLM_DISPATCH(f)(...) calls the variant of f in use. Only for files compiled without instruction-set flags.
 #ifdef RUVLLM_X86
 #define RUVLLM_DISPATCH(f) \
-    (active_isa() == Isa::avx512 ? avx512::f : active_isa() == Isa::avx2 ? avx2::f : scalar::f)
+    (active_isa() >= Isa::avx512 ? avx512::f : active_isa() == Isa::avx2 ? avx2::f : scalar::f)
 #else
 #define RUVLLM_DISPATCH(f) (scalar::f)
 #endif

@@ -1,7 +1,7 @@
 """The documented Python face of the compiled core; nothing else imports `ruvllm._core`.
 
 Arrays are C-contiguous and of the stated dtype: a wrong one is an error naming the argument, never a silent copy. The
-interpreter lock is released around the work. `RUVLLM_ISA=scalar|avx2|avx512`, read once at import, forces an
+interpreter lock is released around the work. `RUVLLM_ISA=scalar|avx2|avx512|amx`, read once at import, forces an
 instruction set; without it the best one the processor has is used.
 """
 
@@ -25,6 +25,7 @@ from ruvllm.kernels.neighbour_maxima import neighbour_maxima
 from ruvllm.kernels.optimiser import TrainingStep, adamw_step
 from ruvllm.kernels.pagerank import pagerank
 from ruvllm.kernels.reservoir import Reservoir
+from ruvllm.kernels.runtime import KvType, RuntimeModel, RuntimeSampler, RuntimeSession
 
 __all__ = [
     "ROUTER_HEADS",
@@ -41,8 +42,12 @@ __all__ = [
     "Graph",
     "GraphAttention",
     "Head",
+    "KvType",
     "Neighbours",
     "Reservoir",
+    "RuntimeModel",
+    "RuntimeSampler",
+    "RuntimeSession",
     "Subgraph",
     "TrainingStep",
     "adamw_step",

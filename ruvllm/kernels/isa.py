@@ -8,7 +8,7 @@ __all__ = ["available_isas", "isa"]
 
 
 def isa() -> str:
-    """Return the instruction set in use: "scalar", "avx2" or "avx512"."""
+    """Return the instruction set in use: "scalar", "avx2", "avx512" (with VNNI) or "amx"."""
     return core.isa()
 
 

@@ -1,0 +1,68 @@
+// Threads that share one piece of work at a time: they spin briefly for the next piece, then sleep.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace ruvllm::runtime {
+
+// One caller at a time; what it passes must not throw.
+class ThreadPool {
+  public:
+    explicit ThreadPool(std::size_t num_threads);  // >= 1, the caller among them
+    ~ThreadPool();
+    ThreadPool(const ThreadPool&) = delete;
+    ThreadPool& operator=(const ThreadPool&) = delete;
+
+    std::size_t size() const { return num_threads_; }
+
+    // f(thread) once for each thread in [0, size()), beside each other; returns when all have.
+    template <typename F>
+    void run(F&& f) {
+        using Work = std::remove_reference_t<F>;
+        run_all([](void* work, std::size_t thread) { (*static_cast<Work*>(work))(thread); }, &f);
+    }
+
+    // f(first, end) over [0, count) in contiguous parts, one a thread.
+    template <typename F>
+    void split(std::size_t count, F&& f) {
+        if (num_threads_ == 1 || count < 2) {
+            if (count > 0) f(std::size_t{0}, count);
+            return;
+        }
+        run([&](std::size_t thread) {
+            const std::size_t first = count * thread / num_threads_, end = count * (thread + 1) / num_threads_;
+            if (first < end) f(first, end);
+        });
+    }
+
+    // f(task, thread) for each task in [0, count), taken by whoever is free.
+    template <typename F>
+    void each(std::size_t count, F&& f) {
+        std::atomic<std::size_t> next{0};
+        run([&](std::size_t thread) {
+            for (std::size_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < count;) f(task, thread);
+        });
+    }
+
+  private:
+    using Function = void (*)(void*, std::size_t);
+
+    void run_all(Function function, void* work);
+    void serve(std::size_t thread);
+
+    std::size_t num_threads_;
+    Function function_ = nullptr;
+    void* work_ = nullptr;
+    bool is_closing_ = false;
+    alignas(64) std::atomic<std::uint32_t> started_{0};  // pieces of work handed out
+    alignas(64) std::atomic<std::uint32_t> running_{0};  // threads still at work on the last one
+    std::vector<std::thread> threads_;
+    int owner_;  // process: after a fork the threads are gone
+};
+
+}  // namespace ruvllm::runtime

@@ -1,0 +1,292 @@
+"""Local generation through our own runtime."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import randbits
+
+import numpy as np
+import numpy.typing as npt
+
+from ruvllm.errors import EngineError
+from ruvllm.inference.chat import ChatTemplate
+from ruvllm.inference.constrained import Constraints, TokenConstraint
+from ruvllm.inference.ctranslate2_model import available_threads, load_tokenizer
+from ruvllm.inference.decoding import TokenDecoder
+from ruvllm.inference.engine import Cancelled, Piece, require_fits, require_messages
+from ruvllm.inference.runtime_model import open_runtime
+from ruvllm.inference.session_cache import SessionCache
+from ruvllm.inference.stops import StopFilter
+from ruvllm.kernels import KvType, RuntimeModel, RuntimeSampler, RuntimeSession
+from ruvllm.models import read_card
+from ruvllm.types import FinishReason, GenerationOptions, Message
+
+__all__ = ["Probe", "RuntimeEngine"]
+
+Ids = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+
+PREFILL_TOKENS = 256  # of a prompt between two looks at whether it is cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a model makes of a prompt before it answers: of its next token the probability of the likeliest, its lead
+    over the second, and the entropy in nats; of the prompt itself the mean log-probability of a token."""
+
+    top_probability: float
+    margin: float
+    entropy: float
+    prompt_logprob: float
+
+
+class RuntimeEngine:
+    """A decoder on the CPU through our own runtime. Streams from several threads are decoded together.
+
+    A prompt that goes on from an earlier one, as each turn of a conversation does, is read from where they part: the
+    caches of past streams are kept, the least recently used are dropped. The repetition penalty covers the generated
+    tokens, not the prompt. Log-probabilities are those after the penalty and before temperature, top_k and top_p.
+
+    Args:
+        model_dir: a converted model with tokenizer.json and tokenizer_config.json.
+        num_threads: cores for one step; 0 takes all.
+        context_tokens: the most that prompt and answer together may hold; never more than the model's own.
+        kv: type of the caches' keys and values, "float32" or "int8".
+        cache_bytes: what the caches of past streams may hold together.
+
+    Raises:
+        ModelDamaged: a file is missing, truncated or does not fit the others.
+        ModelUnsupported: the runtime does not know the architecture, or it has no chat template.
+    """
+
+    def __init__(
+        self,
+        model_dir: Path,
+        *,
+        num_threads: int = 0,
+        context_tokens: int = 2048,
+        kv: KvType = "float32",
+        cache_bytes: int = 256 * 1024 * 1024,
+    ) -> None:
+        card = read_card(model_dir)
+        self._model = open_runtime(model_dir, card, num_threads=available_threads(num_threads))
+        self._template = ChatTemplate.from_directory(model_dir)
+        self._tokenizer = load_tokenizer(model_dir, card)
+        ids = (self._tokenizer.token_to_id(token) for token in card.stop_tokens)
+        self._end_ids = frozenset(i for i in ids if i is not None)
+        self._num_tokens = self._tokenizer.get_vocab_size()
+        self.name = model_dir.name
+        self.context_tokens = min(context_tokens, card.context_tokens)
+        self.parameters: int | None = card.parameters
+        self.size_bytes = (model_dir / "model.bin").stat().st_size
+        self._sessions = SessionCache(self._model, context_tokens=self.context_tokens, budget_bytes=cache_bytes, kv=kv)
+        self._steps = _SharedSteps(self._model)
+        self._constraints: Constraints | None = None
+        self._loading = threading.Lock()
+        self._closed = threading.Event()
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the exact length of the rendered prompt."""
+        require_messages(messages)
+        return len(self._template.encode(messages))
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, *, cancelled: Cancelled | None = None
+    ) -> Iterator[Piece]:
+        """Yield one piece per token; see `Engine.stream`. A wrong request raises here, before the first token."""
+        require_messages(messages)
+        prompt = np.array(self._template.encode(messages), np.int32)
+        require_fits(len(prompt), options.max_new_tokens, self.context_tokens)
+        constraint = None if options.json_schema is None else self._constrain(options)
+        self._require_open()
+        return self._pieces(prompt, options, constraint, cancelled or (lambda: False))
+
+    def probe(self, messages: Sequence[Message], *, max_tokens: int = 64) -> Probe:
+        """Return the model's view of a prompt after reading at most its first `max_tokens`; they stay in the cache.
+
+        Raises:
+            ValueError: there are no messages.
+            EngineError: the engine is closed.
+        """
+        require_messages(messages)
+        self._require_open()
+        prompt = np.array(self._template.encode(messages), np.int32)[:max_tokens]
+        session = self._model.session(context_tokens=self.context_tokens, kv=self._sessions.kv)
+        logprobs = self._model.advance([session], [prompt], want="logprobs")
+        logits = session.logits().astype(np.float64)[: self._num_tokens]
+        self._sessions.give(session)
+        likelihood = np.exp(logits - logits.max())
+        likelihood /= likelihood.sum()
+        second, first = np.partition(likelihood, -2)[-2:]
+        entropy = -float(np.sum(likelihood * np.log(np.maximum(likelihood, 1e-300))))
+        said = logprobs[1:]
+        return Probe(float(first), float(first - second), entropy, float(said.mean()) if len(said) else 0.0)
+
+    def score(self, messages: Sequence[Message], answers: Sequence[str]) -> list[float]:
+        """Return the mean log-probability of a token of each answer to one prompt, which is read once for all.
+
+        Raises:
+            ValueError: there are no messages, an answer has no tokens, or one does not fit.
+            EngineError: the engine is closed.
+        """
+        require_messages(messages)
+        self._require_open()
+        prompt = np.array(self._template.encode(messages), np.int32)
+        ids = [np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32) for text in answers]
+        for i, one in enumerate(ids):
+            if len(one) == 0:
+                raise ValueError(f"answers[{i}] has no tokens")
+            require_fits(len(prompt), len(one), self.context_tokens)
+        if not ids:
+            return []
+        session = self._sessions.take(prompt)
+        self._model.advance([session], [prompt[session.length :]])
+        copies = [session.fork() for _ in ids]
+        self._sessions.give(session)
+        logprobs = self._model.advance(copies, ids, want="logprobs")
+        ends = np.cumsum([len(one) for one in ids])
+        return [float(part.mean()) for part in np.split(logprobs, ends[:-1])]
+
+    def hidden_means(self, texts: Sequence[str]) -> Floats:
+        """Return (n, hidden_size) float32: the mean final hidden state of each text, its special tokens included.
+
+        Raises:
+            ValueError: a text has no tokens.
+            EngineError: the engine is closed.
+        """
+        self._require_open()
+        means = []
+        for i, text in enumerate(texts):
+            ids = np.array(self._tokenizer.encode(text).ids[: self.context_tokens], np.int32)
+            if len(ids) == 0:
+                raise ValueError(f"texts[{i}] has no tokens")
+            session = self._model.session(context_tokens=len(ids))
+            means.append(self._model.advance([session], [ids], want="hidden").mean(axis=0))
+        return np.stack(means) if means else np.empty((0, self._model.hidden_size), np.float32)
+
+    def cache_nbytes(self) -> int:
+        """Return the memory that the caches of past streams hold."""
+        return self._sessions.nbytes()
+
+    def close(self) -> None:
+        """Stop what runs after its current token, and free the caches; the weights go with the last stream."""
+        self._closed.set()
+        self._sessions.clear()
+
+    def _require_open(self) -> None:
+        if self._closed.is_set():
+            raise EngineError(f"{self.name} is closed", engine=self.name)
+
+    def _constrain(self, options: GenerationOptions) -> TokenConstraint:
+        assert options.json_schema is not None
+        with self._loading:
+            if self._constraints is None:
+                self._constraints = Constraints(
+                    self._tokenizer, vocab_size=self._model.vocab_size, end_ids=self._end_ids
+                )
+        return self._constraints.json_schema(options.json_schema)
+
+    def _pieces(
+        self, prompt: Ids, options: GenerationOptions, constraint: TokenConstraint | None, cancelled: Cancelled
+    ) -> Iterator[Piece]:
+        decoder, stops = TokenDecoder(self._tokenizer), StopFilter(options.stop)
+        count = 0
+
+        def last(text: str, logprobs: tuple[float, ...], reason: FinishReason) -> Piece:
+            tail = stops.push(decoder.finish()) + stops.flush()
+            return Piece(text + tail, logprobs, reason, len(prompt), count)
+
+        sampler = self._sampler(options)
+        session = self._sessions.take(prompt)
+        try:
+            waiting = prompt[session.length :]
+            while True:
+                if cancelled() or self._closed.is_set():
+                    yield last("", (), "cancelled")
+                    return
+                self._steps.advance(session, waiting[:PREFILL_TOKENS])
+                waiting = waiting[PREFILL_TOKENS:]
+                if len(waiting):
+                    continue
+                allowed = None if constraint is None else constraint.mask()
+                token_id, logprob = sampler.next(session, seen_from=len(prompt), allowed=allowed)
+                if token_id in self._end_ids:
+                    yield last("", (), "stop")
+                    return
+                count += 1
+                text = stops.push(decoder.push(token_id))
+                is_complete = False
+                if constraint is not None:
+                    constraint.accept(token_id)
+                    is_complete = constraint.is_finished
+                if stops.stopped or is_complete or count == options.max_new_tokens:
+                    yield last(text, (logprob,), "stop" if stops.stopped or is_complete else "length")
+                    return
+                yield Piece(text, (logprob,))
+                waiting = np.array([token_id], np.int32)
+        except MemoryError as error:
+            raise EngineError(f"{self.name}: no memory for {session.length} tokens", engine=self.name) from error
+        finally:
+            if not self._closed.is_set():
+                self._sessions.give(session)
+
+    def _sampler(self, options: GenerationOptions) -> RuntimeSampler:
+        return RuntimeSampler(
+            limit=self._num_tokens,
+            temperature=options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            min_p=options.min_p,
+            repetition_penalty=options.repetition_penalty,
+            seed=randbits(64) if options.seed is None else options.seed,
+        )
+
+
+@dataclass(eq=False, slots=True)
+class _Step:
+    """Tokens that wait to be appended to a session."""
+
+    session: RuntimeSession
+    ids: Ids
+    is_done: bool = False
+    error: BaseException | None = field(default=None)
+
+
+class _SharedSteps:
+    """Passes over the weights, shared: whoever finds the model free takes what the others wait for along."""
+
+    def __init__(self, model: RuntimeModel) -> None:
+        self._model = model
+        self._waiting: list[_Step] = []
+        self._is_running = False
+        self._changed = threading.Condition()
+
+    def advance(self, session: RuntimeSession, ids: Ids) -> None:
+        """Append `ids` to `session`; returns when that is done, in a pass of this thread or another's."""
+        step = _Step(session, ids)
+        with self._changed:
+            self._waiting.append(step)
+            while self._is_running and not step.is_done:
+                self._changed.wait()
+            steps: list[_Step] = []
+            if not step.is_done:
+                steps, self._waiting, self._is_running = self._waiting, [], True
+        if steps:
+            self._run(steps)
+        if step.error is not None:
+            raise step.error
+
+    def _run(self, steps: list[_Step]) -> None:
+        error: BaseException | None = None
+        try:
+            self._model.advance([step.session for step in steps], [step.ids for step in steps])
+        except BaseException as caught:  # handed to every thread that waits for it
+            error = caught
+        with self._changed:
+            for step in steps:
+                step.is_done, step.error = True, error
+            self._is_running = False
+            self._changed.notify_all()
