@@ -87,6 +87,7 @@ inline __attribute__((always_inline)) void tile(const QuantizedRows& x, std::siz
 void matmul_int8(const QuantizedRows& x, std::size_t m, const std::uint8_t* panels, const float* row_scales,
                  const float* bias, std::size_t n, bool add, float* out, std::size_t ldo) {
     const Config config(m % kTileRows);
+    asm volatile("" : : "r"(&config) : "memory");  // GCC 12 believes that the next line reads eight bytes of it
     _tile_loadconfig(&config);
     constexpr std::size_t kPanelsAtOnce = 4;
     for (std::size_t first = 0; first < n; first += kPanelsAtOnce * kPanel) {

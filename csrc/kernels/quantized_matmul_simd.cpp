@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t kQuadBytes = 4 * kPanel;
 constexpr std::size_t kInt4GroupBytes = int4_panel_bytes(kInt4Group);
-constexpr std::size_t kAhead = 4096;  // bytes a single row's walk over a panel asks for in advance: one page
+constexpr std::size_t kAhead = 2048;  // bytes that a single row's walk over the panels asks for in advance
 
 inline std::int32_t four_of(const std::int8_t* x) {
     std::int32_t four;
@@ -267,46 +267,52 @@ void product(const QuantizedRows& x, std::size_t m, const std::uint8_t* panels, 
 
 #ifdef __AVX512F__
 
-inline std::int32_t quantize_lanes(F32 x, F32 inverse, std::int8_t* values) {
-    const __m512i whole = _mm512_cvtps_epi32(mul(x, inverse));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(values), _mm512_cvtsepi32_epi8(whole));
-    return _mm512_reduce_add_epi32(whole);
+// values = x inverse, rounded, for kInt4Group entries; returns their sum.
+inline std::int32_t quantize_some(const F32* x, F32 inverse, std::int8_t* values) {
+    const __m512i first = _mm512_cvtps_epi32(mul(x[0], inverse)), second = _mm512_cvtps_epi32(mul(x[1], inverse));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(values), _mm512_cvtsepi32_epi8(first));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(values + 16), _mm512_cvtsepi32_epi8(second));
+    return _mm512_reduce_add_epi32(_mm512_add_epi32(first, second));
 }
 
 #else
 
-inline std::int32_t quantize_lanes(F32 x, F32 inverse, std::int8_t* values) {
-    const __m256i whole = _mm256_cvtps_epi32(mul(x, inverse));
-    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(values), _mm_packs_epi16(words, words));
-    const __m128i pairs = _mm_madd_epi16(words, _mm_set1_epi16(1));
-    const __m128i halves = _mm_add_epi32(pairs, _mm_shuffle_epi32(pairs, 0x4e));
-    return _mm_cvtsi128_si32(_mm_add_epi32(halves, _mm_shuffle_epi32(halves, 0xb1)));
+inline std::int32_t quantize_some(const F32* x, F32 inverse, std::int8_t* values) {
+    __m256i total = _mm256_setzero_si256();
+    for (std::size_t i = 0; i < kInt4Group / kLanes; ++i) {
+        const __m256i whole = _mm256_cvtps_epi32(mul(x[i], inverse));
+        const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(values + i * kLanes), _mm_packs_epi16(words, words));
+        total = _mm256_add_epi32(total, whole);
+    }
+    const __m128i quads = _mm_add_epi32(_mm256_castsi256_si128(total), _mm256_extracti128_si256(total, 1));
+    const __m128i pairs = _mm_add_epi32(quads, _mm_shuffle_epi32(quads, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(pairs, _mm_shuffle_epi32(pairs, 0xb1)));
 }
 
 #endif
 
 // One group: kGroup floats.
-void quantize_group(const float* x, std::int8_t* values, float& scale, std::int32_t& offset, std::int32_t* sums) {
-    const F32 infinity = set(__builtin_inff());
-    F32 lanes = zeros();
-    bool is_finite = true;
-    for (std::size_t i = 0; i < kGroup; i += kLanes) {
-        const F32 a = abs(load(x + i));
-        is_finite = is_finite && all_lanes(is_less(a, infinity));
-        lanes = max(lanes, a);
+void quantize_group(const float* from, std::int8_t* values, float& scale, std::int32_t& offset, std::int32_t* sums) {
+    constexpr std::size_t kVectors = kGroup / kLanes;
+    F32 x[kVectors], most_lanes = zeros();
+    for (std::size_t i = 0; i < kVectors; ++i) {
+        x[i] = load(from + i * kLanes);
+        most_lanes = max(abs(x[i]), most_lanes);
     }
-    const float most = largest(lanes);
+    // a NaN need not be the largest, but it makes 0 x into one; so does an infinity
+    F32 nothing = mul(x[0], zeros());
+    for (std::size_t i = 1; i < kVectors; ++i) nothing = fma(x[i], zeros(), nothing);
+    const bool is_finite = all_lanes(is_less(nothing, set(1.0f)));
+    const float most = largest(most_lanes);
     scale = is_finite ? most / 127.0f : __builtin_nanf("");
-    const F32 inverse = set(most > 0.0f && is_finite ? 127.0f / most : 0.0f);
-    for (std::size_t half = 0; half < kGroup; half += kInt4Group) {
-        std::int32_t sum = 0;
-        for (std::size_t i = half; i < half + kInt4Group; i += kLanes) {
-            sum += quantize_lanes(is_finite ? load(x + i) : zeros(), inverse, values + i);
-        }
-        *sums++ = sum;
+    if (!is_finite) {
+        for (std::size_t i = 0; i < kVectors; ++i) x[i] = zeros();
     }
-    offset = -128 * (sums[-1] + sums[-2]);
+    const F32 inverse = set(most > 0.0f && is_finite ? 127.0f / most : 0.0f);
+    sums[0] = quantize_some(x, inverse, values);
+    sums[1] = quantize_some(x + kVectors / 2, inverse, values + kInt4Group);
+    offset = -128 * (sums[0] + sums[1]);
 }
 
 }  // namespace

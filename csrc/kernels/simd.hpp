@@ -45,6 +45,8 @@ inline F32 add(F32 a, F32 b) { return _mm512_add_ps(a, b); }
 inline F32 sub(F32 a, F32 b) { return _mm512_sub_ps(a, b); }
 inline F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
 inline F32 div(F32 a, F32 b) { return _mm512_div_ps(a, b); }
+inline F32 reciprocal_estimate(F32 a) { return _mm512_rcp14_ps(a); }  // within 2^-14
+constexpr int kReciprocalSteps = 1;
 inline F32 min(F32 a, F32 b) { return _mm512_min_ps(a, b); }
 inline F32 max(F32 a, F32 b) { return _mm512_max_ps(a, b); }
 inline F32 sqrt(F32 a) { return _mm512_sqrt_ps(a); }
@@ -155,6 +157,8 @@ inline F32 add(F32 a, F32 b) { return _mm256_add_ps(a, b); }
 inline F32 sub(F32 a, F32 b) { return _mm256_sub_ps(a, b); }
 inline F32 mul(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
 inline F32 div(F32 a, F32 b) { return _mm256_div_ps(a, b); }
+inline F32 reciprocal_estimate(F32 a) { return _mm256_rcp_ps(a); }  // within 1.5 x 2^-12
+constexpr int kReciprocalSteps = 2;
 inline F32 min(F32 a, F32 b) { return _mm256_min_ps(a, b); }
 inline F32 max(F32 a, F32 b) { return _mm256_max_ps(a, b); }
 inline F32 sqrt(F32 a) { return _mm256_sqrt_ps(a); }
@@ -226,6 +230,13 @@ inline void store_bytes(std::uint8_t* p, Mask mask) {  // 1 or 0 a lane
 inline std::size_t count(Mask mask) { return static_cast<std::size_t>(__builtin_popcount(_mm256_movemask_ps(mask))); }
 
 #endif
+
+// 1 / a within 2 ulp for a normal a whose reciprocal is one too; a fraction of a division's time.
+inline F32 reciprocal(F32 a) {
+    F32 r = reciprocal_estimate(a);
+    for (int i = 0; i < kReciprocalSteps; ++i) r = fma(r, fnma(a, r, set(1.0f)), r);  // Newton
+    return r;
+}
 
 // 2^x within 2 ulp; 0 below -150, infinity above 128. x = n + f, |f| <= 1/2: 2^n times the Taylor series of e^(f ln 2),
 // whose eighth term is below 1e-8.

@@ -38,7 +38,7 @@ inline float largest_of(const float* x, std::size_t n) {
 
 // Phi(x) = 1/2 erfc(-x / sqrt 2); erf by Abramowitz and Stegun 1964, 7.1.26, within 1.5e-7.
 inline F32 gelu(F32 x) {
-    const F32 a = abs(mul(x, set(0.70710678f))), t = div(set(1.0f), fma(set(0.3275911f), a, set(1.0f)));
+    const F32 a = abs(mul(x, set(0.70710678f))), t = reciprocal(fma(set(0.3275911f), a, set(1.0f)));
     F32 p = set(1.061405429f);
     p = fma(p, t, set(-1.453152027f));
     p = fma(p, t, set(1.421413741f));
@@ -101,7 +101,8 @@ void silu_multiply(float* gate, const float* up, std::size_t ld, std::size_t m, 
     for (std::size_t i = 0; i < m; ++i, gate += ld, up += ld) {
         each(n, [&](std::size_t j, Mask mask) {
             const F32 g = load(gate + j, mask);
-            store(gate + j, mul(mul(g, sigmoid(g)), load(up + j, mask)), mask);
+            const F32 e = exp(sub(zeros(), max(g, set(-80.0f))));  // below, g sigmoid(g) is nothing beside the rest
+            store(gate + j, mul(mul(g, reciprocal(add(set(1.0f), e))), load(up + j, mask)), mask);
         });
     }
 }
@@ -125,8 +126,8 @@ void softmax_rows(float* scores, std::size_t ld, std::size_t m, std::size_t n, c
             store(scores + j, e, mask);
             return e;
         });
-        const F32 whole = set(total);
-        each(count, [&](std::size_t j, Mask mask) { store(scores + j, div(load(scores + j, mask), whole), mask); });
+        const F32 share = set(1.0f / total);
+        each(count, [&](std::size_t j, Mask mask) { store(scores + j, mul(load(scores + j, mask), share), mask); });
         each(n - count, [&](std::size_t j, Mask mask) { store(scores + count + j, zeros(), mask); });
     }
 }

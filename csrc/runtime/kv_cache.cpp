@@ -21,13 +21,15 @@ using kernels::padded_to;
 constexpr std::size_t kStep = 192;  // positions: whole panels of both kinds, and whole groups
 static_assert(kStep % kPanelColumns == 0 && kStep % kPanel == 0 && kStep % kGroup == 0);
 
-// One vector with one scale; a vector of zeros has scale 0.
-float quantize(const float* x, std::size_t n, std::int8_t* values) {
+// One vector with one scale, each entry + 128; a vector of zeros has scale 0. Rounds to the nearest, ties to even.
+float quantize(const float* x, std::size_t n, std::uint8_t* bytes) {
+    constexpr float kRounder = 12582912.0f;  // 1.5 x 2^23: beside it only whole numbers are left
     float largest = 0.0f;
     for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(x[i]));
     const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
     for (std::size_t i = 0; i < n; ++i) {
-        values[i] = static_cast<std::int8_t>(std::clamp(std::nearbyint(x[i] * inverse), -127.0f, 127.0f));
+        const float rounded = (x[i] * inverse + kRounder) - kRounder;
+        bytes[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(rounded) + 128);
     }
     return largest / 127.0f;
 }
@@ -113,16 +115,16 @@ void KvCache::write(std::size_t head, std::size_t position, const float* key, co
         std::copy_n(value, head_dim_, values_.data() + row * head_dim_);
         return;
     }
-    std::int8_t whole[kMaxHeadDim];
-    key_scales_.data()[row] = quantize(key, head_dim_, whole);
+    std::uint8_t bytes[kMaxHeadDim];
+    key_scales_.data()[row] = quantize(key, head_dim_, bytes);
     std::uint8_t* keys = key_quads(head) + position / kPanel * (kPanel * padded_dim_) + position % kPanel * 4;
     for (std::size_t i = 0; i < head_dim_; ++i) {
-        keys[i / 4 * (4 * kPanel) + i % 4] = static_cast<std::uint8_t>(whole[i] + 128);
+        keys[i / 4 * (4 * kPanel) + i % 4] = bytes[i];
     }
-    value_scales_.data()[row] = quantize(value, head_dim_, whole);
+    value_scales_.data()[row] = quantize(value, head_dim_, bytes);
     std::uint8_t* values = value_quads(head) + position / 4 * (4 * kPanel) + position % 4;
     for (std::size_t i = 0; i < head_dim_; ++i) {
-        values[i / kPanel * (kPanel * capacity_) + i % kPanel * 4] = static_cast<std::uint8_t>(whole[i] + 128);
+        values[i / kPanel * (kPanel * capacity_) + i % kPanel * 4] = bytes[i];
     }
 }
 

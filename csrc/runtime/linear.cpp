@@ -60,7 +60,7 @@ void Activations::finish(std::size_t first, std::size_t end) {
 kernels::QuantizedRows Activations::quantized() const { return {values_.data(), scales_.data(), offsets_.data(), sums_.data(), k_}; }
 
 Linear::Linear(ModelFile& file, const std::vector<std::string>& names, const std::vector<std::size_t>& rows,
-               std::size_t columns, ThreadPool& pool)
+               std::size_t columns, Arena& arena, ThreadPool& pool)
     : num_columns_(columns) {
     std::vector<Part> parts;
     for (std::size_t i = 0; i < names.size(); ++i) {
@@ -101,7 +101,8 @@ Linear::Linear(ModelFile& file, const std::vector<std::string>& names, const std
 
     const std::size_t padded = padded_to(num_rows_, unit()), panels = padded / unit();
     k_ = kind_ == Kind::float32 ? columns : padded_to(columns, kGroup);
-    panels_.reserve(panels * panel_bytes());
+    num_panel_bytes_ = panels * panel_bytes();
+    panels_ = arena.take(num_panel_bytes_);
     bias_.reserve(padded);
     std::fill_n(bias_.data(), padded, 0.0f);
     if (kind_ == Kind::int8) {
@@ -124,7 +125,7 @@ Linear::Linear(ModelFile& file, const std::vector<std::string>& names, const std
     std::atomic<bool> is_finite{true};
     pool.split(panels, [&](std::size_t first, std::size_t end) {
         for (std::size_t panel = first; panel < end; ++panel) {
-            std::uint8_t* to = panels_.data() + panel * panel_bytes();
+            std::uint8_t* to = panels_ + panel * panel_bytes();
             if (kind_ == Kind::float32) {
                 auto* values = reinterpret_cast<float*>(to);
                 for (std::size_t j = 0; j < kPanelColumns; ++j) {
@@ -161,6 +162,11 @@ Linear::Linear(ModelFile& file, const std::vector<std::string>& names, const std
 
 std::size_t Linear::unit() const { return kind_ == Kind::float32 ? kPanelColumns : kPanel; }
 
+std::size_t Linear::step() const {
+    constexpr std::size_t kStepBytes = 32 * 1024;  // long enough for a walk over memory to get going
+    return std::max<std::size_t>(1, kStepBytes / panel_bytes());
+}
+
 std::size_t Linear::panel_bytes() const {
     switch (kind_) {
         case Kind::float32: return k_ * kPanelColumns * sizeof(float);
@@ -170,17 +176,17 @@ std::size_t Linear::panel_bytes() const {
 }
 
 std::size_t Linear::bytes() const {
-    return panels_.size() + (row_scales_.size() + bias_.size()) * sizeof(float);
+    return num_panel_bytes_ + (row_scales_.size() + bias_.size()) * sizeof(float);
 }
 
 void Linear::apply(const Activations& x, std::size_t m, bool add, float* out, std::size_t ldo, ThreadPool& pool) const {
-    pool.split(num_units(), [&](std::size_t first, std::size_t end) { apply_units(x, m, first, end, add, out, ldo); });
+    pool.share(num_units(), step(), [&](std::size_t first, std::size_t end) { apply_units(x, m, first, end, add, out, ldo); });
 }
 
 void Linear::apply_units(const Activations& x, std::size_t m, std::size_t first, std::size_t end, bool add, float* out,
                          std::size_t ldo) const {
     const std::size_t row = first * unit(), rows = std::min(end * unit(), num_rows_) - row;
-    const std::uint8_t* panels = panels_.data() + first * panel_bytes();
+    const std::uint8_t* panels = panels_ + first * panel_bytes();
     const float* bias = has_bias_ ? bias_.data() + row : nullptr;
     out += row;
     if (kind_ == Kind::int8) {
@@ -199,7 +205,7 @@ void Linear::apply_units(const Activations& x, std::size_t m, std::size_t first,
 
 void Linear::read_row(std::size_t i, float* out) const {
     const std::size_t lane = i % unit();
-    const std::uint8_t* panel = panels_.data() + i / unit() * panel_bytes();
+    const std::uint8_t* panel = panels_ + i / unit() * panel_bytes();
     if (kind_ == Kind::float32) {
         const auto* values = reinterpret_cast<const float*>(panel) + lane;
         for (std::size_t j = 0; j < num_columns_; ++j) out[j] = values[j * kPanelColumns];

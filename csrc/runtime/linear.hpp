@@ -9,6 +9,7 @@
 
 #include "engines/aligned.hpp"
 #include "kernels/quantized_matmul.hpp"
+#include "runtime/arena.hpp"
 #include "runtime/model_file.hpp"
 #include "runtime/thread_pool.hpp"
 
@@ -40,9 +41,10 @@ class Linear {
 
     // Reads `name`/weight, or qweight, with its scales and bias for each name and stacks their rows.
     //   columns  of every part; rows[i] those of part i
+    //   arena    holds the packed weights, as long as this layer is used
     // Throws BadModel.
     Linear(ModelFile& file, const std::vector<std::string>& names, const std::vector<std::size_t>& rows,
-           std::size_t columns, ThreadPool& pool);
+           std::size_t columns, Arena& arena, ThreadPool& pool);
 
     std::size_t num_rows() const { return num_rows_; }
     std::size_t num_columns() const { return num_columns_; }
@@ -56,6 +58,7 @@ class Linear {
                      std::size_t ldo) const;
     std::size_t num_units() const { return (num_rows_ + unit() - 1) / unit(); }
     std::size_t unit() const;  // rows
+    std::size_t step() const;  // units that a thread takes at a time
 
     // Row i of W as float32: what an embedding that is tied to this layer looks up.
     void read_row(std::size_t i, float* out) const;
@@ -67,7 +70,8 @@ class Linear {
 
     Kind kind_ = Kind::float32;
     std::size_t num_rows_ = 0, num_columns_ = 0, k_ = 0;  // k_: columns with padding
-    engines::AlignedBuffer<std::uint8_t> panels_;
+    std::uint8_t* panels_ = nullptr;
+    std::size_t num_panel_bytes_ = 0;
     engines::AlignedBuffer<float> row_scales_, bias_;
     bool has_bias_ = false;
 };

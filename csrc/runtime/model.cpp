@@ -245,7 +245,7 @@ void Model::feed_forward(const Layer& layer, std::size_t m) {
     const Ffn& ffn = layer.ffn;
     const std::size_t f = ffn.up.num_rows();
     between_.reserve(m, f, ffn.down.is_quantized());
-    pool_.split(ffn.up.num_units(), [&](std::size_t first, std::size_t end) {
+    pool_.share(ffn.up.num_units(), ffn.up.step(), [&](std::size_t first, std::size_t end) {
         const std::size_t row = first * ffn.up.unit(), rows = std::min(end * ffn.up.unit(), f) - row;
         float* out = between_.row(0);
         if (!ffn.has_gate) {

@@ -134,6 +134,7 @@ class Model {
     std::uint64_t fingerprint_ = 0;
     ThreadPool pool_;
     std::mutex mutex_;
+    Arena arena_;
 
     Table words_;           // unless the head is tied to it
     Linear head_;           // none in an encoder

@@ -113,7 +113,7 @@ void Model::load_lfm2(ModelFile& file) {
     const auto eps = static_cast<float>(file.number("norm_eps"));
     require_sane();
     const std::size_t q = shape_.num_heads * shape_.head_dim, kv = shape_.num_kv_heads * shape_.head_dim;
-    head_ = Linear(file, {"projection"}, {vocab_size}, hidden_size, pool_);
+    head_ = Linear(file, {"projection"}, {vocab_size}, hidden_size, arena_, pool_);
     is_tied_ = &file.get("projection/weight") == &file.get("embeddings/weight");
     if (!is_tied_) words_ = Table(file, "embeddings/weight", vocab_size, hidden_size);
     output_norm_ = rms(file, "output_norm", hidden_size, eps);
@@ -137,22 +137,22 @@ void Model::load_lfm2(ModelFile& file) {
                 for (std::size_t j = 0; j < width; ++j) layer.conv.taps[j * hidden_size + c] = stored[c * width + j];
             }
             layer.conv.bias = file.floats_if_there(at + "short_conv/conv/bias", {hidden_size});
-            layer.conv.in = Linear(file, {at + "short_conv/in_proj"}, {3 * hidden_size}, hidden_size, pool_);
-            layer.conv.out = Linear(file, {at + "short_conv/out_proj"}, {hidden_size}, hidden_size, pool_);
+            layer.conv.in = Linear(file, {at + "short_conv/in_proj"}, {3 * hidden_size}, hidden_size, arena_, pool_);
+            layer.conv.out = Linear(file, {at + "short_conv/out_proj"}, {hidden_size}, hidden_size, arena_, pool_);
         } else {
             layer.state = shape_.num_attention++;
             const std::string self = at + "self_attention/";
             layer.attention.qkv =
-                Linear(file, {self + "linear_q", self + "linear_k", self + "linear_v"}, {q, kv, kv}, hidden_size, pool_);
-            layer.attention.out = Linear(file, {self + "linear_out"}, {hidden_size}, q, pool_);
+                Linear(file, {self + "linear_q", self + "linear_k", self + "linear_v"}, {q, kv, kv}, hidden_size, arena_, pool_);
+            layer.attention.out = Linear(file, {self + "linear_out"}, {hidden_size}, q, arena_, pool_);
             layer.attention.q_norm = file.floats(self + "q_norm/gamma", {shape_.head_dim});
             layer.attention.k_norm = file.floats(self + "k_norm/gamma", {shape_.head_dim});
         }
         shape_.ffn_size = rows_of(file, at + "ffn_w1");
         layer.ffn.has_gate = true;
-        layer.ffn.gate = Linear(file, {at + "ffn_w1"}, {shape_.ffn_size}, hidden_size, pool_);
-        layer.ffn.up = Linear(file, {at + "ffn_w3"}, {shape_.ffn_size}, hidden_size, pool_);
-        layer.ffn.down = Linear(file, {at + "ffn_w2"}, {hidden_size}, shape_.ffn_size, pool_);
+        layer.ffn.gate = Linear(file, {at + "ffn_w1"}, {shape_.ffn_size}, hidden_size, arena_, pool_);
+        layer.ffn.up = Linear(file, {at + "ffn_w3"}, {shape_.ffn_size}, hidden_size, arena_, pool_);
+        layer.ffn.down = Linear(file, {at + "ffn_w2"}, {hidden_size}, shape_.ffn_size, arena_, pool_);
         layers_.push_back(std::move(layer));
     }
 }
@@ -176,7 +176,7 @@ void Model::load_decoder(ModelFile& file, double norm_eps) {
     require_number(file, top + "scale_embeddings", 0);
     const auto eps = static_cast<float>(norm_eps);
     const std::size_t q = shape_.num_heads * shape_.head_dim, kv = shape_.num_kv_heads * shape_.head_dim;
-    head_ = Linear(file, {top + "projection"}, {vocab_size}, hidden_size, pool_);
+    head_ = Linear(file, {top + "projection"}, {vocab_size}, hidden_size, arena_, pool_);
     is_tied_ = &file.get(top + "projection/weight") == &file.get(top + "embeddings/weight");
     if (!is_tied_) words_ = Table(file, top + "embeddings/weight", vocab_size, hidden_size);
     output_norm_ = rms(file, top + "layer_norm", hidden_size, eps);
@@ -191,16 +191,16 @@ void Model::load_decoder(ModelFile& file, double norm_eps) {
         Layer layer;
         layer.state = i;
         layer.mixer_norm = rms(file, self + "layer_norm", hidden_size, eps);
-        layer.attention.qkv = Linear(file, {self + "linear_0"}, {q + 2 * kv}, hidden_size, pool_);
-        layer.attention.out = Linear(file, {self + "linear_1"}, {hidden_size}, q, pool_);
+        layer.attention.qkv = Linear(file, {self + "linear_0"}, {q + 2 * kv}, hidden_size, arena_, pool_);
+        layer.attention.out = Linear(file, {self + "linear_1"}, {hidden_size}, q, arena_, pool_);
         layer.attention.q_norm = file.floats_if_there(self + "q_norm/gamma", {shape_.head_dim});
         layer.attention.k_norm = file.floats_if_there(self + "k_norm/gamma", {shape_.head_dim});
         layer.ffn_norm = rms(file, at + "ffn/layer_norm", hidden_size, eps);
         shape_.ffn_size = rows_of(file, at + "ffn/linear_0");
         layer.ffn.has_gate = true;
-        layer.ffn.gate = Linear(file, {at + "ffn/linear_0"}, {shape_.ffn_size}, hidden_size, pool_);
-        layer.ffn.up = Linear(file, {at + "ffn/linear_0_noact"}, {shape_.ffn_size}, hidden_size, pool_);
-        layer.ffn.down = Linear(file, {at + "ffn/linear_1"}, {hidden_size}, shape_.ffn_size, pool_);
+        layer.ffn.gate = Linear(file, {at + "ffn/linear_0"}, {shape_.ffn_size}, hidden_size, arena_, pool_);
+        layer.ffn.up = Linear(file, {at + "ffn/linear_0_noact"}, {shape_.ffn_size}, hidden_size, arena_, pool_);
+        layer.ffn.down = Linear(file, {at + "ffn/linear_1"}, {hidden_size}, shape_.ffn_size, arena_, pool_);
         layers_.push_back(std::move(layer));
     }
 }
@@ -236,13 +236,13 @@ void Model::load_encoder(ModelFile& file, double norm_eps) {
         const std::size_t all = shape_.num_heads * shape_.head_dim;
         Layer layer;
         layer.mixer_norm = layer_norm(file, self + "layer_norm", hidden_size, eps);
-        layer.attention.qkv = Linear(file, {self + "linear_0"}, {3 * all}, hidden_size, pool_);
-        layer.attention.out = Linear(file, {self + "linear_1"}, {hidden_size}, all, pool_);
+        layer.attention.qkv = Linear(file, {self + "linear_0"}, {3 * all}, hidden_size, arena_, pool_);
+        layer.attention.out = Linear(file, {self + "linear_1"}, {hidden_size}, all, arena_, pool_);
         layer.ffn_norm = layer_norm(file, at + "ffn/layer_norm", hidden_size, eps);
         shape_.ffn_size = rows_of(file, at + "ffn/linear_0");
         layer.ffn.activation = activation;
-        layer.ffn.up = Linear(file, {at + "ffn/linear_0"}, {shape_.ffn_size}, hidden_size, pool_);
-        layer.ffn.down = Linear(file, {at + "ffn/linear_1"}, {hidden_size}, shape_.ffn_size, pool_);
+        layer.ffn.up = Linear(file, {at + "ffn/linear_0"}, {shape_.ffn_size}, hidden_size, arena_, pool_);
+        layer.ffn.down = Linear(file, {at + "ffn/linear_1"}, {hidden_size}, shape_.ffn_size, arena_, pool_);
         layers_.push_back(std::move(layer));
     }
 }

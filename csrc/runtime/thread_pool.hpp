@@ -40,6 +40,24 @@ class ThreadPool {
         });
     }
 
+    // f(first, end) over [0, count): each thread walks over its own three quarters of a fair part, then what is left is
+    // taken in steps by whoever is free, so that a thread that was held up holds up nobody.
+    template <typename F>
+    void share(std::size_t count, std::size_t step, F&& f) {
+        const std::size_t own = num_threads_ == 1 ? count : count * 3 / (4 * num_threads_);
+        if (own == 0 || own == count) {
+            if (count > 0) f(std::size_t{0}, count);
+            return;
+        }
+        std::atomic<std::size_t> next{own * num_threads_};
+        run([&](std::size_t thread) {
+            f(own * thread, own * (thread + 1));
+            for (std::size_t first; (first = next.fetch_add(step, std::memory_order_relaxed)) < count;) {
+                f(first, first + step < count ? first + step : count);
+            }
+        });
+    }
+
     // f(task, thread) for each task in [0, count), taken by whoever is free.
     template <typename F>
     void each(std::size_t count, F&& f) {
