@@ -12,7 +12,7 @@
 namespace ruvllm::runtime {
 namespace {
 
-constexpr std::size_t kMaxRows = 512;        // tokens of one pass: the weights are read once for them
+constexpr std::size_t kMaxRows = 256;        // tokens of one pass: the weights are read once for them
 constexpr std::size_t kLogitRows = 32;       // rows of logits at a time
 constexpr std::size_t kAttentionRows = 48;   // queries of one block of attention
 
