@@ -298,7 +298,7 @@ void quantize_group(const float* x, std::int8_t* values, float& scale, std::int3
     }
     const float most = largest(lanes);
     scale = is_finite ? most / 127.0f : __builtin_nanf("");
-    const F32 inverse = set(most > 0.0f && is_finite ? 127.0f / most : 0.0f);
+    const F32 inverse = set(most >= kLeast && is_finite ? 127.0f / most : 0.0f);
     for (std::size_t half = 0; half < kGroup; half += kInt4Group) {
         std::int32_t sum = 0;
         for (std::size_t i = half; i < half + kInt4Group; i += kLanes) {
