@@ -40,9 +40,9 @@ Sample Sampler::next(const float* logits, std::size_t size, const std::int32_t* 
     if (allowed != nullptr) {
         for (std::size_t i = 0; i < n; ++i) logits_[i] = allowed[i] ? logits_[i] : kNever;
     }
-    bool has_nan = false;
-    for (const float logit : logits_) has_nan |= std::isnan(logit);
-    if (has_nan) throw std::invalid_argument("logits must not hold a NaN");
+    bool are_good = true;
+    for (const float logit : logits_) are_good &= logit < std::numeric_limits<float>::infinity();
+    if (!are_good) throw std::invalid_argument("logits must not hold a NaN or +infinity");
     const std::size_t likeliest = kernels::argmax(logits_.data(), n);
     if (logits_[likeliest] == kNever) throw std::invalid_argument("allowed must leave a token");
     const float total = kernels::log_sum_exp(logits_.data(), n);

@@ -27,7 +27,7 @@ class Sampler {
     // Ids from `limit` on, rows of the head without a token, are never drawn.
     Sampler(const SamplingOptions& options, std::uint64_t seed, std::size_t limit);
 
-    // Throws std::invalid_argument: no id is left, or a logit is NaN.
+    // Throws std::invalid_argument: no id is left, or a logit is NaN or +infinity.
     //   logits   (size,)
     //   seen     (num_seen,) ids that count as repeated; those out of range are ignored
     //   allowed  (size,) 0 or 1, or null: all
