@@ -110,7 +110,7 @@ void activate(Activation f, float* x, std::size_t ld, std::size_t m, std::size_t
     for (std::size_t i = 0; i < m; ++i, x += ld) {
         each(n, [&](std::size_t j, Mask mask) {
             const F32 v = load(x + j, mask);
-            store(x + j, f == Activation::gelu ? gelu(v) : f == Activation::gelu_tanh ? gelu_tanh(v) : max(v, zeros()),
+            store(x + j, f == Activation::gelu ? gelu(v) : f == Activation::gelu_tanh ? gelu_tanh(v) : max(zeros(), v),
                   mask);
         });
     }
