@@ -85,7 +85,7 @@ class RuntimeModel:
         num_threads: in [1, 256], this one among them; they spin for up to 0.1 ms between pieces of work, then sleep.
 
     Raises:
-        RuntimeError: the file is missing, damaged, contradicts itself, or is no such model; the message names the field.
+        RuntimeError: the file is missing, damaged, contradicts itself or is no such model; the message names the field.
     """
 
     def __init__(self, path: Path, *, norm_eps: float, num_threads: int) -> None:
