@@ -12,14 +12,14 @@ from ruvllm import kernels
 from ruvllm.kernels.loaded import core
 
 EPS = float(np.finfo(np.float32).eps)
-PANEL, GROUP, INT4_GROUP = 16, 64, 32  # rows of W that lie together; entries of x, of an int4 W, that share a scale
+GROUP, INT4_GROUP = 64, 32  # entries of x, and of a row of an int4 W, that share a scale
 DEPTHS = [1, 3, 4, 31, 32, 33, 63, 64, 65, 100, 128, 191, 192, 260]  # on both sides of every quad and group
 WIDTHS = [1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 80]  # on both sides of every panel and block of panels
 
 
-def padded(a: np.ndarray, step: int, value: float = 0) -> np.ndarray:
-    """`a` with its last axis filled up to a multiple of `step`."""
-    return np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, -a.shape[-1] % step)], constant_values=value)
+def in_groups(a: np.ndarray) -> np.ndarray:
+    """(rows, k) -> (rows, groups, GROUP), filled up with zeros."""
+    return np.pad(a, [(0, 0), (0, -a.shape[1] % GROUP)]).reshape(len(a), -1, GROUP)
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -28,7 +28,7 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 
 def quantized(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (m, groups, GROUP) whole numbers and (m, groups) float32 scales: the largest entry becomes 127."""
-    groups = padded(x, GROUP).reshape(len(x), -1, GROUP)
+    groups = in_groups(x)
     largest = np.abs(groups).max(-1)
     inverse = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=largest > 0)
     return np.rint(groups * inverse[..., None]).astype(np.int64), largest / np.float32(127)
@@ -44,13 +44,12 @@ class Int8:
         self.bias = rng.standard_normal(n, dtype=np.float32)
 
     def multiply(self, x: np.ndarray, out: np.ndarray, add: bool) -> None:
-        row_scales, bias = padded(self.row_scales, PANEL), padded(self.bias, PANEL)
-        core._matmul_int8(x, self.w, row_scales, bias, out, add)
+        core._Int8Weights(self.w, self.row_scales, self.bias).multiply(x, out, add)
 
     def exact(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return x W^T and the most that one rounding a group and one at the end can change."""
         values, scales = quantized(x)
-        w = padded(self.w.astype(np.int64), GROUP).reshape(len(self.w), -1, GROUP)
+        w = in_groups(self.w.astype(np.int64))
         terms = np.einsum("mgi,ngi->mng", values, w) * scales[:, None].astype(np.float64) * self.row_scales[:, None]
         bound = (terms.shape[-1] + 1) * EPS * np.abs(terms).sum(-1) + EPS * np.abs(self.bias)
         return terms.sum(-1) + self.bias, bound
@@ -65,7 +64,7 @@ class Int4:
         self.scales = rng.uniform(0.001, 0.1, (n, groups)).astype(np.float16)
 
     def multiply(self, x: np.ndarray, out: np.ndarray, add: bool) -> None:
-        core._matmul_int4(x, self.codes, self.scales.view(np.uint16), out, add)
+        core._Int4Weights(self.codes, self.scales.view(np.uint16)).multiply(x, out, add)
 
     def exact(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return x W^T and the most that two roundings a group can change."""
