@@ -294,7 +294,7 @@ class RuntimeModel:
     def restore(self, snapshot: bytes, context_tokens: int) -> RuntimeSession: ...
     def advance(
         self, sessions: list[RuntimeSession], ids: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64], want: str
-    ) -> Any: ...
+    ) -> npt.NDArray[np.float32] | None: ...
     def encode(self, ids: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]: ...
 
 class RuntimeSession:
@@ -334,21 +334,17 @@ class RuntimeSampler:
 def _quantize_rows(
     x: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32], npt.NDArray[np.int32]]: ...
-def _matmul_int8(
-    x: npt.NDArray[np.float32],
-    w: npt.NDArray[np.int8],
-    row_scales: npt.NDArray[np.float32],
-    bias: npt.NDArray[np.float32],
-    out: npt.NDArray[np.float32],
-    add: bool,
-) -> None: ...
-def _matmul_int4(
-    x: npt.NDArray[np.float32],
-    codes: npt.NDArray[np.uint8],
-    scales: npt.NDArray[np.uint16],
-    out: npt.NDArray[np.float32],
-    add: bool,
-) -> None: ...
+
+class _Int8Weights:
+    def __init__(
+        self, w: npt.NDArray[np.int8], row_scales: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]
+    ) -> None: ...
+    def multiply(self, x: npt.NDArray[np.float32], out: npt.NDArray[np.float32], add: bool) -> None: ...
+
+class _Int4Weights:
+    def __init__(self, codes: npt.NDArray[np.uint8], scales: npt.NDArray[np.uint16]) -> None: ...
+    def multiply(self, x: npt.NDArray[np.float32], out: npt.NDArray[np.float32], add: bool) -> None: ...
+
 def _rms_norm(x: npt.NDArray[np.float32], gamma: npt.NDArray[np.float32], eps: float) -> None: ...
 def _layer_norm(
     x: npt.NDArray[np.float32], gamma: npt.NDArray[np.float32], beta: npt.NDArray[np.float32], eps: float

@@ -26,10 +26,10 @@ std::size_t size_in(py::ssize_t value, py::ssize_t low, py::ssize_t high, const 
 
 py::ssize_t length(std::size_t size) { return static_cast<py::ssize_t>(size); }
 
-kernels::Activation activation_called(const std::string& name) {
-    if (name == "linear") return kernels::Activation::linear;
-    if (name == "sigmoid") return kernels::Activation::sigmoid;
-    if (name == "softmax") return kernels::Activation::softmax;
+kernels::HeadActivation activation_called(const std::string& name) {
+    if (name == "linear") return kernels::HeadActivation::linear;
+    if (name == "sigmoid") return kernels::HeadActivation::sigmoid;
+    if (name == "softmax") return kernels::HeadActivation::softmax;
     throw bad_value("activation", "be softmax, sigmoid or linear", name);
 }
 

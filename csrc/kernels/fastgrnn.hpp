@@ -14,12 +14,12 @@
 
 namespace ruvllm::kernels {
 
-enum class Activation : std::uint8_t { linear, sigmoid, softmax };
+enum class HeadActivation : std::uint8_t { linear, sigmoid, softmax };
 
 // Neighbouring outputs that share an activation.
 struct HeadGroup {
     std::size_t size;
-    Activation activation;
+    HeadActivation activation;
 };
 
 // Rows of packed matrices are padded with zeros to whole windows of this many numbers.

@@ -37,9 +37,9 @@ void add_sparse_product(const SparseSlots<Real>& slots, const Real* x, std::size
 template <typename Real>
 void activate(const HeadGroup* groups, std::size_t num_groups, Real* logits) {
     for (const HeadGroup* group = groups; group != groups + num_groups; logits += group->size, ++group) {
-        if (group->activation == Activation::sigmoid) {
+        if (group->activation == HeadActivation::sigmoid) {
             for (std::size_t i = 0; i < group->size; ++i) logits[i] = sigmoid(logits[i]);
-        } else if (group->activation == Activation::softmax) {
+        } else if (group->activation == HeadActivation::softmax) {
             const Real largest = *std::max_element(logits, logits + group->size);
             Real total = 0;
             for (std::size_t i = 0; i < group->size; ++i) total += logits[i] = std::exp(logits[i] - largest);

@@ -96,18 +96,18 @@ void for_each_vector(std::size_t size, Visit visit) {
 void activate(const HeadGroup* groups, std::size_t num_groups, std::size_t size, float* logits, float* e) {
     float* row = logits;
     for (const HeadGroup* group = groups; group != groups + num_groups; row += group->size, ++group) {
-        if (group->activation != Activation::softmax) continue;
+        if (group->activation != HeadActivation::softmax) continue;
         float largest = row[0];
         for (std::size_t i = 1; i < group->size; ++i) largest = row[i] > largest ? row[i] : largest;
         for (std::size_t i = 0; i < group->size; ++i) row[i] -= largest;
     }
     for (std::size_t i = 0; i < padded(size); i += kLanes) store(e + i, exp(sub(zeros(), abs(load(logits + i)))));
     for (const HeadGroup* group = groups; group != groups + num_groups; ++group) {
-        if (group->activation == Activation::softmax) {
+        if (group->activation == HeadActivation::softmax) {
             float total = 0.0f;
             for (std::size_t i = 0; i < group->size; ++i) total += e[i];
             for (std::size_t i = 0; i < group->size; ++i) logits[i] = e[i] / total;
-        } else if (group->activation == Activation::sigmoid) {
+        } else if (group->activation == HeadActivation::sigmoid) {
             for (std::size_t i = 0; i < group->size; ++i) logits[i] = (logits[i] < 0.0f ? e[i] : 1.0f) / (1.0f + e[i]);
         }
         logits += group->size;
@@ -259,9 +259,9 @@ void activate_heads(const HeadGroup* groups, std::size_t num_groups, const float
         float* block = scratch;  // (size of the group, kLanes): a lane is a row
         for (const HeadGroup* group = groups; group != groups + num_groups; block += group->size * kLanes, ++group) {
             const std::size_t end = group->size * kLanes;
-            if (group->activation == Activation::sigmoid) {
+            if (group->activation == HeadActivation::sigmoid) {
                 for (std::size_t i = 0; i < end; i += kLanes) store(block + i, sigmoid(load(block + i)));
-            } else if (group->activation == Activation::softmax) {
+            } else if (group->activation == HeadActivation::softmax) {
                 F32 largest = load(block), total = zeros();
                 for (std::size_t i = kLanes; i < end; i += kLanes) largest = max(largest, load(block + i));
                 for (std::size_t i = 0; i < end; i += kLanes) {

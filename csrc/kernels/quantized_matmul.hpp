@@ -14,6 +14,7 @@ namespace ruvllm::kernels {
 inline constexpr std::size_t kPanel = 16;    // rows of W that lie together: a panel
 inline constexpr std::size_t kGroup = 64;    // entries of x that share a scale
 inline constexpr std::size_t kInt4Group = 32;  // entries of a row of an int4 W that share a scale
+inline constexpr float kLeast = 1e-36f;        // groups of x below this count as zeros: 127 / x would overflow
 constexpr std::size_t padded_to(std::size_t n, std::size_t step) { return (n + step - 1) / step * step; }
 
 // Rows of x, quantized: x[i] ~ values[i] * scales[i / kGroup]. Every pointer is the first row's; k is padded with zeros

@@ -25,7 +25,7 @@ void quantize_rows(const float* x, std::size_t ldx, std::size_t m, std::size_t s
                 largest = std::max(largest, std::fabs(x[first + i]));
                 is_finite = is_finite && std::isfinite(x[first + i]);
             }
-            const float inverse = largest > 0.0f && is_finite ? 127.0f / largest : 0.0f;
+            const float inverse = largest >= kLeast && is_finite ? 127.0f / largest : 0.0f;
             for (std::size_t i = 0; i < kGroup; ++i) {
                 values[first + i] =
                     i < count && is_finite ? static_cast<std::int8_t>(std::nearbyint(x[first + i] * inverse)) : 0;

@@ -309,7 +309,7 @@ void quantize_group(const float* from, std::int8_t* values, float& scale, std::i
     if (!is_finite) {
         for (std::size_t i = 0; i < kVectors; ++i) x[i] = zeros();
     }
-    const F32 inverse = set(most > 0.0f && is_finite ? 127.0f / most : 0.0f);
+    const F32 inverse = set(most >= kLeast && is_finite ? 127.0f / most : 0.0f);
     sums[0] = quantize_some(x, inverse, values);
     sums[1] = quantize_some(x + kVectors / 2, inverse, values + kInt4Group);
     offset = -128 * (sums[0] + sums[1]);

@@ -256,7 +256,7 @@ inline F32 exp2(F32 x) {
 
 // e^x within 2 ulp; 0 below -104, infinity above 88.73. x = n ln 2 + r with ln 2 in two parts, so that r is exact.
 inline F32 exp(F32 x) {
-    x = min(max(x, set(-104.5f)), set(89.0f));
+    x = min(set(89.0f), max(set(-104.5f), x));  // in this order a NaN stays one
     const F32 n = round(mul(x, set(1.44269504f)));
     const F32 r = fnma(n, set(-2.12194440e-4f), fnma(n, set(0.693359375f), x));
     F32 p = set(1.9841270e-4f);  // 1 / 7!

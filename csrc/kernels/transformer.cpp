@@ -32,6 +32,10 @@ void softmax_rows(float* scores, std::size_t ld, std::size_t m, std::size_t n, c
 
 float log_sum_exp(const float* x, std::size_t n) { return RUVLLM_DISPATCH(log_sum_exp)(x, n); }
 
+void exp_weights(const float* x, std::size_t n, float most, float temperature, float* out) {
+    RUVLLM_DISPATCH(exp_weights)(x, n, most, temperature, out);
+}
+
 std::size_t argmax(const float* x, std::size_t n) { return RUVLLM_DISPATCH(argmax)(x, n); }
 
 void short_conv(const float* projected, std::size_t ldp, std::size_t m, std::size_t h, const float* taps,

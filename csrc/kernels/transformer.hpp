@@ -28,7 +28,7 @@ RUVLLM_KERNEL(void rotate_halves(float* x, std::size_t num_heads, std::size_t he
 // gate = gate sigmoid(gate) * up, in place.
 RUVLLM_KERNEL(void silu_multiply(float* gate, const float* up, std::size_t ld, std::size_t m, std::size_t n))
 
-// x = f(x), in place: x Phi(x) within 1.5e-7 |x|, its tanh form, or max(x, 0).
+// x = f(x), in place: x Phi(x) within 3e-7 |x|, its tanh form, or max(x, 0).
 RUVLLM_KERNEL(void activate(Activation f, float* x, std::size_t ld, std::size_t m, std::size_t n))
 
 // Softmax over the first counts[i] >= 1 of the n entries of row i, in place; the others become 0. A row's bits depend on
@@ -37,6 +37,9 @@ RUVLLM_KERNEL(void softmax_rows(float* scores, std::size_t ld, std::size_t m, st
 
 // log(sum(exp(x))) of n > 0 entries, finite or -infinity and one of them finite.
 RUVLLM_KERNEL(float log_sum_exp(const float* x, std::size_t n))
+
+// out = exp((x - most) / temperature) for n entries of at most `most`, finite or -infinity; temperature > 0.
+RUVLLM_KERNEL(void exp_weights(const float* x, std::size_t n, float most, float temperature, float* out))
 
 // Entry i with the largest x[i], the first among equals; n > 0.
 RUVLLM_KERNEL(std::size_t argmax(const float* x, std::size_t n))

@@ -82,6 +82,10 @@ float log_sum_exp(const float* x, std::size_t n) {
     return largest + std::log(total);
 }
 
+void exp_weights(const float* x, std::size_t n, float most, float temperature, float* out) {
+    for (std::size_t i = 0; i < n; ++i) out[i] = std::exp((x[i] - most) / temperature);
+}
+
 std::size_t argmax(const float* x, std::size_t n) { return static_cast<std::size_t>(std::max_element(x, x + n) - x); }
 
 void short_conv(const float* projected, std::size_t ldp, std::size_t m, std::size_t h, const float* taps,

@@ -100,8 +100,8 @@ void rotate_halves(float* x, std::size_t num_heads, std::size_t head_dim, const 
 void silu_multiply(float* gate, const float* up, std::size_t ld, std::size_t m, std::size_t n) {
     for (std::size_t i = 0; i < m; ++i, gate += ld, up += ld) {
         each(n, [&](std::size_t j, Mask mask) {
-            const F32 g = load(gate + j, mask);
-            const F32 e = exp(sub(zeros(), max(g, set(-80.0f))));  // below, g sigmoid(g) is nothing beside the rest
+            const F32 g = max(set(-87.0f), load(gate + j, mask));  // below, g sigmoid(g) is less than 1e-35; NaNs stay
+            const F32 e = exp(sub(zeros(), g));
             store(gate + j, mul(mul(g, reciprocal(add(set(1.0f), e))), load(up + j, mask)), mask);
         });
     }
@@ -111,7 +111,7 @@ void activate(Activation f, float* x, std::size_t ld, std::size_t m, std::size_t
     for (std::size_t i = 0; i < m; ++i, x += ld) {
         each(n, [&](std::size_t j, Mask mask) {
             const F32 v = load(x + j, mask);
-            store(x + j, f == Activation::gelu ? gelu(v) : f == Activation::gelu_tanh ? gelu_tanh(v) : max(v, zeros()),
+            store(x + j, f == Activation::gelu ? gelu(v) : f == Activation::gelu_tanh ? gelu_tanh(v) : max(zeros(), v),
                   mask);
         });
     }
@@ -138,6 +138,12 @@ float log_sum_exp(const float* x, std::size_t n) {
         return select(mask, exp(sub(load(x + j, mask), set(most))), zeros());
     });
     return most + __builtin_logf(total);
+}
+
+void exp_weights(const float* x, std::size_t n, float most, float temperature, float* out) {
+    each(n, [&](std::size_t j, Mask mask) {
+        store(out + j, exp(div(sub(load(x + j, mask), set(most)), set(temperature))), mask);
+    });
 }
 
 std::size_t argmax(const float* x, std::size_t n) {

@@ -23,10 +23,11 @@ static_assert(kStep % kPanelColumns == 0 && kStep % kPanel == 0 && kStep % kGrou
 
 // One vector with one scale, each entry + 128; a vector of zeros has scale 0. Rounds to the nearest, ties to even.
 float quantize(const float* x, std::size_t n, std::uint8_t* bytes) {
+    constexpr float kLeast = 1e-36f;         // below, 127 / largest is none
     constexpr float kRounder = 12582912.0f;  // 1.5 x 2^23: beside it only whole numbers are left
     float largest = 0.0f;
     for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(x[i]));
-    const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+    const float inverse = largest >= kLeast ? 127.0f / largest : 0.0f;
     for (std::size_t i = 0; i < n; ++i) {
         const float rounded = (x[i] * inverse + kRounder) - kRounder;
         bytes[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(rounded) + 128);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <stdexcept>
 
 #include "kernels/transformer.hpp"
@@ -12,7 +11,13 @@ namespace ruvllm::runtime {
 namespace {
 
 constexpr float kGreedyBelow = 1e-4f;      // a temperature that leaves float32 no choice
-constexpr std::size_t kFirstCut = 256;     // most likely tokens that top_p looks at first
+
+// In double, in four parts: the order is the same everywhere.
+double sum_of(const std::vector<float>& values) {
+    double parts[4] = {};
+    for (std::size_t i = 0; i < values.size(); ++i) parts[i % 4] += values[i];
+    return (parts[0] + parts[1]) + (parts[2] + parts[3]);
+}
 
 }  // namespace
 
@@ -40,9 +45,9 @@ Sample Sampler::next(const float* logits, std::size_t size, const std::int32_t* 
     if (allowed != nullptr) {
         for (std::size_t i = 0; i < n; ++i) logits_[i] = allowed[i] ? logits_[i] : kNever;
     }
-    bool has_nan = false;
-    for (const float logit : logits_) has_nan |= std::isnan(logit);
-    if (has_nan) throw std::invalid_argument("logits must not hold a NaN");
+    bool are_good = true;
+    for (const float logit : logits_) are_good &= logit < std::numeric_limits<float>::infinity();
+    if (!are_good) throw std::invalid_argument("logits must not hold a NaN or +infinity");
     const std::size_t likeliest = kernels::argmax(logits_.data(), n);
     if (logits_[likeliest] == kNever) throw std::invalid_argument("allowed must leave a token");
     const float total = kernels::log_sum_exp(logits_.data(), n);
@@ -53,51 +58,58 @@ Sample Sampler::next(const float* logits, std::size_t size, const std::int32_t* 
 }
 
 std::int32_t Sampler::draw(float most) {
-    const std::size_t n = logits_.size();
-    const auto logit = [&](std::int32_t id) { return logits_[static_cast<std::size_t>(id)]; };
-    const auto is_likelier = [&](std::int32_t a, std::int32_t b) {
-        return logit(a) != logit(b) ? logit(a) > logit(b) : a < b;
-    };
-    candidates_.resize(n);
-    std::iota(candidates_.begin(), candidates_.end(), 0);
-    // the `count` likeliest first, in order; the rest behind them
-    const auto sort_first = [&](std::size_t count) {
-        const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
-        if (count < candidates_.size()) std::nth_element(candidates_.begin(), end, candidates_.end(), is_likelier);
-        std::sort(candidates_.begin(), end, is_likelier);
-    };
-    std::size_t sorted = 0;
-    if (options_.top_k > 0 && options_.top_k < n) {
-        sorted = options_.top_k;
-        sort_first(sorted);
-        candidates_.resize(sorted);
+    weights_.resize(logits_.size());
+    kernels::exp_weights(logits_.data(), logits_.size(), most, options_.temperature, weights_.data());
+    if (options_.top_k > 0 || options_.top_p < 1.0f) return draw_among_likely(most);
+    if (options_.min_p > 0.0f) {
+        for (float& weight : weights_) weight = weight < options_.min_p ? 0.0f : weight;
     }
-    const auto weight = [&](std::int32_t id) {
-        return std::exp((static_cast<double>(logit(id)) - most) / options_.temperature);
+    double left = random_.uniform() * sum_of(weights_);
+    std::size_t last = 0;
+    for (std::size_t id = 0; id < weights_.size(); ++id) {
+        if (weights_[id] == 0.0f) continue;
+        left -= weights_[id];
+        last = id;
+        if (left < 0.0) break;
+    }
+    return static_cast<std::int32_t>(last);
+}
+
+std::int32_t Sampler::draw_among_likely(float most) {
+    const auto weight = [&](std::int32_t id) { return weights_[static_cast<std::size_t>(id)]; };
+    const auto is_likelier = [&](std::int32_t a, std::int32_t b) {
+        const float x = logits_[static_cast<std::size_t>(a)], y = logits_[static_cast<std::size_t>(b)];
+        return x != y ? x > y : a < b;
     };
-    const auto weight_of_all = [&] {
+    const std::size_t n = logits_.size(), top_k = options_.top_k > 0 ? std::min(options_.top_k, n) : n;
+    const double wanted_of_all = options_.top_p * sum_of(weights_);
+    // all tokens within a distance of the likeliest, which grows until what is wanted must be among them
+    for (float distance = 4.0f * options_.temperature;; distance *= 4.0f) {
+        candidates_.clear();
+        double reached = 0.0;
+        for (std::size_t id = 0; id < n; ++id) {
+            if (logits_[id] < most - distance) continue;
+            candidates_.push_back(static_cast<std::int32_t>(id));
+            reached += weights_[id];
+        }
+        const bool has_top_k = candidates_.size() >= top_k;
+        if (has_top_k || (options_.top_k == 0 && reached >= wanted_of_all) || std::isinf(distance)) break;
+    }
+    std::sort(candidates_.begin(), candidates_.end(), is_likelier);
+    candidates_.resize(std::min(candidates_.size(), top_k));
+    const auto weight_of_candidates = [&] {
         double sum = 0.0;
         for (const std::int32_t id : candidates_) sum += weight(id);
         return sum;
     };
-    if (options_.top_p < 1.0f) {
-        const double wanted = options_.top_p * weight_of_all();
-        double reached = 0.0;
-        std::size_t kept = 0;
-        while (kept == 0 || (reached < wanted && kept < candidates_.size())) {
-            if (kept == sorted) {
-                sorted = std::min(candidates_.size(), std::max(kFirstCut, 4 * sorted));
-                sort_first(sorted);
-            }
-            reached += weight(candidates_[kept++]);
-        }
-        candidates_.resize(kept);
-    }
-    if (options_.min_p > 0.0f) {
-        const auto is_unlikely = [&](std::int32_t id) { return weight(id) < options_.min_p; };
-        candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(), is_unlikely), candidates_.end());
-    }
-    double left = random_.uniform() * weight_of_all();
+    const double wanted = options_.top_k > 0 ? options_.top_p * weight_of_candidates() : wanted_of_all;
+    double reached = 0.0;
+    std::size_t kept = 0;
+    while (kept < candidates_.size() && (kept == 0 || reached < wanted)) reached += weight(candidates_[kept++]);
+    candidates_.resize(options_.top_p < 1.0f ? kept : candidates_.size());
+    const auto is_unlikely = [&](std::int32_t id) { return weight(id) < options_.min_p; };
+    candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(), is_unlikely), candidates_.end());
+    double left = random_.uniform() * weight_of_candidates();
     for (const std::int32_t id : candidates_) {
         left -= weight(id);
         if (left < 0.0) return id;

@@ -11,7 +11,7 @@ namespace ruvllm::runtime {
 
 struct SamplingOptions {
     float temperature = 1.0f;         // 0: the most likely token
-    std::size_t top_k = 0;            // 0: all
+    std::size_t top_k = 0;            // 0: all; of equals the lower ids
     float top_p = 1.0f;               // of what top_k left: the fewest likely tokens that together reach this
     float min_p = 0.0f;               // of what top_p left: at least this share of the most likely one's probability
     float repetition_penalty = 1.0f;  // > 0
@@ -27,7 +27,7 @@ class Sampler {
     // Ids from `limit` on, rows of the head without a token, are never drawn.
     Sampler(const SamplingOptions& options, std::uint64_t seed, std::size_t limit);
 
-    // Throws std::invalid_argument: no id is left, or a logit is NaN.
+    // Throws std::invalid_argument: no id is left, or a logit is NaN or +infinity.
     //   logits   (size,)
     //   seen     (num_seen,) ids that count as repeated; those out of range are ignored
     //   allowed  (size,) 0 or 1, or null: all
@@ -37,11 +37,12 @@ class Sampler {
 
   private:
     std::int32_t draw(float most);  // `most`: the largest logit
+    std::int32_t draw_among_likely(float most);
 
     SamplingOptions options_;
     std::size_t limit_;
     engines::Random random_;
-    std::vector<float> logits_;
+    std::vector<float> logits_, weights_;
     std::vector<std::uint8_t> is_penalised_;
     std::vector<std::int32_t> candidates_;
 };

@@ -43,8 +43,8 @@ engines::FastGrnnConfig config_of(const Case& c) {
     config.hidden_size = c.hidden;
     config.u_rank = c.form == Form::full_u ? 0 : std::min<std::size_t>(3, c.hidden);
     config.w_rank = c.form == Form::low_rank ? std::min({std::size_t{2}, c.inputs, c.hidden}) : 0;
-    using kernels::Activation;
-    config.heads = {{3, Activation::softmax}, {1, Activation::linear}, {2, Activation::sigmoid}};
+    using kernels::HeadActivation;
+    config.heads = {{3, HeadActivation::softmax}, {1, HeadActivation::linear}, {2, HeadActivation::sigmoid}};
     if (c.form != Form::sparse) return config;
     config.indptr.push_back(0);
     for (std::size_t i = 0; i < c.hidden; ++i) {

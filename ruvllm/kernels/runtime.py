@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, overload
@@ -84,7 +85,7 @@ class RuntimeModel:
         num_threads: in [1, 256], this one among them; they spin for up to 0.1 ms between pieces of work, then sleep.
 
     Raises:
-        RuntimeError: the file is missing, damaged, contradicts itself, or is no such model; the message names the field.
+        RuntimeError: the file is missing, damaged, contradicts itself or is no such model; the message names the field.
     """
 
     def __init__(self, path: Path, *, norm_eps: float, num_threads: int) -> None:
@@ -184,7 +185,7 @@ class RuntimeSampler:
         min_p: of what top_p left, tokens with at least this share of the most likely one's probability; in [0, 1].
         repetition_penalty: > 0; positive logits of repeated ids are divided by it, negative ones multiplied.
         seed: of the draws; the same on every platform.
-        limit: ids from here on are never drawn: rows of the head without a token.
+        limit: >= 1; ids from here on are never drawn: rows of the head without a token.
     """
 
     def __init__(
@@ -198,16 +199,18 @@ class RuntimeSampler:
         repetition_penalty: float = 1.0,
         seed: int = 0,
     ) -> None:
-        if not temperature >= 0.0:
-            raise ValueError(f"temperature must be >= 0 ({temperature})")
+        if limit < 1:
+            raise ValueError(f"limit must be >= 1 ({limit})")
+        if not 0.0 <= temperature < math.inf:
+            raise ValueError(f"temperature must be >= 0 and finite ({temperature})")
         if not 0.0 < top_p <= 1.0:
             raise ValueError(f"top_p must be in (0, 1] ({top_p})")
         if not 0.0 <= min_p <= 1.0:
             raise ValueError(f"min_p must be in [0, 1] ({min_p})")
-        if not repetition_penalty > 0.0:
-            raise ValueError(f"repetition_penalty must be > 0 ({repetition_penalty})")
+        if not 0.0 < repetition_penalty < math.inf:
+            raise ValueError(f"repetition_penalty must be > 0 and finite ({repetition_penalty})")
         self._native = core.RuntimeSampler(
-            temperature, _count(top_k, "top_k"), top_p, min_p, repetition_penalty, seed % 2**64, _count(limit, "limit")
+            temperature, _count(top_k, "top_k"), top_p, min_p, repetition_penalty, seed % 2**64, limit
         )
 
     def next(
@@ -227,7 +230,7 @@ class RuntimeSampler:
             bias: (vocab_size,), added to the logits first.
 
         Raises:
-            ValueError: the session has no logits, no token is left, or a logit is NaN.
+            ValueError: the session has no logits, no token is left, or a logit is NaN or +infinity.
         """
         return self._native.next(session._native, seen_from, allowed, bias)
 

@@ -45,11 +45,16 @@ def test_scalar_is_always_there() -> None:
     assert kernels.available_isas()[0] == "scalar"
 
 
-def test_the_hook_repoints_every_kernel(isa: str) -> None:
-    assert kernels.isa() == isa
+def test_the_hook_repoints_every_kernel(isa_or_amx: str) -> None:
+    assert kernels.isa() == isa_or_amx
 
 
-def test_the_hook_refuses_what_is_not_there(isa: str) -> None:
+def test_the_hook_refuses_what_is_not_there(isa_or_amx: str) -> None:
     with pytest.raises(ValueError, match="isa must be one of"):
         kernels._use_isa("neon")
-    assert kernels.isa() == isa
+    assert kernels.isa() == isa_or_amx
+
+
+def test_instruction_sets_are_listed_in_rising_order() -> None:
+    isas = kernels.available_isas()
+    assert list(isas) == ["scalar", "avx2", "avx512", "amx"][: len(isas)]  # each needs those before it

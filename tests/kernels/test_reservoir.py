@@ -10,20 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from kernels.chi_square import chi_square, critical_value
 from kernels.xxh64 import forged
 from ruvllm.kernels import Reservoir
 
 TRIALS = 20_000
-
-
-def critical_value(df: int) -> float:
-    """What a chi-square of `df` degrees of freedom exceeds with probability 1e-4 (Wilson and Hilferty 1931)."""
-    spread = 2.0 / (9.0 * df)
-    return df * (1.0 - spread + 3.719 * spread**0.5) ** 3
-
-
-def chi_square(counts: np.ndarray, expected: np.ndarray) -> float:
-    return float(((counts - expected) ** 2 / expected).sum())
 
 
 def inclusion_chi_square(counts: np.ndarray, trials: int, k: int) -> float:
