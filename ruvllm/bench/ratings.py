@@ -77,8 +77,11 @@ def _sources(asked: Asked, places: np.ndarray, answer: str) -> tuple[str, str, l
 
 
 def rated(asked: Asked, places: np.ndarray, good: bool, attribution: Attribution) -> Example | None:
-    """Return what one rating of the answer teaches; a bad one says nothing about which source to prefer."""
-    return _example(asked, places, attribution.credits(asked, places)) if good else None
+    """Return what one rating of the answer teaches: nothing if it is bad, nor about turns of a dialogue."""
+    is_turn = ["speaker" in asked.nodes[i].metadata for i in places]
+    if not good or all(is_turn):
+        return None
+    return _example(asked, places, np.where(is_turn, 0.0, attribution.credits(asked, places)))
 
 
 def marked(asked: Asked, places: np.ndarray, good: frozenset[str] | None = None) -> Example | None:

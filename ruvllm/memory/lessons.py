@@ -31,6 +31,12 @@ logger = logging.getLogger(__name__)
 MAX_EXAMPLES = 2000  # the newest good answers that a training pass looks at
 CANDIDATES = 10  # hits that training wants ranked
 
+_TAUGHT = (
+    "SELECT c.node, c.credit FROM credits c JOIN nodes n ON n.id = c.node WHERE c.interaction = ? "
+    "AND (c.decided_by = 'mark' OR n.metadata ->> 'speaker' IS NULL)"
+)
+"""Credits that training uses. Which turns of a dialogue an answer needed, attribution cannot tell: only marks can."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
@@ -150,7 +156,7 @@ class Lessons:
             helped = {node for node, is_good in (said.marks if said else {}).items() if is_good}
             if not helped and (outcome is None or not outcome.is_good):
                 continue
-            credits = dict(self._store.rows("SELECT node, credit FROM credits WHERE interaction = ?", (one.id,)))
+            credits = dict(self._store.rows(_TAUGHT, (one.id,)))
             example = self._example(
                 search, one, credits if outcome and outcome.is_good else {node: 1.0 for node in helped}
             )

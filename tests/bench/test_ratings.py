@@ -1,5 +1,6 @@
 """What each regime teaches of an answer."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,11 @@ def test_a_good_rating_credits_the_shown_sources_and_a_bad_one_none(one: Asked) 
     assert example.credit.sum() == pytest.approx(1.0)
     assert example.credit[one.labels].sum() > 0.5
     assert rated(one, places, False, CHEESE) is None
+
+
+def test_a_rating_says_nothing_about_turns_of_a_dialogue(one: Asked) -> None:
+    spoken = replace(one, nodes=tuple(replace(node, metadata={"speaker": "Ann"}) for node in one.nodes))
+    assert rated(spoken, np.arange(3), True, CHEESE) is None
 
 
 def test_fitted_attribution_tells_evidence_from_the_rest(everyone: list[Asked]) -> None:

@@ -86,6 +86,15 @@ def test_only_good_answers_are_examples(memory: Memory) -> None:
     assert memory.train_attention().examples == len(SHIPS) - 5
 
 
+def test_a_rating_teaches_nothing_about_turns_and_a_mark_does(memory: Memory) -> None:
+    memory.ingest([{"turns": [{"speaker": "Ann", "text": f"{ship}: the master is {ship}son."} for ship in SHIPS]}])
+    shown = ask(memory, "a1", "Heron", "Heronson")
+    memory.feedback("a1", Feedback(rating=5))
+    assert memory.train_attention().examples == 0
+    memory.feedback("a1", Feedback(marks={shown[0]: True}))
+    assert memory.train_attention().examples == 1
+
+
 def test_a_marked_source_teaches_without_a_rating(memory: Memory) -> None:
     fleet(memory)
     shown = ask(memory, "a1", "Heron", "Captain Heronson")
