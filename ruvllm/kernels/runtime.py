@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +84,8 @@ class RuntimeModel:
         num_threads: in [1, 256], this one among them; they spin for up to 0.1 ms between pieces of work, then sleep.
 
     Raises:
-        RuntimeError: the file is missing, damaged, contradicts itself, or is no such model; the message names the field.
+        RuntimeError: the file is missing, damaged, contradicts itself, or is no such model; the message names the
+            field.
     """
 
     def __init__(self, path: Path, *, norm_eps: float, num_threads: int) -> None:
@@ -162,7 +163,8 @@ class RuntimeModel:
         """
         flat = np.concatenate(ids) if ids else np.empty(0, np.int32)
         lengths = np.array([len(one) for one in ids], np.int64)
-        return self._native.advance([session._native for session in sessions], flat, lengths, want)
+        native = [session._native for session in sessions]
+        return cast(Floats | None, self._native.advance(native, flat, lengths, want))
 
     def encode(self, ids: Sequence[Ids]) -> Floats:
         """Return (n, hidden_size): the mean of the last hidden states of each text of an encoder; not normalised.
