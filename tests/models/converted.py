@@ -12,6 +12,8 @@ from ruvllm.models import pull
 
 from . import tiny, tiny_lfm2
 
+CHATML = tiny_lfm2.TEMPLATE.replace("{{ bos_token }}", "")
+
 
 def lfm2(
     folder: Path,
@@ -40,6 +42,8 @@ def decoder(
     """A Llama-like decoder: "llama", or "qwen2" with its biases."""
     weights, config = tiny.decoder_weights(kind, tied=tied, seed=seed), tiny.decoder_config(kind, tied=tied)
     source = tiny.write_decoder_folder(folder / f"tiny-{kind}", weights, config)
+    settings = json.loads((source / "tokenizer_config.json").read_text())
+    (source / "tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": CHATML}))
     if ascii_only:
         quieten(source / "model.safetensors", "model.embed_tokens.weight", tiny.TOKENS)
     return _pulled(source, quantization)
