@@ -65,29 +65,32 @@ class EmbeddingConfig(_Section, frozen=True):
     model: str = "minilm-l6"
     dim: int = 384  # below the model's own: PCA of the brain's texts (a seeded Gaussian until there are 2,000)
     max_tokens: int = 256
-    batch_tokens: int = 1024  # padded tokens in one call of the encoder; larger batches leave the cache and are slower
-    num_threads: int = 0  # batches at a time, each on one core; 0 = every core
+    num_threads: int = 0  # 0 = every core
 
     def __post_init__(self) -> None:
         _require(bool(self.model), "embedding.model must not be empty")
         _require(self.dim >= 8, f"embedding.dim must be >= 8 ({self.dim})")
         _require(8 <= self.max_tokens <= 512, f"embedding.max_tokens must be in [8, 512] ({self.max_tokens})")
         _require(self.num_threads >= 0, f"embedding.num_threads must be >= 0, 0 = every core ({self.num_threads})")
-        _require(self.batch_tokens >= self.max_tokens, "embedding.batch_tokens must be >= embedding.max_tokens")
 
 
 class GenerationConfig(_Section, frozen=True):
     """The reader."""
 
     model: str = "smollm2-135m"  # a catalogue name, a model directory, or http(s)://host/v1#model
+    engine: Literal["runtime", "ctranslate2"] = "runtime"  # of local models; CTranslate2 runs neither LFM2 nor int4
     context_tokens: int = 0  # longest prompt; 0 = by the reader's size: from 512 below 300 M parameters, else 2048
     max_new_tokens: int = 96
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
+    min_p: float = 0.0
     repetition_penalty: float = 1.15  # small readers loop without it
     min_confidence: float = 0.6  # below it `ask` quotes the best passage instead
-    num_threads: int = 1  # CTranslate2 decodes small models slower on two threads than on one
+    # 0 = every core: each reads its share of the weights, which is what decoding waits for. CTranslate2 loses more than
+    # that where its threads meet: with it, 1 is fastest for small models.
+    num_threads: int = 0
+    kv: Literal["float32", "int8"] = "float32"  # keys and values of the runtime; int8 takes a quarter of the memory
     timeout_s: float = 120.0  # longest silence of a remote endpoint; longest wait for the session's earlier request
     api_key: str = ""  # remote endpoints: best given as RUVLLM_GENERATION__API_KEY; shown nowhere
 
@@ -101,6 +104,7 @@ class GenerationConfig(_Section, frozen=True):
         _require(0.0 <= self.temperature <= 2.0, f"generation.temperature must be in [0, 2] ({self.temperature})")
         _require(self.top_k >= 0, f"generation.top_k must be >= 0 ({self.top_k})")
         _require(0.0 < self.top_p <= 1.0, f"generation.top_p must be in (0, 1] ({self.top_p})")
+        _require(0.0 <= self.min_p <= 1.0, f"generation.min_p must be in [0, 1] ({self.min_p})")
         _require(self.repetition_penalty > 0.0, "generation.repetition_penalty must be > 0")
         _require(self.num_threads >= 0, f"generation.num_threads must be >= 0, 0 = every core ({self.num_threads})")
         _require(0.0 <= self.min_confidence <= 1.0, "generation.min_confidence must be in [0, 1]")

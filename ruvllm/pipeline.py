@@ -207,6 +207,7 @@ class Pipeline:
             temperature=section.temperature,
             top_k=section.top_k,
             top_p=section.top_p,
+            min_p=section.min_p,
             repetition_penalty=section.repetition_penalty,
         )
 

@@ -68,6 +68,7 @@ def test_cache_dir_prefers_configuration_then_environment(monkeypatch: pytest.Mo
     [
         ("generation", "temperature", 5.0),
         ("generation", "top_p", 0.0),
+        ("generation", "min_p", 1.5),
         ("generation", "num_threads", -1),
         ("retrieval", "rrf_k", -1),
         ("retrieval", "duplicate_similarity", 0.0),

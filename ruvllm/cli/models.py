@@ -85,7 +85,7 @@ def _print_catalogue() -> None:
     here = {model.name for model in models.installed(load_config().models)}
     table = _table("task", "parameters", "license", "")
     for name, entry in models.catalogue().items():
-        state = "in the cache" if name in here else f"needs: {entry.needs}" if entry.needs else ""
+        state = "in the cache" if name in here else ""
         table.add_row(name, entry.task, f"{entry.parameters / 1e6:.0f} M", entry.license, state)
     out.print(table)
 

@@ -23,7 +23,6 @@ def open_embedder(embedding: EmbeddingConfig, config: ModelsConfig) -> SentenceE
     encoder = SentenceEncoder(
         find_or_pull(embedding.model, config, task="embed"),
         max_tokens=embedding.max_tokens,
-        batch_tokens=embedding.batch_tokens,
         num_threads=embedding.num_threads,
     )
     require_dim(encoder.native_dim, embedding.dim)

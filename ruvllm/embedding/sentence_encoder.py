@@ -1,10 +1,9 @@
-"""Texts to unit vectors of the model's own dimension: tokenise, truncate, run in batches of like length, pool."""
+"""Texts to unit vectors of the model's own dimension: tokenise, truncate, encode, normalise."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +16,11 @@ from ruvllm.models import read_card
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from ruvllm.inference.ctranslate2_encoder import CTranslate2Encoder
+    from ruvllm.inference.runtime_encoder import RuntimeEncoder
 
 __all__ = ["SentenceEncoder"]
+
+TEXTS_AT_ONCE = 32  # one call of the model: another thread's query waits for no more than that
 
 
 class SentenceEncoder:
@@ -27,23 +28,25 @@ class SentenceEncoder:
 
     The card is read here; tokenizer and weights load at first use (about 0.1 s and 30 MB for MiniLM).
 
+    `id` names weights and truncation, not the engine: vectors that CTranslate2 makes of the same weights lie at a
+    cosine of at least 0.995 to these, the noise of int8. On XQuAD, searching those with these finds 98.2 % of gold
+    passages among the first five, as either kind alone does (98.2, 98.3), so one brain may hold both.
+
     Args:
         model_dir: a converted encoder.
         max_tokens: longest input, the two special tokens included; never more than the model was trained for.
-        batch_tokens: padded tokens in one call of the model; more than the cache holds costs more than it saves.
-        num_threads: batches that run beside each other, each on one core; 0 takes all cores.
+        num_threads: cores of one call; 0 takes all.
 
     Raises:
         ModelDamaged: the card cannot be read. Tokenizer and weights raise it at first use.
         ModelUnsupported: the model does not embed by mean pooling.
     """
 
-    def __init__(self, model_dir: Path, *, max_tokens: int, batch_tokens: int, num_threads: int) -> None:
+    def __init__(self, model_dir: Path, *, max_tokens: int, num_threads: int) -> None:
         self._card = read_card(model_dir)
         if self._card.task != "embed" or self._card.pooling != "mean":
             raise ModelUnsupported(f"{model_dir.name} does not embed texts by mean pooling", model=model_dir.name)
         self._model_dir = model_dir
-        self._batch_tokens = batch_tokens
         self._num_threads = num_threads
         self._loading = threading.Lock()
         self.max_tokens = min(max_tokens, self._card.context_tokens)
@@ -60,22 +63,13 @@ class SentenceEncoder:
             ValueError: a text is empty, only whitespace, or holds a lone surrogate; the message says which.
         """
         _require_texts(texts)
-        ids = [self._truncated(encoding) for encoding in self._token_ids(texts, special=True)]
-        vectors = np.empty((len(ids), self.native_dim), np.float32)
-        if not ids:
-            return vectors
-        native = self._native
-
-        def fill(batch: list[int]) -> None:
-            rows = [ids[i] for i in batch]
-            vectors[batch] = _mean_pool(native.hidden_states(rows), [len(row) for row in rows])
-
-        share = -(-sum(map(len, ids)) // native.num_threads)
-        batches = list(_batches_by_length([len(row) for row in ids], min(self._batch_tokens, share)))
-        if len(batches) == 1:
-            fill(batches[0])
-        else:
-            _beside_each_other(fill, batches, native.num_threads)
+        vectors = np.empty((len(texts), self.native_dim), np.float32)
+        for first in range(0, len(texts), TEXTS_AT_ONCE):
+            part = slice(first, first + TEXTS_AT_ONCE)
+            ids = [self._truncated(tokens) for tokens in self._token_ids(texts[part], special=True)]
+            vectors[part] = self._native.mean_states(ids)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a broken model's zeros become NaN, which memory refuses
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -91,32 +85,20 @@ class SentenceEncoder:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        from ruvllm.inference.ctranslate2_model import load_tokenizer
+        from ruvllm.inference.local_model import load_tokenizer
 
         return load_tokenizer(self._model_dir, self._card)
 
     @property
-    def _native(self) -> CTranslate2Encoder:
+    def _native(self) -> RuntimeEncoder:
         with self._loading:
             return self._loaded
 
     @cached_property
-    def _loaded(self) -> CTranslate2Encoder:
-        from ruvllm.inference.ctranslate2_encoder import CTranslate2Encoder
+    def _loaded(self) -> RuntimeEncoder:
+        from ruvllm.inference.runtime_encoder import RuntimeEncoder
 
-        return CTranslate2Encoder(self._model_dir, num_threads=self._num_threads)
-
-
-def _beside_each_other(fill: Callable[[list[int]], None], batches: Sequence[list[int]], num_threads: int) -> None:
-    with ThreadPoolExecutor(num_threads) as threads:
-        try:
-            running = [threads.submit(fill, batch) for batch in batches]
-        except RuntimeError:  # no new threads while the interpreter exits, and memory still has answers to write
-            running = []
-            for batch in batches:
-                fill(batch)
-        for one in running:
-            one.result()
+        return RuntimeEncoder(self._model_dir, num_threads=self._num_threads)
 
 
 def _require_texts(texts: Sequence[str]) -> None:
@@ -131,23 +113,3 @@ def _require_texts(texts: Sequence[str]) -> None:
             text.encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"texts[{i}] holds a lone surrogate at character {error.start}") from error
-
-
-def _batches_by_length(lengths: Sequence[int], budget_tokens: int) -> Iterator[list[int]]:
-    """Yield indices in batches of like length, longest first, each at most `budget_tokens` when padded (or one)."""
-    batch: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > budget_tokens:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
-
-
-def _mean_pool(hidden: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
-    """Return the unit-length mean over each row's own tokens: (n, t, dim) -> (n, dim)."""
-    is_token = np.arange(hidden.shape[1]) < np.asarray(lengths)[:, None]  # (n, t)
-    total = (is_token[:, None, :].astype(np.float32) @ hidden)[:, 0]  # (n, dim); unit length makes the mean's 1/t moot
-    with np.errstate(divide="ignore", invalid="ignore"):  # a broken model's zeros become NaN, which memory refuses
-        return np.asarray(total / np.linalg.norm(total, axis=1, keepdims=True), np.float32)

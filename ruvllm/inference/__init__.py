@@ -1,4 +1,4 @@
-"""Engines behind one protocol: local ones through CTranslate2, remote ones through OpenAI-compatible endpoints."""
+"""Engines behind one protocol: our runtime, CTranslate2, and OpenAI-compatible endpoints."""
 
 from ruvllm.inference.engine import Cancelled, Completion, Engine, Piece, complete, confidence
 from ruvllm.inference.open import find_or_pull, open_engine

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ruvllm.errors import ModelDamaged, ModelUnsupported
-from ruvllm.inference.ctranslate2_model import load_tokenizer
+from ruvllm.inference.local_model import load_tokenizer
 from ruvllm.types import Message
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ruvllm.errors import EngineError
 from ruvllm.inference.chat import ChatTemplate
-from ruvllm.inference.ctranslate2_model import available_threads, load_tokenizer, open_native
+from ruvllm.inference.ctranslate2_model import open_generator
 from ruvllm.inference.decoding import TokenDecoder
 from ruvllm.inference.engine import Cancelled, Piece, require_fits, require_messages
+from ruvllm.inference.local_model import available_threads, load_tokenizer
 from ruvllm.inference.stops import StopFilter
 from ruvllm.models import read_card
 from ruvllm.types import FinishReason, GenerationOptions, Message
@@ -82,6 +83,8 @@ class CTranslate2Engine:
         require_messages(messages)
         if options.json_schema is not None:
             raise ValueError(f"json_schema: CTranslate2, which runs {self.name}, cannot keep to one")
+        if options.min_p > 0.0:
+            raise ValueError(f"min_p: CTranslate2, which runs {self.name}, has no such cut")
         prompt = self._template.encode(messages)
         require_fits(len(prompt), options.max_new_tokens, self.context_tokens)
         if self._generator is None:
@@ -157,7 +160,7 @@ class CTranslate2Engine:
         return generator
 
     def _load(self) -> ctranslate2.Generator:
-        generator = open_native("Generator", self._model_dir, self._card, intra_threads=self._num_threads)
+        generator = open_generator(self._model_dir, self._card, num_threads=self._num_threads)
         return cast("ctranslate2.Generator", generator)
 
 

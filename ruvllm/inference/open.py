@@ -11,6 +11,7 @@ from ruvllm.errors import ModelMissing
 from ruvllm.inference.ctranslate2_engine import CTranslate2Engine
 from ruvllm.inference.engine import Engine
 from ruvllm.inference.remote import RemoteEngine
+from ruvllm.inference.runtime_engine import RuntimeEngine
 
 __all__ = ["find_or_pull", "is_remote", "may_pull", "open_engine", "window_tokens"]
 
@@ -24,7 +25,7 @@ def open_engine(model: str, generation: GenerationConfig, config: ModelsConfig) 
 
     Raises:
         ValueError: `model` looks like a URL but names no model.
-        ModelMissing, ModelDamaged, ModelUnsupported: see `models.find` and `CTranslate2Engine`.
+        ModelMissing, ModelDamaged, ModelUnsupported: see `models.find` and the engine's class.
         PullError: fetching failed.
     """
     if is_remote(model):
@@ -34,11 +35,10 @@ def open_engine(model: str, generation: GenerationConfig, config: ModelsConfig) 
             context_tokens=window_tokens(generation),
             api_key=generation.api_key,
         )
-    return CTranslate2Engine(
-        find_or_pull(model, config, task="generate"),
-        num_threads=generation.num_threads,
-        context_tokens=window_tokens(generation),
-    )
+    model_dir, window = find_or_pull(model, config, task="generate"), window_tokens(generation)
+    if generation.engine == "ctranslate2":
+        return CTranslate2Engine(model_dir, num_threads=generation.num_threads, context_tokens=window)
+    return RuntimeEngine(model_dir, num_threads=generation.num_threads, context_tokens=window, kv=generation.kv)
 
 
 def is_remote(model: str) -> bool:

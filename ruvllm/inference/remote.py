@@ -125,6 +125,7 @@ class RemoteEngine:
             "stop": list(options.stop[:_MAX_STOPS]) or None,
             "seed": options.seed,
             "top_k": options.top_k or None,
+            "min_p": options.min_p or None,
             "repetition_penalty": options.repetition_penalty if options.repetition_penalty != 1.0 else None,
             "response_format": _response_format(options),
         }

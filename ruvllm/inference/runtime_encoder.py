@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ruvllm.inference.ctranslate2_model import available_threads
+from ruvllm.inference.local_model import available_threads
 from ruvllm.inference.runtime_model import open_runtime
 from ruvllm.models import read_card
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from ruvllm.errors import EngineError
 from ruvllm.inference.chat import ChatTemplate
 from ruvllm.inference.constrained import Constraints, TokenConstraint
-from ruvllm.inference.ctranslate2_model import available_threads, load_tokenizer
 from ruvllm.inference.decoding import TokenDecoder
 from ruvllm.inference.engine import Cancelled, Piece, require_fits, require_messages
+from ruvllm.inference.local_model import available_threads, load_tokenizer
 from ruvllm.inference.runtime_model import open_runtime
 from ruvllm.inference.session_cache import SessionCache
 from ruvllm.inference.stops import StopFilter

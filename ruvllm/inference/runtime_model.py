@@ -30,7 +30,7 @@ def open_runtime(model_dir: Path, card: ModelCard, *, num_threads: int) -> Runti
             f"{model_dir / 'config.json'} cannot be read ({error}): pull {name} again", model=name
         ) from error
     except RuntimeError as error:
-        kind = ModelUnsupported if "no use for" in str(error) or "spec" in str(error) else ModelDamaged
+        kind = ModelUnsupported if "no use for" in str(error) or "is not one of" in str(error) else ModelDamaged
         raise kind(f"{model_dir}: {error}: pull {name} again", model=name) from error
     if model.is_encoder != (card.task == "embed"):
         raise ModelUnsupported(f"{name}: its weights do not {card.task}", model=name)

@@ -47,7 +47,6 @@ class CatalogueEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     license: str
     description: str
     download_bytes: int
-    needs: Literal["runtime"] | None = None
     package: PackageOrigin | None = None
     hub: HubOrigin | None = None
 

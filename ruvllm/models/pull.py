@@ -79,12 +79,6 @@ def pull_entry(
 ) -> Path:
     """Return the directory of a catalogue entry's model, as `pull` does."""
     name, report = entry.name, on_progress or _ignore
-    if entry.needs is not None:
-        raise ModelUnsupported(
-            f"{name} needs the {entry.family} {entry.needs}, which a later version of ruvllm brings; "
-            "nothing was downloaded",
-            model=name,
-        )
     need = 2 * entry.download_bytes + converted_bytes(entry, quantization)
     with _place(name, quantization, config, report) as place:
         if place.is_whole():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from ruvllm.inference.constrained import Constraints, TokenConstraint
-from ruvllm.inference.ctranslate2_model import load_tokenizer
+from ruvllm.inference.local_model import load_tokenizer
 
 from .tiny import SPECIAL, byte_tokenizer
 

@@ -128,6 +128,11 @@ def test_a_schema_is_refused_before_the_first_token(smollm2: CTranslate2Engine) 
         smollm2.stream(STORY, GenerationOptions(json_schema={"type": "string"}))
 
 
+def test_a_cut_that_ctranslate2_lacks_is_refused_before_the_first_token(smollm2: CTranslate2Engine) -> None:
+    with pytest.raises(ValueError, match="min_p: CTranslate2"):
+        smollm2.stream(STORY, GenerationOptions(min_p=0.1))
+
+
 def test_stopping_ends_the_native_generation(smollm2: CTranslate2Engine) -> None:
     assert smollm2._generator is not None
     prompt = smollm2._tokens(smollm2._template.encode(STORY))
@@ -205,9 +210,11 @@ def test_truncated_weights_are_named(smollm2_dir: Path, tmp_path: Path, size: in
     assert caught.value.model == "smollm2-135m"
 
 
-def test_a_family_that_ctranslate2_lacks_is_unsupported(smollm2_dir: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelUnsupported, match="lfm2"):
-        CTranslate2Engine(altered(smollm2_dir, tmp_path, family="lfm2"))
+@pytest.mark.parametrize("change", [{"family": "lfm2"}, {"quantization": "int4"}])
+def test_what_ctranslate2_lacks_is_unsupported(smollm2_dir: Path, tmp_path: Path, change: dict[str, str]) -> None:
+    (name,) = change.values()
+    with pytest.raises(ModelUnsupported, match=rf'not with .*{name}.*set generation\.engine to "runtime"'):
+        CTranslate2Engine(altered(smollm2_dir, tmp_path, **change))
 
 
 def test_an_encoder_cannot_generate(minilm_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every engine promises, on each of them: the tests' own, a real HTTP endpoint, a real model."""
+"""What every engine promises, on each of them: the tests' own, a real HTTP endpoint, random and real models."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_unicode_comes_through_whole(engine: Engine) -> None:
     assert not any("\ufffd" in p for p in pieces)
 
 
-@pytest.mark.parametrize("engine", ["echo", "remote"], indirect=True)
+@pytest.mark.parametrize("engine", ["echo", "remote", "tiny llama", "tiny lfm2"], indirect=True)
 def test_closing_twice_is_fine_and_streaming_then_is_an_error(engine: Engine) -> None:
     engine.close()
     engine.close()

@@ -30,7 +30,7 @@ def ask(endpoint: Endpoint, options: GenerationOptions = OPTIONS, **settings: ob
 
 def test_the_request_carries_messages_and_options(serve: Serve) -> None:
     endpoint = serve("ok")
-    ask(endpoint, GenerationOptions(7, 0.5, 40, 0.9, 1.1, ("a", "b", "c", "d", "e"), 3))
+    ask(endpoint, GenerationOptions(7, 0.5, 40, 0.9, 1.1, ("a", "b", "c", "d", "e"), 3, min_p=0.2))
     sent = endpoint.requests[0]
     assert sent["messages"] == [
         {"role": "system", "content": "Be kind."},
@@ -39,12 +39,13 @@ def test_the_request_carries_messages_and_options(serve: Serve) -> None:
     assert (sent["model"], sent["stream"], sent["logprobs"]) == ("echo", True, True)
     assert (sent["max_tokens"], sent["temperature"], sent["top_p"], sent["top_k"]) == (7, 0.5, 0.9, 40)
     assert (sent["repetition_penalty"], sent["stop"], sent["seed"]) == (1.1, ["a", "b", "c", "d"], 3)
+    assert sent["min_p"] == 0.2
 
 
 def test_defaults_that_servers_may_not_know_are_left_out(serve: Serve) -> None:
     endpoint = serve("ok")
     ask(endpoint)
-    assert not {"top_k", "repetition_penalty", "seed", "stop", "response_format"} & set(endpoint.requests[0])
+    assert not {"top_k", "min_p", "repetition_penalty", "seed", "stop", "response_format"} & set(endpoint.requests[0])
 
 
 def test_a_schema_is_sent_as_the_response_format(serve: Serve) -> None:

@@ -18,7 +18,7 @@ def test_default_models_are_there_and_pinned() -> None:
     defaults = Config()
     for name, task in ((defaults.generation.model, "generate"), (defaults.embedding.model, "embed")):
         entry = catalogue()[name]
-        assert entry.task == task and entry.needs is None and entry.package is not None
+        assert entry.task == task and entry.package is not None
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
@@ -35,10 +35,10 @@ def test_package_files_carry_a_sha256_and_an_exact_version(entry: CatalogueEntry
     assert re.fullmatch(r"[0-9]+(\.[0-9]+)+", entry.package.version)
 
 
-def test_lfm2_family_waits_for_the_runtime() -> None:
+def test_the_lfm2_family_comes_from_the_hub() -> None:
     names = {e.name for e in ENTRIES if e.family == "lfm2"}
     assert {"lfm2-350m", "lfm2-700m", "lfm2-1.2b", "lfm2-2.6b", "lfm2.5-350m", "lfm2.5-1.2b"} <= names
-    assert all(e.needs == "runtime" and e.hub for e in ENTRIES if e.family == "lfm2")
+    assert all(e.hub and e.license == "lfm1.0" for e in ENTRIES if e.family == "lfm2")
 
 
 def test_tiers_follow_the_number_of_parameters() -> None:

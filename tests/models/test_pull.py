@@ -13,13 +13,12 @@ import msgspec
 import pytest
 
 from ruvllm.config import ModelsConfig
-from ruvllm.errors import ModelDamaged, ModelMissing, ModelUnsupported, PullError
+from ruvllm.errors import ModelDamaged, ModelMissing, PullError
 from ruvllm.models import (
     CatalogueEntry,
     HubOrigin,
     PackageOrigin,
     PullProgress,
-    catalogue,
     find,
     pull,
     read_card,
@@ -207,13 +206,6 @@ def test_too_little_disk_space_is_noticed_before_any_download(config: ModelsConf
     with pytest.raises(PullError, match=r"needs about \d+ MB while it is made, .* has \d+ MB free"):
         pull_entry(entry, config, on_progress=lambda p: stages.append(p.stage))
     assert stages == []
-
-
-@pytest.mark.parametrize("name", [entry.name for entry in catalogue().values() if entry.needs])
-def test_model_that_needs_the_runtime_is_refused_before_any_download(config: ModelsConfig, name: str) -> None:
-    with pytest.raises(ModelUnsupported, match="later version of ruvllm brings; nothing was downloaded"):
-        pull(name, config)
-    assert not Path(config.cache_dir).exists()
 
 
 @pytest.mark.parametrize(
