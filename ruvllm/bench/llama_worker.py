@@ -19,7 +19,7 @@ class LlamaCpp:
     """One model and one context; what is timed ends when its logits are there and the likeliest token is known."""
 
     def __init__(self, path: str, num_threads: int, context_tokens: int) -> None:
-        import llama_cpp
+        import llama_cpp  # type: ignore[import-not-found, unused-ignore]
 
         self._api = llama_cpp
         self._quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
@@ -96,6 +96,7 @@ def main() -> None:
 
     try:
         llama = LlamaCpp(path, int(num_threads), int(context_tokens))
+        llama.prefill(list(range(64)))  # a build that the processor does not suit ends here, before anything is timed
     except Exception as error:  # told to whoever asked; the process ends
         say(error=f"{type(error).__name__}: {error}")
         return

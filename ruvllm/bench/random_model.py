@@ -101,7 +101,8 @@ LFM2_350M = Size(layers(16, 2, 5, 8, 10, 12, 14), hidden=1024, ffn=4608, heads=1
 
 def shapes(size: Size) -> dict[str, tuple[int, ...]]:
     """Hugging Face name -> shape."""
-    hidden, found = size.hidden, {"model.embed_tokens.weight": (size.vocab, size.hidden)}
+    hidden = size.hidden
+    found: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (size.vocab, hidden)}
     found["model.embedding_norm.weight"] = (hidden,)
     if not size.tied:
         found["lm_head.weight"] = (size.vocab, hidden)
@@ -218,7 +219,7 @@ def tokenizer() -> Any:
     """A byte-level BPE with LFM2's special tokens, split rule and bos."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
-    merges = [tuple(merge.split(" ")) for merge in MERGES]
+    merges = [(left, right) for left, right in (merge.split(" ") for merge in MERGES)]
     made = Tokenizer(models.BPE({token: i for i, token in enumerate(TOKENS)}, merges))
     split = pre_tokenizers.Split(Regex(SPLIT), behavior="isolated")
     made.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(False, use_regex=False)])
