@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ruvllm.bench import sessions
 from ruvllm.bench.decoders import CTranslate2, Decoder, LlamaCpp, Runtime, Speed, Transformers, speeds
 from ruvllm.bench.prepared import lfm2_folder, lfm2_gguf, lfm2_model, smollm2_gguf
 from ruvllm.bench.random_model import LFM2_350M, Size
@@ -41,6 +42,7 @@ class Settings:
         rounds: every engine is measured once a round.
         llama_python: interpreter with llama-cpp-python.
         lfm2: shape of the random model.
+        lengths: of what sessions are measured on.
         models: where SmolLM2 lies, or is fetched to.
     """
 
@@ -51,6 +53,7 @@ class Settings:
     new_tokens: int = 64
     llama_python: str = sys.executable
     lfm2: Size = LFM2_350M
+    lengths: sessions.Lengths = field(default_factory=sessions.Lengths)
     models: ModelsConfig = field(default_factory=ModelsConfig)
     on_part: Callable[[str], None] = lambda part: None
 
@@ -162,9 +165,22 @@ def _rows(
     )
 
 
+def _sessions(settings: Settings, stack: ExitStack) -> Iterator[Row]:
+    llama = _llama(settings, stack, lfm2_gguf(settings.cache, settings.lfm2, "Q8_0"))
+    return sessions.rows(
+        "LFM2-350M shape int8",
+        lfm2_model(settings.cache, settings.lfm2, "int8"),
+        num_threads=settings.num_threads,
+        rounds=settings.rounds,
+        lengths=settings.lengths,
+        load_peers={} if llama is None else {"llama.cpp Q8_0": llama.load},
+    )
+
+
 PARTS: dict[str, Callable[[Settings, ExitStack], Iterator[Row]]] = {
     "lfm2-350m": _lfm2,
     "smollm2-135m": _smollm2,
+    "sessions": _sessions,
 }
 
 

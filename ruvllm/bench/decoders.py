@@ -105,7 +105,14 @@ class LlamaCpp:
         """Return it with `gguf` loaded; None, said in the log, where that interpreter does not have it."""
         command = [python, "-P", llama_worker.__file__, str(gguf), str(num_threads), str(context_tokens)]
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        made = cls(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment))
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            )
+        except OSError as error:
+            logger.warning("peer llama.cpp is left out: %s", error)
+            return None
+        made = cls(process)
         answer = made._answer()
         if "error" in answer:
             logger.warning("peer llama.cpp is left out: %s", answer["error"])
