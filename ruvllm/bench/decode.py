@@ -1,8 +1,11 @@
 """`ruvllm bench decode`: tokens a second of the runtime beside other engines, and what sessions save.
 
-    ruvllm bench decode --llama-python PYTHON_WITH_LLAMA_CPP_PYTHON --cache FOLDER --threads 2
+    ruvllm bench decode --threads 2 --llama-python PYTHON_WITH_LLAMA_CPP_PYTHON --cache FOLDER
 
-Weights of LFM2 are random ones of the true shape: they take the same time. Peers are measured in the same rounds.
+`--only lfm2-350m`, `smollm2-135m` or `sessions` runs a part. Weights of LFM2 are random ones of the true shape: they take
+the same time. Peers are measured in the same rounds; `floor` is what the read bandwidth of as many threads, measured
+right after them, would allow if a token had to read all weights once and nothing else took time. Every figure needs an
+idle machine: engines whose threads wait by spinning lose most on a busy one.
 """
 
 from __future__ import annotations
