@@ -2,10 +2,10 @@
 
     ruvllm bench decode --threads 2 --llama-python PYTHON_WITH_LLAMA_CPP_PYTHON --cache FOLDER
 
-`--only lfm2-350m`, `smollm2-135m` or `sessions` runs a part. Weights of LFM2 are random ones of the true shape: they take
-the same time. Peers are measured in the same rounds; `floor` is what the read bandwidth of as many threads, measured
-right after them, would allow if a token had to read all weights once and nothing else took time. Every figure needs an
-idle machine: engines whose threads wait by spinning lose most on a busy one.
+`--only lfm2-350m`, `smollm2-135m` or `sessions` runs a part. Weights of LFM2 are random ones of the true shape: they
+take the same time. Peers are measured in the same rounds; `floor` is what the read bandwidth of as many threads,
+measured right after them, would allow if a token had to read all weights once and nothing else took time. Every figure
+needs an idle machine: engines whose threads wait by spinning lose most on a busy one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Settings:
         cache: folder that keeps the models made for the bench, about 1.8 GB.
         num_threads: of every engine.
         rounds: every engine is measured once a round.
-        llama_python: interpreter with llama-cpp-python.
+        llama_python: interpreter, of Python 3.11 or later, with llama-cpp-python.
         lfm2: shape of the random model.
         lengths: of what sessions are measured on.
         models: where SmolLM2 lies, or is fetched to.
@@ -193,7 +193,8 @@ def _work(settings: Settings, vocab_size: int) -> tuple[list[int], int]:
 
 
 def _llama(settings: Settings, stack: ExitStack, gguf: Path) -> LlamaCpp | None:
-    llama = LlamaCpp.open(settings.llama_python, gguf, num_threads=settings.num_threads)
+    context_tokens = max(settings.prompt_tokens, settings.new_tokens + 8)
+    llama = LlamaCpp.open(settings.llama_python, gguf, num_threads=settings.num_threads, context_tokens=context_tokens)
     if llama is not None:
         stack.callback(llama.close)
     return llama

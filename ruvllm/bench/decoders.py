@@ -101,7 +101,7 @@ class LlamaCpp:
         self._process = process
 
     @classmethod
-    def open(cls, python: str, gguf: Path, *, num_threads: int, context_tokens: int = 1024) -> Self | None:
+    def open(cls, python: str, gguf: Path, *, num_threads: int, context_tokens: int) -> Self | None:
         """Return it with `gguf` loaded; None, said in the log, where that interpreter does not have it."""
         command = [python, "-P", llama_worker.__file__, str(gguf), str(num_threads), str(context_tokens)]
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -96,7 +96,7 @@ def main() -> None:
 
     try:
         llama = LlamaCpp(path, int(num_threads), int(context_tokens))
-        llama.prefill(list(range(64)))  # a build that the processor does not suit ends here, before anything is timed
+        llama.prefill(list(range(32)))  # a build that the processor does not suit ends here, before anything is timed
     except Exception as error:  # told to whoever asked; the process ends
         say(error=f"{type(error).__name__}: {error}")
         return

@@ -16,7 +16,7 @@ __all__ = ["register"]
 
 Threads = Annotated[int, typer.Option(min=0, help="Threads of every engine; 0 takes every core.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Times everything is measured, in turn.")]
-LlamaPython = Annotated[str, typer.Option(help="A Python with llama-cpp-python; this one when left out.")]
+LlamaPython = Annotated[str, typer.Option(help="A Python >= 3.11 with llama-cpp-python; this one when left out.")]
 Kept = Annotated[Path | None, typer.Option("--cache", help="Folder for the bench's models (1.8 GB).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 

@@ -93,20 +93,20 @@ def test_a_missing_or_broken_llama_cpp_is_left_out_and_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, lines: list[str], said: str
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        assert LlamaCpp.open(_python(tmp_path, lines), tmp_path / "x.gguf", num_threads=1) is None
+        assert LlamaCpp.open(_python(tmp_path, lines), tmp_path / "x.gguf", num_threads=1, context_tokens=64) is None
     assert f"peer llama.cpp is left out: {said}" in caplog.text
 
 
 def test_an_interpreter_that_is_not_there_is_left_out_and_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert LlamaCpp.open(str(tmp_path / "none"), tmp_path / "x.gguf", num_threads=1) is None
+    assert LlamaCpp.open(str(tmp_path / "none"), tmp_path / "x.gguf", num_threads=1, context_tokens=64) is None
     assert "peer llama.cpp is left out" in caplog.text
 
 
 def test_llama_cpp_answers_in_seconds_until_it_stops(tmp_path: Path) -> None:
     lines = ["print('{\"ready\": 1}', flush=True)", "input()", "print('{\"seconds\": 0.5}', flush=True)", "input()"]
-    llama = LlamaCpp.open(_python(tmp_path, lines), tmp_path / "x.gguf", num_threads=1)
+    llama = LlamaCpp.open(_python(tmp_path, lines), tmp_path / "x.gguf", num_threads=1, context_tokens=64)
     assert llama is not None and llama.prefill([1, 2]) == 0.5
     with pytest.raises(RuntimeError, match=r"llama\.cpp stopped: it ended with 0"):
         llama.decode(3)
