@@ -11,7 +11,7 @@ from types import ModuleType
 
 from ruvllm.bench.report import Row
 
-__all__ = ["Call", "peer", "race", "seconds_per_call"]
+__all__ = ["Call", "compared", "peer", "race", "seconds_per_call"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,19 +54,41 @@ def race(
     times = seconds_per_call({"": ours, **peers}, rounds=rounds, seconds=seconds)
     scale = UNITS[unit]
     value, others = times.pop("") * scale, {label: t * scale for label, t in times.items()}
+    floor = None if floor_s is None else floor_s * scale
+    return compared(name, value, others, unit=unit, target=target, target_ratio=target_ratio, floor=floor)
+
+
+def compared(
+    name: str,
+    value: float,
+    peers: Mapping[str, float],
+    *,
+    unit: str,
+    target: float | None = None,
+    target_ratio: float | None = None,
+    floor: float | None = None,
+    more_is_better: bool = False,
+) -> Row:
+    """Return a row of our value with the peers', the ratio to the best of them, and whether the target is met.
+
+    Args:
+        target_ratio: to the best peer; with `target`, the harder one is the row's target.
+        more_is_better: as for a rate; as for a time when False.
+    """
+    best = max if more_is_better else min
     targets = [] if target is None else [target]
-    if target_ratio is not None and others:
-        targets.append(target_ratio * min(others.values()))
-    hardest = min(targets, default=None)
+    if target_ratio is not None and peers:
+        targets.append(target_ratio * best(peers.values()))
+    hardest = best(targets, default=None)
     return Row(
         name=name,
         value=value,
         unit=unit,
-        peers=others,
-        ratio=value / min(others.values()) if others else None,
-        floor=None if floor_s is None else floor_s * scale,
+        peers=peers,
+        ratio=value / best(peers.values()) if peers else None,
+        floor=floor,
         target=hardest,
-        met=None if hardest is None else value <= hardest,
+        met=None if hardest is None else value >= hardest if more_is_better else value <= hardest,
     )
 
 

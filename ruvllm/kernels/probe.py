@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -15,24 +16,28 @@ REPEATS = 9
 STEPS = 200_000  # about 2 ms of multiply-adds
 
 
-def read_bandwidth(num_bytes: int) -> float:
-    """Return the bytes a second at which one thread reads an array of `num_bytes` again and again, at best.
+def read_bandwidth(num_bytes: int, num_threads: int = 1) -> float:
+    """Return the bytes a second at which threads read an array of `num_bytes` each, again and again, at best.
 
-    An array far larger than the caches measures memory, a smaller one the cache that holds it.
+    Arrays far larger than the caches measure memory, smaller ones the cache that holds them.
 
     Raises:
-        ValueError: `num_bytes` is below 4096, where the call itself would be measured.
+        ValueError: `num_bytes` is below 4096, where the call itself would be measured, or `num_threads` below 1.
     """
     if num_bytes < 4096:
         raise ValueError(f"num_bytes must be >= 4096 ({num_bytes})")
-    values = np.ones(num_bytes // 4, np.float32)  # ones, not zeros: the pages must exist
-    passes = max(1, (1 << 24) // values.nbytes)  # at least 16 MiB between two looks at the clock
+    if num_threads < 1:
+        raise ValueError(f"num_threads must be >= 1 ({num_threads})")
+    arrays = [np.ones(num_bytes // 4, np.float32) for _ in range(num_threads)]  # not zeros: the pages must exist
+    passes = max(1, (1 << 24) // arrays[0].nbytes)  # at least 16 MiB between two looks at the clock
 
-    def read() -> None:
+    def read(values: np.ndarray) -> None:
         for _ in range(passes):
             core.read_all(values)
 
-    return passes * values.nbytes / _least_seconds(read)
+    with ThreadPoolExecutor(num_threads) as threads:
+        read_all = (lambda: read(arrays[0])) if num_threads == 1 else (lambda: list(threads.map(read, arrays)))
+        return num_threads * passes * arrays[0].nbytes / _least_seconds(read_all)
 
 
 def fma_rate() -> float:

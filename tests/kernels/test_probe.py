@@ -32,6 +32,7 @@ def test_every_chain_is_multiplied_and_added(isa: str, steps: int) -> None:
 
 def test_rates_are_those_of_a_processor(isa: str) -> None:
     assert 1e8 < read_bandwidth(1 << 22) < 1e13
+    assert 1e8 < read_bandwidth(1 << 22, num_threads=2) < 1e13
     assert 1e8 < fma_rate() < 1e13
 
 
@@ -39,6 +40,7 @@ def test_rates_are_those_of_a_processor(isa: str) -> None:
     ("call", "error", "says"),
     [
         (lambda: read_bandwidth(0), ValueError, r"num_bytes must be >= 4096 \(0\)"),
+        (lambda: read_bandwidth(4096, 0), ValueError, r"num_threads must be >= 1 \(0\)"),
         (lambda: core.read_all(np.zeros(4)), ValueError, r"values must have dtype float32 \(float64\)"),
         (lambda: core.multiply_add(np.zeros(4, np.float32), 1, 0.5, 1.0), ValueError, r"values must have .* \(4\)"),
         (lambda: core.multiply_add(np.zeros(192, np.float32), -1, 0.5, 1.0), ValueError, r"steps must be >= 0 \(-1\)"),

@@ -10,21 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from ruvllm.bench import random_model
+from ruvllm.bench.random_model import MERGES, byte_tokens
+
 HIDDEN, FFN, HEADS, KV_HEADS, LAYERS, THETA, EPS = 64, 96, 4, 2, 2, 5000.0, 1e-5
 HEAD_DIM = HIDDEN // HEADS
-MERGES = ["h e", "l l", "he ll", "hell o", "Ġ w", "o r", "Ġw or", "l d", "Ġwor ld", "1 2", "12 3"]
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
 Weights = dict[str, np.ndarray]
-
-
-def byte_tokens() -> list[str]:
-    """The 256 letters that stand for bytes in GPT-2's vocabulary."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [b for b in range(256) if b not in printable]
-    return [chr(b) for b in printable] + [chr(256 + i) for i in range(len(others))]
-
-
 TOKENS = [*SPECIAL, *byte_tokens(), *(merge.replace(" ", "") for merge in MERGES)]
 TYPES = [3] * len(SPECIAL) + [1] * (len(TOKENS) - len(SPECIAL))
 
@@ -296,68 +289,7 @@ def write_gguf(
         if kind == "llama" and ("q_proj" in name or "k_proj" in name):
             array = _interleave(array, HEADS if "q_proj" in name else KV_HEADS)
         tensors[f"{_gguf_stem(stem)}.{part}"] = array
-    return write_gguf_file(path, kind, fields, tensors, quantization=quantization, without=without)
-
-
-def write_gguf_file(
-    path: Path,
-    kind: str,
-    fields: Mapping[str, Any],
-    tensors: Mapping[str, np.ndarray],
-    *,
-    quantization: str = "F32",
-    without: tuple[str, ...] = (),
-) -> Path:
-    """Write metadata and tensors under their GGUF names; matrices are quantized, all else stays float32."""
-    import gguf
-
-    writer = gguf.GGUFWriter(path, kind)
-    for key, value in fields.items():
-        if key in without:
-            continue
-        if isinstance(value, list):
-            writer.add_array(key, value)
-        elif isinstance(value, bool):
-            writer.add_bool(key, value)
-        elif isinstance(value, int):
-            writer.add_uint32(key, value)
-        elif isinstance(value, float):
-            writer.add_float32(key, value)
-        else:
-            writer.add_string(key, value)
-    for name, array in tensors.items():
-        if name in without:
-            continue
-        if quantization == "F32" or array.ndim == 1 or "shortconv.conv" in name:
-            writer.add_tensor(name, np.ascontiguousarray(array))
-        else:
-            stored, kind_of_tensor = _quantized(name, array, quantization)
-            writer.add_tensor(name, stored, raw_dtype=kind_of_tensor)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-_Q6_K_IN_Q4_K_M = ("token_embd", "attn_v", "ffn_down")
-
-
-def _quantized(name: str, array: np.ndarray, quantization: str) -> tuple[np.ndarray, Any]:
-    """Return stored bytes and type; for Q4_K_M the values are random, as the gguf package only reads those."""
-    import gguf
-
-    if quantization != "Q4_K_M":
-        kind = gguf.GGMLQuantizationType[quantization]
-        return gguf.quants.quantize(array, kind), kind
-    is_six_bit = any(part in name for part in _Q6_K_IN_Q4_K_M)
-    kind = gguf.GGMLQuantizationType.Q6_K if is_six_bit else gguf.GGMLQuantizationType.Q4_K
-    block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
-    rng = np.random.default_rng(len(name))
-    blocks = rng.integers(0, 256, (len(array), array.shape[1] // block, block_bytes), np.uint8)
-    scales = slice(-2, None) if is_six_bit else slice(0, 4)  # float16: d, or d and the scale of the minima
-    blocks[..., scales] = np.full(blocks[..., scales].shape[-1] // 2, 2**-12, np.float16).view(np.uint8)
-    return blocks.reshape(len(array), -1), kind
+    return random_model.write_gguf(path, kind, fields, tensors.items(), quantization=quantization, without=without)
 
 
 def _gguf_stem(stem: str) -> str:

@@ -146,7 +146,7 @@ def test_lfm2_option_without_a_counterpart_is_unsupported(tmp_path: Path, extra:
 
 
 def test_mixture_of_experts_is_unsupported(tmp_path: Path) -> None:
-    path = tiny.write_gguf_file(tmp_path / "x.gguf", "lfm2moe", tiny_lfm2.gguf_fields(tiny_lfm2.Size()), {})
+    path = tiny_lfm2.write_gguf(tmp_path / "x.gguf", "lfm2moe", tiny_lfm2.gguf_fields(tiny_lfm2.Size()), ())
     with pytest.raises(ModelUnsupported, match=r"'lfm2moe' .* mixtures of experts"):
         gguf_checkpoint(path, model="tiny")
 
