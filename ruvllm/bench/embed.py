@@ -15,7 +15,7 @@ from ruvllm.bench import encoders
 from ruvllm.bench.encoders import Encode
 from ruvllm.bench.report import Report, make_report
 from ruvllm.bench.timing import compared, race, seconds_per_call
-from ruvllm.inference.ctranslate2_model import load_tokenizer
+from ruvllm.inference.local_model import load_tokenizer
 from ruvllm.models import read_card
 
 __all__ = ["BATCH_TEXTS", "BATCH_TOKENS", "QUERY_TOKENS", "peers_of", "run", "token_ids"]

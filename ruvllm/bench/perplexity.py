@@ -12,7 +12,7 @@ import numpy as np
 from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.bench.timing import compared
 from ruvllm.config import ModelsConfig
-from ruvllm.inference.ctranslate2_model import load_tokenizer
+from ruvllm.inference.local_model import load_tokenizer
 from ruvllm.inference.open import find_or_pull
 from ruvllm.inference.runtime_model import open_runtime
 from ruvllm.models import read_card

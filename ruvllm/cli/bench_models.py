@@ -38,7 +38,7 @@ def decode(
     """Tokens a second of generation and of reading prompts, beside llama.cpp, CTranslate2 and transformers."""
     from ruvllm.bench.decode import Settings, run
     from ruvllm.config import cache_dir, load_config
-    from ruvllm.inference.ctranslate2_model import available_threads
+    from ruvllm.inference.local_model import available_threads
 
     config = load_config().models
     with err.status("measuring") as status:
@@ -63,7 +63,7 @@ def embed(
     """Milliseconds of a query and tokens a second of a batch, beside CTranslate2, onnxruntime and torch."""
     from ruvllm.bench.embed import run
     from ruvllm.config import load_config
-    from ruvllm.inference.ctranslate2_model import available_threads
+    from ruvllm.inference.local_model import available_threads
     from ruvllm.inference.open import find_or_pull
 
     model_dir = find_or_pull(model, load_config().models, task="embed")
@@ -83,7 +83,7 @@ def perplexity(
     """Perplexity in float32, int8 and int4, beside CTranslate2's."""
     from ruvllm.bench.perplexity import run
     from ruvllm.config import load_config
-    from ruvllm.inference.ctranslate2_model import available_threads
+    from ruvllm.inference.local_model import available_threads
 
     with progress() as show:
         report = run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, cast, overload
+from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -163,8 +163,7 @@ class RuntimeModel:
         """
         flat = np.concatenate(ids) if ids else np.empty(0, np.int32)
         lengths = np.array([len(one) for one in ids], np.int64)
-        native = [session._native for session in sessions]
-        return cast(Floats | None, self._native.advance(native, flat, lengths, want))
+        return self._native.advance([session._native for session in sessions], flat, lengths, want)
 
     def encode(self, ids: Sequence[Ids]) -> Floats:
         """Return (n, hidden_size): the mean of the last hidden states of each text of an encoder; not normalised.
