@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SentenceEncoder"]
 
-TEXTS_AT_ONCE = 32  # one call of the model: another thread's query waits for no more than that
+TEXTS_AT_ONCE = 16  # one call of the model: another thread's query waits for no more than that
 
 
 class SentenceEncoder:
     """A sentence-transformers-like model on the CPU; implements `ruvllm.types.Embedder`. Safe to share between threads.
+
+    A decoder (LFM2, say) embeds too, by the mean of its final hidden states; it was not trained to.
 
     The card is read here; tokenizer and weights load at first use (about 0.1 s and 30 MB for MiniLM).
 
@@ -33,18 +35,18 @@ class SentenceEncoder:
     passages among the first five, as either kind alone does (98.2, 98.3), so one brain may hold both.
 
     Args:
-        model_dir: a converted encoder.
+        model_dir: a converted encoder or decoder.
         max_tokens: longest input, the two special tokens included; never more than the model was trained for.
         num_threads: cores of one call; 0 takes all.
 
     Raises:
         ModelDamaged: the card cannot be read. Tokenizer and weights raise it at first use.
-        ModelUnsupported: the model does not embed by mean pooling.
+        ModelUnsupported: an encoder that does not embed by mean pooling.
     """
 
     def __init__(self, model_dir: Path, *, max_tokens: int, num_threads: int) -> None:
         self._card = read_card(model_dir)
-        if self._card.task != "embed" or self._card.pooling != "mean":
+        if self._card.task == "embed" and self._card.pooling != "mean":
             raise ModelUnsupported(f"{model_dir.name} does not embed texts by mean pooling", model=model_dir.name)
         self._model_dir = model_dir
         self._num_threads = num_threads
@@ -81,7 +83,10 @@ class SentenceEncoder:
         return (list(self._tokenizer.encode(text, add_special_tokens=special).ids) for text in texts)
 
     def _truncated(self, ids: list[int]) -> list[int]:
-        return ids if len(ids) <= self.max_tokens else [*ids[: self.max_tokens - 1], ids[-1]]  # [-1] is [SEP]
+        if len(ids) <= self.max_tokens:
+            return ids
+        # an encoder's last token is [SEP]
+        return [*ids[: self.max_tokens - 1], ids[-1]] if self._card.task == "embed" else ids[: self.max_tokens]
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from ruvllm.inference.local_model import available_threads
-from ruvllm.inference.runtime_model import open_runtime
+from ruvllm.inference.runtime_model import mean_hidden_states, open_runtime
 from ruvllm.models import read_card
 
 __all__ = ["RuntimeEncoder"]
 
 
 class RuntimeEncoder:
-    """An encoder on the CPU. Safe to share between threads; calls wait for each other.
+    """An encoder, or a decoder read for its hidden states, on the CPU. Safe to share between threads; calls wait for
+    each other.
 
     Args:
         model_dir: a converted model.
@@ -34,4 +35,4 @@ class RuntimeEncoder:
 
         A sequence's bits do not depend on the others.
         """
-        return self._model.encode([np.array(ids, np.int32) for ids in batch])
+        return mean_hidden_states(self._model, [np.array(ids, np.int32) for ids in batch])

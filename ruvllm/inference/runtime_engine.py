@@ -17,7 +17,7 @@ from ruvllm.inference.constrained import Constraints, TokenConstraint
 from ruvllm.inference.decoding import TokenDecoder
 from ruvllm.inference.engine import Cancelled, Piece, require_fits, require_messages
 from ruvllm.inference.local_model import available_threads, load_tokenizer
-from ruvllm.inference.runtime_model import open_runtime
+from ruvllm.inference.runtime_model import mean_hidden_states, open_runtime
 from ruvllm.inference.session_cache import SessionCache
 from ruvllm.inference.stops import StopFilter
 from ruvllm.kernels import KvType, RuntimeModel, RuntimeSampler, RuntimeSession
@@ -158,14 +158,11 @@ class RuntimeEngine:
             EngineError: the engine is closed.
         """
         self._require_open()
-        means = []
-        for i, text in enumerate(texts):
-            ids = np.array(self._tokenizer.encode(text).ids[: self.context_tokens], np.int32)
-            if len(ids) == 0:
+        ids = [np.array(self._tokenizer.encode(text).ids[: self.context_tokens], np.int32) for text in texts]
+        for i, one in enumerate(ids):
+            if len(one) == 0:
                 raise ValueError(f"texts[{i}] has no tokens")
-            session = self._model.session(context_tokens=len(ids))
-            means.append(self._model.advance([session], [ids], want="hidden").mean(axis=0))
-        return np.stack(means) if means else np.empty((0, self._model.hidden_size), np.float32)
+        return mean_hidden_states(self._model, ids)
 
     def cache_nbytes(self) -> int:
         """Return the memory that the caches of past streams hold."""

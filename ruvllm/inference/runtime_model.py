@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from ruvllm.errors import ModelDamaged, ModelUnsupported
 from ruvllm.kernels import RuntimeModel
 from ruvllm.models import ModelCard
 
-__all__ = ["open_runtime"]
+__all__ = ["mean_hidden_states", "open_runtime"]
 
 
 def open_runtime(model_dir: Path, card: ModelCard, *, num_threads: int) -> RuntimeModel:
@@ -41,3 +45,16 @@ def open_runtime(model_dir: Path, card: ModelCard, *, num_threads: int) -> Runti
             model=name,
         )
     return model
+
+
+def mean_hidden_states(model: RuntimeModel, ids: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
+    """Return (n, hidden_size): the mean of the final hidden states of each text, none of them empty.
+
+    A decoder's tokens see those before them only. A text's bits do not depend on the others.
+    """
+    if model.is_encoder or not ids:
+        return model.encode(ids) if model.is_encoder else np.empty((0, model.hidden_size), np.float32)
+    sessions = [model.session(context_tokens=len(one)) for one in ids]
+    states = model.advance(sessions, ids, want="hidden")
+    ends = np.cumsum([len(one) for one in ids])
+    return np.stack([part.mean(axis=0) for part in np.split(states, ends[:-1])])

@@ -86,7 +86,7 @@ def find(name: str, config: ModelsConfig, *, task: Literal["generate", "embed"] 
         raise ModelDamaged(f"{path} is no model directory of ruvllm: {CARD_FILE} is missing ({advice})", model=name)
     card = read_card(path)
     _require_sizes(path, card, name)
-    if task is not None and card.task != task:
+    if task == "generate" and card.task != task:  # a decoder's hidden states embed, an encoder's say nothing
         raise ModelUnsupported(f"model {name} is made to {card.task}, not to {task}", model=name)
     return path
 

@@ -57,10 +57,13 @@ def test_missing_file_is_damaged(config: ModelsConfig, model: Path) -> None:
         find("tiny-llama", config)
 
 
-def test_model_for_another_task_is_refused(config: ModelsConfig, model: Path) -> None:
-    with pytest.raises(ModelUnsupported, match="made to generate, not to embed"):
-        find("tiny-llama", config, task="embed")
-    assert find("tiny-llama", config, task="generate") == model
+def test_an_encoder_cannot_generate_and_a_decoder_embeds_too(
+    config: ModelsConfig, model: Path, tiny_encoder: Path
+) -> None:
+    pull(f"path:{tiny_encoder}", config)
+    with pytest.raises(ModelUnsupported, match="made to embed, not to generate"):
+        find("tiny-bert", config, task="generate")
+    assert find("tiny-llama", config, task="embed") == model
 
 
 def test_installed_lists_models_and_marks_damaged_ones(config: ModelsConfig, model: Path, tiny_encoder: Path) -> None:
