@@ -118,13 +118,23 @@ py::array_t<float> encode(Model& model, const py::object& ids_object, const py::
     return out;
 }
 
+// What `read` makes of a session that nobody else uses meanwhile.
+template <typename F>
+auto while_free(F read) {
+    return [read](Session& session) {
+        const Session::Use use(session);
+        return read(session);
+    };
+}
+
 template <typename T>
 py::array_t<T> array_of(const std::vector<T>& values) {
     return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
 }
 
-py::tuple next_token(runtime::Sampler& sampler, const Session& session, std::size_t seen_from,
+py::tuple next_token(runtime::Sampler& sampler, Session& session, std::size_t seen_from,
                      const py::object& allowed_object, const py::object& bias_object) {
+    const Session::Use use(session);
     if (!session.has_logits()) throw py::value_error("session holds no logits: advance it by a token first");
     const auto size = static_cast<py::ssize_t>(session.logits().size());
     Array<const bool> allowed;
@@ -188,10 +198,10 @@ void register_session(py::module_& m) {
     py::class_<Session>(m, "RuntimeSession")
         .def_property_readonly("kv", [](const Session& session) { return name_of(session.kv_type()); })
         .def_property_readonly("context_tokens", &Session::context_tokens)
-        .def_property_readonly("length", [](const Session& session) { return session.tokens().size(); })
-        .def("tokens", [](const Session& session) { return array_of(session.tokens()); })
-        .def("logits", [](const Session& session) { return array_of(session.logits()); })
-        .def("nbytes", &Session::bytes)
+        .def_property_readonly("length", while_free([](const Session& session) { return session.tokens().size(); }))
+        .def("tokens", while_free([](const Session& session) { return array_of(session.tokens()); }))
+        .def("logits", while_free([](const Session& session) { return array_of(session.logits()); }))
+        .def("nbytes", while_free([](const Session& session) { return session.bytes(); }))
         .def("cut",
              [](Session& session, std::size_t length) {
                  const Session::Use use(session);

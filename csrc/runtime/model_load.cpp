@@ -21,6 +21,14 @@ std::size_t whole(ModelFile& file, const std::string& name, double least, double
     return static_cast<std::size_t>(value);
 }
 
+float positive(ModelFile& file, const std::string& name) {
+    const double value = file.number(name);
+    if (!(value > 0.0) || !std::isfinite(static_cast<float>(value))) {
+        throw BadModel("model.bin: " + name + " is " + std::to_string(value) + ", not positive and finite");
+    }
+    return static_cast<float>(value);
+}
+
 void require_number(ModelFile& file, const std::string& name, double expected) {
     const double value = file.number(name, expected);
     if (value == expected) return;
@@ -109,8 +117,8 @@ void Model::load_lfm2(ModelFile& file) {
     shape_.num_heads = whole(file, "num_heads", 1, 1024);
     shape_.num_kv_heads = whole(file, "num_heads_kv", 1, 1024);
     shape_.head_dim = whole(file, "head_dim", 2, kMaxHeadDim);
-    shape_.rope_theta = static_cast<float>(file.number("rotary_base"));
-    const auto eps = static_cast<float>(file.number("norm_eps"));
+    shape_.rope_theta = positive(file, "rotary_base");
+    const float eps = positive(file, "norm_eps");
     require_sane();
     const std::size_t q = shape_.num_heads * shape_.head_dim, kv = shape_.num_kv_heads * shape_.head_dim;
     head_ = Linear(file, {"projection"}, {vocab_size}, hidden_size, arena_, pool_);
@@ -168,7 +176,7 @@ void Model::load_decoder(ModelFile& file, double norm_eps) {
     const std::string first = top + "layer_0/self_attention/";
     shape_.num_kv_heads = file.has(first + "num_heads_kv") ? whole(file, first + "num_heads_kv", 1, 1024) : shape_.num_heads;
     shape_.head_dim = head_dim_of(rows_of(file, first + "linear_0"), shape_.num_heads, shape_.num_kv_heads);
-    shape_.rope_theta = static_cast<float>(file.number(first + "rotary_base"));
+    shape_.rope_theta = positive(file, first + "rotary_base");
     require_sane();
     require_number(file, top + "pre_norm", 1);
     require_number(file, top + "activation", 2);  // SiLU

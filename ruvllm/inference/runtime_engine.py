@@ -226,6 +226,8 @@ class RuntimeEngine:
                 waiting = np.array([token_id], np.int32)
         except MemoryError as error:
             raise EngineError(f"{self.name}: no memory for {session.length} tokens", engine=self.name) from error
+        except ValueError as error:  # weights that give NaN, a grammar that grew too large
+            raise EngineError(f"{self.name}: {error}", engine=self.name) from error
         finally:
             if not self._closed.is_set():
                 self._sessions.give(session)

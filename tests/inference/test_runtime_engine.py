@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kernels.runtime_cases import write_model_bin
 from models import converted
+from models.lfm2_numpy import read_model_bin
 
 from ruvllm.errors import EngineError, ModelDamaged, ModelUnsupported
 from ruvllm.inference import complete, confidence
@@ -422,6 +424,19 @@ def test_a_damaged_directory_is_named(
 def test_a_card_that_contradicts_the_weights_is_damage(tiny_lfm2_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelDamaged, match=r"has 288 x 64 embeddings, the card says 300 x 64"):
         RuntimeEngine(broken(tiny_lfm2_dir, tmp_path, lambda path: None, vocab_size=300))
+
+
+def test_weights_that_overflow_fail_as_the_engine(tiny_lfm2_dir: Path, tmp_path: Path) -> None:
+    def spoil(path: Path) -> None:
+        known = read_model_bin(path / "model.bin")
+        names = ("layer_0/ffn_w1/weight", "layer_0/ffn_w3/weight")
+        changed = known.variables | {name: known.variables[name] * np.float32(1e30) for name in names}
+        write_model_bin(path / "model.bin", known._replace(variables=changed))
+
+    engine = RuntimeEngine(broken(tiny_lfm2_dir, tmp_path, spoil))
+    with pytest.raises(EngineError, match="logits must not hold a NaN"):
+        complete(engine, STORY, GREEDY)
+    engine.close()
 
 
 def test_an_encoder_cannot_generate(tmp_path: Path) -> None:
