@@ -21,12 +21,19 @@ using kernels::padded_to;
 constexpr std::size_t kStep = 192;  // positions: whole panels of both kinds, and whole groups
 static_assert(kStep % kPanelColumns == 0 && kStep % kPanel == 0 && kStep % kGroup == 0);
 
-// One vector with one scale, each entry + 128; a vector of zeros has scale 0. Rounds to the nearest, ties to even.
+// One vector with one scale, each entry + 128; a vector of zeros has scale 0, one that is not finite NaN. Rounds to the nearest, ties to even.
 float quantize(const float* x, std::size_t n, std::uint8_t* bytes) {
     constexpr float kLeast = 1e-36f;         // below, 127 / largest is none
     constexpr float kRounder = 12582912.0f;  // 1.5 x 2^23: beside it only whole numbers are left
-    float largest = 0.0f;
-    for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(x[i]));
+    float largest = 0.0f, nothing = 0.0f;
+    for (std::size_t i = 0; i < n; ++i) {
+        largest = std::max(largest, std::fabs(x[i]));
+        nothing += 0.0f * x[i];
+    }
+    if (std::isnan(nothing)) {  // a NaN or an infinity among them, which must not get lost
+        std::fill_n(bytes, n, std::uint8_t{128});
+        return nothing;
+    }
     const float inverse = largest >= kLeast ? 127.0f / largest : 0.0f;
     for (std::size_t i = 0; i < n; ++i) {
         const float rounded = (x[i] * inverse + kRounder) - kRounder;

@@ -297,7 +297,7 @@ void Model::head(std::size_t first, std::size_t m, float* logits) {
 
 void Model::reserve(std::size_t m, std::size_t positions) {
     const std::size_t d = shape_.head_dim, per_kv = shape_.num_heads / shape_.num_kv_heads;
-    const std::size_t qkv = (shape_.num_heads + 2 * shape_.num_kv_heads) * d;
+    const std::size_t qkv = shape_.num_attention == 0 ? 0 : (shape_.num_heads + 2 * shape_.num_kv_heads) * d;
     x_.reserve(m * shape_.hidden_size);
     projected_.reserve(m * std::max(qkv, shape_.num_conv > 0 ? 3 * shape_.hidden_size : 0));
     up_.reserve(m * shape_.ffn_size);
@@ -307,6 +307,7 @@ void Model::reserve(std::size_t m, std::size_t positions) {
     logits_.reserve(std::min(m, kLogitRows) * shape_.vocab_size);
     const std::size_t tokens = shape_.is_encoder ? m : std::max<std::size_t>(1, kAttentionRows / per_kv);
     for (AttentionScratch& scratch : attention_) {
+        if (qkv == 0) break;
         scratch.queries.reserve(tokens * per_kv * d);
         scratch.context.reserve(tokens * per_kv * d);
         scratch.counts.reserve(tokens * per_kv);

@@ -221,6 +221,7 @@ void Model::load_encoder(ModelFile& file, double norm_eps) {
     shape_.hidden_size = hidden_size;
     shape_.num_layers = count_layers(file, top, "self_attention/layer_norm/gamma");
     shape_.num_heads = shape_.num_kv_heads = whole(file, top + "num_heads", 1, 1024);
+    shape_.num_attention = shape_.num_layers;
     shape_.head_dim = head_dim_of(rows_of(file, top + "layer_0/self_attention/linear_0"), shape_.num_heads, shape_.num_heads);
     shape_.max_positions = size_of(file, top + "position_encodings/encodings").first;
     require_sane();
