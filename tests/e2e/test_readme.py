@@ -51,3 +51,11 @@ def test_the_kernels_page_runs() -> None:
         assert done.returncode == 0, done.stderr
         assert "[10 20 30] [0 1 2]" in done.stdout
     assert pages
+
+
+@pytest.mark.real
+def test_the_runtime_page_runs(smollm2_dir: Path) -> None:
+    (text,) = [text for language, text in blocks("docs/runtime.md") if language == "python"]
+    done = subprocess.run([sys.executable, "-P", "-W", "error", "-c", text], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("The capital of France is Paris.")

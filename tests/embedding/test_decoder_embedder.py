@@ -21,7 +21,9 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(model_dir: Path, max_tokens: int = 256) -> SentenceEncoder:
-    return open_embedder(EmbeddingConfig(model=str(model_dir), dim=16, max_tokens=max_tokens), ModelsConfig(offline=True))
+    return open_embedder(
+        EmbeddingConfig(model=str(model_dir), dim=16, max_tokens=max_tokens), ModelsConfig(offline=True)
+    )
 
 
 def test_vectors_are_the_unit_means_of_final_hidden_states(model_dir: Path) -> None:
