@@ -208,34 +208,25 @@ void Model::convolve(const Layer& layer, const std::vector<Stretch>& stretches, 
     const float* bias = conv.bias.empty() ? nullptr : conv.bias.data();
     for (const Stretch& stretch : stretches) {
         std::vector<float>& state = stretch.session->convs_[layer.state];
-        pool_.split(stretch.count, [&](std::size_t first, std::size_t end) {
-            // rows of the history of this part: `before` rows, then its own; parts lie behind each other
-            float* history = history_.data() + (first == 0 ? 0 : (first + before) * h);
-            for (std::size_t j = 0; j < before; ++j) {
-                const std::size_t at = first + j;  // the token before which this is, counted from the state's first row
-                float* to = history + j * h;
-                if (at < before) {
-                    std::copy_n(state.data() + at * h, h, to);
-                    continue;
-                }
-                const float* b = projected_.data() + (stretch.first + at - before) * 3 * h;
-                for (std::size_t i = 0; i < h; ++i) to[i] = b[i] * b[2 * h + i];
+        // u of the stretch's token `at` - `before`: from the state where that lies before the stretch
+        const auto read_u = [&](std::size_t at, float* to) {
+            if (at < before) {
+                std::copy_n(state.data() + at * h, h, to);
+                return;
             }
+            const float* b = projected_.data() + (stretch.first + at - before) * 3 * h;
+            for (std::size_t i = 0; i < h; ++i) to[i] = b[i] * b[2 * h + i];
+        };
+        pool_.split(stretch.count, [&](std::size_t first, std::size_t end, std::size_t thread) {
+            float* history = history_.data() + (first + thread * before) * h;  // `before` rows, then those of this part
+            for (std::size_t j = 0; j < before; ++j) read_u(first + j, history + j * h);
             const std::size_t row = stretch.first + first;
             kernels::short_conv(projected_.data() + row * 3 * h, 3 * h, end - first, h, conv.taps.data(), width, bias,
                                 history, mixed_.row(row), h);
             mixed_.finish(row, stretch.first + end);
         });
         std::vector<float> after(state.size());
-        for (std::size_t j = 0; j < before; ++j) {
-            const std::size_t at = stretch.count + j;
-            if (at < before) {
-                std::copy_n(state.data() + at * h, h, after.data() + j * h);
-                continue;
-            }
-            const float* b = projected_.data() + (stretch.first + at - before) * 3 * h;
-            for (std::size_t i = 0; i < h; ++i) after[j * h + i] = b[i] * b[2 * h + i];
-        }
+        for (std::size_t j = 0; j < before; ++j) read_u(stretch.count + j, after.data() + j * h);
         state = std::move(after);
     }
     conv.out.apply(mixed_, m, true, x_.data(), h, pool_);

@@ -112,6 +112,7 @@ class Model {
     void load_decoder(ModelFile& file, double norm_eps);
     void load_encoder(ModelFile& file, double norm_eps);
     void load_lfm2(ModelFile& file);
+    Ffn gated_ffn(ModelFile& file, const std::string& gate, const std::string& up, const std::string& down);
     void require_sane() const;
 
     void require_rotations(std::size_t positions);

@@ -1,4 +1,5 @@
 // From the variables of a model.bin to the layers of a model: one function a spec.
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -109,6 +110,18 @@ void Model::require_sane() const {
     }
 }
 
+Ffn Model::gated_ffn(ModelFile& file, const std::string& gate, const std::string& up, const std::string& down) {
+    const std::size_t rows = rows_of(file, gate), h = shape_.hidden_size;
+    shape_.ffn_size = std::max(shape_.ffn_size, rows);
+    Ffn ffn;
+    ffn.has_gate = true;
+    ffn.gate = Linear(file, {gate}, {rows}, h, arena_, pool_);
+    ffn.up = Linear(file, {up}, {rows}, h, arena_, pool_);
+    ffn.down = Linear(file, {down}, {h}, rows, arena_, pool_);
+    if (ffn.gate.unit() != ffn.up.unit()) throw BadModel("model.bin: " + up + " is quantized unlike " + gate);
+    return ffn;
+}
+
 void Model::load_lfm2(ModelFile& file) {
     const auto [vocab_size, hidden_size] = size_of(file, "embeddings/weight");
     shape_.vocab_size = vocab_size;
@@ -156,11 +169,7 @@ void Model::load_lfm2(ModelFile& file) {
             layer.attention.q_norm = file.floats(self + "q_norm/gamma", {shape_.head_dim});
             layer.attention.k_norm = file.floats(self + "k_norm/gamma", {shape_.head_dim});
         }
-        shape_.ffn_size = rows_of(file, at + "ffn_w1");
-        layer.ffn.has_gate = true;
-        layer.ffn.gate = Linear(file, {at + "ffn_w1"}, {shape_.ffn_size}, hidden_size, arena_, pool_);
-        layer.ffn.up = Linear(file, {at + "ffn_w3"}, {shape_.ffn_size}, hidden_size, arena_, pool_);
-        layer.ffn.down = Linear(file, {at + "ffn_w2"}, {hidden_size}, shape_.ffn_size, arena_, pool_);
+        layer.ffn = gated_ffn(file, at + "ffn_w1", at + "ffn_w3", at + "ffn_w2");
         layers_.push_back(std::move(layer));
     }
 }
@@ -204,11 +213,7 @@ void Model::load_decoder(ModelFile& file, double norm_eps) {
         layer.attention.q_norm = file.floats_if_there(self + "q_norm/gamma", {shape_.head_dim});
         layer.attention.k_norm = file.floats_if_there(self + "k_norm/gamma", {shape_.head_dim});
         layer.ffn_norm = rms(file, at + "ffn/layer_norm", hidden_size, eps);
-        shape_.ffn_size = rows_of(file, at + "ffn/linear_0");
-        layer.ffn.has_gate = true;
-        layer.ffn.gate = Linear(file, {at + "ffn/linear_0"}, {shape_.ffn_size}, hidden_size, arena_, pool_);
-        layer.ffn.up = Linear(file, {at + "ffn/linear_0_noact"}, {shape_.ffn_size}, hidden_size, arena_, pool_);
-        layer.ffn.down = Linear(file, {at + "ffn/linear_1"}, {hidden_size}, shape_.ffn_size, arena_, pool_);
+        layer.ffn = gated_ffn(file, at + "ffn/linear_0", at + "ffn/linear_0_noact", at + "ffn/linear_1");
         layers_.push_back(std::move(layer));
     }
 }
@@ -248,10 +253,11 @@ void Model::load_encoder(ModelFile& file, double norm_eps) {
         layer.attention.qkv = Linear(file, {self + "linear_0"}, {3 * all}, hidden_size, arena_, pool_);
         layer.attention.out = Linear(file, {self + "linear_1"}, {hidden_size}, all, arena_, pool_);
         layer.ffn_norm = layer_norm(file, at + "ffn/layer_norm", hidden_size, eps);
-        shape_.ffn_size = rows_of(file, at + "ffn/linear_0");
+        shape_.ffn_size = std::max(shape_.ffn_size, rows_of(file, at + "ffn/linear_0"));
         layer.ffn.activation = activation;
-        layer.ffn.up = Linear(file, {at + "ffn/linear_0"}, {shape_.ffn_size}, hidden_size, arena_, pool_);
-        layer.ffn.down = Linear(file, {at + "ffn/linear_1"}, {hidden_size}, shape_.ffn_size, arena_, pool_);
+        const std::size_t rows = rows_of(file, at + "ffn/linear_0");
+        layer.ffn.up = Linear(file, {at + "ffn/linear_0"}, {rows}, hidden_size, arena_, pool_);
+        layer.ffn.down = Linear(file, {at + "ffn/linear_1"}, {hidden_size}, rows, arena_, pool_);
         layers_.push_back(std::move(layer));
     }
 }

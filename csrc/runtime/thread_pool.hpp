@@ -27,16 +27,20 @@ class ThreadPool {
         run_all([](void* work, std::size_t thread) { (*static_cast<Work*>(work))(thread); }, &f);
     }
 
-    // f(first, end) over [0, count) in contiguous parts, one a thread.
+    // f(first, end) or f(first, end, thread) over [0, count) in contiguous parts, one a thread.
     template <typename F>
     void split(std::size_t count, F&& f) {
-        if (num_threads_ == 1 || count < 2) {
-            if (count > 0) f(std::size_t{0}, count);
-            return;
-        }
+        const auto part = [&](std::size_t first, std::size_t end, std::size_t thread) {
+            if (first == end) return;
+            if constexpr (std::is_invocable_v<F, std::size_t, std::size_t, std::size_t>) {
+                f(first, end, thread);
+            } else {
+                f(first, end);
+            }
+        };
+        if (num_threads_ == 1 || count < 2) return part(0, count, 0);
         run([&](std::size_t thread) {
-            const std::size_t first = count * thread / num_threads_, end = count * (thread + 1) / num_threads_;
-            if (first < end) f(first, end);
+            part(count * thread / num_threads_, count * (thread + 1) / num_threads_, thread);
         });
     }
 
