@@ -23,7 +23,6 @@ static_assert(kStep % kPanelColumns == 0 && kStep % kPanel == 0 && kStep % kGrou
 
 // One vector with one scale, each entry + 128; a vector of zeros has scale 0, one that is not finite NaN. Rounds to the nearest, ties to even.
 float quantize(const float* x, std::size_t n, std::uint8_t* bytes) {
-    constexpr float kLeast = 1e-36f;         // below, 127 / largest is none
     constexpr float kRounder = 12582912.0f;  // 1.5 x 2^23: beside it only whole numbers are left
     float largest = 0.0f, nothing = 0.0f;
     for (std::size_t i = 0; i < n; ++i) {
@@ -34,7 +33,7 @@ float quantize(const float* x, std::size_t n, std::uint8_t* bytes) {
         std::fill_n(bytes, n, std::uint8_t{128});
         return nothing;
     }
-    const float inverse = largest >= kLeast ? 127.0f / largest : 0.0f;
+    const float inverse = largest >= kernels::kLeast ? 127.0f / largest : 0.0f;
     for (std::size_t i = 0; i < n; ++i) {
         const float rounded = (x[i] * inverse + kRounder) - kRounder;
         bytes[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(rounded) + 128);
@@ -43,6 +42,19 @@ float quantize(const float* x, std::size_t n, std::uint8_t* bytes) {
 }
 
 }  // namespace
+
+void AttentionScratch::reserve(std::size_t rows, std::size_t n, std::size_t head_dim) {
+    n = padded_to(n, kStep);  // not anew for every token
+    const std::size_t most = std::max(n, padded_to(head_dim, kGroup));
+    queries.reserve(rows * head_dim);
+    context.reserve(rows * head_dim);
+    counts.reserve(rows);
+    scores.reserve(rows * n);
+    values.reserve(rows * most);
+    scales.reserve(rows * most / kGroup + kPanel);
+    offsets.reserve(rows * most / kGroup);
+    sums.reserve(rows * most / kInt4Group);
+}
 
 KvCache::KvCache(std::size_t num_heads, std::size_t head_dim, KvType type)
     : num_heads_(num_heads),
@@ -145,7 +157,6 @@ void KvCache::attend(std::size_t head, const float* queries, std::size_t rows, c
 void KvCache::attend_float(std::size_t head, const float* queries, std::size_t rows, const std::size_t* counts,
                            std::size_t n, AttentionScratch& scratch, float* out) const {
     const std::size_t at = head * capacity_ * head_dim_;
-    scratch.scores.reserve(rows * n);
     float* scores = scratch.scores.data();
     kernels::matmul_packed(queries, head_dim_, keys_.data() + at, rows, n, head_dim_, false, scores, n);
     kernels::softmax_rows(scores, n, rows, n, counts);
@@ -154,13 +165,8 @@ void KvCache::attend_float(std::size_t head, const float* queries, std::size_t r
 
 void KvCache::attend_int8(std::size_t head, const float* queries, std::size_t rows, const std::size_t* counts,
                           std::size_t n, AttentionScratch& scratch, float* out) const {
-    const std::size_t k = padded_to(n, kGroup), most = std::max(k, padded_dim_);
+    const std::size_t k = padded_to(n, kGroup);
     const float *key_scales = key_scales_.data() + head * capacity_, *value_scales = value_scales_.data() + head * capacity_;
-    scratch.scores.reserve(rows * n);
-    scratch.values.reserve(rows * most);
-    scratch.scales.reserve(rows * most / kGroup + kPanel);
-    scratch.offsets.reserve(rows * most / kGroup);
-    scratch.sums.reserve(rows * most / kInt4Group);
     float *scores = scratch.scores.data(), *scales = scratch.scales.data() + kPanel;
     std::int8_t* values = scratch.values.data();
     std::int32_t *offsets = scratch.offsets.data(), *sums = scratch.sums.data();

@@ -17,6 +17,9 @@ inline constexpr std::size_t kMaxHeadDim = 512;
 
 // Memory of one thread's attention.
 struct AttentionScratch {
+    // Room for `rows` queries over `n` positions. Throws std::bad_alloc.
+    void reserve(std::size_t rows, std::size_t n, std::size_t head_dim);
+
     engines::AlignedBuffer<float> queries, keys, scores, context, scales;
     engines::AlignedBuffer<std::size_t> counts;
     engines::AlignedBuffer<std::int8_t> values;
@@ -35,7 +38,7 @@ class KvCache {
     void write(std::size_t head, std::size_t position, const float* key, const float* value);
 
     // out (rows, head_dim) = softmax(q k^T) v over the first counts[i] positions for row i; q holds the softmax's scale.
-    // `n` is the largest count.
+    // `n` is the largest count, and `scratch` has room.
     void attend(std::size_t head, const float* queries, std::size_t rows, const std::size_t* counts, std::size_t n,
                 AttentionScratch& scratch, float* out) const;
 

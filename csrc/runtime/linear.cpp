@@ -26,7 +26,7 @@ struct Part {
 // W = Q / scale: the scale multiplied when it was quantized.
 float row_scale_of(const std::string& name, float scale) {
     if (!(scale > 0.0f) || !std::isfinite(1.0f / scale) || !std::isfinite(scale)) {
-        throw BadModel("model.bin: " + name + "/weight_scale holds a scale that is not positive and finite");
+        throw BadModel("model.bin: " + name + " holds a scale that is not positive and finite");
     }
     return 1.0f / scale;
 }
@@ -95,6 +95,7 @@ Linear::Linear(ModelFile& file, const std::vector<std::string>& names, const std
                 }
             }
         }
+        if (rows[i] == 0 || columns == 0) throw BadModel("model.bin: " + names[i] + " has no rows or no columns");
         parts.push_back({&weight, scales, num_rows_, rows[i]});
         num_rows_ += rows[i];
     }
@@ -115,7 +116,7 @@ Linear::Linear(ModelFile& file, const std::vector<std::string>& names, const std
         std::copy(bias.begin(), bias.end(), bias_.data() + part.first);
         has_bias_ = has_bias_ || !bias.empty();
         for (std::size_t row = 0; kind_ == Kind::int8 && row < part.rows; ++row) {
-            row_scales_.data()[part.first + row] = row_scale_of(names[i], float_at(*part.scales, row));
+            row_scales_.data()[part.first + row] = row_scale_of(names[i] + "/weight_scale", float_at(*part.scales, row));
         }
     }
 
@@ -239,7 +240,7 @@ Table::Table(ModelFile& file, const std::string& name, std::size_t rows, std::si
     }
     const auto* values = reinterpret_cast<const std::int8_t*>(weight.data);
     values_.assign(values, values + weight.bytes);
-    for (const float scale : file.floats(name + "_scale", {rows})) scales_.push_back(row_scale_of(name, scale));
+    for (const float scale : file.floats(name + "_scale", {rows})) scales_.push_back(row_scale_of(name + "_scale", scale));
 }
 
 void Table::read_row(std::size_t i, float* out) const {

@@ -20,8 +20,6 @@ constexpr std::size_t kAttentionRows = 48;   // queries of one block of attentio
 // rows of head_dim entries, `ld` apart.
 void attend_rows(const float* keys, const float* values, std::size_t ld, std::size_t n, std::size_t head_dim,
                  AttentionScratch& scratch) {
-    scratch.keys.reserve(kernels::packed_size(head_dim, n));
-    scratch.scores.reserve(std::min(n, kAttentionRows) * n);
     kernels::pack(keys, 1, ld, head_dim, n, scratch.keys.data());
     float* scores = scratch.scores.data();
     for (std::size_t first = 0; first < n; first += kAttentionRows) {
@@ -68,6 +66,8 @@ void Model::require_ids(const std::int32_t* ids, std::size_t count) const {
 void Model::require_rotations(std::size_t positions) {
     const std::size_t half = frequencies_.size();
     if (shape_.is_encoder || half == 0) return;
+    cosines_.reserve(positions * half);  // first, so that neither table can get ahead of the other
+    sines_.reserve(positions * half);
     for (std::size_t position = cosines_.size() / half; position < positions; ++position) {
         for (const float frequency : frequencies_) {
             const double angle = static_cast<float>(position) * frequency;  // float32, as the models were trained
@@ -120,9 +120,12 @@ void Model::attend(const Layer& layer, const std::vector<Stretch>& stretches, bo
     if (!shape_.is_encoder) {
         const auto rotate = [&](const Stretch& stretch, std::size_t i) {
             float* row = projected_.data() + (stretch.first + i) * ld;
-            const Norm of_q{attention.q_norm, {}, layer.mixer_norm.eps}, of_k{attention.k_norm, {}, layer.mixer_norm.eps};
-            if (!attention.q_norm.empty()) of_q.apply(row, d, 0, heads, row, d);
-            if (!attention.k_norm.empty()) of_k.apply(row + heads * d, d, 0, kv_heads, row + heads * d, d);
+            const float eps = layer.mixer_norm.eps;
+            const auto normalise_heads = [&](float* x, std::size_t num_heads, const std::vector<float>& gamma) {
+                if (!gamma.empty()) kernels::rms_norm(x, d, num_heads, d, gamma.data(), eps, x, d);
+            };
+            normalise_heads(row, heads, attention.q_norm);
+            normalise_heads(row + heads * d, kv_heads, attention.k_norm);
             const std::size_t at = (stretch.position + i) * frequencies_.size();
             kernels::rotate_halves(row, heads + kv_heads, d, cosines_.data() + at, sines_.data() + at);
         };
@@ -272,7 +275,8 @@ void Model::run(const std::vector<Stretch>& stretches, const std::int32_t* ids, 
         }
         normalise(shape_.is_encoder ? layer.mixer_norm : layer.ffn_norm, m, layer.ffn.up);
         feed_forward(layer, m);
-        if (shape_.is_encoder) normalise(layer.ffn_norm, m, layers_[0].attention.qkv);
+        const Layer& next = &layer == &layers_.back() ? layer : *(&layer + 1);
+        if (shape_.is_encoder) normalise(layer.ffn_norm, m, next.attention.qkv);
     }
     if (shape_.is_encoder) return;
     pool_.split(m, [&](std::size_t first, std::size_t end) { output_norm_.apply(x_.data(), h, first, end, x_.data(), h); });
@@ -295,13 +299,18 @@ void Model::reserve(std::size_t m, std::size_t positions) {
     if (shape_.num_conv > 0) {
         history_.reserve((m + pool_.size() * shape_.conv_width) * shape_.hidden_size);
     }
-    logits_.reserve(std::min(m, kLogitRows) * shape_.vocab_size);
-    const std::size_t tokens = shape_.is_encoder ? m : std::max<std::size_t>(1, kAttentionRows / per_kv);
+    if (!shape_.is_encoder) logits_.reserve(std::min(m, kLogitRows) * shape_.vocab_size);
+    const std::size_t tokens = std::max<std::size_t>(1, kAttentionRows / per_kv);
     for (AttentionScratch& scratch : attention_) {
         if (qkv == 0) break;
-        scratch.queries.reserve(tokens * per_kv * d);
-        scratch.context.reserve(tokens * per_kv * d);
-        scratch.counts.reserve(tokens * per_kv);
+        if (shape_.is_encoder) {
+            scratch.reserve(std::min(m, kAttentionRows), m, d);
+            scratch.queries.reserve(m * d);
+            scratch.context.reserve(m * d);
+            scratch.keys.reserve(kernels::packed_size(d, m));
+        } else {
+            scratch.reserve(tokens * per_kv, positions, d);
+        }
     }
     require_rotations(positions);
 }
@@ -343,13 +352,6 @@ void Model::finish(const std::vector<Stretch>& stretches, const std::vector<std:
 }
 
 void Model::advance(const std::vector<Segment>& segments, Want want, float* out) {
-    const std::lock_guard lock(mutex_);
-    std::size_t total = 0, positions = 0;
-    for (const Segment& segment : segments) {
-        total += segment.count;
-        positions = std::max(positions, segment.session->tokens_.size() + segment.count);
-    }
-    reserve(std::min(total, kMaxRows), positions);
     struct Before {
         std::vector<std::vector<float>> convs;
         std::size_t length;
@@ -365,13 +367,17 @@ void Model::advance(const std::vector<Segment>& segments, Want want, float* out)
 
     std::vector<std::int32_t> ids;
     std::vector<Stretch> stretches;
-    const auto pass = [&] {
+    const auto pass = [&] {  // others may have theirs between two of these
+        const std::lock_guard lock(mutex_);
         std::vector<std::size_t> wanted;
+        std::size_t positions = 0;
         for (const Stretch& stretch : stretches) {
+            positions = std::max(positions, stretch.position + stretch.count);
             for (std::size_t i = want == Want::last_logits ? stretch.count - 1 : 0; i < stretch.count; ++i) {
                 wanted.push_back(stretch.first + i);
             }
         }
+        reserve(ids.size(), positions);
         run(stretches, ids.data(), wanted, true);
         finish(stretches, ids, want, wanted.size(), out);
         if (out != nullptr) out += ids.size() * width_of(want, shape_);
@@ -407,12 +413,18 @@ void Model::replay(Session& session, std::size_t position) {
     const std::lock_guard lock(mutex_);
     const std::size_t reach = (shape_.conv_width - 1) * shape_.num_conv;  // tokens a state can still remember
     const std::size_t first = position - std::min(position, reach);
-    for (std::vector<float>& state : session.convs_) std::fill(state.begin(), state.end(), 0.0f);
     reserve(std::min(position - first, kMaxRows), position);
-    for (std::size_t at = first; at < position;) {
-        const std::size_t count = std::min(position - at, kMaxRows);
-        run({{&session, 0, count, at}}, session.tokens_.data() + at, {}, false);
-        at += count;
+    const auto before = session.convs_;
+    try {
+        for (std::vector<float>& state : session.convs_) std::fill(state.begin(), state.end(), 0.0f);
+        for (std::size_t at = first; at < position;) {
+            const std::size_t count = std::min(position - at, kMaxRows);
+            run({{&session, 0, count, at}}, session.tokens_.data() + at, {}, false);
+            at += count;
+        }
+    } catch (...) {
+        session.convs_ = before;
+        throw;
     }
 }
 

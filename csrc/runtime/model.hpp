@@ -87,9 +87,9 @@ class Model {
     // in at most one segment. Sessions keep the logits after their last token. `out`:
     //   last_logits  unused
     //   all_logits   (total, vocab_size)
-    //   logprobs     (total,): of each token after those before it; NaN for the first of an empty session
+    //   logprobs     (total,): of each token after those before it; NaN where the logits before it are not known
     //   hidden       (total, hidden_size): what the head sees
-    // Throws std::bad_alloc, then the sessions are as they were.
+    // Throws std::bad_alloc, then the sessions hold the tokens they held, but no logits.
     void advance(const std::vector<Segment>& segments, Want want, float* out);
 
     // Sets the convolution states to those after the session's first `position` tokens, its keys and values standing.

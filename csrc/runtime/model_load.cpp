@@ -190,6 +190,8 @@ void Model::load_decoder(ModelFile& file, double norm_eps) {
     require_number(file, top + "pre_norm", 1);
     require_number(file, top + "activation", 2);  // SiLU
     require_number(file, top + "alibi", 0);
+    require_number(file, top + "sliding_window", 0);
+    require_number(file, top + "start_from_zero_embedding", 0);
     require_number(file, top + "scale_embeddings", 0);
     const auto eps = static_cast<float>(norm_eps);
     const std::size_t q = shape_.num_heads * shape_.head_dim, kv = shape_.num_kv_heads * shape_.head_dim;

@@ -107,7 +107,7 @@ std::int32_t Sampler::draw_among_likely(float most) {
     std::size_t kept = 0;
     while (kept < candidates_.size() && (kept == 0 || reached < wanted)) reached += weight(candidates_[kept++]);
     candidates_.resize(options_.top_p < 1.0f ? kept : candidates_.size());
-    const auto is_unlikely = [&](std::int32_t id) { return weight(id) < options_.min_p; };
+    const auto is_unlikely = [&](std::int32_t id) { return weight(id) < options_.min_p || weight(id) == 0.0f; };
     candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(), is_unlikely), candidates_.end());
     double left = random_.uniform() * weight_of_candidates();
     for (const std::int32_t id : candidates_) {

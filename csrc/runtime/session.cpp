@@ -65,6 +65,7 @@ std::string Session::save() const {
 
 std::unique_ptr<Session> Session::restore(std::shared_ptr<Model> model, std::string_view bytes,
                                           std::size_t context_tokens) {
+    if (model->shape().is_encoder) throw std::invalid_argument("an encoder has no sessions");
     engines::SnapshotReader reader(kMagic, kVersion, bytes);
     if (reader.take<std::uint64_t>() != model->fingerprint()) throw engines::bad_snapshot("be of this model");
     const auto type = reader.take<std::uint64_t>();

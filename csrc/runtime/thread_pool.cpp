@@ -21,19 +21,29 @@ void relax() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(std::size_t num_threads) : num_threads_(num_threads), owner_(::getpid()) {
-    for (std::size_t i = 1; i < num_threads; ++i) threads_.emplace_back([this, i] { serve(i); });
+ThreadPool::ThreadPool(std::size_t num_threads)
+    : num_threads_(num_threads), threads_(std::make_unique<std::vector<std::thread>>()), owner_(::getpid()) {
+    try {
+        for (std::size_t i = 1; i < num_threads; ++i) threads_->emplace_back([this, i] { serve(i); });
+    } catch (...) {
+        close();
+        throw;
+    }
 }
 
 ThreadPool::~ThreadPool() {
-    if (::getpid() != owner_) {
-        for (std::thread& thread : threads_) thread.detach();
-        return;
+    if (::getpid() == owner_) {
+        close();
+    } else {
+        static_cast<void>(threads_.release());
     }
+}
+
+void ThreadPool::close() {
     is_closing_ = true;
     started_.fetch_add(1, std::memory_order_release);
     started_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
+    for (std::thread& thread : *threads_) thread.join();
 }
 
 void ThreadPool::run_all(Function function, void* work) {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -13,7 +14,8 @@ namespace ruvllm::runtime {
 // One caller at a time; what it passes must not throw.
 class ThreadPool {
   public:
-    explicit ThreadPool(std::size_t num_threads);  // >= 1, the caller among them
+    // num_threads >= 1, the caller among them. Throws std::system_error when they cannot be started.
+    explicit ThreadPool(std::size_t num_threads);
     ~ThreadPool();
     ThreadPool(const ThreadPool&) = delete;
     ThreadPool& operator=(const ThreadPool&) = delete;
@@ -76,6 +78,7 @@ class ThreadPool {
 
     void run_all(Function function, void* work);
     void serve(std::size_t thread);
+    void close();
 
     std::size_t num_threads_;
     Function function_ = nullptr;
@@ -83,8 +86,8 @@ class ThreadPool {
     bool is_closing_ = false;
     alignas(64) std::atomic<std::uint32_t> started_{0};  // pieces of work handed out
     alignas(64) std::atomic<std::uint32_t> running_{0};  // threads still at work on the last one
-    std::vector<std::thread> threads_;
-    int owner_;  // process: after a fork the threads are gone
+    std::unique_ptr<std::vector<std::thread>> threads_;
+    int owner_;  // process: after a fork the threads are gone, and what stood for them must not be touched
 };
 
 }  // namespace ruvllm::runtime

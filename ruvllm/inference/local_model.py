@@ -14,14 +14,17 @@ if TYPE_CHECKING:
 
 __all__ = ["available_threads", "load_tokenizer"]
 
+MAX_THREADS = 256
+
 
 def available_threads(num_threads: int) -> int:
     """Return `num_threads`, or every core this process may use when it is 0."""
-    if num_threads < 0:
-        raise ValueError(f"num_threads must be >= 0, 0 takes every core ({num_threads})")
+    if not 0 <= num_threads <= MAX_THREADS:
+        raise ValueError(f"num_threads must be in [0, {MAX_THREADS}], 0 takes every core ({num_threads})")
     if num_threads:
         return num_threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MAX_THREADS)
 
 
 def load_tokenizer(model_dir: Path, card: ModelCard | None = None) -> Tokenizer:

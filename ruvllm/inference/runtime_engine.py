@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import randbits
 
@@ -19,6 +20,7 @@ from ruvllm.inference.engine import Cancelled, Piece, require_fits, require_mess
 from ruvllm.inference.local_model import available_threads, load_tokenizer
 from ruvllm.inference.runtime_model import mean_hidden_states, open_runtime
 from ruvllm.inference.session_cache import SessionCache
+from ruvllm.inference.shared_steps import SharedSteps
 from ruvllm.inference.stops import StopFilter
 from ruvllm.kernels import KvType, RuntimeModel, RuntimeSampler, RuntimeSession
 from ruvllm.models import read_card
@@ -30,6 +32,7 @@ Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
 PREFILL_TOKENS = 256  # of a prompt between two looks at whether it is cancelled
+ANSWERS_AT_ONCE = 8  # each holds a copy of the prompt's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,15 @@ class Probe:
     margin: float
     entropy: float
     prompt_logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What a closed engine lets go of, and a stream that still runs holds on to."""
+
+    model: RuntimeModel
+    sessions: SessionCache
+    steps: SharedSteps
 
 
 class RuntimeEngine:
@@ -72,7 +84,7 @@ class RuntimeEngine:
         cache_bytes: int = 256 * 1024 * 1024,
     ) -> None:
         card = read_card(model_dir)
-        self._model = open_runtime(model_dir, card, num_threads=available_threads(num_threads))
+        model = open_runtime(model_dir, card, num_threads=available_threads(num_threads))
         self._template = ChatTemplate.from_directory(model_dir)
         self._tokenizer = load_tokenizer(model_dir, card)
         ids = (self._tokenizer.token_to_id(token) for token in card.stop_tokens)
@@ -82,11 +94,11 @@ class RuntimeEngine:
         self.context_tokens = min(context_tokens, card.context_tokens)
         self.parameters: int | None = card.parameters
         self.size_bytes = (model_dir / "model.bin").stat().st_size
-        self._sessions = SessionCache(self._model, context_tokens=self.context_tokens, budget_bytes=cache_bytes, kv=kv)
-        self._steps = _SharedSteps(self._model)
+        sessions = SessionCache(model, context_tokens=self.context_tokens, budget_bytes=cache_bytes, kv=kv)
+        self._loaded: _Loaded | None = _Loaded(model, sessions, SharedSteps(model))
+        self._vocab_size = model.vocab_size
         self._constraints: Constraints | None = None
         self._loading = threading.Lock()
-        self._closed = threading.Event()
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the exact length of the rendered prompt."""
@@ -101,23 +113,25 @@ class RuntimeEngine:
         prompt = np.array(self._template.encode(messages), np.int32)
         require_fits(len(prompt), options.max_new_tokens, self.context_tokens)
         constraint = None if options.json_schema is None else self._constrain(options)
-        self._require_open()
-        return self._pieces(prompt, options, constraint, cancelled or (lambda: False))
+        return self._pieces(self._open(), prompt, options, constraint, cancelled or (lambda: False))
 
     def probe(self, messages: Sequence[Message], *, max_tokens: int = 64) -> Probe:
         """Return the model's view of a prompt after reading at most its first `max_tokens`; they stay in the cache.
 
         Raises:
-            ValueError: there are no messages.
-            EngineError: the engine is closed.
+            ValueError: there are no messages, or max_tokens is below 1.
+            EngineError: the engine is closed, or memory does not suffice.
         """
         require_messages(messages)
-        self._require_open()
+        if max_tokens < 1:
+            raise ValueError(f"max_tokens must be >= 1 ({max_tokens})")
+        loaded = self._open()
         prompt = np.array(self._template.encode(messages), np.int32)[:max_tokens]
-        session = self._model.session(context_tokens=self.context_tokens, kv=self._sessions.kv)
-        logprobs = self._model.advance([session], [prompt], want="logprobs")
-        logits = session.logits().astype(np.float64)[: self._num_tokens]
-        self._sessions.give(session)
+        with self._named_errors():
+            session = loaded.model.session(context_tokens=self.context_tokens, kv=loaded.sessions.kv)
+            logprobs = loaded.model.advance([session], [prompt], want="logprobs")
+            logits = session.logits().astype(np.float64)[: self._num_tokens]
+            loaded.sessions.give(session)
         likelihood = np.exp(logits - logits.max())
         likelihood /= likelihood.sum()
         second, first = np.partition(likelihood, -2)[-2:]
@@ -130,10 +144,10 @@ class RuntimeEngine:
 
         Raises:
             ValueError: there are no messages, an answer has no tokens, or one does not fit.
-            EngineError: the engine is closed.
+            EngineError: the engine is closed, or memory does not suffice.
         """
         require_messages(messages)
-        self._require_open()
+        loaded = self._open()
         prompt = np.array(self._template.encode(messages), np.int32)
         ids = [np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32) for text in answers]
         for i, one in enumerate(ids):
@@ -142,52 +156,75 @@ class RuntimeEngine:
             require_fits(len(prompt), len(one), self.context_tokens)
         if not ids:
             return []
-        session = self._sessions.take(prompt)
-        self._model.advance([session], [prompt[session.length :]])
-        copies = [session.fork() for _ in ids]
-        self._sessions.give(session)
-        logprobs = self._model.advance(copies, ids, want="logprobs")
-        ends = np.cumsum([len(one) for one in ids])
-        return [float(part.mean()) for part in np.split(logprobs, ends[:-1])]
+        means: list[float] = []
+        with self._named_errors():
+            session = loaded.sessions.take(prompt)
+            loaded.model.advance([session], [prompt[session.length :]])
+            for first in range(0, len(ids), ANSWERS_AT_ONCE):
+                some = ids[first : first + ANSWERS_AT_ONCE]
+                logprobs = loaded.model.advance([session.fork() for _ in some], some, want="logprobs")
+                ends = np.cumsum([len(one) for one in some])
+                means += [float(part.mean()) for part in np.split(logprobs, ends[:-1])]
+            loaded.sessions.give(session)
+        return means
 
     def hidden_means(self, texts: Sequence[str]) -> Floats:
         """Return (n, hidden_size) float32: the mean final hidden state of each text, its special tokens included.
 
         Raises:
             ValueError: a text has no tokens.
-            EngineError: the engine is closed.
+            EngineError: the engine is closed, or memory does not suffice.
         """
-        self._require_open()
+        loaded = self._open()
         ids = [np.array(self._tokenizer.encode(text).ids[: self.context_tokens], np.int32) for text in texts]
         for i, one in enumerate(ids):
             if len(one) == 0:
                 raise ValueError(f"texts[{i}] has no tokens")
-        return mean_hidden_states(self._model, ids)
+        with self._named_errors():
+            parts = [ids[i : i + ANSWERS_AT_ONCE] for i in range(0, len(ids), ANSWERS_AT_ONCE)]
+            means = [mean_hidden_states(loaded.model, part) for part in parts]
+        return np.concatenate(means) if means else np.empty((0, loaded.model.hidden_size), np.float32)
 
     def cache_nbytes(self) -> int:
         """Return the memory that the caches of past streams hold."""
-        return self._sessions.nbytes()
+        loaded = self._loaded
+        return 0 if loaded is None else loaded.sessions.nbytes()
 
     def close(self) -> None:
         """Stop what runs after its current token, and free the caches; the weights go with the last stream."""
-        self._closed.set()
-        self._sessions.clear()
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            loaded.sessions.close()
 
-    def _require_open(self) -> None:
-        if self._closed.is_set():
+    def _open(self) -> _Loaded:
+        loaded = self._loaded
+        if loaded is None:
             raise EngineError(f"{self.name} is closed", engine=self.name)
+        return loaded
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError as error:
+            raise EngineError(f"{self.name}: not enough memory", engine=self.name) from error
+        except (RuntimeError, ValueError) as error:  # weights that give NaN, a grammar that grew too large
+            raise EngineError(f"{self.name}: {error}", engine=self.name) from error
 
     def _constrain(self, options: GenerationOptions) -> TokenConstraint:
         assert options.json_schema is not None
         with self._loading:
             if self._constraints is None:
-                self._constraints = Constraints(
-                    self._tokenizer, vocab_size=self._model.vocab_size, end_ids=self._end_ids
-                )
+                self._constraints = Constraints(self._tokenizer, vocab_size=self._vocab_size, end_ids=self._end_ids)
         return self._constraints.json_schema(options.json_schema)
 
     def _pieces(
-        self, prompt: Ids, options: GenerationOptions, constraint: TokenConstraint | None, cancelled: Cancelled
+        self,
+        loaded: _Loaded,
+        prompt: Ids,
+        options: GenerationOptions,
+        constraint: TokenConstraint | None,
+        cancelled: Cancelled,
     ) -> Iterator[Piece]:
         decoder, stops = TokenDecoder(self._tokenizer), StopFilter(options.stop)
         count = 0
@@ -197,40 +234,38 @@ class RuntimeEngine:
             return Piece(text + tail, logprobs, reason, len(prompt), count)
 
         sampler = self._sampler(options)
-        session = self._sessions.take(prompt)
+        session: RuntimeSession | None = None
         try:
-            waiting = prompt[session.length :]
-            while True:
-                if cancelled() or self._closed.is_set():
-                    yield last("", (), "cancelled")
-                    return
-                self._steps.advance(session, waiting[:PREFILL_TOKENS])
-                waiting = waiting[PREFILL_TOKENS:]
-                if len(waiting):
-                    continue
-                allowed = None if constraint is None else constraint.mask()
-                token_id, logprob = sampler.next(session, seen_from=len(prompt), allowed=allowed)
-                if token_id in self._end_ids:
-                    yield last("", (), "stop")
-                    return
-                count += 1
-                text = stops.push(decoder.push(token_id))
-                is_complete = False
-                if constraint is not None:
-                    constraint.accept(token_id)
-                    is_complete = constraint.is_finished
-                if stops.stopped or is_complete or count == options.max_new_tokens:
-                    yield last(text, (logprob,), "stop" if stops.stopped or is_complete else "length")
-                    return
-                yield Piece(text, (logprob,))
-                waiting = np.array([token_id], np.int32)
-        except MemoryError as error:
-            raise EngineError(f"{self.name}: no memory for {session.length} tokens", engine=self.name) from error
-        except ValueError as error:  # weights that give NaN, a grammar that grew too large
-            raise EngineError(f"{self.name}: {error}", engine=self.name) from error
+            with self._named_errors():
+                session = loaded.sessions.take(prompt)
+                waiting = prompt[session.length :]
+                while True:
+                    if cancelled() or self._loaded is None:
+                        yield last("", (), "cancelled")
+                        return
+                    loaded.steps.advance(session, waiting[:PREFILL_TOKENS])
+                    waiting = waiting[PREFILL_TOKENS:]
+                    if len(waiting):
+                        continue
+                    allowed = None if constraint is None else constraint.mask()
+                    token_id, logprob = sampler.next(session, seen_from=len(prompt), allowed=allowed)
+                    if token_id in self._end_ids:
+                        yield last("", (), "stop")
+                        return
+                    count += 1
+                    text = stops.push(decoder.push(token_id))
+                    is_complete = False
+                    if constraint is not None:
+                        constraint.accept(token_id)
+                        is_complete = constraint.is_finished
+                    if stops.stopped or is_complete or count == options.max_new_tokens:
+                        yield last(text, (logprob,), "stop" if stops.stopped or is_complete else "length")
+                        return
+                    yield Piece(text, (logprob,))
+                    waiting = np.array([token_id], np.int32)
         finally:
-            if not self._closed.is_set():
-                self._sessions.give(session)
+            if session is not None:
+                loaded.sessions.give(session)
 
     def _sampler(self, options: GenerationOptions) -> RuntimeSampler:
         return RuntimeSampler(
@@ -242,50 +277,3 @@ class RuntimeEngine:
             repetition_penalty=options.repetition_penalty,
             seed=randbits(64) if options.seed is None else options.seed,
         )
-
-
-@dataclass(eq=False, slots=True)
-class _Step:
-    """Tokens that wait to be appended to a session."""
-
-    session: RuntimeSession
-    ids: Ids
-    is_done: bool = False
-    error: BaseException | None = field(default=None)
-
-
-class _SharedSteps:
-    """Passes over the weights, shared: whoever finds the model free takes what the others wait for along."""
-
-    def __init__(self, model: RuntimeModel) -> None:
-        self._model = model
-        self._waiting: list[_Step] = []
-        self._is_running = False
-        self._changed = threading.Condition()
-
-    def advance(self, session: RuntimeSession, ids: Ids) -> None:
-        """Append `ids` to `session`; returns when that is done, in a pass of this thread or another's."""
-        step = _Step(session, ids)
-        with self._changed:
-            self._waiting.append(step)
-            while self._is_running and not step.is_done:
-                self._changed.wait()
-            steps: list[_Step] = []
-            if not step.is_done:
-                steps, self._waiting, self._is_running = self._waiting, [], True
-        if steps:
-            self._run(steps)
-        if step.error is not None:
-            raise step.error
-
-    def _run(self, steps: list[_Step]) -> None:
-        error: BaseException | None = None
-        try:
-            self._model.advance([step.session for step in steps], [step.ids for step in steps])
-        except BaseException as caught:  # handed to every thread that waits for it
-            error = caught
-        with self._changed:
-            for step in steps:
-                step.is_done, step.error = True, error
-            self._is_running = False
-            self._changed.notify_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,15 +27,17 @@ def open_runtime(model_dir: Path, card: ModelCard, *, num_threads: int) -> Runti
     name = model_dir.name
     try:
         config = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))
-        model = RuntimeModel(
-            model_dir / "model.bin", norm_eps=float(config.get("layer_norm_epsilon", 1e-5)), num_threads=num_threads
-        )
+        norm_eps = float(config.get("layer_norm_epsilon", 1e-5))
+        if not 0.0 < norm_eps < math.inf:
+            raise ValueError(f"layer_norm_epsilon is {norm_eps}")
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise ModelDamaged(
-            f"{model_dir / 'config.json'} cannot be read ({error}): pull {name} again", model=name
-        ) from error
+        path = model_dir / "config.json"
+        raise ModelDamaged(f"{path} cannot be read ({error}): pull {name} again", model=name) from error
+    try:
+        model = RuntimeModel(model_dir / "model.bin", norm_eps=norm_eps, num_threads=num_threads)
     except RuntimeError as error:
-        kind = ModelUnsupported if "no use for" in str(error) or "is not one of" in str(error) else ModelDamaged
+        is_unknown = any(words in str(error) for words in ("no use for", "is not one of"))
+        kind = ModelUnsupported if is_unknown else ModelDamaged
         raise kind(f"{model_dir}: {error}: pull {name} again", model=name) from error
     if model.is_encoder != (card.task == "embed"):
         raise ModelUnsupported(f"{name}: its weights do not {card.task}", model=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,11 @@ class SessionCache:
         self._budget_bytes = budget_bytes
         self.kv = kv
         self._idle: list[RuntimeSession] = []
+        # given back but not yet sorted in: a stream that is collected as garbage gives its session back wherever its
+        # thread happens to be, under this very lock too, and must not wait for it
+        self._given: deque[RuntimeSession] = deque()
         self._lock = threading.Lock()
+        self._is_closed = False
 
     def take(self, prompt: Ids) -> RuntimeSession:
         """Return a session that holds the longest known beginning of `prompt`, but its last token.
@@ -39,34 +44,51 @@ class SessionCache:
         beginning is copied, so that it can go on too.
         """
         with self._lock:
+            self._sort_in()
             shared = [_shared_length(session.tokens(), prompt) for session in self._idle]
-            best = max(range(len(shared)), key=shared.__getitem__, default=None)
-            if best is None or shared[best] == 0:
-                return self._model.session(context_tokens=self._context_tokens, kv=self.kv)
-            length = min(shared[best], len(prompt) - 1)
-            session = self._idle[best]
-            if 2 * shared[best] < session.length:  # most of it belongs to something else
+            best = max(range(len(shared)), key=lambda i: (shared[i], i), default=None)  # of equals the most recent
+            session = None if best is None or shared[best] == 0 else self._idle.pop(best)
+        if best is None or session is None:
+            return self._model.session(context_tokens=self._context_tokens, kv=self.kv)
+        length = min(shared[best], len(prompt) - 1)
+        if 2 * shared[best] < session.length:  # most of it belongs to something else
+            try:
                 return session.fork(length)
-            del self._idle[best]
+            finally:
+                self.give(session)
         session.cut(length)
         return session
 
     def give(self, session: RuntimeSession) -> None:
-        """Keep a session for the prompt that goes on from it; the least recently used ones make room."""
-        with self._lock:
-            self._idle.append(session)
-            while self._idle and sum(one.nbytes() for one in self._idle) > self._budget_bytes:
-                del self._idle[0]
+        """Keep a session for the prompt that goes on from it; the least recently used ones make room. Never waits."""
+        self._given.append(session)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._sort_in()
+            finally:
+                self._lock.release()
 
     def nbytes(self) -> int:
         """Return the memory of the idle sessions."""
         with self._lock:
+            self._sort_in()
             return sum(session.nbytes() for session in self._idle)
 
-    def clear(self) -> None:
-        """Forget all idle sessions."""
+    def close(self) -> None:
+        """Forget all idle sessions, and those that are given back from now on."""
         with self._lock:
+            self._is_closed = True
+            self._sort_in()
+
+    def _sort_in(self) -> None:
+        while self._given:
+            session = self._given.popleft()
+            if session.length:
+                self._idle.append(session)
+        if self._is_closed:
             self._idle.clear()
+        while self._idle and sum(one.nbytes() for one in self._idle) > self._budget_bytes:
+            del self._idle[0]
 
 
 def _shared_length(a: Ids, b: Ids) -> int:

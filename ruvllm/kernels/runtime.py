@@ -57,7 +57,8 @@ class RuntimeSession:
         return self._native.nbytes()
 
     def cut(self, length: int) -> None:
-        """Forget all but the first `length` tokens: what follows has the same bits as if the others had never been.
+        """Forget all but the first `length` tokens, if there are more: what follows has the same bits as if the others
+        had never been.
 
         A short convolution remembers what it forgets, so that at most (width - 1) * layers tokens are run again.
         """
@@ -147,19 +148,20 @@ class RuntimeModel:
     def advance(
         self, sessions: Sequence[RuntimeSession], ids: Sequence[Ids], *, want: Want = "logits"
     ) -> Floats | None:
-        """Append tokens to sessions, all in one pass over the weights (a pass for each 512 tokens).
+        """Append tokens to sessions, all in one pass over the weights (a pass for each 256 tokens).
 
         Args:
             sessions: each at most once.
             ids: of each session, (n,) int32, at least one.
             want: "logits" keeps those after the last token in each session. "all_logits" returns (total, vocab_size)
                 beside that, "logprobs" (total,): the log-probability of each given token after those before it, NaN
-                where nothing is before it. "hidden" returns (total, hidden_size), final hidden states, and no logits.
+                where the logits before it are not known. "hidden" returns (total, hidden_size), final hidden states,
+                and no logits.
 
         Raises:
             ValueError: an id out of range, a session of another model, or more tokens than fit.
             RuntimeError: a session is in use by another thread.
-            MemoryError: then the sessions are as they were.
+            MemoryError: then the sessions hold the tokens they held, but no logits.
         """
         flat = np.concatenate(ids) if ids else np.empty(0, np.int32)
         lengths = np.array([len(one) for one in ids], np.int64)
@@ -176,7 +178,8 @@ class RuntimeModel:
 
 
 class RuntimeSampler:
-    """Draws next tokens. The order is that of transformers: penalty, temperature, top_k, top_p, min_p.
+    """Draws next tokens, for one thread at a time, in the order of transformers: penalty, temperature, top_k, top_p,
+    min_p.
 
     Args:
         temperature: 0 takes the most likely token.

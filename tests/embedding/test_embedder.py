@@ -14,7 +14,7 @@ import pytest
 
 from ruvllm.config import EmbeddingConfig, ModelsConfig, load_config
 from ruvllm.embedding import SentenceEncoder, open_embedder
-from ruvllm.errors import ModelMissing, ModelUnsupported
+from ruvllm.errors import ModelMissing
 from ruvllm.memory import Memory
 
 pytestmark = pytest.mark.real
@@ -178,8 +178,3 @@ def test_more_dimensions_than_the_model_has_are_refused(minilm_dir: Path, models
 def test_a_missing_model_is_said_at_opening(tmp_path: Path) -> None:
     with pytest.raises(ModelMissing, match="ruvllm pull minilm-l6"):
         open_embedder(EmbeddingConfig(), ModelsConfig(cache_dir=str(tmp_path), offline=True))
-
-
-def test_a_generating_model_cannot_embed(smollm2_dir: Path, models_config: ModelsConfig) -> None:
-    with pytest.raises(ModelUnsupported):
-        open_embedder(EmbeddingConfig(model=str(smollm2_dir)), models_config)

@@ -181,7 +181,7 @@ print(next(stream).completion_tokens)
 
 @pytest.mark.integration
 def test_a_process_may_end_in_the_middle_of_a_stream(smollm2_dir: Path) -> None:
-    command = [sys.executable, "-c", LEAVES_A_STREAM_OPEN, str(smollm2_dir)]
+    command = [sys.executable, "-P", "-c", LEAVES_A_STREAM_OPEN, str(smollm2_dir)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 

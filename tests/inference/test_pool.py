@@ -192,7 +192,7 @@ pool.close()
 @pytest.mark.real
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="resident memory is read from /proc")
 def test_a_loaded_model_holds_its_files_and_no_more_than_it_is_counted_as(smollm2_dir: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", LOAD], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", LOAD], capture_output=True, text=True, check=True)
     grown, counted_as = map(int, done.stdout.split())
     assert (smollm2_dir / "model.bin").stat().st_size <= grown <= counted_as
 

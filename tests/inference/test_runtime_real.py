@@ -77,7 +77,8 @@ def test_int8_says_nearly_the_same(engines: tuple[RuntimeEngine, CTranslate2Engi
     small, exact = RuntimeEngine(smollm2_dir), engines[0]
     ids = np.array(small._template.encode([Message("user", " ".join(QUESTIONS))]), np.int32)
     logits = [
-        e._model.advance([e._model.session(context_tokens=512)], [ids], want="all_logits") for e in (small, exact)
+        e._open().model.advance([e._open().model.session(context_tokens=512)], [ids], want="all_logits")
+        for e in (small, exact)
     ]
     small.close()
     dots = (logits[0] * logits[1]).sum(axis=1)
