@@ -202,6 +202,7 @@ void Model::load_decoder(ModelFile& file, double norm_eps) {
     for (std::size_t i = 0; i < shape_.num_layers; ++i) {
         const std::string at = top + "layer_" + std::to_string(i) + "/", self = at + "self_attention/";
         require_number(file, self + "rotary_interleave", 0);
+        require_number(file, self + "sliding_window", 0);
         require_number(file, self + "rotary_base", shape_.rope_theta);
         require_number(file, self + "num_heads_kv", static_cast<double>(shape_.num_kv_heads));
         if (const double dim = file.number(self + "rotary_dim", 0); dim != 0 && dim != static_cast<double>(shape_.head_dim)) {
