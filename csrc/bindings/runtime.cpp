@@ -89,8 +89,10 @@ py::object advance(Model& model, const std::vector<Session*>& sessions, const py
         throw bad_value("want", "be one of logits, all_logits, logprobs, hidden", want_name);
     }
     if (want == runtime::Want::last_logits) {
-        const py::gil_scoped_release nogil;
-        model.advance(segments, want, nullptr);
+        {
+            const py::gil_scoped_release nogil;
+            model.advance(segments, want, nullptr);
+        }
         return py::none();
     }
     py::array_t<float> out(shape);
@@ -113,8 +115,10 @@ py::array_t<float> encode(Model& model, const py::object& ids_object, const py::
     }
     py::array_t<float> out({lengths.size(), model.shape().hidden_size});
     float* values = out.mutable_data();
-    const py::gil_scoped_release nogil;
-    model.encode(ids.data(), lengths.data(), lengths.size(), values);
+    {
+        const py::gil_scoped_release nogil;
+        model.encode(ids.data(), lengths.data(), lengths.size(), values);
+    }
     return out;
 }
 
