@@ -91,6 +91,7 @@ void KvCache::reserve(std::size_t tokens, std::size_t limit) {
 // same count for the same number of tokens, whatever the capacity.
 template <typename Visit>
 void KvCache::each_column(std::size_t tokens, Visit visit) const {
+    if (tokens == 0) return;
     for (std::size_t head = 0; head < num_heads_; ++head) {
         const std::size_t at = head * capacity_;
         if (type_ == KvType::float32) {
@@ -109,7 +110,6 @@ void KvCache::each_column(std::size_t tokens, Visit visit) const {
 }
 
 void KvCache::copy_from(const KvCache& other, std::size_t tokens) {
-    if (tokens == 0) return;
     std::vector<const std::uint8_t*> from;
     other.each_column(tokens, [&](std::uint8_t* bytes, std::size_t) { from.push_back(bytes); });
     std::size_t i = 0;
