@@ -66,8 +66,8 @@ def test_kill_under_mixed_load_loses_nothing_acknowledged(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_fifty_kills_under_mixed_load_lose_nothing_acknowledged(tmp_path: Path) -> None:
+def test_hundred_kills_under_mixed_load_lose_nothing_acknowledged(tmp_path: Path) -> None:
     rng = random.Random(1)
     (tmp_path / "docs").mkdir()
-    for number in range(50):
+    for number in range(100):
         cycle(tmp_path / "brain", tmp_path / "docs", number, rng)
