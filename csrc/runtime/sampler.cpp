@@ -60,7 +60,8 @@ Sample Sampler::next(const float* logits, std::size_t size, const std::int32_t* 
 std::int32_t Sampler::draw(float most) {
     weights_.resize(logits_.size());
     kernels::exp_weights(logits_.data(), logits_.size(), most, options_.temperature, weights_.data());
-    if (options_.top_k > 0 || options_.top_p < 1.0f) return draw_among_likely(most);
+    const bool cuts_k = options_.top_k > 0 && options_.top_k < logits_.size();
+    if (cuts_k || options_.top_p < 1.0f) return draw_among_likely(most, cuts_k);
     if (options_.min_p > 0.0f) {
         for (float& weight : weights_) weight = weight < options_.min_p ? 0.0f : weight;
     }
@@ -75,13 +76,13 @@ std::int32_t Sampler::draw(float most) {
     return static_cast<std::int32_t>(last);
 }
 
-std::int32_t Sampler::draw_among_likely(float most) {
+std::int32_t Sampler::draw_among_likely(float most, bool cuts_k) {
     const auto weight = [&](std::int32_t id) { return weights_[static_cast<std::size_t>(id)]; };
     const auto is_likelier = [&](std::int32_t a, std::int32_t b) {
         const float x = logits_[static_cast<std::size_t>(a)], y = logits_[static_cast<std::size_t>(b)];
         return x != y ? x > y : a < b;
     };
-    const std::size_t n = logits_.size(), top_k = options_.top_k > 0 ? std::min(options_.top_k, n) : n;
+    const std::size_t n = logits_.size(), top_k = cuts_k ? options_.top_k : n;
     const double wanted_of_all = options_.top_p * sum_of(weights_);
     // all tokens within a distance of the likeliest, which grows until what is wanted must be among them
     for (float distance = 4.0f * options_.temperature;; distance *= 4.0f) {
@@ -93,7 +94,7 @@ std::int32_t Sampler::draw_among_likely(float most) {
             reached += weights_[id];
         }
         const bool has_top_k = candidates_.size() >= top_k;
-        if (has_top_k || (options_.top_k == 0 && reached >= wanted_of_all) || std::isinf(distance)) break;
+        if (has_top_k || (!cuts_k && reached >= wanted_of_all) || std::isinf(distance)) break;
     }
     std::sort(candidates_.begin(), candidates_.end(), is_likelier);
     candidates_.resize(std::min(candidates_.size(), top_k));
@@ -102,7 +103,7 @@ std::int32_t Sampler::draw_among_likely(float most) {
         for (const std::int32_t id : candidates_) sum += weight(id);
         return sum;
     };
-    const double wanted = options_.top_k > 0 ? options_.top_p * weight_of_candidates() : wanted_of_all;
+    const double wanted = cuts_k ? options_.top_p * weight_of_candidates() : wanted_of_all;
     double reached = 0.0;
     std::size_t kept = 0;
     while (kept < candidates_.size() && (kept == 0 || reached < wanted)) reached += weight(candidates_[kept++]);

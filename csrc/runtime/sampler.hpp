@@ -37,7 +37,7 @@ class Sampler {
 
   private:
     std::int32_t draw(float most);  // `most`: the largest logit
-    std::int32_t draw_among_likely(float most);
+    std::int32_t draw_among_likely(float most, bool cuts_k);  // top_k or top_p leave some out; `cuts_k`: top_k does
 
     SamplingOptions options_;
     std::size_t limit_;
