@@ -14,7 +14,7 @@ from ruvllm.bench import embed, encoders
 from ruvllm.bench.encoders import Encode
 from ruvllm.config import ModelsConfig
 from ruvllm.errors import ModelMissing
-from ruvllm.inference.ctranslate2_model import load_tokenizer
+from ruvllm.inference.local_model import load_tokenizer
 from ruvllm.models import read_card
 
 THREADS = 2
