@@ -18,6 +18,18 @@ inline std::int32_t four_of(const std::int8_t* x) {
     return four;
 }
 
+// The first `count` lanes of a result, scaled and shifted where the layer says so.
+inline void write_lanes(F32 y, const float* row_scales, const float* bias, std::size_t count, bool add_to_out,
+                        float* out) {
+    if (row_scales != nullptr) {
+        y = bias != nullptr ? fma(y, load(row_scales), load(bias)) : mul(y, load(row_scales));
+    } else if (bias != nullptr) {
+        y = add(y, load(bias));
+    }
+    const Mask mask = first_lanes(count);
+    store(out, add_to_out ? add(load(out, mask), y) : y, mask);
+}
+
 #ifdef __AVX512F__
 
 constexpr std::size_t kRows = 12;  // 12 sums, 12 totals and W fit in 32 registers
@@ -53,14 +65,7 @@ inline void add_scaled(Totals& totals, Ints sums, Scales w, float scale) {
 }
 inline void write(Totals totals, const float* row_scales, const float* bias, std::size_t count, bool add_to_out,
                   float* out) {
-    F32 y = totals.all;
-    if (row_scales != nullptr) {
-        y = bias != nullptr ? fma(y, load(row_scales), load(bias)) : mul(y, load(row_scales));
-    } else if (bias != nullptr) {
-        y = add(y, load(bias));
-    }
-    const Mask mask = first_lanes(count);
-    store(out, add_to_out ? add(load(out, mask), y) : y, mask);
+    write_lanes(totals.all, row_scales, bias, count, add_to_out, out);
 }
 
 #else
@@ -122,23 +127,13 @@ inline void add_scaled(Totals& totals, Ints sums, Scales w, float scale) {
     totals.low = fma(_mm256_cvtepi32_ps(sums.low), mul(w.low, set(scale)), totals.low);
     totals.high = fma(_mm256_cvtepi32_ps(sums.high), mul(w.high, set(scale)), totals.high);
 }
-inline void write_half(F32 y, const float* row_scales, const float* bias, std::size_t count, bool add_to_out,
-                       float* out) {
-    if (row_scales != nullptr) {
-        y = bias != nullptr ? fma(y, load(row_scales), load(bias)) : mul(y, load(row_scales));
-    } else if (bias != nullptr) {
-        y = add(y, load(bias));
-    }
-    const Mask mask = first_lanes(count);
-    store(out, add_to_out ? add(load(out, mask), y) : y, mask);
-}
 inline void write(Totals totals, const float* row_scales, const float* bias, std::size_t count, bool add_to_out,
                   float* out) {
     const std::size_t low = count < 8 ? count : 8;
-    write_half(totals.low, row_scales, bias, low, add_to_out, out);
+    write_lanes(totals.low, row_scales, bias, low, add_to_out, out);
     if (count == low) return;
     const float* more_scales = row_scales == nullptr ? nullptr : row_scales + 8;
-    write_half(totals.high, more_scales, bias == nullptr ? nullptr : bias + 8, count - low, add_to_out, out + 8);
+    write_lanes(totals.high, more_scales, bias == nullptr ? nullptr : bias + 8, count - low, add_to_out, out + 8);
 }
 
 #endif
