@@ -146,18 +146,16 @@ def _best(
         best = max(places, key=lambda i: quality[i])
         return best, "router", f"no tier is expected to reach {floor:.2f}; this is the best ({quality[best]:.2f})"
     tier = enough[0]
-    if (
-        previous in places
-        and previous != tier
-        and _stays(quality[previous], quality[tier], previous < tier, policy, floor)
-    ):  # type: ignore[index]
-        return previous, "router", "the session's tier still serves"  # type: ignore[return-value]
+    if previous is not None and previous in places and _stays(previous, tier, quality, floor, policy.hysteresis):
+        return previous, "router", "the session's tier still serves"
     return tier, "router", f"the cheapest tier expected to reach {floor:.2f} ({quality[tier]:.2f})"
 
 
-def _stays(before: float, now: float, is_cheaper: bool, policy: Policy, floor: float) -> bool:
-    """A session changes over only when its tier falls short by the hysteresis, or a cheaper one clears it by as much."""
-    return before >= floor - policy.hysteresis if is_cheaper else now < floor + policy.hysteresis
+def _stays(previous: int, tier: int, quality: Sequence[float], floor: float, hysteresis: float) -> bool:
+    """A session changes over only when its tier falls short by the hysteresis, or a cheaper one clears it by that."""
+    if previous < tier:
+        return quality[previous] >= floor - hysteresis
+    return tier < previous and quality[tier] < floor + hysteresis
 
 
 def _explored_share(places: Sequence[int], counts: Sequence[int] | None, policy: Policy) -> float:
