@@ -86,7 +86,8 @@ def doubly_robust(model: Floats, observed: Floats, propensity: Floats) -> Floats
     """
     tried = ~np.isnan(observed)
     weight = np.where(tried, 1.0 / np.where(tried, propensity, 1.0), 0.0)
-    return (model + weight * np.where(tried, observed - model, 0.0)).astype(np.float32)
+    value: Floats = (model + weight * np.where(tried, observed - model, 0.0)).astype(np.float32)
+    return value
 
 
 def policy_loss(logits: Floats, losses: Floats, *, entropy_weight: float = 0.01) -> tuple[float, Floats]:

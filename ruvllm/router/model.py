@@ -73,13 +73,15 @@ class Judgement:
 def sigmoid(x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """Return the logistic function, by the sign of x so that nothing overflows."""
     e = np.exp(-np.abs(x))
-    return np.where(x >= 0.0, 1.0, e) / (1.0 + e)
+    out: npt.NDArray[np.floating] = np.where(x >= 0.0, 1.0, e) / (1.0 + e)
+    return out
 
 
 def logit(p: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """Return log(p / (1 - p)) with p kept in [MIN_P, MAX_P]."""
     p = np.clip(p, MIN_P, MAX_P)
-    return np.log(p) - np.log1p(-p)
+    out: npt.NDArray[np.floating] = np.log(p) - np.log1p(-p)
+    return out
 
 
 def prior_quality(tier: TierInfo) -> float:
@@ -191,4 +193,5 @@ class RouterModel:
 
 def _scores(d: Floats, e: Floats) -> Floats:
     """Return e . d_k: d (..., T, D) and e (..., D) to (..., T)."""
-    return np.matmul(d, e[..., np.newaxis])[..., 0]
+    scores: Floats = np.matmul(d, e[..., np.newaxis])[..., 0]
+    return scores
