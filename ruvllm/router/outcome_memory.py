@@ -25,10 +25,9 @@ _Number = TypeVar("_Number", bound=np.generic)
 K: Final = 100  # neighbours by meaning, and as many by words
 K_NEAR: Final = 20
 TEMPERATURE: Final = 0.2  # a neighbour by meaning weighs exp((cosine - 1) / TEMPERATURE)
-TEMPERATURE_NEAR: Final = 0.1
-POWER: Final = 3.0  # one by words weighs similarity^POWER
+POWER: Final = 2.0  # one by words weighs similarity^POWER
 SHRINK: Final = 1.0  # weight of the tier's mean beside those neighbours
-SHRINK_NEAR: Final = 0.01
+SHRINK_NEAR: Final = 0.3
 SHRINK_LEXICAL: Final = 0.01
 SUCCESS: Final = 0.5  # quality from which on an answer counts as good
 TINY: Final = np.float32(1e-20)
@@ -48,7 +47,7 @@ class Evidence:
     shrunk: the less alike the neighbours are, the nearer to the tier's mean.
 
     Attributes:
-        near_quality: (T,) float32, mean quality over the K_NEAR nearest by meaning, the closest weighing most.
+        near_quality: (T,) float32, mean quality over the K_NEAR nearest by meaning.
         broad_quality: (T,) over the K nearest by meaning.
         lexical_quality: (T,) over the K that share most rare words and pairs of words.
         success: (T,) share of the K nearest by meaning whose quality is at least SUCCESS.
@@ -327,12 +326,12 @@ class OutcomeMemory:
         means = _means(view, len(texts), without)  # (n, 3T)
         rows, cosines = _nearest(view, vectors, without)  # (n, k), -inf where there is none
         values = _columns(view.quality[rows], view.log_latency[rows])  # (n, k, 3T)
-        found, spread, count = _weighted(values, np.exp((cosines - 1.0) / TEMPERATURE), means, SHRINK)
+        weights = np.exp((cosines - np.float32(1.0)) / np.float32(TEMPERATURE))
+        found, spread, count = _weighted(values, weights, means, SHRINK)
 
         is_quality = slice(len(self.tiers))
         means = means[:, is_quality]
-        weights = np.exp((cosines[:, :K_NEAR] - 1.0) / TEMPERATURE_NEAR)
-        near, *_ = _weighted(values[:, :K_NEAR, is_quality], weights, means, SHRINK_NEAR)
+        near, *_ = _weighted(values[:, :K_NEAR, is_quality], weights[:, :K_NEAR], means, SHRINK_NEAR)
         word_rows, similarities = self._sharing_words(view, texts, without)
         lexical, *_ = _weighted(view.quality[word_rows], similarities**POWER, means, SHRINK_LEXICAL)
 
