@@ -68,6 +68,10 @@ class Evidence:
     nearest_similarity: Floats
     nearest_lexical: Floats
 
+    def rows(self) -> Evidence:
+        """Return the evidence of one question as that of n = 1."""
+        return Evidence(*(np.asarray(getattr(self, name))[np.newaxis] for name in Evidence.__slots__))
+
     def row(self, i: int) -> Evidence:
         """Return the evidence of question `i` of n."""
         return Evidence(*(getattr(self, name)[i] for name in Evidence.__slots__))
