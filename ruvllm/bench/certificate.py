@@ -132,8 +132,8 @@ def trials(
 ) -> list[Trial]:
     """Return what `draws` calibrations on `rows` of these rows come to on the others, for each risk.
 
-    Test rows of an exact certificate go over the risk in P(Z > z sqrt(tested / n)) of the draws, z the normal quantile of
-    delta, since they are fewer than all and hold what the calibration rows do not: 0.126 for delta 0.1 and a fifth
+    Test rows of an exact certificate go over the risk in P(Z > z sqrt(tested / n)) of the draws, z the normal quantile
+    of delta, since they are fewer than all and hold what the calibration rows do not: 0.126 for delta 0.1 and a fifth
     calibrated.
 
     Args:
