@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from router.questions import TIERS, outcomes
 
-from router.questions import TIERS, kind, outcomes
 from ruvllm.learning.router_training import train_router
 from ruvllm.memory import LoggedOutcomes
 from ruvllm.router.features import NUM_FEATURES
@@ -14,7 +14,7 @@ from ruvllm.router.learn import with_tiers
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.training import TrainingConfig
 
-CONFIG = TrainingConfig(epochs=12, learning_rate=3e-3)
+CONFIG = TrainingConfig(epochs=20, learning_rate=2e-3)
 
 
 def log_of(n: int = 400, *, seed: int = 0, sessions: int = 0, one_tier_each: bool = True) -> LoggedOutcomes:
@@ -49,8 +49,8 @@ def test_a_log_of_single_tries_teaches_and_passes_the_gate() -> None:
 
 
 def test_sessions_are_learnt_as_sequences() -> None:
-    learnt, report = train_router(log_of(sessions=80), TIERS, None, CONFIG)
-    assert report.turns == 400 and learnt is not None
+    learnt, report = train_router(log_of(1200, sessions=240), TIERS, None, CONFIG)
+    assert report.turns == 1200 and learnt is not None
 
 
 def test_the_same_log_and_seed_give_the_same_router() -> None:
@@ -90,9 +90,3 @@ def test_a_tier_that_joined_is_trained_beside_the_others() -> None:
     }
     _, report = train_router(replace(known, **wider), joined, before, CONFIG)
     assert report.turns == 400 and report.loss is not None
-
-
-def test_an_adversary_moves_what_is_learnt_only_where_it_speaks() -> None:
-    honest, _ = train_router(log_of(), TIERS, None, CONFIG)
-    assert honest is not None
-    assert kind(0)[1].shape[1] == log_of(2).vectors.shape[1]

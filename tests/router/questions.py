@@ -1,4 +1,7 @@
-"""Made-up questions with outcomes: a tier is right by the question's kind, which words and vector tell."""
+"""Made-up questions with outcomes: whether a tier is right is told by the question's kind and by its length.
+
+Neighbours know the kind, which words and vector tell; that the small tier fails at long questions has to be learnt.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ TIERS = (TierInfo("small", 350_000_000, 0.2), TierInfo("large", 2_600_000_000, 1
 KINDS = ("capital of country", "sum of numbers", "colour of fruit", "proof of theorem")
 RIGHT = ((0.95, 0.95), (0.3, 0.9), (0.9, 0.95), (0.05, 0.7))  # of small and large, by kind
 DIM = 16
+LONG = " Please explain it at length, step by step, and justify every single claim that you make on the way." * 3
 
 
 def outcomes(n: int = 400, *, seed: int = 0) -> Outcomes:
@@ -19,10 +23,15 @@ def outcomes(n: int = 400, *, seed: int = 0) -> Outcomes:
     centres = np.eye(DIM, dtype=np.float32)[: len(KINDS)]
     vectors = centres[kinds] + 0.15 * rng.standard_normal((n, DIM)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    quality = (rng.random((n, 2)) < np.array(RIGHT)[kinds]).astype(np.float32)
+    is_long = rng.random(n) < 0.3
+    right = np.array(RIGHT)[kinds] * np.where(is_long[:, np.newaxis], [0.1, 1.0], 1.0)
+    quality = (rng.random((n, 2)) < right).astype(np.float32)
     return Outcomes(
         tiers=TIERS,
-        texts=tuple(f"what is the {KINDS[kind]} number {rng.integers(10**6)}?" for kind in kinds),
+        texts=tuple(
+            f"what is the {KINDS[kind]} number {rng.integers(10**6)}?" + LONG * int(long)
+            for kind, long in zip(kinds, is_long, strict=True)
+        ),
         vectors=vectors.astype(np.float32),
         quality=quality,
         latency_ms=np.exp(rng.normal([4.0, 6.0], 0.1, (n, 2))).astype(np.float32),
