@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from ruvllm.bench.routers.table import Table, choose_models, make_table, read_questions, with_scores
+from ruvllm.router.outcomes import Outcomes
 
 from . import village
 
@@ -16,15 +20,14 @@ SUBJECTS = {"algebra": "sum prime root factor".split(), "history": "king war tre
 MODELS = ("small-1b", "large-7b")
 
 
-def planted(n: int = 240, *, seed: int = 0, **fields: Any) -> list[dict[str, Any]]:
-    """Return rows where the small model fails on algebra and the large one nowhere; a tenth of scores are chance."""
+def planted(n: int = 240, *, noise: float = 0.1, seed: int = 0, **fields: Any) -> list[dict[str, Any]]:
+    """Return rows where the small model fails on algebra and the large one nowhere; some scores are chance."""
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(n):
         subject = rng.choice(list(SUBJECTS))
         words = " ".join(rng.choice(SUBJECTS[subject], 3))
-        small = float(subject == "history") if rng.random() < 0.9 else float(rng.integers(2))
-        large = 1.0 if rng.random() < 0.9 else float(rng.integers(2))
+        small, large = np.where(rng.random(2) < noise, rng.integers(2, size=2), (subject == "history", 1)).tolist()
         score = dict(zip(MODELS, (small, large), strict=True))
         rows.append({"id": f"q{i}", "prompt": f"Tell me {i}: {words}?", "subject": subject, "score": score} | fields)
     return rows
@@ -43,3 +46,30 @@ def table(folder: Path, rows: list[dict[str, Any]]) -> Table:
     embedder = village.settings().embedder
     assert embedder is not None
     return make_table(with_scores(questions, names), names, embedder)
+
+
+class MeansRouter:
+    """Implements `predict` of `ruvllm.router.fitted.FittedRouter`: means over rows that are near."""
+
+    def __init__(self, outcomes: Outcomes, probes: np.ndarray | None) -> None:
+        self._vectors, self._quality, self._probes = outcomes.vectors, outcomes.quality, probes
+
+    @classmethod
+    def fit(cls, outcomes: Outcomes, *, seed: int = 0, probes: np.ndarray | None = None) -> MeansRouter:
+        return cls(outcomes, probes)
+
+    def predict(self, texts: Any, vectors: np.ndarray, probes: np.ndarray | None = None) -> SimpleNamespace:
+        assert (probes is None) == (self._probes is None)
+        near = vectors @ self._vectors.T
+        if probes is not None and self._probes is not None:
+            near = near - 10.0 * np.abs(probes[:, :1] - self._probes[:, 0])
+        weights = np.exp(10.0 * near)
+        return SimpleNamespace(
+            quality=(weights @ self._quality / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+        )
+
+
+@pytest.fixture
+def means_router(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the bench take MeansRouter for the package's router."""
+    monkeypatch.setitem(sys.modules, "ruvllm.router.fitted", SimpleNamespace(FittedRouter=MeansRouter))

@@ -25,9 +25,8 @@ def rows(judged: Judged) -> list[Row]:
     """Return AIQ, and the cost of nearly the best single model's quality."""
     table = judged.table
     quality, cost = table.outcomes.quality.astype(np.float64), _costs(judged)
-    names = {name: "no router" if name == RANDOM else name for name in judged.quality}
     over = {
-        names[name]: measures.aiq_over(estimate.astype(np.float64), judged.price, quality, cost, folds=judged.folds)
+        _label(name): measures.aiq_over(estimate.astype(np.float64), judged.price, quality, cost, folds=judged.folds)
         for name, estimate in judged.quality.items()
     }
     best = int(np.argmax(quality.mean(axis=0)))
@@ -72,7 +71,7 @@ def _saving(judged: Judged, quality: Floats64, cost: Floats64, best: int) -> lis
         if name == ORACLE:  # its predictions need no trade-off
             continue
         tier = non_inferior(judged, name)[:, None]
-        label = "single model" if name == RANDOM else name
+        label = _label(name)
         spent[label] = _ratio_over(np.take_along_axis(cost, tier, 1)[:, 0], cost[:, best])
         earned[label] = _mean_over(np.take_along_axis(quality, tier, 1)[:, 0] - quality[:, best])
     what = f"within {100 * MARGIN:.0f} points of the best single model, trade-off fixed on train"
@@ -105,6 +104,11 @@ def _costs(judged: Judged) -> Floats64:
     """Return (n, T) costs, the mean of the train rows where a row's own is not known."""
     cost = judged.table.outcomes.cost
     return np.where(np.isnan(cost), judged.price, cost).astype(np.float64)
+
+
+def _label(system: str) -> str:
+    """Return a system's name; to draw at random among single models is what is done without a router."""
+    return "no router" if system == RANDOM else system
 
 
 def _mean_over(values: Floats64) -> Measure:
