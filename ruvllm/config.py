@@ -24,6 +24,7 @@ __all__ = [
     "LinkingConfig",
     "ModelsConfig",
     "RetrievalConfig",
+    "RouterConfig",
     "StoreConfig",
     "cache_dir",
     "load_config",
@@ -231,6 +232,46 @@ class LearningConfig(_Section, frozen=True):
             )
 
 
+class RouterConfig(_Section, frozen=True):
+    """Which of models.tiers answers; without effect while there is one."""
+
+    enabled: bool = True  # False: generation.model answers everything
+    quality_floor: float = 0.5  # the least quality, of what ratings and tasks say, that an answer should have
+    cost_weight: float = (
+        0.05  # quality that a cost of 1 must buy; between tiers that differ by 1 B parameters, 5 points
+    )
+    latency_weight: float = 0.1  # quality that an answer twice as late as the SLA loses
+    latency_sla_ms: float = 0.0  # the latest that an answer may come; 0 = none
+    # Certified mode promises: with certificate_confidence, at most a share `risk` of the answers misses the floor where
+    # the largest tier would have met it. Without calibration data that proves it, the largest tier answers.
+    certified: bool = False
+    risk: float = 0.05
+    certificate_confidence: float = 0.9
+    safe_default: str = ""  # one of models.tiers, for what the router is not sure of; "" = generation.model
+    confidence_threshold: float = 0.5  # less sure than that, the safe default answers
+    explore: float = 0.02  # share of the requests whose tier is drawn to learn from it
+    # Share of the requests that every tier answers, by a coin that falls before the first answer; the others' answers
+    # are made after the response is out. What is calibrated on anything else promises nothing. 0 = none, certified
+    # mode then stays at the largest tier.
+    calibrate: float = 0.01
+    hysteresis: float = 0.05  # by which another tier's score must be better before a session changes over
+    probe: bool = True  # let the smallest local tier look at a question that is not clear otherwise
+    # Of one rater's qualities of one UTC day, training reads at most so many, drawn by the answers' ids, which no rater
+    # chooses: who rates everything the same moves the router no further.
+    max_labels_per_day: int = 200
+
+    def __post_init__(self) -> None:
+        for name in ("quality_floor", "confidence_threshold", "explore", "calibrate", "hysteresis"):
+            _require(0.0 <= getattr(self, name) <= 1.0, f"router.{name} must be in [0, 1] ({getattr(self, name)})")
+        for name in ("risk", "certificate_confidence"):
+            _require(0.0 < getattr(self, name) < 1.0, f"router.{name} must be in (0, 1) ({getattr(self, name)})")
+        for name in ("cost_weight", "latency_weight", "latency_sla_ms"):
+            value = getattr(self, name)
+            _require(0.0 <= value < float("inf"), f"router.{name} must be >= 0 ({value})")
+        _require(self.explore + self.calibrate <= 1.0, "router.explore and router.calibrate must not exceed 1 together")
+        _require(self.max_labels_per_day >= 1, f"router.max_labels_per_day must be >= 1 ({self.max_labels_per_day})")
+
+
 class Config(_Section, frozen=True):
     """The whole tree; each component receives its own section."""
 
@@ -243,6 +284,7 @@ class Config(_Section, frozen=True):
     retrieval: RetrievalConfig = RetrievalConfig()
     store: StoreConfig = StoreConfig()
     learning: LearningConfig = LearningConfig()
+    router: RouterConfig = RouterConfig()
 
     def __post_init__(self) -> None:
         room = self.embedding.max_tokens - 2  # [CLS] and [SEP]
@@ -253,6 +295,11 @@ class Config(_Section, frozen=True):
         _require(
             not self.models.tiers or self.generation.model in self.models.tiers,
             f"generation.model must be one of models.tiers ({without_userinfo(self.generation.model)!r} is not)",
+        )
+        safe = self.router.safe_default
+        _require(
+            safe in ("", self.generation.model, *self.models.tiers),
+            f"router.safe_default must be one of models.tiers ({without_userinfo(safe)!r} is not)",
         )
 
 

@@ -13,7 +13,7 @@ PACKAGE = Path(ruvllm.__file__).parent
 FLOORS = [
     {"types", "config", "errors", "kernels", "text", "viz"},
     {"models", "checkpoints"},
-    {"inference", "attention"},
+    {"inference", "attention", "router"},
     {"embedding"},
     {"memory"},
     {"context", "orchestrator"},

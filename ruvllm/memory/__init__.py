@@ -2,6 +2,7 @@
 
 from ruvllm.memory.check import CheckReport, Finding
 from ruvllm.memory.decay import DecayReport
+from ruvllm.memory.decisions import LoggedDecision, LoggedOutcomes
 from ruvllm.memory.face.care import CompactReport
 from ruvllm.memory.index import HnswIndex
 from ruvllm.memory.ingest import IngestProgress
@@ -18,6 +19,8 @@ __all__ = [
     "Finding",
     "HnswIndex",
     "IngestProgress",
+    "LoggedDecision",
+    "LoggedOutcomes",
     "Memory",
     "MemoryStats",
     "Record",

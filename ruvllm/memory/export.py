@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 
 from ruvllm.memory.archive import Archive
-from ruvllm.memory.lines import JSON_COLUMNS, NODE_KEYS, TABLES, VERSION, Table, is_id, opened
+from ruvllm.memory.lines import BLOB_COLUMNS, JSON_COLUMNS, NODE_KEYS, TABLES, VERSION, Table, is_id, opened
 from ruvllm.memory.store import Store, fetch, translated
 
 __all__ = ["export_brain"]
@@ -87,8 +87,9 @@ def _rows(connection: apsw.Connection, table: Table, archive: Archive) -> Iterat
         for line in lines:
             for column in (JSON_COLUMNS | {"names", "mentions"}) & line.keys():
                 line[column] = json.loads(line[column])
-            if line.get("vector") is not None:
-                line["vector"] = base64.b64encode(line["vector"]).decode("ascii")
+            for column in BLOB_COLUMNS & line.keys():
+                if line[column] is not None:
+                    line[column] = base64.b64encode(line[column]).decode("ascii")
             yield line
 
 

@@ -13,6 +13,7 @@ import apsw
 import numpy as np
 
 from ruvllm.config import LearningConfig
+from ruvllm.memory.decisions import rate
 from ruvllm.memory.links import EdgeRow
 from ruvllm.memory.outcomes import Outcome, replace_outcome
 from ruvllm.memory.rows import delete_nodes, insert_edge, insert_node
@@ -112,9 +113,9 @@ def apply_feedback(
     credits = _credits(connection, interaction, merged, shown, used)
     if answer is not None:
         credits[answer] = 1.0
-    moved = replace_outcome(
-        connection, interaction, outcome_of(merged), credits, rater=merged.rater, config=config, now=now
-    )
+    outcome = outcome_of(merged)
+    moved = replace_outcome(connection, interaction, outcome, credits, rater=merged.rater, config=config, now=now)
+    rate(connection, interaction, outcome, merged, now)
     if correction_vector is None or not corrects:
         return FeedbackChanges(edges=moved.edges)
     delete_nodes(connection, old)

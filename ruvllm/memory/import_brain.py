@@ -27,6 +27,7 @@ from ruvllm.memory.lines import (
 )
 from ruvllm.memory.rows import as_unit_rows, title_of, vector_of
 from ruvllm.memory.store import Store, fetch
+from ruvllm.types import Decision, TierEstimate
 
 __all__ = ["import_brain"]
 
@@ -172,10 +173,7 @@ class _Import:
             self._connection.executemany(f"INSERT INTO {table} VALUES (?, ?, ?)", each)
 
     def _vector(self, raw: str) -> bytes:
-        try:
-            blob = base64.b64decode(raw, validate=True)
-        except binascii.Error as error:
-            raise ValueError(f"vector: {error}") from error
+        blob = _bytes(raw, "vector")
         if len(blob) != 4 * self._native_dim:
             raise ValueError(f"vector has {len(blob)} bytes, not {4 * self._native_dim}")
         as_unit_rows(vector_of(blob), self._native_dim, "vector")
@@ -214,9 +212,18 @@ class _Import:
         for column in ("src", "dst", "node", "a", "b", "correction_node"):
             if line.get(column) is not None:
                 line[column] = self._nodes[line[column]]
+        if kind == "decision":
+            self._decision(line)
         if kind == "co_retrieval":  # a < b, also where ids are in another order here
             line["a"], line["b"] = sorted((line["a"], line["b"]))
         self._insert(kind, line, otherwise="ON CONFLICT DO NOTHING" if kind in ("edge", "co_retrieval") else "")
+
+    def _decision(self, line: dict[str, Any]) -> None:
+        """Refuse a decision that does not add up, and put bytes in the place of their text."""
+        values = line | {column: _bytes(line[column], column) for column in ("features", "present")}
+        estimates = tuple(TierEstimate(**estimate) for estimate in line["estimates"])
+        Decision(**{name: value for name, value in values.items() if name != "interaction"} | {"estimates": estimates})
+        line |= values
 
     def _insert(self, kind: str, line: dict[str, Any], *, otherwise: str = "") -> int:
         table = TABLES[kind]
@@ -234,3 +241,10 @@ class _Import:
                     "UPDATE nodes SET metadata = json_set(metadata, '$.' || ?, ?) WHERE id = ?",
                     (key, self._nodes.get(other), node),
                 )
+
+
+def _bytes(raw: str, name: str) -> bytes:
+    try:
+        return base64.b64decode(raw, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"{name}: {error}") from error

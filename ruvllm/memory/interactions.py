@@ -12,6 +12,7 @@ from typing import Any
 import apsw
 import numpy as np
 
+from ruvllm.memory.decisions import insert_decision
 from ruvllm.memory.feedback import read_feedback
 from ruvllm.memory.history import end_nodes
 from ruvllm.memory.merging import RecentAnswers, take_over
@@ -175,6 +176,7 @@ def _insert_interaction(
         [(now, node) for node in ([*sources, answer] if twin is not None else sources)],
     )
     _insert_row(connection, interaction, query, answer, said)
+    insert_decision(connection, interaction)
     return [answer] if twin is not None else []
 
 

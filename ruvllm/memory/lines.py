@@ -13,9 +13,10 @@ from typing import IO, Annotated, Any, Literal, NamedTuple, cast
 import msgspec
 from msgspec import Meta
 
-from ruvllm.types import EdgeType, Feedback, FinishReason, NodeType, Route, Tier
+from ruvllm.types import EdgeType, Feedback, FinishReason, NodeType, QualitySource, Route, Tier, TierEstimate
 
 __all__ = [
+    "BLOB_COLUMNS",
     "JSON_COLUMNS",
     "NODE_KEYS",
     "TABLES",
@@ -28,15 +29,18 @@ __all__ = [
     "require_sound",
 ]
 
-VERSION = 2
+VERSION = 3
 
 Text = Annotated[str, Meta(pattern=r"\S")]
 Count = Annotated[int, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Measure = Annotated[float, Meta(ge=0.0)]
 Seconds = Annotated[float, Meta(ge=-1e15, le=1e15)]  # since the Unix epoch
 Hash = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
-JSON_COLUMNS = frozenset(("metadata", "source_ids", "used_ids", "route", "timings_ms"))
+BLOB_COLUMNS = frozenset(("vector", "features", "present"))
+"""Bytes in the brain, base64 in a line."""
+JSON_COLUMNS = frozenset(("metadata", "source_ids", "used_ids", "route", "timings_ms", "estimates"))
 NODE_KEYS = ("superseded_by",)
 """Keys of a node's metadata under which the id of another node stands."""
 
@@ -148,6 +152,39 @@ class _CoRetrieval(msgspec.Struct):
     count: Count
 
 
+class _Decision(msgspec.Struct):
+    interaction: str
+    tier: Text
+    estimates: list[TierEstimate]
+    features: str
+    present: str
+    feature_version: int
+    checkpoint: int
+    decided_by: str
+    reason: str
+    confidence: Share | None
+    context_tokens: Count
+    temperature: float | None
+    top_p: float | None
+    explored: Literal[0, 1]
+    probed: Literal[0, 1]
+    calibrates: Literal[0, 1]
+
+
+class _TierOutcome(msgspec.Struct):
+    interaction: str
+    tier: Text
+    shown: Literal[0, 1]
+    quality: Share | None
+    latency_ms: Measure | None
+    cost: Measure | None
+    tokens: Count | None
+    answer: str | None
+    source: QualitySource | None
+    rater: str | None
+    at: Seconds
+
+
 class Table(NamedTuple):
     """Where the lines of one kind come from: in `order` they are the same whatever the ids are."""
 
@@ -172,6 +209,8 @@ TABLES = {
     "mark": Table("marks", _Mark, "interaction, node"),
     "edge_move": Table("edge_moves", _EdgeMove, "interaction, src, dst, type"),
     "co_retrieval": Table("co_retrievals", _CoRetrieval, "a, b"),
+    "decision": Table("decisions", _Decision, "interaction"),
+    "tier_outcome": Table("tier_outcomes", _TierOutcome, "interaction, tier"),
 }
 
 
@@ -182,7 +221,7 @@ def require_sound(kind: str, line: dict[str, Any]) -> None:
 
 def as_current(kind: str, line: dict[str, Any], version: int) -> dict[str, Any]:
     """Return a line of an older version with what this one has more, as the migration of a brain fills it in."""
-    if version == VERSION:
+    if version > 1:
         return line
     more: dict[str, Any] = {}
     if kind == "document":

@@ -7,12 +7,13 @@ from ruvllm.memory.face.documents import Documents
 from ruvllm.memory.face.graph import GraphOfNodes
 from ruvllm.memory.face.learning import Learning
 from ruvllm.memory.face.requests import Requests
+from ruvllm.memory.face.routing import Routing
 from ruvllm.memory.face.search import Searches
 
 __all__ = ["Memory"]
 
 
-class Memory(Documents, Searches, GraphOfNodes, Requests, Learning, Care):
+class Memory(Documents, Searches, GraphOfNodes, Requests, Routing, Learning, Care):
     """A brain's memory. Safe from several threads; one process writes, others read.
 
     Args:

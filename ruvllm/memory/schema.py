@@ -185,6 +185,43 @@ MIGRATIONS: tuple[str, ...] = (
         vector BLOB NOT NULL
     ) STRICT;
     """,
+    # 3: what the router decided, and what came of it
+    """
+    CREATE TABLE decisions (
+        interaction TEXT PRIMARY KEY REFERENCES interactions (id) ON DELETE CASCADE,
+        tier TEXT NOT NULL,  -- the chosen one
+        estimates TEXT NOT NULL CHECK (json_valid(estimates)),  -- of each tier there was, the cheapest first
+        features BLOB NOT NULL CHECK (length(features) % 4 = 0),  -- float32, the layout of feature_version
+        present BLOB NOT NULL CHECK (length(present) = (length(features) + 31) / 32),  -- one bit a feature
+        feature_version INTEGER NOT NULL,
+        checkpoint INTEGER NOT NULL,
+        decided_by TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        confidence REAL CHECK (confidence BETWEEN 0.0 AND 1.0),
+        context_tokens INTEGER NOT NULL,
+        temperature REAL,
+        top_p REAL,
+        explored INTEGER NOT NULL CHECK (explored IN (0, 1)),
+        probed INTEGER NOT NULL CHECK (probed IN (0, 1)),
+        calibrates INTEGER NOT NULL CHECK (calibrates IN (0, 1))  -- every tier answers, by a coin
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE tier_outcomes (  -- what tiers did on a request; NULL is what is not known
+        interaction TEXT NOT NULL REFERENCES interactions (id) ON DELETE CASCADE,
+        tier TEXT NOT NULL,
+        shown INTEGER NOT NULL CHECK (shown IN (0, 1)),  -- its answer is the one that the user saw
+        quality REAL CHECK (quality BETWEEN 0.0 AND 1.0),
+        latency_ms REAL CHECK (latency_ms >= 0.0),
+        cost REAL CHECK (cost >= 0.0),
+        tokens INTEGER CHECK (tokens >= 0),
+        answer TEXT,  -- of one that was not shown
+        source TEXT CHECK (source IN ('user', 'task', 'judge')),  -- of the quality
+        rater TEXT,
+        at REAL NOT NULL,  -- when the row last changed
+        PRIMARY KEY (interaction, tier),
+        CHECK ((quality IS NULL) = (source IS NULL))
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

@@ -7,7 +7,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from fakes import WordEmbedder, interaction
+from fakes import WordEmbedder, interaction, routed
 
 from ruvllm.config import load_config
 from ruvllm.memory import IngestProgress, Memory, ReembedProgress
@@ -47,7 +47,7 @@ def ingest(brain: str, documents: str, start: str) -> None:
             file.write_text("".join(f"# Part {p}\n\nround{i} file{j} part{p} has some words.\n\n" for p in range(4)))
         memory.ingest(files, on_progress=lambda progress: say_document(progress))
         say(f"node {memory.insert_node(f'fact of round{i} alone')}")
-        memory.record(interaction(f"a{i}", source_ids=(1, 2)))
+        memory.record(routed(f"a{i}", source_ids=(1, 2)))
         memory.feedback(f"a{i}", Feedback(rating=5))
         say(f"feedback a{i}")
         memory.insert_edge(*memory.insert_nodes([f"left of round{i}", f"right of round{i}"]), EdgeType.CITES, 0.75)

@@ -16,7 +16,7 @@ from ruvllm.config import Config, load_config
 from ruvllm.memory import Memory
 from ruvllm.types import EdgeType, Feedback
 
-from .fakes import WordEmbedder, interaction
+from .fakes import WordEmbedder, routed
 
 NOBODY = 65534
 
@@ -54,7 +54,7 @@ def filled(memory: Memory) -> Memory:
     memory.forget("s3")
     memory.insert_edge(memory.insert_node("a fact"), 1, EdgeType.SAME_TOPIC)
     for id in ("a1", "a2"):  # the same words at the same moment
-        memory.record(interaction(id, source_ids=(1, 2), used_ids=(2,)))
+        memory.record(routed(id, source_ids=(1, 2), used_ids=(2,)))
     memory.feedback("a1", Feedback(rating=2, correction="corrected", marks={2: True}))
 
     def work(connection: apsw.Connection) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, settings
 
-from ruvllm.types import Interaction, Route
+from ruvllm.types import Decision, Interaction, Route, TierEstimate, TierOutcome
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 """For property tests on a busy machine."""
@@ -58,6 +58,29 @@ def interaction(id: str = "a1", **fields: Any) -> Interaction:
         "timings_ms": {"total": 12.5},
     }
     return Interaction(id=id, **(values | fields))
+
+
+def decision(tier: str = "small", **fields: Any) -> Decision:
+    """A choice between "small" and "large" by four features, of which the second did not exist."""
+    values: dict[str, Any] = {
+        "estimates": (
+            TierEstimate("small", 0.625, 0.75, quality=0.5, latency_ms=40.0, cost=0.125),
+            TierEstimate("large", 0.5, 0.25),
+        ),
+        "features": np.array([0.5, 0.0, -1.0, 2.0], "<f4").tobytes(),
+        "present": np.packbits([True, False, True, True]).tobytes(),
+        "feature_version": 1,
+        "checkpoint": 3,
+        "reason": "cheap enough",
+        "confidence": 0.875,
+    }
+    return Decision(tier=tier, **(values | fields))
+
+
+def routed(id: str = "a1", tier: str = "small", *, calibrates: bool = False, **fields: Any) -> Interaction:
+    """An answered request that was routed to `tier`."""
+    outcome = TierOutcome(tier, latency_ms=50.0, cost=0.25, tokens=7)
+    return interaction(id, outcome=outcome, decision=decision(tier, calibrates=calibrates), **fields)
 
 
 def unit_vectors(n: int, dim: int, seed: int = 0) -> np.ndarray:

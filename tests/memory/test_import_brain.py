@@ -29,6 +29,8 @@ def content(memory: Memory) -> dict[str, Any]:
         "documents": rows("SELECT namespace, source, title, sha256, chunks FROM documents ORDER BY source"),
         "interactions": rows(f"SELECT id, session, {asked}, {shown}, route, confidence FROM interactions"),
         "feedback": rows(f"SELECT rating, correction, {name.format('correction_node')} FROM feedback"),
+        "decisions": rows("SELECT * FROM decisions"),
+        "outcomes": rows("SELECT * FROM tier_outcomes"),
     }
 
 
@@ -64,8 +66,17 @@ def test_import_joins_what_is_there_and_renumbers(
     assert other.check().ok
 
 
+def as_version_2(file: Path) -> None:
+    """Make an export what the second version wrote."""
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    kept = [line for line in lines if line["kind"] not in ("decision", "tier_outcome")]
+    kept[0]["version"], kept[-1]["count"] = 2, len(kept) - 2
+    file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+
 def as_version_1(file: Path) -> None:
     """Make an export what the first version wrote."""
+    as_version_2(file)
     new = {"node": ("ended", "names", "mentions"), "edge": ("created", "ended", "decayed"), "feedback": ("rater",)}
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     kept = [line for line in lines if line["kind"] not in ("credit", "mark", "edge_move", "co_retrieval")]
@@ -81,9 +92,18 @@ def test_export_of_version_1_is_read(filled: Memory, open_memory: Callable[..., 
     as_version_1(tmp_path / "x.jsonl")
     other = open_memory(tmp_path / "other")
     other.import_file(tmp_path / "x.jsonl")
-    assert content(other) == content(filled)
+    assert content(other) == content(filled) | {"decisions": [], "outcomes": []}
     assert other._store.value("SELECT count(*) FROM edges WHERE created <> last_used OR ended IS NOT NULL") == 0
     assert other._store.value("SELECT rater FROM feedback") == "local"
+
+
+def test_export_of_version_2_is_read(filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path) -> None:
+    filled.export(tmp_path / "x.jsonl")
+    as_version_2(tmp_path / "x.jsonl")
+    other = open_memory(tmp_path / "other")
+    other.import_file(tmp_path / "x.jsonl")
+    assert content(other) == content(filled) | {"decisions": [], "outcomes": []}
+    assert other.check().ok
 
 
 def test_superseding_node_is_renumbered(filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path) -> None:
@@ -137,6 +157,15 @@ BAD_VALUES: list[tuple[str, dict[str, Any]]] = [
     ("interaction", {"confidence": "high"}),
     ("interaction", {"source_ids": ["x"]}),
     ("interaction", {"timings_ms": {"total": "long"}}),
+    ("decision", {"tier": "huge"}),
+    ("decision", {"estimates": []}),
+    ("decision", {"estimates": [{"tier": "small", "score": 1.0, "propensity": 2.0}]}),
+    ("decision", {"features": "AAAA"}),
+    ("decision", {"present": "?"}),
+    ("tier_outcome", {"quality": 1.5}),
+    ("tier_outcome", {"latency_ms": -1.0}),
+    ("tier_outcome", {"source": None}),
+    ("tier_outcome", {"interaction": "nobody's"}),
     ("feedback", {"rating": 9}),
     ("feedback", {"quality": -1.0}),
     ("feedback", {"task_success": 7}),

@@ -53,6 +53,9 @@ def cycle(brain: Path, documents: Path, number: int, rng: random.Random) -> None
             else:
                 feedback = memory.interaction(name).feedback
                 assert feedback is not None and feedback.rating == 5
+                routed = memory.routed(name)
+                assert routed.decision is not None
+                assert routed.outcomes[0].quality == 1.0 or name == "a0"  # of which the sources are forgotten
         assert memory.search("some words of a round", k=3)
 
 

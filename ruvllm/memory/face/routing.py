@@ -1,0 +1,88 @@
+"""What a memory knows of the tiers that answered: the router's log, and what it learns from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from ruvllm.memory.decisions import (
+    LoggedDecision,
+    LoggedOutcomes,
+    insert_outcomes,
+    judge,
+    read_log,
+    read_outcomes,
+)
+from ruvllm.memory.face.opened import OpenedBrain, checked_count
+from ruvllm.types import QualitySource, TierOutcome
+
+__all__ = ["Routing"]
+
+
+class Routing(OpenedBrain):
+    """The log of routed requests of a memory."""
+
+    def route_log(self, limit: int = 50) -> list[LoggedDecision]:
+        """Return the newest `limit` requests with what was decided and what came of it, the newest first."""
+        self._writeback.flush()
+        return read_log(self._store, self.namespace, checked_count(limit, "limit"))
+
+    def routed(self, id: str) -> LoggedDecision:
+        """Return what was decided about one request, and what came of it.
+
+        Raises:
+            ValueError: the id is unknown, or nothing is logged of it.
+        """
+        self._writeback.flush()
+        found = read_log(self._store, self.namespace, 1, id)
+        if not found:
+            raise ValueError(f"id: nothing is logged of an answer {id!r}")
+        return found[0]
+
+    def logged_outcomes(
+        self, tiers: Sequence[str], *, num_features: int, feature_version: int, limit: int = 100_000
+    ) -> LoggedOutcomes:
+        """Return what `tiers` did on the newest `limit` questions that still exist: what a router is trained on.
+
+        Tiers that are not named are left out. Of one rater's qualities of one UTC day at most
+        `router.max_labels_per_day` are there, a draw by the ids of the answers; the rest is missing, so that nobody who
+        rates everything the same moves the router far.
+
+        Args:
+            num_features, feature_version: the layout wanted; of a decision by another one no feature is present.
+        """
+        self._writeback.flush()
+        return read_outcomes(
+            self._store,
+            self.namespace,
+            tiers,
+            num_features=num_features,
+            feature_version=feature_version,
+            max_labels_per_day=self.config.router.max_labels_per_day,
+            limit=checked_count(limit, "limit"),
+        )
+
+    def add_outcomes(self, id: str, outcomes: Sequence[TierOutcome]) -> None:
+        """Keep what other tiers, whose answers nobody saw, did on a request; durable on return, twice counts once.
+
+        Raises:
+            ValueError: the id is unknown, or a tier was no choice there.
+        """
+        self._require_writable()
+        self._writeback.flush()
+        now = time.time()
+        self._store.write(lambda connection: insert_outcomes(connection, self.namespace, id, outcomes, now))
+
+    def judge_outcome(self, id: str, tier: str, quality: float, *, source: QualitySource = "judge") -> bool:
+        """Say how good the answer of one tier was; durable on return, and the same word twice counts once.
+
+        Returns:
+            whether this counts: what a judge says gives way to what a user or a task said.
+
+        Raises:
+            ValueError: the id is unknown, the tier gave no answer to it, or the quality is not in [0, 1].
+        """
+        self._require_writable()
+        self._writeback.flush()
+        now = time.time()
+        return self._store.write(lambda connection: judge(connection, self.namespace, id, tier, quality, source, now))
