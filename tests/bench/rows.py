@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +34,12 @@ def planted(n: int = 240, *, noise: float = 0.1, seed: int = 0, **fields: Any) -
     return rows
 
 
+def probe(margin: float) -> dict[str, float]:
+    """Return a probe as a file holds it."""
+    fixed = {"top_probability": 0.9, "entropy": 1.0, "prompt_logprob": -3.0, "num_tokens": 12, "latency_ms": 5.0}
+    return fixed | {"margin": margin}
+
+
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     """Return `path` with the rows in it."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -51,18 +58,14 @@ def table(folder: Path, rows: list[dict[str, Any]]) -> Table:
 class MeansRouter:
     """Implements `predict` of `ruvllm.router.fitted.FittedRouter`: means over rows that are near."""
 
-    def __init__(self, outcomes: Outcomes, probes: np.ndarray | None) -> None:
+    def __init__(self, outcomes: Outcomes, probes: Sequence[Any] | None) -> None:
         self._vectors, self._quality, self._probes = outcomes.vectors, outcomes.quality, probes
 
-    @classmethod
-    def fit(cls, outcomes: Outcomes, *, seed: int = 0, probes: np.ndarray | None = None) -> MeansRouter:
-        return cls(outcomes, probes)
-
-    def predict(self, texts: Any, vectors: np.ndarray, probes: np.ndarray | None = None) -> SimpleNamespace:
+    def predict(self, texts: Any, vectors: np.ndarray, probes: Sequence[Any] | None = None) -> SimpleNamespace:
         assert (probes is None) == (self._probes is None)
         near = vectors @ self._vectors.T
         if probes is not None and self._probes is not None:
-            near = near - 10.0 * np.abs(probes[:, :1] - self._probes[:, 0])
+            near = near - 10.0 * np.abs(np.subtract.outer([p.margin for p in probes], [p.margin for p in self._probes]))
         weights = np.exp(10.0 * near)
         return SimpleNamespace(
             quality=(weights @ self._quality / weights.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -72,4 +75,9 @@ class MeansRouter:
 @pytest.fixture
 def means_router(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the bench take MeansRouter for the package's router."""
-    monkeypatch.setitem(sys.modules, "ruvllm.router.fitted", SimpleNamespace(FittedRouter=MeansRouter))
+
+    def fit(outcomes: Outcomes, *, seed: int = 0, probes: Sequence[Any] | None = None) -> MeansRouter:
+        return MeansRouter(outcomes, probes)
+
+    monkeypatch.setitem(sys.modules, "ruvllm.router.fitted", SimpleNamespace(fit=fit))
+    monkeypatch.setattr("ruvllm.bench.routers.comparison.RESAMPLES", 40)

@@ -171,9 +171,10 @@ def test_a_router_that_beats_no_floor_is_shown_as_such(tmp_path: Path, monkeypat
 
 @pytest.mark.usefixtures("means_router")
 def test_the_probe_is_judged_against_the_prompt_alone(tmp_path: Path) -> None:
+    pytest.importorskip("ruvllm.router.features")
     lines = rows.planted()
     for line in lines:
-        line["probe"] = {"margin": float(line["score"]["small-1b"])}
+        line["probe"] = rows.probe(line["score"]["small-1b"])
     report = bench(tmp_path, lines)
     assert report["ROC-AUC, the weak model misses 0.5, gain over ruvllm without the probe"].met
     assert "probe + embedding, ridge" in report[APGR].peers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -93,7 +92,7 @@ def test_a_model_that_is_in_no_row_is_named(tmp_path: Path) -> None:
         ('{"prompt": "a", "score": {"m": 10}}', r"line 1: score of 'm' must be in \[0, 1\] \(10\)"),
         ('{"prompt": "a", "score": {"m": 1}, "cost_usd": {"m": -1}}', "line 1: cost must be finite and >= 0"),
         ('{"prompt": 3, "score": {"m": 1}}', "line 1: prompt must be a text"),
-        ('{"prompt": "a", "score": {"m": 1}, "probe": ["x"]}', "line 1: probe must hold numbers only"),
+        ('{"prompt": "a", "score": {"m": 1}, "probe": {"margin": 1}}', "line 1: probe must be an object of numbers"),
         ("", "no rows in"),
     ],
 )
@@ -103,8 +102,8 @@ def test_a_line_that_is_wrong_is_named(tmp_path: Path, line: str, message: str) 
 
 
 def test_probes_are_in_every_row_or_in_none(tmp_path: Path) -> None:
-    lines = rows.planted(4)
-    assert rows.table(tmp_path, [line | {"probe": [0.5, 2]} for line in lines]).probes is not None
-    lines[0]["probe"] = [0.5, 2]
-    with pytest.raises(ValueError, match="probe must be in every row"):
-        rows.table(tmp_path, json.loads(json.dumps(lines)))
+    lines = rows.planted(4, probe=rows.probe(0.25))
+    np.testing.assert_allclose(rows.table(tmp_path, lines).probes, [[0.9, 0.25, 1.0, -3.0, 12.0]] * 4)
+    del lines[0]["probe"]
+    with pytest.raises(ValueError, match=r"probe must be in every row or in none \(3 of 4\)"):
+        rows.table(tmp_path, lines)

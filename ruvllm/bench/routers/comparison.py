@@ -8,9 +8,11 @@ import numpy as np
 
 from ruvllm.bench.report import Row
 from ruvllm.bench.routers.systems import ORACLE, OURS
-from ruvllm.router.measures import Measure, paired_difference
+from ruvllm.router.measures import Interval, Measure, paired_difference
 
-__all__ = ["compare", "show"]
+__all__ = ["compare", "interval_of", "show"]
+
+RESAMPLES = 1000
 
 
 def show(name: str, values: Mapping[str, float], unit: str, *, interval: tuple[float, float] | None = None) -> Row:
@@ -39,16 +41,20 @@ def compare(
         less_is_better: as for a share of calls.
         against: the system to beat; the best of all but the oracle when None.
     """
-    n, clusters = len(keys), np.array(keys)
-    ones = np.ones((1, n))
+    ones = np.ones((1, len(keys)))
     values = {system: scale * float(measure(ones)[0]) for system, measure in measures.items()}
     floors = {system: value for system, value in values.items() if system not in (OURS, ORACLE)}
     best = against or (min if less_is_better else max)(floors, key=lambda system: floors[system])
-    own = paired_difference(measures[OURS], None, n, clusters=clusters)
+    own = interval_of(measures[OURS], None, keys)
     first, second = (best, OURS) if less_is_better else (OURS, best)
-    gain = paired_difference(measures[first], measures[second], n, clusters=clusters)
+    gain = interval_of(measures[first], measures[second], keys)
     low, high = scale * gain.low, scale * gain.high
     return [
         show(name, values, unit, interval=(scale * own.low, scale * own.high)),
         Row(f"{name}, gain over {best}", scale * gain.value, unit, (low, high), target=0.0, met=low > 0.0),
     ]
+
+
+def interval_of(a: Measure, b: Measure | None, keys: tuple[str, ...]) -> Interval:
+    """Return a - b, or a alone, with its interval over drawn questions."""
+    return paired_difference(a, b, len(keys), clusters=np.array(keys), resamples=RESAMPLES)

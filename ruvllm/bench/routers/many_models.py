@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ruvllm.bench.report import Row
-from ruvllm.bench.routers.comparison import compare, show
+from ruvllm.bench.routers.comparison import compare, interval_of, show
 from ruvllm.bench.routers.evaluation import Judged
 from ruvllm.bench.routers.systems import ORACLE, OURS, RANDOM
 from ruvllm.router import measures
@@ -76,7 +76,7 @@ def _saving(judged: Judged, quality: Floats64, cost: Floats64, best: int) -> lis
         earned[label] = _mean_over(np.take_along_axis(quality, tier, 1)[:, 0] - quality[:, best])
     what = f"within {100 * MARGIN:.0f} points of the best single model, trade-off fixed on train"
     lost = {name: 100.0 * float(measure(np.ones((1, len(keys))))[0]) for name, measure in earned.items()}
-    interval = measures.paired_difference(earned[OURS], None, len(keys), clusters=np.array(keys))
+    interval = interval_of(earned[OURS], None, keys)
     return [
         *compare(f"cost {what}", spent, keys, "% of its", scale=100.0, less_is_better=True),
         show(f"quality {what}", lost, "points", interval=(100.0 * interval.low, 100.0 * interval.high)),
@@ -84,15 +84,15 @@ def _saving(judged: Judged, quality: Floats64, cost: Floats64, best: int) -> lis
 
 
 def _trade_offs(estimate: Floats64, price: Floats64) -> Floats64:
-    """Return trade-offs from none to always the cheapest, spread over those at which some row changes its model."""
+    """Return trade-offs from none to always the cheapest, between those at which some row changes its model."""
     gain = estimate[:, :, None] - estimate[:, None, :]
     extra = price[:, :, None] - price[:, None, :]
     turning = gain[extra > 0.0] / extra[extra > 0.0]
     turning = turning[turning > 0.0]
     if not len(turning):
         return np.zeros(1)
-    spread = np.quantile(turning, np.linspace(0.0, 1.0, TRADE_OFFS))
-    return np.append(0.0, spread * (1.0 + 1e-9))  # just beyond, so that the row does change
+    knots = np.unique(np.quantile(turning, np.linspace(0.0, 1.0, TRADE_OFFS)))
+    return np.concatenate([[0.0], (knots[1:] + knots[:-1]) / 2.0, knots[-1:] * 2.0])
 
 
 def _route(estimate: npt.NDArray[np.floating], price: Floats64, trade_off: float) -> Ints:

@@ -14,6 +14,7 @@ from ruvllm.bench.routers.table import Floats, Table
 from ruvllm.bench.timing import peer
 
 if TYPE_CHECKING:
+    from ruvllm.router.features import ProbeView
     from ruvllm.router.fitted import FittedRouter
 
 __all__ = ["ORACLE", "OURS", "PROMPT_ONLY", "RANDOM", "systems"]
@@ -32,7 +33,7 @@ class Ours:
     def predict(self, questions: Table) -> Floats:
         """Return (m, T) predicted quality."""
         outcomes = questions.outcomes
-        estimates = self.router.predict(outcomes.texts, outcomes.vectors, probes=questions.probes)
+        estimates = self.router.predict(outcomes.texts, outcomes.vectors, probes=_views(questions))
         return np.asarray(estimates.quality, np.float32)
 
 
@@ -70,9 +71,9 @@ def systems(table: Table) -> dict[str, Fit]:
 
 def ruvllm(train: Table, seed: int) -> Router:
     """Learn as the router of this package does."""
-    from ruvllm.router.fitted import FittedRouter
+    from ruvllm.router.fitted import fit
 
-    return Ours(FittedRouter.fit(train.outcomes, seed=seed, probes=train.probes))
+    return Ours(fit(train.outcomes, seed=seed, probes=_views(train)))
 
 
 def prompt_only(train: Table, seed: int) -> Router:
@@ -83,3 +84,11 @@ def prompt_only(train: Table, seed: int) -> Router:
 def oracle(train: Table, seed: int) -> Router:
     """Learn nothing, know everything."""
     return Oracle()
+
+
+def _views(table: Table) -> list[ProbeView] | None:
+    if table.probes is None:
+        return None
+    from ruvllm.router.features import ProbeView
+
+    return [ProbeView(*map(float, row[:-1]), int(row[-1])) for row in table.probes]

@@ -1,7 +1,8 @@
 """Files of what models scored on questions, one JSON object a line, as one table.
 
 A row is {prompt, score: {model: 0..1}} and may have choices, subject, benchmark, cost_usd or cost {model}, latency_ms
-{model} and probe (a list of numbers, the same for all rows). A score that is missing or null is not known.
+{model} and probe {top_probability, margin, entropy, prompt_logprob, num_tokens}: what the smallest model made of the
+prompt before it answered. A score that is missing or null is not known.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
+PROBE = ("top_probability", "margin", "entropy", "prompt_logprob", "num_tokens")
 SIZE = re.compile(r"(?:(\d+)x)?(\d+(?:\.\d+)?)b(?![a-z0-9])", re.IGNORECASE)  # 7b, 1.5B, 8x7B
 OPTIONS = re.compile(r"\n\(?A[.):] ")  # where a multiple-choice prompt starts to list its answers
 
@@ -52,6 +54,7 @@ class Question:
     topic: str
     score: Mapping[str, float]
     cost: Mapping[str, float]
+    cost_unit: str
     latency_ms: Mapping[str, float]
     probe: tuple[float, ...] | None
 
@@ -63,8 +66,8 @@ class Table:
     Attributes:
         topics: of each row; "" where the file names none.
         keys: rows with the same key ask the same question.
-        probes: (n, p) float32; None when the files have none.
-        cost_unit: of the outcomes' costs, "USD" or "billions of parameters"; None when neither is known.
+        probes: (n, 5) float32, as PROBE names them; None when the files have none.
+        cost_unit: of the outcomes' costs, such as "USD"; None when neither costs nor sizes are known.
     """
 
     outcomes: Outcomes
@@ -201,6 +204,7 @@ def _question(row: Mapping[str, Any]) -> Question:
         topic=str(row.get("subject") or row.get("benchmark") or ""),
         score=score,
         cost=cost,
+        cost_unit="USD" if row.get("cost_usd") else "the file's unit",
         latency_ms=latency,
         probe=_probe(row.get("probe")),
     )
@@ -222,18 +226,17 @@ def _numbers(row: Mapping[str, Any], name: str) -> dict[str, float]:
 def _probe(value: object) -> tuple[float, ...] | None:
     if value is None:
         return None
-    numbers = list(value.values()) if isinstance(value, dict) else value
-    if not isinstance(numbers, list) or any(not isinstance(x, int | float) for x in numbers):
-        raise ValueError("probe must hold numbers only")
-    return tuple(map(float, numbers))
+    if not isinstance(value, dict) or any(not isinstance(value.get(name), int | float) for name in PROBE):
+        raise ValueError(f"probe must be an object of numbers: {', '.join(PROBE)}")
+    return tuple(float(value[name]) for name in PROBE)
 
 
 def _probes(questions: Sequence[Question]) -> Floats | None:
     probes = [q.probe for q in questions if q.probe is not None]
     if not probes:
         return None
-    if len(probes) < len(questions) or len(set(map(len, probes))) > 1:
-        raise ValueError("probe must be in every row and of the same length, or in none")
+    if len(probes) < len(questions):
+        raise ValueError(f"probe must be in every row or in none ({len(probes)} of {len(questions)})")
     return np.array(probes, np.float32)
 
 
@@ -241,7 +244,7 @@ def _costs(questions: Sequence[Question], names: Sequence[str]) -> tuple[Floats,
     """Return (n, T) costs and their unit."""
     cost = _matrix([q.cost for q in questions], names)
     if not np.isnan(cost).all(axis=0).any():
-        return cost, "USD"
+        return cost, questions[0].cost_unit
     sizes = [_parameters(name) for name in names]
     if None in sizes:
         return np.full(cost.shape, np.nan, np.float32), None
