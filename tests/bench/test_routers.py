@@ -14,6 +14,8 @@ import pytest
 
 from ruvllm.bench.report import Report, Row
 from ruvllm.bench.routers import floors
+from ruvllm.bench.routers.accuracy import first_that_does
+from ruvllm.bench.routers.accuracy import rows as accuracy_rows
 from ruvllm.bench.routers.bench import Files, run
 from ruvllm.bench.routers.evaluation import Judged, judge
 from ruvllm.bench.routers.linucb import LinUCB, linucb
@@ -147,6 +149,20 @@ def test_a_trade_off_saves_where_the_cheap_model_does(tmp_path: Path) -> None:
     np.testing.assert_array_equal(non_inferior(result, "floor"), is_hard)
 
 
+def test_the_first_model_that_does_is_the_cheapest() -> None:
+    quality = np.array([[0.2, 0.9, 1.0], [0.8, 0.1, 0.1], [0.3, 0.4, 0.2]], np.float32)
+    assert first_that_does(quality).tolist() == [1, 0, 1]
+
+
+def test_accuracy_counts_only_questions_that_some_model_answers(tmp_path: Path) -> None:
+    lines = [*rows.planted(200, noise=0.0), *rows.planted(40, score={"small-1b": 0, "large-7b": 0}, seed=1)]
+    table = rows.table(tmp_path, lines)
+    result = judged(table, **{name: systems(table)[name] for name in ("topic table", "random")}, ruvllm=floors.nearest)
+    share, accuracy, _ = accuracy_rows(result)
+    assert share.value == pytest.approx(100 * 200 / 240)
+    assert accuracy.peers["topic table"] == 100.0 and accuracy.peers["random"] < 70.0
+
+
 @pytest.mark.usefixtures("means_router")
 def test_every_figure_stands_beside_the_floors(tmp_path: Path) -> None:
     report = bench(tmp_path, rows.planted(cost_usd=COST))
@@ -176,7 +192,7 @@ def test_the_probe_is_judged_against_the_prompt_alone(tmp_path: Path) -> None:
     for line in lines:
         line["probe"] = rows.probe(line["score"]["small-1b"])
     report = bench(tmp_path, lines)
-    assert report["ROC-AUC, the weak model misses 0.5, gain over ruvllm without the probe"].met
+    assert report["ROC-AUC, the weak model misses 0.8, gain over ruvllm without the probe"].met
     assert "probe + embedding, ridge" in report[APGR].peers
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ruvllm.bench.report import Report, Row, make_report
-from ruvllm.bench.routers import many_models, splits, two_models
+from ruvllm.bench.routers import accuracy, many_models, splits, two_models
 from ruvllm.bench.routers.comparison import compare, show
 from ruvllm.bench.routers.evaluation import Judged, judge
 from ruvllm.bench.routers.systems import ORACLE, systems
@@ -80,7 +80,7 @@ def run(
     rows = [Row("questions", len(done.table), "", peers={"learnt from": done.num_taught}), *two_models.rows(done, pair)]
     if table.cost_unit is not None and len(names) > 1:
         rows += many_models.rows(done)
-    return make_report("routers", [*rows, *_predictions(done), *_times(done)])
+    return make_report("routers", [*rows, *accuracy.rows(done), *_predictions(done), *_times(done)])
 
 
 def _predictions(judged: Judged) -> list[Row]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ruvllm.bench.report import Row
+from ruvllm.bench.routers.accuracy import QUALITY_FLOOR
 from ruvllm.bench.routers.comparison import compare, show
 from ruvllm.bench.routers.evaluation import Judged
 from ruvllm.bench.routers.systems import PROMPT_ONLY, RANDOM
@@ -110,18 +111,16 @@ def fixed_apgr_over(routes: npt.NDArray[np.bool_], weak: Floats64, strong: Float
 def _needed(judged: Judged, pair: Pair, weak: Floats64, strong: Floats64) -> list[Row]:
     """Return how well it is told where the weak model does not do; where models were probed, what the probe adds."""
     keys, folds = judged.table.keys, judged.folds
-    labels = {"the strong model is needed": strong > weak, "the weak model misses 0.5": weak < 0.5}
-    asked: dict[str, dict[str, npt.NDArray[Any]]] = {
-        "the strong model is needed": {name: _gain(quality, pair) for name, quality in judged.quality.items()},
-        "the weak model misses 0.5": {
-            name: -quality[:, pair.weak].astype(np.float64) for name, quality in judged.quality.items()
-        },
-    }
+    gains = {name: _gain(quality, pair) for name, quality in judged.quality.items()}
+    doubts = {name: -quality[:, pair.weak].astype(np.float64) for name, quality in judged.quality.items()}
     result = []
-    for what, label in labels.items():
+    for what, label, scores in (
+        ("the strong model is needed", strong > weak, gains),
+        (f"the weak model misses {QUALITY_FLOOR}", weak < QUALITY_FLOOR, doubts),
+    ):
         if label.all() or not label.any():
             continue
-        over = {name: measures.roc_auc_over(score, label, folds=folds) for name, score in asked[what].items()}
+        over = {name: measures.roc_auc_over(score, label, folds=folds) for name, score in scores.items()}
         result += compare(f"ROC-AUC, {what}", over, keys, "")
         if PROMPT_ONLY in over:
             result += compare(f"ROC-AUC, {what}", over, keys, "", against=PROMPT_ONLY)[1:]
