@@ -8,21 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ruvllm.router.calibration import Calibration
 from ruvllm.router.embedding_map import EmbeddingMap
 from ruvllm.router.features import ProbeView, feature_rows
+from ruvllm.router.learn import learn
 from ruvllm.router.learnt import Estimates, Learnt, estimates, tier_inputs
-from ruvllm.router.model import RouterModel, sigmoid
 from ruvllm.router.outcome_memory import Evidence, OutcomeMemory
 from ruvllm.router.outcomes import Outcomes
-from ruvllm.router.training import Lessons, TrainingConfig, judge, train
+from ruvllm.router.training import Lessons, TrainingConfig
 
-__all__ = ["FittedRouter", "as_sequences", "calibrated", "fit"]
+__all__ = ["FittedRouter", "as_sequences", "fit"]
 
 Floats = npt.NDArray[np.float32]
-
-HELD_OUT = 0.15  # share of the rows that stops training and calibrates
-NUM_QUANTILES = 200
 
 
 def as_sequences(outcomes: Outcomes, features: Floats, evidence: Evidence) -> Lessons:
@@ -40,26 +36,6 @@ def as_sequences(outcomes: Outcomes, features: Floats, evidence: Evidence) -> Le
         propensity=outcomes.propensity[:, np.newaxis],
         context_label=np.full((len(outcomes), 1), -1, np.int64),
     )
-
-
-def calibrated(
-    model: RouterModel, params: Floats, held_out: Lessons, quality_floor: float
-) -> tuple[tuple[Calibration, ...], Calibration]:
-    """Return calibrations of each tier's quality, and of the confidence, from rows that training did not see."""
-    judged = judge(model, params, held_out)
-    raw = sigmoid(judged.quality_logit)
-    each = tuple(_platt(raw[..., i], held_out.quality[..., i]) for i in range(len(model.tiers)))
-    chosen = judged.tier_logit.argmax(axis=-1)[..., np.newaxis]
-    reached = np.take_along_axis(held_out.quality, chosen, axis=-1)[..., 0]
-    met = np.where(np.isnan(reached), np.nan, reached >= quality_floor)
-    return each, _platt(judged.confidence, met)
-
-
-def _platt(confidence: npt.NDArray[np.floating], outcome: npt.NDArray[np.floating]) -> Calibration:
-    known = ~np.isnan(outcome)
-    if not known.any():
-        return Calibration.identity()
-    return Calibration.fit(confidence[known].astype(np.float64), outcome[known].astype(np.float64), "platt")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,14 +88,7 @@ def fit(
     evidence = memory.near_rows(outcomes.texts)
     features = feature_rows(outcomes.texts, outcomes.vectors, evidence, embedding_map, probes)
     lessons = as_sequences(outcomes, features, evidence)
-    order = rng.permutation(len(outcomes))
-    cut = max(2, round(HELD_OUT * len(order)))
-    held_out, others = lessons.take(order[:cut]), lessons.take(order[cut:])
-    model = RouterModel(outcomes.tiers)
-    trained = train(model, others, held_out, config, rng, cancelled=cancelled)
-    each, confidence = calibrated(model, trained.params, held_out, config.quality_floor)
-    nearest = np.quantile(evidence.nearest_similarity, np.linspace(0.0, 1.0, NUM_QUANTILES)).astype(np.float32)
-    known = ~np.isnan(outcomes.quality)
-    mean = np.where(known.any(axis=0), np.nansum(outcomes.quality, axis=0) / np.maximum(known.sum(axis=0), 1), 0.5)
-    learnt = Learnt(outcomes.tiers, trained, embedding_map, each, confidence, mean.astype(np.float32), nearest)
+    learnt = learn(
+        outcomes.tiers, lessons, embedding_map, evidence.nearest_similarity, config, rng, cancelled=cancelled
+    )
     return FittedRouter(learnt, memory)

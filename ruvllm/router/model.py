@@ -140,6 +140,10 @@ class RouterModel:
         ends = np.cumsum([head.size for head in heads]).tolist()
         self._slices = {head.name: slice(end - head.size, end) for head, end in zip(heads, ends, strict=True)}
 
+    def rows(self, head: str) -> list[int]:
+        """Return which outputs of the cell belong to a head."""
+        return list(range(self.cell.num_outputs))[self._slices[head]]
+
     def initial_params(self, rng: np.random.Generator) -> Floats:
         """Return parameters to start from: the cell's own, heads of zeros, temperature and top_p at 1."""
         flat: Floats = self.cell.initial_params(rng)

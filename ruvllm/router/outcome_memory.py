@@ -25,16 +25,16 @@ _Number = TypeVar("_Number", bound=np.generic)
 K: Final = 100  # neighbours by meaning, and as many by words
 K_NEAR: Final = 20
 TEMPERATURE: Final = 0.2  # a neighbour by meaning weighs exp((cosine - 1) / TEMPERATURE)
-TEMPERATURE_NEAR: Final = 0.1
-POWER: Final = 3.0  # one by words weighs similarity^POWER
+POWER: Final = 2.0  # one by words weighs similarity^POWER
 SHRINK: Final = 1.0  # weight of the tier's mean beside those neighbours
-SHRINK_NEAR: Final = 0.01
+SHRINK_NEAR: Final = 0.3
 SHRINK_LEXICAL: Final = 0.01
 SUCCESS: Final = 0.5  # quality from which on an answer counts as good
+TINY: Final = np.float32(1e-20)
 
-CELLS_FROM: Final = 8192  # so many rows are all compared; of more, those in the nearest cells
-COMPARED: Final = 3072
-MAX_TAIL: Final = 1024  # newest rows that are in no cell yet and always compared
+CELLS_FROM: Final = 4096  # so many rows are all compared; of more, those in the nearest cells
+COMPARED: Final = 2048
+MAX_TAIL: Final = 512  # newest rows that are in no cell yet and always compared
 DROPPED: Final = 0.1  # share of the rows that go, the oldest, when the memory is full
 BLOCK: Final = 256  # questions at a time: (BLOCK, K, T) floats
 
@@ -47,7 +47,7 @@ class Evidence:
     shrunk: the less alike the neighbours are, the nearer to the tier's mean.
 
     Attributes:
-        near_quality: (T,) float32, mean quality over the K_NEAR nearest by meaning, the closest weighing most.
+        near_quality: (T,) float32, mean quality over the K_NEAR nearest by meaning.
         broad_quality: (T,) over the K nearest by meaning.
         lexical_quality: (T,) over the K that share most rare words and pairs of words.
         success: (T,) share of the K nearest by meaning whose quality is at least SUCCESS.
@@ -82,7 +82,7 @@ class _View:
     log_latency: Floats
     count: int
     first: int  # id of row 0: rows keep their ids when older ones are dropped
-    totals: npt.NDArray[np.float64]  # (3, 2, T): sum and number of the known quality, success and log latency
+    totals: npt.NDArray[np.float64]  # (2, 3T): sum and number of what is known of each column (see `_columns`)
     cells: Cells | None
 
 
@@ -117,7 +117,7 @@ class OutcomeMemory:
             np.empty(shape, np.float32),
             count=0,
             first=0,
-            totals=np.zeros((3, 2, len(self.tiers))),
+            totals=np.zeros((2, 3 * len(self.tiers))),
             cells=None,
         )
 
@@ -235,11 +235,12 @@ class OutcomeMemory:
         self._view = replace(view, count=end)
 
     def _set(self, row: int, quality: Floats, log_latency: Floats) -> None:
-        view = self._view
-        totals = view.totals - _totals(view.quality[row], view.log_latency[row])
+        view, this = self._view, slice(row, row + 1)
+        totals = view.totals - _totals(_columns(view.quality[this], view.log_latency[this]))
         for old, new in ((view.quality, quality), (view.log_latency, log_latency)):
             old[row] = np.where(np.isnan(new), old[row], new)
-        self._view = replace(view, totals=totals + _totals(view.quality[row], view.log_latency[row]))
+        totals += _totals(_columns(view.quality[this], view.log_latency[this]))
+        self._view = replace(view, totals=totals)
 
     def _drop(self, count: int) -> None:
         """Forget the oldest rows."""
@@ -254,7 +255,7 @@ class OutcomeMemory:
             log_latency,
             count=view.count - count,
             first=view.first + count,
-            totals=_totals(quality, log_latency),
+            totals=_totals(_columns(quality, log_latency)),
             cells=view.cells.without_first(count) if view.cells is not None and len(view.cells) > count else None,
         )
 
@@ -322,30 +323,27 @@ class OutcomeMemory:
         return Evidence(*(np.concatenate([getattr(part, name) for part in parts]) for name in Evidence.__slots__))
 
     def _evidence(self, view: _View, vectors: Floats, texts: Sequence[str], without: Rows | None) -> Evidence:
-        totals = np.broadcast_to(view.totals, (len(texts), *view.totals.shape))
-        if without is not None:
-            totals = totals - np.stack([_totals(view.quality[row], view.log_latency[row]) for row in without])
-        with np.errstate(invalid="ignore"):
-            quality_mean, success_mean, log_latency_mean = np.moveaxis(totals[:, :, 0] / totals[:, :, 1], 1, 0)
-
+        means = _means(view, len(texts), without)  # (n, 3T)
         rows, cosines = _nearest(view, vectors, without)  # (n, k), -inf where there is none
-        quality = view.quality[rows]  # (n, k, T)
-        weights = np.exp((cosines - 1.0) / TEMPERATURE)
-        near = np.exp((cosines[:, :K_NEAR] - 1.0) / TEMPERATURE_NEAR)
-        broad, spread, count = _weighted(quality, weights, quality_mean, SHRINK)
-        success = _weighted(np.where(np.isnan(quality), quality, quality >= SUCCESS), weights, success_mean, SHRINK)[0]
-        latency = _weighted(view.log_latency[rows], weights, log_latency_mean, SHRINK)[0]
+        values = _columns(view.quality[rows], view.log_latency[rows])  # (n, k, 3T)
+        weights = np.exp((cosines - np.float32(1.0)) / np.float32(TEMPERATURE))
+        found, spread, count = _weighted(values, weights, means, SHRINK)
 
+        is_quality = slice(len(self.tiers))
+        means = means[:, is_quality]
+        near, *_ = _weighted(values[:, :K_NEAR, is_quality], weights[:, :K_NEAR], means, SHRINK_NEAR)
         word_rows, similarities = self._sharing_words(view, texts, without)
-        lexical = _weighted(view.quality[word_rows], similarities**POWER, quality_mean, SHRINK_LEXICAL)[0]
+        lexical, *_ = _weighted(view.quality[word_rows], similarities**POWER, means, SHRINK_LEXICAL)
+
+        broad, success, log_latency = np.split(found, 3, axis=1)
         return Evidence(
-            near_quality=_weighted(quality[:, :K_NEAR], near, quality_mean, SHRINK_NEAR)[0],
+            near_quality=near,
             broad_quality=broad,
             lexical_quality=lexical,
             success=success,
-            latency_ms=np.exp(latency),
-            count=count,
-            spread=spread,
+            latency_ms=np.exp(log_latency),
+            count=count[:, is_quality],
+            spread=spread[:, is_quality],
             nearest_similarity=_first(cosines),
             nearest_lexical=_first(similarities),
         )
@@ -391,23 +389,21 @@ def _compared(view: _View, vectors: Floats, k: int) -> tuple[Rows, Floats]:
     return rows, cosines
 
 
-def _weighted(
-    values: Floats, weights: Floats, mean: npt.NDArray[np.float64], shrink: float
-) -> tuple[Floats, Floats, Floats]:
-    """Return mean (shrunk to `mean`), standard deviation and effective number of (n, k, T) values, each (n, T).
+def _weighted(values: Floats, weights: Floats, means: Floats, shrink: float) -> tuple[Floats, Floats, Floats]:
+    """Return mean (shrunk to `means`), standard deviation and effective number of (n, k, c) values, each (n, c).
 
     The effective number is (sum w)^2 / sum w^2 (Kish 1965). A NaN among the values has no weight.
     """
-    known = ~np.isnan(values)
-    weights = np.where(known, weights[:, :, np.newaxis], 0.0)
-    values = np.where(known, values, 0.0)
-    total = weights.sum(1)
-    own_mean = np.einsum("nkt,nkt->nt", weights, values) / np.maximum(total, 1e-30)
-    variance = np.einsum("nkt,nkt->nt", weights, np.square(values - own_mean[:, np.newaxis]))
-    spread = np.sqrt(variance / np.maximum(total, 1e-30))
-    count = np.square(total) / np.maximum(np.square(weights).sum(1), 1e-30)
-    shrunk = (total * own_mean + shrink * mean) / (total + shrink)
-    return shrunk.astype(np.float32), spread.astype(np.float32), count.astype(np.float32)
+    is_known = values == values
+    weights = weights[:, :, np.newaxis] * is_known
+    values = np.where(is_known, values, np.float32(0.0))
+    total = weights.sum(1) + TINY
+    weighted = weights * values
+    mean = weighted.sum(1) / total
+    variance = (weighted * values).sum(1) / total - np.square(mean)
+    count = np.square(total) / (np.square(weights).sum(1) + TINY)
+    shrunk = (total * mean + np.float32(shrink) * means) / (total + np.float32(shrink))
+    return shrunk, np.sqrt(np.maximum(variance, 0.0)), count
 
 
 def _first(similarities: Floats) -> Floats:
@@ -417,13 +413,24 @@ def _first(similarities: Floats) -> Floats:
     return np.where(np.isfinite(similarities[:, 0]), similarities[:, 0], np.float32(0.0))
 
 
-def _totals(quality: Floats, log_latency: Floats) -> npt.NDArray[np.float64]:
-    """Return sum and number of what is known of quality, success and log latency of (T,) or (n, T): (3, 2, T)."""
-    values = np.stack([quality, np.where(np.isnan(quality), quality, quality >= SUCCESS), log_latency])
-    values = np.atleast_3d(values.T).T if values.ndim == 2 else values
-    values = values.reshape(3, -1, quality.shape[-1]).astype(np.float64)
-    known = ~np.isnan(values)
-    return np.stack([np.where(known, values, 0.0).sum(1), known.sum(1)], axis=1)
+def _columns(quality: Floats, log_latency: Floats) -> Floats:
+    """Return what is averaged of (..., T) outcomes, (..., 3T): quality, success and log latency."""
+    success = np.where(np.isnan(quality), quality, quality >= SUCCESS)
+    return np.concatenate([quality, success.astype(np.float32), log_latency], axis=-1)
+
+
+def _totals(columns: Floats) -> npt.NDArray[np.float64]:
+    """Return sum and number of what is known of (n, c) values, (2, c)."""
+    return np.stack([np.nansum(columns, axis=0, dtype=np.float64), np.isfinite(columns).sum(axis=0)])
+
+
+def _means(view: _View, num_questions: int, without: Rows | None) -> Floats:
+    """Return the mean of each column over all rows, (n, 3T), without question i's own row; NaN where none is known."""
+    sums, numbers = np.broadcast_to(view.totals[:, np.newaxis], (2, num_questions, view.totals.shape[1]))
+    if without is not None:
+        own = _columns(view.quality[without], view.log_latency[without])
+        sums, numbers = sums - np.nan_to_num(own), numbers - np.isfinite(own)
+    return np.where(numbers > 0.0, sums / np.maximum(numbers, 1.0), np.nan).astype(np.float32)
 
 
 def _grown(array: npt.NDArray[_Number], count: int, size: int) -> npt.NDArray[_Number]:

@@ -109,6 +109,10 @@ class Trained:
     rho: float
     losses: tuple[float, ...]
 
+    def vectors(self) -> tuple[Floats, Floats, Floats]:
+        """Return what has the layout of the parameters: them, and both moments."""
+        return self.params, self.first_moment, self.second_moment
+
 
 def judge(model: RouterModel, params: Floats, lessons: Lessons) -> Judgement:
     """Return the judgements of every turn under these parameters, (n, steps, ...)."""
@@ -224,7 +228,7 @@ def _gradient(
     h_0 = np.zeros((len(batch), model.cell.hidden_size), np.float32)
     _, outputs, tape = model.cell.forward_with_tape(batch.features, h_0)
     judged = model.read(outputs, batch.inputs)
-    is_turn: Mask = np.isfinite(batch.quality).any(axis=-1)
+    is_turn = np.asarray(np.isfinite(batch.quality).any(axis=-1))
     weight = np.float32(1.0 / max(int(is_turn.sum()), 1))
 
     by_quality = binary_loss(judged.quality_logit, batch.quality)[1]
