@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -11,7 +9,7 @@ from ruvllm.bench.report import Row
 from ruvllm.bench.routers.comparison import compare
 from ruvllm.bench.routers.evaluation import Judged
 from ruvllm.bench.routers.systems import ORACLE
-from ruvllm.bench.routers.table import Floats
+from ruvllm.bench.routers.table import Floats, Ints
 from ruvllm.router.measures import Measure
 
 __all__ = ["QUALITY_FLOOR", "first_that_does", "rows"]
@@ -23,24 +21,24 @@ LEVELS = np.linspace(0.0, 1.0, 101)
 def rows(judged: Judged) -> list[Row]:
     """Return the share of questions that go to the cheapest model that does, among those where some model does."""
     quality = judged.table.outcomes.quality
-    possible = (quality >= QUALITY_FLOOR).any(axis=1)
+    possible = np.asarray((quality >= QUALITY_FLOOR).any(axis=1), np.bool_)
     share = Row(f"questions on which some model reaches {QUALITY_FLOOR}", 100.0 * float(possible.mean()), "%")
     if not possible.any():
         return [share]
     wanted = first_that_does(quality)
-    right = {name: _share_over(np.equal(_routes(judged, name), wanted), possible) for name in judged.quality}
+    right = {name: _share_over(_routes(judged, name), wanted, possible) for name in judged.quality}
     right.pop(ORACLE, None)
     what = f"router accuracy, the cheapest model that reaches {QUALITY_FLOOR}"
     return [share, *compare(what, right, judged.table.keys, "%", scale=100.0)]
 
 
-def first_that_does(quality: Floats, level: float = QUALITY_FLOOR) -> npt.NDArray[np.int64]:
+def first_that_does(quality: Floats, level: float = QUALITY_FLOOR) -> Ints:
     """Return (n,) the first model whose quality is at least `level`, the best one where none is."""
     does = quality >= level
     return np.asarray(np.where(does.any(axis=1), does.argmax(axis=1), quality.argmax(axis=1)), np.int64)
 
 
-def _routes(judged: Judged, system: str) -> npt.NDArray[np.int64]:
+def _routes(judged: Judged, system: str) -> Ints:
     """Return (n,) the first model predicted to reach a level, which is fixed on rows not judged with it."""
     routes = np.empty(len(judged.folds), np.int64)
     for fold in np.unique(judged.folds):
@@ -55,6 +53,7 @@ def _routes(judged: Judged, system: str) -> npt.NDArray[np.int64]:
     return routes
 
 
-def _share_over(is_right: npt.NDArray[Any], among: npt.NDArray[np.bool_]) -> Measure:
-    both = (is_right & among).astype(np.float64)
-    return lambda copies: np.asarray(copies @ both / (copies @ among.astype(np.float64)))
+def _share_over(routes: Ints, wanted: Ints, among: npt.NDArray[np.bool_]) -> Measure:
+    counted = among.astype(np.float64)
+    right = counted * (routes == wanted)
+    return lambda copies: np.asarray(copies @ right / (copies @ counted))
