@@ -36,7 +36,7 @@ def planted(n: int = 240, *, noise: float = 0.1, seed: int = 0, **fields: Any) -
 
 def probe(margin: float) -> dict[str, float]:
     """Return a probe as a file holds it."""
-    fixed = {"top_probability": 0.9, "entropy": 1.0, "prompt_logprob": -3.0, "num_tokens": 12, "latency_ms": 5.0}
+    fixed = {"top_probability": 0.9, "entropy": 1.0, "mean_logprob": -3.0, "num_tokens": 12, "latency_ms": 5.0}
     return fixed | {"margin": margin}
 
 

@@ -1,7 +1,7 @@
 """Files of what models scored on questions, one JSON object a line, as one table.
 
 A row is {prompt, score: {model: 0..1}} and may have choices, subject, benchmark, cost_usd or cost {model}, latency_ms
-{model} and probe {top_probability, margin, entropy, prompt_logprob, num_tokens}: what the smallest model made of the
+{model} and probe {top_probability, margin, entropy, mean_logprob, num_tokens}: what the smallest model made of the
 prompt before it answered. A score that is missing or null is not known.
 """
 
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-PROBE = ("top_probability", "margin", "entropy", "prompt_logprob", "num_tokens")
+PROBE = ("top_probability", "margin", "entropy", "mean_logprob", "num_tokens")
 SIZE = re.compile(r"(?:(\d+)x)?(\d+(?:\.\d+)?)b(?![a-z0-9])", re.IGNORECASE)  # 7b, 1.5B, 8x7B
 OPTIONS = re.compile(r"\n\(?A[.):] ")  # where a multiple-choice prompt starts to list its answers
 
