@@ -59,6 +59,17 @@ def test_a_floor_finds_what_is_planted(tmp_path: Path, fit: floors.Fit) -> None:
     assert apgr_of(judged(rows.table(tmp_path, rows.planted()), floor=fit), "floor") > 0.7
 
 
+def test_a_subject_not_in_the_table_is_told_by_its_benchmark(tmp_path: Path) -> None:
+    lines = [
+        {"prompt": f"{b} {i}", "benchmark": b, "score": {"m": b == "easy", "n": 1}}
+        for b in ("easy", "hard")
+        for i in range(30)
+    ]
+    table = floors.topic_table(rows.table(tmp_path, lines), 0)
+    asked = [{"prompt": "x", "benchmark": "easy", "subject": "new", "score": {"m": 0, "n": 0}}] * 2
+    assert table.predict(rows.table(tmp_path, asked))[0, 0] > 0.8
+
+
 def test_prompt_length_learns_which_way_it_points(tmp_path: Path) -> None:
     lines = rows.planted(120)
     for line in lines:
@@ -145,7 +156,7 @@ def test_fixed_thresholds_are_judged_by_the_calls_they_make() -> None:
 
 def test_a_trade_off_saves_where_the_cheap_model_does(tmp_path: Path) -> None:
     result = judged(rows.table(tmp_path, rows.planted(noise=0.0, cost_usd=COST)), floor=floors.topic_table)
-    is_hard = [topic == "algebra" for topic in result.table.topics]
+    is_hard = [subject == "algebra" for subject in result.table.subjects]
     np.testing.assert_array_equal(non_inferior(result, "floor"), is_hard)
 
 

@@ -51,7 +51,14 @@ def test_the_same_question_has_one_key_however_it_is_written() -> None:
 def test_files_may_be_compressed(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"prompt": "a", "benchmark": "b", "score": {"m": 0.5}}\n'))
-    assert read_questions([path])[0].topic == "b"
+    assert read_questions([path])[0].benchmark == "b"
+
+
+def test_topics_are_benchmarks_where_subjects_have_few_rows(tmp_path: Path) -> None:
+    lines = [line | {"benchmark": "b", "subject": f"s{i}"} for i, line in enumerate(rows.planted(20))]
+    other = [line | {"benchmark": "c"} for line in rows.planted(20, seed=1)]
+    assert set(rows.table(tmp_path, lines + other).topics) == {"b", "c"}
+    assert len(set(rows.table(tmp_path, lines).topics)) == 20
 
 
 def test_rows_that_lack_a_score_are_left_out_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from ruvllm.bench.routers.table import Floats, Table, rows_of
 __all__ = ["FLOORS", "RANDOM", "Fit", "Router", "probe_ridge"]
 
 RANDOM = "random"
-SHRINKAGE = 10.0  # rows that the mean of all topics counts as, in the mean of one
+SHRINKAGE = 10.0  # rows that the wider mean counts as
 NEIGHBOURS = 50
 
 
@@ -44,14 +44,16 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Means:
-    """Mean quality by topic, and over all for topics not seen."""
+    """Mean quality over all rows, and by benchmark and subject: what is not in the table is told by what holds it."""
 
     overall: Floats
-    by_topic: dict[str, Floats]
+    by_benchmark: Mapping[str, Floats]
+    by_subject: Mapping[tuple[str, str], Floats]
 
     def predict(self, questions: Table) -> Floats:
         """Return (m, T) predicted quality."""
-        return np.array([self.by_topic.get(topic, self.overall) for topic in questions.topics], np.float32)
+        both = zip(questions.benchmarks, questions.subjects, strict=True)
+        return np.array([self.by_subject.get(key, self.by_benchmark.get(key[0], self.overall)) for key in both])
 
 
 def _sklearn(part: str) -> ModuleType:
@@ -68,18 +70,17 @@ def _sklearn(part: str) -> ModuleType:
 
 def tier_means(train: Table, seed: int) -> Router:
     """Predict each model's mean: any order of the questions is as good as another, and the best single model wins."""
-    return Means(train.outcomes.quality.mean(axis=0), {})
+    return Means(train.outcomes.quality.mean(axis=0), {}, {})
 
 
 def topic_table(train: Table, seed: int) -> Router:
-    """Predict each model's mean on the question's topic, drawn towards its mean over all."""
+    """Predict each model's mean on the question's subject, drawn towards that on the benchmark, and that to the whole."""
     quality = train.outcomes.quality
     overall = quality.mean(axis=0)
-    table = {
-        topic: (quality[rows].sum(axis=0) + SHRINKAGE * overall) / (len(rows) + SHRINKAGE)
-        for topic, rows in rows_of(train.topics).items()
-    }
-    return Means(overall, table)
+    by_benchmark = {name: _drawn(quality[rows], overall) for name, rows in rows_of(train.benchmarks).items()}
+    both = rows_of(list(zip(train.benchmarks, train.subjects, strict=True)))
+    by_subject = {key: _drawn(quality[rows], by_benchmark[key[0]]) for key, rows in both.items()}
+    return Means(overall, by_benchmark, by_subject)
 
 
 def prompt_length(train: Table, seed: int) -> Router:
@@ -117,6 +118,11 @@ def nearest(train: Table, seed: int) -> Router:
     """Predict the mean over the nearest questions, weighted by 1 / distance."""
     regressor = _sklearn("neighbors").KNeighborsRegressor(min(NEIGHBOURS, len(train)), weights="distance")
     return Fitted(regressor.fit(train.outcomes.vectors, train.outcomes.quality), _vectors)
+
+
+def _drawn(quality: Floats, towards: Floats) -> Floats:
+    """Return the mean of rows with `SHRINKAGE` rows of another mean added."""
+    return np.asarray((quality.sum(axis=0) + SHRINKAGE * towards) / (len(quality) + SHRINKAGE), np.float32)
 
 
 def _length(questions: Table) -> Floats:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,8 +38,10 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
+Key = TypeVar("Key", bound=Hashable)
 Ints = npt.NDArray[np.int64]
 
+ROWS_PER_SUBJECT = 20  # two in each of ten folds
 PROBE = ("top_probability", "margin", "entropy", "mean_logprob", "num_tokens")
 SIZE = re.compile(r"(?:(\d+)x)?(\d+(?:\.\d+)?)b(?![a-z0-9])", re.IGNORECASE)  # 7b, 1.5B, 8x7B
 OPTIONS = re.compile(r"\n\(?A[.):] ")  # where a multiple-choice prompt starts to list its answers
@@ -51,7 +53,8 @@ class Question:
 
     text: str
     key: str
-    topic: str
+    benchmark: str
+    subject: str
     score: Mapping[str, float]
     cost: Mapping[str, float]
     cost_unit: str
@@ -64,14 +67,15 @@ class Table:
     """Outcomes with what only a bench knows of each question.
 
     Attributes:
-        topics: of each row; "" where the file names none.
+        benchmarks, subjects: of each row; "" where the file names none.
         keys: rows with the same key ask the same question.
         probes: (n, 5) float32, as PROBE names them; None when the files have none.
         cost_unit: of the outcomes' costs, such as "USD"; None when neither costs nor sizes are known.
     """
 
     outcomes: Outcomes
-    topics: tuple[str, ...]
+    benchmarks: tuple[str, ...]
+    subjects: tuple[str, ...]
     keys: tuple[str, ...]
     probes: Floats | None
     cost_unit: str | None
@@ -85,6 +89,13 @@ class Table:
         return [tier.name for tier in self.outcomes.tiers]
 
     @property
+    def topics(self) -> tuple[str, ...]:
+        """What rows are compared within: benchmark and subject, the benchmark alone where subjects have few rows."""
+        both = tuple(map(" ".join, zip(self.benchmarks, self.subjects, strict=True)))
+        is_fine = len(self) >= ROWS_PER_SUBJECT * len(set(both)) or len(set(self.benchmarks)) < 2
+        return both if is_fine else self.benchmarks
+
+    @property
     def has_topics(self) -> bool:
         """Whether there are topics to tell apart."""
         return len(set(self.topics)) > 1
@@ -93,7 +104,8 @@ class Table:
         """Return the chosen rows, in that order."""
         return Table(
             outcomes=self.outcomes.take(rows),
-            topics=tuple(self.topics[i] for i in rows),
+            benchmarks=tuple(self.benchmarks[i] for i in rows),
+            subjects=tuple(self.subjects[i] for i in rows),
             keys=tuple(self.keys[i] for i in rows),
             probes=None if self.probes is None else self.probes[np.asarray(rows, np.int64)],
             cost_unit=self.cost_unit,
@@ -167,13 +179,19 @@ def make_table(questions: Sequence[Question], names: Sequence[str], embedder: Em
         cost=cost[:, order],
         propensity=np.ones((len(questions), len(names)), np.float32),
     )
-    topics, keys = tuple(q.topic for q in questions), tuple(q.key for q in questions)
-    return Table(outcomes, topics, keys, _probes(questions), unit)
+    return Table(
+        outcomes,
+        benchmarks=tuple(q.benchmark for q in questions),
+        subjects=tuple(q.subject for q in questions),
+        keys=tuple(q.key for q in questions),
+        probes=_probes(questions),
+        cost_unit=unit,
+    )
 
 
-def rows_of(values: Sequence[str]) -> dict[str, Ints]:
+def rows_of(values: Sequence[Key]) -> dict[Key, Ints]:
     """Return the rows of each value, values in order of first appearance."""
-    found: dict[str, list[int]] = {}
+    found: dict[Key, list[int]] = {}
     for i, value in enumerate(values):
         found.setdefault(value, []).append(i)
     return {value: np.array(rows, np.int64) for value, rows in found.items()}
@@ -201,7 +219,8 @@ def _question(row: Mapping[str, Any]) -> Question:
     return Question(
         text=" ".join([prompt, *map(str, choices)]),
         key=question_key(prompt),
-        topic=str(row.get("subject") or row.get("benchmark") or ""),
+        benchmark=str(row.get("benchmark") or ""),
+        subject=str(row.get("subject") or ""),
         score=score,
         cost=cost,
         cost_unit="USD" if row.get("cost_usd") else "the file's unit",
