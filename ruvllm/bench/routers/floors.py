@@ -74,7 +74,7 @@ def tier_means(train: Table, seed: int) -> Router:
 
 
 def topic_table(train: Table, seed: int) -> Router:
-    """Predict each model's mean on the question's subject, drawn towards the benchmark's, and that towards the whole."""
+    """Predict each model's mean on the subject, drawn towards that on the benchmark, and that towards the whole."""
     quality = train.outcomes.quality
     overall = quality.mean(axis=0)
     by_benchmark = {name: _drawn(quality[rows], overall) for name, rows in rows_of(train.benchmarks).items()}
