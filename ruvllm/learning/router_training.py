@@ -39,7 +39,7 @@ class _Log:
         """Return rows as sequences of turns; shorter ones end with turns of which nothing is known."""
         logged = self.logged
         made, _ = feature_rows(logged.texts, logged.vectors, self.evidence, embedding_map)
-        kept = logged.present.any(axis=1)  # what was seen then, but for what neighbours say today
+        kept = np.asarray(logged.present.any(axis=1))  # what was seen then, but for what neighbours say today
         features = np.where(kept[:, np.newaxis], logged.features, made)
         for group in ("embedding", "outcomes"):
             features[:, GROUPS[group]] = made[:, GROUPS[group]]

@@ -71,9 +71,9 @@ class Evidence:
     @classmethod
     def nothing(cls, num_tiers: int) -> Self:
         """Return the evidence for one question where nothing is known."""
-        unknown = np.full(num_tiers, np.nan, np.float32)
-        zero = np.float32(0.0)
-        return cls(*[unknown] * 5, np.zeros(num_tiers, np.float32), unknown, zero, zero)  # type: ignore[arg-type]
+        unknown, nothing = np.full(num_tiers, np.nan, np.float32), np.zeros(num_tiers, np.float32)
+        nowhere = np.zeros((), np.float32)
+        return cls(unknown, unknown, unknown, unknown, unknown, nothing, unknown, nowhere, nowhere)
 
     def rows(self) -> Evidence:
         """Return the evidence of one question as that of n = 1."""

@@ -157,7 +157,7 @@ class Router:
         evidence = Evidence.nothing(len(self.tiers)) if inputs.evidence is None else inputs.evidence
         told = tier_inputs(evidence, self.tiers)
         if learnt is None:
-            nothing = np.float32(0.0)
+            nothing = np.zeros((), np.float32)
             return _Judged(made, told, Estimates(told.quality, told.latency_ms, nothing, nothing), None)
         state = learnt.model.initial_state() if before is None else before.state
         state, judged = learnt.model.step(made.values, state, told)

@@ -4,7 +4,7 @@ R[t, j] is the share of outcomes of topic j that are put on their right side (qu
 0..t. Forgetting of j is max_{t < T} R[t, j] - R[T, j], averaged over all but the last; plasticity loss is how far
 R[j, j] stays below what training on all topics at once gives (Chaudhry et al. 2018, arXiv:1801.10112).
 
-Only the network is judged: its evidence, which forgets nothing, is that of the means of the tiers throughout.
+Only the network is judged: the memory of outcomes, which forgets nothing, is empty throughout.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from ruvllm.bench.routers.table import Table, choose_models, make_table, read_questions, rows_of, with_scores
 
 from ruvllm.bench.report import Report, Row, make_report
+from ruvllm.bench.routers.table import Table, choose_models, make_table, read_questions, rows_of, with_scores
 from ruvllm.bench.setup import Settings, open_tools
 from ruvllm.router.embedding_map import EmbeddingMap
 from ruvllm.router.ewc import Consolidation, consolidate, fisher_diagonal
 from ruvllm.router.features import feature_rows
 from ruvllm.router.fitted import as_sequences
 from ruvllm.router.model import RouterModel, TierInputs
+from ruvllm.router.outcome_memory import OutcomeMemory
 from ruvllm.router.replay import Replayed, replayed
 from ruvllm.router.training import Lessons, Trained, TrainingConfig, judge, train
 
@@ -95,17 +96,11 @@ def _stream(table: Table, topics: int, seed: int) -> list[_Topic]:
 
 
 def _lessons(table: Table, rows: npt.NDArray[np.int64], embedding_map: EmbeddingMap) -> Lessons:
-    """Return lessons whose features are of question and embedding only."""
+    """Return lessons whose features are of question and embedding only; their evidence is that of an empty memory."""
     part = table.outcomes.take(rows)
+    nothing = OutcomeMemory(part.tiers, part.vectors.shape[1]).near_many(part.vectors, part.texts)
     features, _ = feature_rows(part.texts, part.vectors, None, embedding_map)
-    lessons = as_sequences(part, features, None)
-    shape = lessons.quality.shape
-    even = TierInputs(
-        np.full(shape, 0.5, np.float32),
-        np.full(shape, 1000.0, np.float32),
-        np.zeros((*shape, lessons.inputs.evidence.shape[-1]), np.float32),
-    )
-    return replace(lessons, inputs=even, latency_ms=np.full(shape, np.nan, np.float32))
+    return as_sequences(part, features, nothing)
 
 
 def _joint(model: RouterModel, stream: Sequence[_Topic], seed: int) -> Trained:

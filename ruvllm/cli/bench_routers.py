@@ -1,0 +1,46 @@
+"""`ruvllm bench routers`: who sends which question to which model best, on recorded outcomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ruvllm.cli.bench_memory import measured
+from ruvllm.cli.bench_report import print_report
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to `app`."""
+    app.command()(routers)
+
+
+def routers(
+    data: Annotated[
+        list[Path] | None,
+        typer.Argument(help="JSON Lines of {prompt, score {model: 0..1}, subject?, cost_usd?}; may be gzipped."),
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--models", "-m", help="A model to route between; repeat it. All when left out.")
+    ] = None,
+    weak: Annotated[str | None, typer.Option(help="The weak model; the cheapest when left out.")] = None,
+    strong: Annotated[str | None, typer.Option(help="The strong model; the best when left out.")] = None,
+    train: Annotated[list[Path] | None, typer.Option(help="A file to learn from, instead of folds; repeat it.")] = None,
+    test: Annotated[list[Path] | None, typer.Option(help="A file to be judged on; repeat it.")] = None,
+    leave_out_subjects: Annotated[
+        bool, typer.Option("--leave-out-subjects", help="Judge each subject with what the others taught.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of folds and of learning.")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Folder that keeps embeddings for the next run.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Our router beside simple ones and the oracle on the same questions; a win is an interval above 0."""
+    from ruvllm.bench.routers.bench import Files, run
+
+    files = Files(both=data or (), train=train or (), test=test or ())
+    with measured(seed=seed, cache=cache) as settings:
+        report = run(files, settings, models=models, weak=weak, strong=strong, leave_out_subjects=leave_out_subjects)
+    print_report(report, json=json)
