@@ -32,7 +32,7 @@ SUCCESS: Final = 0.5  # quality from which on an answer counts as good
 TINY: Final = np.float32(1e-20)
 
 CELLS_FROM: Final = 4096  # so many rows are all compared; of more, those in the nearest cells
-COMPARED: Final = 1024
+COMPARED: Final = 768
 MAX_TAIL: Final = 256  # newest rows that are in no cell yet and always compared
 DROPPED: Final = 0.1  # share of the rows that go, the oldest, when the memory is full
 BLOCK: Final = 256  # questions at a time: (BLOCK, K, T) floats
