@@ -72,7 +72,7 @@ class TrainingConfig:
 
     epochs: int = 30
     batch_size: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     weight_decay: float = 0.5
     w_density: float = 0.3
     threshold_every: int = 15
