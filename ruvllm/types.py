@@ -173,13 +173,17 @@ class Neighbourhood:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A node that a search returned; `score` orders the hits, `similarity` is the cosine to the query (if known)."""
+    """A node that a search returned; `score` orders the hits, `similarity` is the cosine to the query (if known).
+
+    `hops` is how many links it lies from what the search started at.
+    """
 
     node: Node
     score: float
     similarity: float | None = None
     keyword_rank: int | None = None
     explanation: Explanation | None = None
+    hops: int = 0
 
 
 class Hits(list[Hit]):

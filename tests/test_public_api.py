@@ -16,7 +16,7 @@ FLOORS = [
     {"inference", "attention", "router"},
     {"embedding"},
     {"memory"},
-    {"context", "orchestrator"},
+    {"context", "orchestrator", "routing"},
     {"pipeline"},
     {"system"},
     {"bench", "demo"},

@@ -21,7 +21,7 @@ from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType, Embedder, Feedback, FinishReason, Interaction, NodeType, Route, Turn
 
-__all__ = ["Record", "commit_interactions", "read_record", "read_sessions", "read_turns"]
+__all__ = ["Record", "commit_interactions", "count_turns", "read_record", "read_sessions", "read_turns"]
 
 logger = logging.getLogger(__name__)
 
@@ -254,6 +254,15 @@ def read_turns(store: Store, namespace: str, session: str, limit: int) -> list[t
         (namespace, session, limit),
     )
     return [(id_, Turn(query, answer, created)) for id_, query, answer, created in reversed(rows)]
+
+
+def count_turns(store: Store, namespace: str, session: str, without: Sequence[str]) -> int:
+    """Return how many stored turns a session has besides `without`, ids."""
+    sql = (
+        "SELECT count(*) FROM interactions WHERE namespace = ? AND session = ? "
+        "AND id NOT IN (SELECT value FROM json_each(?))"
+    )
+    return int(store.value(sql, (namespace, session, json.dumps(list(without)))))
 
 
 def read_sessions(store: Store, namespace: str) -> list[str]:

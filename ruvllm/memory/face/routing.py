@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
 from ruvllm.memory.decisions import (
     LoggedDecision,
     LoggedOutcomes,
@@ -13,6 +15,7 @@ from ruvllm.memory.decisions import (
     read_log,
     read_outcomes,
 )
+from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.opened import OpenedBrain, checked_count
 from ruvllm.types import QualitySource, TierOutcome
 
@@ -21,6 +24,15 @@ __all__ = ["Routing"]
 
 class Routing(OpenedBrain):
     """The log of routed requests of a memory."""
+
+    @with_one_embedder
+    def among(self, ids: Sequence[int]) -> tuple[np.ndarray, int]:
+        """Return the vectors of those nodes that are searched, (m, dim) float16, and how many links lead among all."""
+        nodes = np.array(ids, np.int64)
+        if not len(nodes):
+            return np.empty((0, 0), np.float16), 0
+        _, vectors = self._nearest.vectors(nodes)
+        return vectors, int(self._links.load().among(nodes).directions.sum())
 
     def route_log(self, limit: int = 50) -> list[LoggedDecision]:
         """Return the newest `limit` requests with what was decided and what came of it, the newest first."""
