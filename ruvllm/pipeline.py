@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -20,6 +20,7 @@ from ruvllm.inference import Engine, confidence
 from ruvllm.inference.open import is_remote
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.memory import Memory
+from ruvllm.orchestrator import SpareTime
 from ruvllm.routing import Asked, Routes, allowed, cost_of, fallbacks, instead, probe_with, shown
 from ruvllm.text import sentence_spans
 from ruvllm.types import (
@@ -153,6 +154,7 @@ class Pipeline:
         memory: where sources come from and answers go.
         engine: lends the engine of a tier, one of models.tiers or generation.model.
         router: chooses among several tiers; without one, generation.model answers.
+        spare_time: runs what nobody waits for: the answers of every other tier, where a decision asks for them.
     """
 
     def __init__(
@@ -162,11 +164,13 @@ class Pipeline:
         config: Config,
         *,
         router: Routes | None = None,
+        spare_time: SpareTime | None = None,
     ) -> None:
         self._memory = memory
         self._engine = engine
         self._config = config
         self._router = router
+        self._spare_time = spare_time
         self._tiers = config.models.tiers or (config.generation.model,)
 
     def run(self, request: Request, cancelled: Callable[[], bool]) -> Generator[str, None, Response]:
@@ -227,7 +231,9 @@ class Pipeline:
             constraints=constraints,
             tiers=tuple(map(shown, tiers)),
         )
-        return router.decide(asked, probe=lambda: self._probe(asking.query, tiers))
+        decision = router.decide(asked, probe=lambda: self._probe(asking.query, tiers))
+        is_taken = self._spare_time is not None and self._spare_time.has_room and not self._memory.read_only
+        return decision if is_taken else replace(decision, calibrates=False)
 
     def _probe(self, query: str, tiers: tuple[str, ...]) -> tuple[Probe, int] | None:
         """Let the smallest local tier look at a question; None where none is up."""
@@ -255,7 +261,10 @@ class Pipeline:
                 try:
                     with asking.watch.stage("load"):
                         engine = lease.enter_context(self._engine(names[tier]))
-                    return (yield from self._answer(asking, _Reader(tier, engine, decision), draft))
+                    response = yield from self._answer(asking, _Reader(tier, engine, decision), draft)
+                    if decision.calibrates and draft.finish_reason != "cancelled":
+                        self._let_all_answer(asking, response.id, decision, names)
+                    return response
                 except DOWN as error:
                     if draft.text:  # half an answer is out
                         raise
@@ -266,6 +275,12 @@ class Pipeline:
         return (yield from self._answer(asking, _Reader(), _Draft()))
 
     def _answer(self, asking: _Asking, reader: _Reader, draft: _Draft) -> Generator[str, None, Response]:
+        response = yield from self._write(asking, reader, draft)
+        if draft.finish_reason != "cancelled" and not self._memory.read_only:
+            self._memory.record(_interaction(response, asking.vector, self._memory.namespace, reader, draft))
+        return response
+
+    def _write(self, asking: _Asking, reader: _Reader, draft: _Draft) -> Generator[str, None, Response]:
         engine, watch, warnings = reader.engine, asking.watch, asking.warnings
         options = asking.request.options or self._options(reader.decision)
         route = self._route(asking.query, reader, options)
@@ -292,9 +307,31 @@ class Pipeline:
         watch.mark("total")
         if not draft.text.strip() and response.text:
             yield response.text  # nothing was streamed: no model, or not a word from it
-        if draft.finish_reason != "cancelled" and not self._memory.read_only:
-            self._memory.record(_interaction(response, asking.vector, self._memory.namespace, reader, draft))
         return response
+
+    def _let_all_answer(self, asking: _Asking, id: str, decision: Decision, names: Mapping[str, str]) -> None:
+        """Let the tiers that did not answer do so later, and keep what they say; this returns at once."""
+        left = [tier for tier in names if tier != decision.tier]
+
+        def job(must_stop: Callable[[], bool]) -> bool:
+            while left:
+                draft = _Draft()
+                anew = replace(asking, cancelled=must_stop, watch=_Stopwatch(), warnings=[])
+                try:
+                    with self._engine(names[left[0]]) as engine:
+                        reader = _Reader(left[0], engine, decision)
+                        text = AnswerStream(self._write(anew, reader, draft)).response.text
+                except DOWN as error:
+                    logger.info("%s gives no answer for calibration: %s", left[0], error)
+                else:
+                    if draft.finish_reason == "cancelled":
+                        return False
+                    self._memory.add_outcomes(id, [replace(_outcome(reader, draft), answer=text)])
+                del left[0]
+            return True
+
+        if self._spare_time is not None:
+            self._spare_time.put(job)
 
     def _validated(self, query: str) -> str:
         if not isinstance(query, str):
@@ -479,15 +516,6 @@ def _no_tokens(messages: object) -> int:
 def _interaction(
     response: Response, query_vector: np.ndarray, namespace: str, reader: _Reader, draft: _Draft
 ) -> Interaction:
-    outcome = None
-    if reader.engine is not None:
-        tokens = draft.prompt_tokens + draft.completion_tokens
-        outcome = TierOutcome(
-            reader.tier,
-            latency_ms=draft.latency_ms,
-            cost=cost_of(reader.engine, tokens),
-            tokens=draft.completion_tokens,
-        )
     return Interaction(
         id=response.id,
         query=response.query,
@@ -502,6 +530,12 @@ def _interaction(
         finish_reason=response.finish_reason,
         timings_ms=response.timings_ms,
         query_vector=query_vector,
-        outcome=outcome,
+        outcome=None if reader.engine is None else _outcome(reader, draft),
         decision=reader.decision,
     )
+
+
+def _outcome(reader: _Reader, draft: _Draft) -> TierOutcome:
+    tokens = draft.prompt_tokens + draft.completion_tokens
+    cost = None if reader.engine is None else cost_of(reader.engine, tokens)
+    return TierOutcome(reader.tier, latency_ms=draft.latency_ms, cost=cost, tokens=draft.completion_tokens)

@@ -18,7 +18,7 @@ from ruvllm.config import Config, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelError, ModelMissing, PullError
 from ruvllm.inference import ModelPool
 from ruvllm.memory import CompactReport, DecayReport, Memory
-from ruvllm.orchestrator import SessionQueue
+from ruvllm.orchestrator import SessionQueue, SpareTime
 from ruvllm.pipeline import AnswerStream, Pipeline
 from ruvllm.routing import Routes
 from ruvllm.types import (
@@ -96,7 +96,10 @@ class RuvLLM:
         self._sessions = SessionQueue()
         self._executor: ThreadPoolExecutor | None = None
         self._router: Routes | None = None
-        self._pipeline = Pipeline(self.memory, self.pool.engine, config, router=self._router)
+        self._spare_time = SpareTime()
+        self._pipeline = Pipeline(
+            self.memory, self.pool.engine, config, router=self._router, spare_time=self._spare_time
+        )
 
     @property
     def path(self) -> Path:
@@ -188,9 +191,14 @@ class RuvLLM:
             raise
 
     def _stream(self, request: Request, *, cancelled: Callable[[], bool]) -> AnswerStream:
-        return AnswerStream(self._in_session(request, cancelled))
+        return AnswerStream(self._answers(request, cancelled))
 
-    def _in_session(self, request: Request, cancelled: Callable[[], bool]) -> Any:
+    def _answers(self, request: Request, cancelled: Callable[[], bool]) -> Any:
+        with self._spare_time.request():
+            return (yield from self._in_line(request, cancelled))
+
+    def _in_line(self, request: Request, cancelled: Callable[[], bool]) -> Any:
+        """Answer a request after the earlier ones of its session."""
         if request.session is None:
             return (yield from self._pipeline.run(request, cancelled))
         if not isinstance(request.session, str) or not request.session.strip():
@@ -293,6 +301,7 @@ class RuvLLM:
         """Finish writing and let go of everything. May be called twice."""
         if self._executor is not None:
             self._executor.shutdown()
+        self._spare_time.close()
         self.pool.close()
         self.memory.close()
 

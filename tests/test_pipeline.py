@@ -17,6 +17,7 @@ from ruvllm.errors import EngineError, ModelMissing
 from ruvllm.inference import Engine
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.memory import Memory
+from ruvllm.orchestrator import SpareTime
 from ruvllm.pipeline import AnswerStream, Pipeline, default_context
 from ruvllm.routing import Asked
 from ruvllm.types import Constraints, Decision, GenerationOptions, Message, Request, Response, TierEstimate
@@ -222,8 +223,9 @@ class _Chooses:
         self.asked.append(asked)
         if self.probes:
             self.seen = probe()
-        share = 0.5 / (len(asked.tiers) - 1)
-        estimates = tuple(TierEstimate(t, 0.0, 0.5 if t == self.tier else share, quality=0.25) for t in asked.tiers)
+        others = 0.0 if self.fields.get("calibrates") else 0.5 / (len(asked.tiers) - 1)
+        shares = {tier: others for tier in asked.tiers} | {self.tier: 1.0 - others * (len(asked.tiers) - 1)}
+        estimates = tuple(TierEstimate(tier, 0.0, share, quality=0.25) for tier, share in shares.items())
         values = {"checkpoint": 7, "reason": "because", "confidence": 0.75} | self.fields
         return Decision(estimates, self.tier, bytes(512), bytes(16), 1, **values)  # type: ignore[arg-type]
 
@@ -397,3 +399,44 @@ def test_the_decision_sets_context_and_sampling_unless_the_caller_did(memory: Me
 def test_constraints_of_another_type_are_refused(memory: Memory) -> None:
     with pytest.raises(TypeError, match="constraints must be Constraints, not dict"):
         ask(pipeline(memory, EchoEngine), Request(QUESTION, constraints={}))  # type: ignore[arg-type]
+
+
+def test_where_a_decision_calibrates_every_tier_answers_after_the_response(memory: Memory) -> None:
+    tiers, spare = _Tiers(), SpareTime()
+    reader = Pipeline(memory, tiers, ROUTED, router=_Chooses("large", calibrates=True), spare_time=spare)
+    with spare.request():
+        response = ask(reader, Request(QUESTION))
+        assert tiers.lent == ["large"]
+    spare.flush()
+    spare.close()
+    outcomes = memory.routed(response.id).outcomes
+    assert tiers.lent == ["large", "small", REMOTE]
+    assert {one.tier: one.answer is None for one in outcomes} == {
+        "large": True, "small": False, "http://host/v1#big": False,
+    }  # fmt: skip
+    assert all(one.quality is None and one.latency_ms for one in outcomes)
+    assert memory.stats().interactions == 1
+
+
+def test_a_tier_that_is_down_is_missing_in_a_calibration(memory: Memory) -> None:
+    tiers, spare = _Tiers(small=TimeoutError("busy")), SpareTime()
+    reader = Pipeline(memory, tiers, ROUTED, router=_Chooses("large", calibrates=True), spare_time=spare)
+    response = ask(reader, Request(QUESTION))
+    spare.flush()
+    spare.close()
+    assert {one.tier for one in memory.routed(response.id).outcomes} == {"large", "http://host/v1#big"}
+
+
+def test_nothing_calibrates_where_nobody_has_the_time(memory: Memory) -> None:
+    response = routed(memory, _Tiers(), _Chooses("large", calibrates=True))
+    decision = memory.routed(response.id).decision
+    assert decision is not None and not decision.calibrates
+
+
+def test_a_private_question_is_calibrated_in_private(memory: Memory) -> None:
+    tiers, spare = _Tiers(), SpareTime()
+    reader = Pipeline(memory, tiers, ROUTED, router=_Chooses("large", calibrates=True), spare_time=spare)
+    ask(reader, Request(QUESTION, constraints=Constraints(privacy="local")))
+    spare.flush()
+    spare.close()
+    assert tiers.lent == ["large", "small"]
