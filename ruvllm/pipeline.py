@@ -320,13 +320,15 @@ class Pipeline:
                 try:
                     with self._engine(names[left[0]]) as engine:
                         reader = _Reader(left[0], engine, decision)
-                        text = AnswerStream(self._write(anew, reader, draft)).response.text
+                        response = AnswerStream(self._write(anew, reader, draft)).response
                 except DOWN as error:
                     logger.info("%s gives no answer for calibration: %s", left[0], error)
                 else:
                     if draft.finish_reason == "cancelled":
                         return False
-                    self._memory.add_outcomes(id, [replace(_outcome(reader, draft), answer=text)])
+                    shown_ids = tuple(source.node_id for source in response.sources)
+                    outcome = replace(_outcome(reader, draft), answer=response.text, source_ids=shown_ids)
+                    self._memory.add_outcomes(id, [outcome])
                 del left[0]
             return True
 

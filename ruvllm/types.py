@@ -337,7 +337,8 @@ class TierOutcome:
         latency_ms: the time it generated, loading not counted.
         cost: in the router's unit.
         tokens: that it generated.
-        answer: what it said, where its answer is not the one that the user saw.
+        answer: what it said, where its answer is not the one that the user saw; `source_ids` are the nodes that it was
+            made of.
     """
 
     tier: str
@@ -347,6 +348,7 @@ class TierOutcome:
     tokens: int | None = None
     source: QualitySource | None = None
     answer: str | None = None
+    source_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _require_name(self.tier, "tier")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import apsw
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ruvllm.memory.outcomes import Outcome
-from ruvllm.memory.rows import checked_text, vector_of
+from ruvllm.memory.rows import checked_text, existing, vector_of
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import Decision, Feedback, Interaction, QualitySource, TierEstimate, TierOutcome
 
@@ -25,7 +25,7 @@ __all__ = [
     "rate",
     "read_log",
     "read_outcomes",
-    "unrate",
+    "unlearn",
 ]
 
 Floats = npt.NDArray[np.float32]
@@ -35,7 +35,8 @@ MAX_ROWS = 100_000  # the newest that training looks at
 
 _DECISION_FIELDS = [field.name for field in fields(Decision)]
 _DECISION = ", ".join(f"decisions.{name}" for name in _DECISION_FIELDS)
-_OUTCOME = "tier, quality, latency_ms, cost, tokens, source, answer"
+_OUTCOME_FIELDS = [field.name for field in fields(TierOutcome)]
+_OUTCOME = ", ".join(_OUTCOME_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ def insert_outcomes(
 ) -> None:
     """Keep what tiers did whose answers were not shown; those that are known stay as they are.
 
+    Of an answer whose source was forgotten meanwhile, the words are not kept.
+
     Raises:
         ValueError: the id is unknown, or its decision had no such tier.
     """
@@ -127,6 +130,8 @@ def insert_outcomes(
     for outcome in outcomes:
         if outcome.tier not in known:
             raise ValueError(f"outcomes: {id!r} had no choice of a tier {outcome.tier!r}")
+        if len(existing(connection, outcome.source_ids)) < len(set(outcome.source_ids)):
+            outcome = replace(outcome, answer=None, source_ids=())
         _insert_outcome(connection, id, outcome, now, is_shown=False)
 
 
@@ -134,7 +139,7 @@ def _insert_outcome(
     connection: apsw.Connection, interaction: str, one: TierOutcome, now: float, *, is_shown: bool
 ) -> None:
     connection.execute(
-        "INSERT INTO tier_outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO tier_outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?) ON CONFLICT DO NOTHING",
         (
             interaction,
             one.tier,
@@ -144,6 +149,7 @@ def _insert_outcome(
             one.cost,
             one.tokens,
             one.answer,
+            json.dumps(one.source_ids),
             one.source,
             now,
         ),
@@ -172,11 +178,17 @@ def rate(
     )
 
 
-def unrate(connection: apsw.Connection, interactions: Sequence[str]) -> None:
-    """Forget how good answers were, and what tiers said that were not shown; what they took stays."""
-    connection.executemany(
-        "UPDATE tier_outcomes SET quality = NULL, source = NULL, rater = NULL, answer = NULL WHERE interaction = ?",
-        [(one,) for one in interactions],
+def unlearn(connection: apsw.Connection, interactions: Sequence[str], nodes: Sequence[int]) -> None:
+    """Forget how good the answers of requests were, and what tiers said that were shown `nodes`.
+
+    How long it took and what it cost stays.
+    """
+    forgets = "UPDATE tier_outcomes SET quality = NULL, source = NULL, rater = NULL, answer = NULL, source_ids = '[]'"
+    connection.executemany(f"{forgets} WHERE interaction = ?", [(one,) for one in interactions])
+    connection.execute(
+        f"{forgets} WHERE answer IS NOT NULL AND EXISTS (SELECT 1 FROM json_each(source_ids) shown "
+        "WHERE shown.value IN (SELECT value FROM json_each(?)))",
+        (json.dumps(list(nodes)),),
     )
 
 
@@ -234,7 +246,8 @@ def read_log(store: Store, namespace: str, limit: int, id: str | None = None) ->
         "ORDER BY shown DESC, tier",
         (json.dumps(list(outcomes)),),
     ):
-        outcomes[interaction].append(TierOutcome(*values))
+        found = dict(zip(_OUTCOME_FIELDS, values, strict=True))
+        outcomes[interaction].append(TierOutcome(**found | {"source_ids": tuple(json.loads(found["source_ids"]))}))
     return [
         LoggedDecision(id_, session, created, query, _decision(values), tuple(outcomes[id_]))
         for id_, session, created, query, *values in rows
