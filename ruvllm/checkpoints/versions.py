@@ -30,15 +30,17 @@ DAMAGE = (
 )  # of reading
 
 _FILE = re.compile(r"(\d{6})\.npz")
+_BESIDE = "beside_"  # begins the names of further arrays in a file
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """One version: its number, parameters, and what was said about it when it was saved."""
+    """One version: its number, parameters, what was said about it when it was saved, and what was kept beside them."""
 
     version: int
     params: npt.NDArray[np.float32]
     about: Mapping[str, Any]
+    arrays: Mapping[str, npt.NDArray[Any]]
 
 
 class Checkpoints:
@@ -61,14 +63,24 @@ class Checkpoints:
         version = self._named()
         return self._load(version) if version else None
 
-    def save(self, params: npt.NDArray[np.float32], about: Mapping[str, Any]) -> int:
-        """Write a new version, put it in force, and return its number; durable on return."""
+    def save(
+        self,
+        params: npt.NDArray[np.float32],
+        about: Mapping[str, Any],
+        arrays: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> int:
+        """Write a new version, put it in force, and return its number; durable on return.
+
+        Args:
+            about: what JSON can say of it. arrays: what else is needed to go on from it, by name.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         version = max([*self.versions(), self._named()], default=0) + 1
         part = self._path(version).with_suffix(".tmp")
         with part.open("wb") as stream:
             head = json.dumps({"form": self._form, "before": self._named(), "about": dict(about)})
-            np.savez(stream, params=np.asarray(params, np.float32), head=np.array(head))
+            beside = {_BESIDE + name: array for name, array in (arrays or {}).items()}
+            np.savez(stream, params=np.asarray(params, np.float32), head=np.array(head), **beside)  # type: ignore[arg-type]
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(self._path(version))
@@ -119,14 +131,15 @@ class Checkpoints:
     def _load(self, version: int) -> Checkpoint | None:
         """Return a version; None when its file is missing, damaged, or of another form."""
         read = self._read(version)
-        return None if read is None else Checkpoint(version, read[1], read[0]["about"])
+        return None if read is None else Checkpoint(version, read[1], read[0]["about"], read[2])
 
-    def _read(self, version: int) -> tuple[dict[str, Any], npt.NDArray[np.float32]] | None:
+    def _read(self, version: int) -> tuple[dict[str, Any], npt.NDArray[np.float32], dict[str, npt.NDArray[Any]]] | None:
         try:
             with self._path(version).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 head = json.loads(str(file["head"]))
                 params = np.ascontiguousarray(file["params"], np.float32)
+                arrays = {name[len(_BESIDE) :]: file[name] for name in file.files if name.startswith(_BESIDE)}
             is_sound = head["form"] == self._form and np.isfinite(params).all()
-            return (head, params) if is_sound else None
+            return (head, params, arrays) if is_sound else None
         except DAMAGE:
             return None

@@ -65,3 +65,12 @@ def test_old_versions_go(checkpoints: Checkpoints) -> None:
         checkpoints.save(params(float(i)), {})
     assert len(checkpoints.versions()) == 20
     assert checkpoints.versions()[-1] == 25
+
+
+def test_what_is_kept_beside_the_parameters_comes_back(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, form="a")
+    mask = np.array([[True, False], [False, True]])
+    checkpoints.save(np.ones(3, np.float32), {}, {"support": mask})
+    current = checkpoints.current()
+    assert current is not None
+    np.testing.assert_array_equal(current.arrays["support"], mask)

@@ -1,0 +1,103 @@
+"""Training: held-out loss falls, W ends sparse, nothing depends on the hour, and missing outcomes teach nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from router.cases import TIERS, lessons, with_missing
+from ruvllm.router.model import RouterModel
+from ruvllm.router.replay import replayed
+from ruvllm.router.training import TrainingConfig, held_out_loss, judge, train
+
+CONFIG = TrainingConfig(epochs=12, learning_rate=3e-3)
+MODEL = RouterModel(TIERS)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_router_training_converges(seed: int) -> None:
+    known, held_out = lessons(400, seed=seed), lessons(200, seed=100 + seed)
+    trained = train(MODEL, known, held_out, CONFIG, np.random.default_rng(seed))
+    assert held_out_loss(MODEL, trained.params, held_out, CONFIG) < 0.9 * trained.losses[0]
+
+
+def test_one_tried_tier_a_turn_is_enough_to_learn_from() -> None:
+    known, held_out = with_missing(lessons(800), np.random.default_rng(0)), lessons(200, seed=1)
+    trained = train(MODEL, known, held_out, CONFIG, np.random.default_rng(0))
+    assert held_out_loss(MODEL, trained.params, held_out, CONFIG) < trained.losses[0]
+
+
+def test_w_ends_with_the_density_asked_for_and_keeps_its_support() -> None:
+    trained = train(MODEL, lessons(200), lessons(50, seed=1), CONFIG, np.random.default_rng(0))
+    piece, shape = MODEL.cell.layout["w"]
+    assert trained.w_support.sum() == round(0.3 * 64 * 128)
+    assert not trained.params[piece].reshape(shape)[~trained.w_support].any()
+    again = train(MODEL, lessons(200), lessons(50, seed=1), CONFIG, np.random.default_rng(1), start=trained)
+    np.testing.assert_array_equal(again.w_support, trained.w_support)
+
+
+def test_the_same_seed_gives_the_same_parameters() -> None:
+    both = [train(MODEL, lessons(100), lessons(50, seed=1), CONFIG, np.random.default_rng(7)) for _ in range(2)]
+    np.testing.assert_array_equal(both[0].params, both[1].params)
+
+
+def test_training_goes_on_from_where_it_stopped() -> None:
+    first = train(MODEL, lessons(200), lessons(100, seed=1), CONFIG, np.random.default_rng(0))
+    more = train(MODEL, lessons(200), lessons(100, seed=1), CONFIG, np.random.default_rng(1), start=first)
+    assert more.step > first.step and min(more.losses) <= more.losses[0]
+
+
+def test_a_cancelled_training_gives_what_it_has() -> None:
+    trained = train(MODEL, lessons(100), lessons(50, seed=1), CONFIG, np.random.default_rng(0), cancelled=lambda: True)
+    assert len(trained.losses) == 2 and np.isfinite(trained.params).all()
+
+
+def test_without_outcomes_quality_is_not_moved() -> None:
+    known = lessons(100)
+    nothing = replace(
+        known, quality=np.full_like(known.quality, np.nan), latency_ms=np.full_like(known.latency_ms, np.nan)
+    )
+    trained = train(MODEL, nothing, lessons(50, seed=1), replace(CONFIG, w_density=1.0), np.random.default_rng(0))
+    judged = judge(MODEL, trained.params, known)
+    np.testing.assert_allclose(judged.quality_logit, 0.0, atol=1e-6)
+
+
+def test_the_policy_head_prefers_what_costs_less_where_quality_is_the_same() -> None:
+    known = lessons(400)
+    same = replace(known, quality=np.ones_like(known.quality))
+    trained = train(MODEL, same, same, CONFIG, np.random.default_rng(0))
+    assert (judge(MODEL, trained.params, same).tier_logit.argmax(axis=-1) == 0).mean() > 0.95
+
+
+def test_an_sla_turns_the_policy_away_from_slow_tiers() -> None:
+    known = lessons(400)
+    same = replace(known, quality=np.ones_like(known.quality), cost=np.zeros_like(known.cost))
+    config = replace(CONFIG, latency_sla_ms=60.0, latency_weight=1.0)
+    trained = train(MODEL, same, same, config, np.random.default_rng(0))
+    assert (judge(MODEL, trained.params, same).tier_logit.argmax(axis=-1) == 0).mean() > 0.95
+
+
+def test_replay_keeps_what_was_learnt_before() -> None:
+    first, second, test_a = lessons(400), lessons(400, seed=1, task=1), lessons(300, seed=2)
+    a = train(MODEL, first, test_a, CONFIG, np.random.default_rng(0))
+    judged = judge(MODEL, a.params, first)
+    kept = replayed(first, judged.quality_logit, judged.tier_logit, capacity=200)
+    longer = replace(CONFIG, epochs=30, patience=30)
+
+    def loss_after(**changed: object) -> float:
+        b = train(MODEL, second, second, longer, np.random.default_rng(1), start=a, **changed)  # type: ignore[arg-type]
+        return held_out_loss(MODEL, b.params, test_a, CONFIG)
+
+    assert loss_after(replay=kept) < loss_after()
+
+
+def test_replay_keeps_every_tier() -> None:
+    known = with_missing(lessons(300, tiers=4), np.random.default_rng(0))
+    rare = replace(known, quality=known.quality.copy())
+    rare.quality[5:, :, 3] = np.nan
+    judged = judge(MODEL, MODEL.initial_params(np.random.default_rng(0)), rare)
+    kept = replayed(rare, judged.quality_logit, judged.tier_logit, capacity=40)
+    expected = (~np.isnan(rare.quality[:, -1, 3])).sum()
+    assert (~np.isnan(kept.lessons.quality[:, -1, 3])).sum() == expected
