@@ -14,7 +14,7 @@ from ruvllm.inference.open import is_remote
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.types import Constraints, Decision, Hits, Message, TierEstimate
 
-__all__ = ["Asked", "Routes", "allowed", "cost_of", "fallbacks", "instead", "probe_with", "shown"]
+__all__ = ["Asked", "Routes", "allowed", "cost_of", "cost_of_tokens", "fallbacks", "instead", "probe_with", "shown"]
 
 PROBE_TOKENS = 64  # of the question that the smallest tier reads before it is known who answers
 
@@ -26,7 +26,7 @@ class Asked:
     Attributes:
         vector: (native_dim,) float32, unit length: the question's.
         hits: what memory holds on it, best first.
-        hit_vectors: (m, dim) float16 of those hits that have one.
+        hit_vectors: (m, dim) float32 of the hits, 0 for one that has none.
         hit_links: among the hits.
         turn: place of the question in its session, from 0.
         tiers: that may answer it, the cheapest first; at least two.
@@ -104,8 +104,10 @@ def instead(decision: Decision, tier: str) -> Decision:
 
 
 def cost_of(engine: Engine, tokens: int) -> float | None:
-    """Return what `tokens`, prompt and answer together, cost: thousands of them by the billions of parameters.
+    """Return what an answer of `tokens`, its prompt included, cost; None where nobody knows the model's size."""
+    return None if engine.parameters is None else cost_of_tokens(tokens, engine.parameters)
 
-    None where nobody knows the model's size.
-    """
-    return None if engine.parameters is None else tokens / 1e3 * engine.parameters / 1e9
+
+def cost_of_tokens(tokens: int, parameters: int) -> float:
+    """Return thousands of tokens times billions of parameters: half a tera-operation each."""
+    return tokens / 1e3 * parameters / 1e9

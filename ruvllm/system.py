@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,6 @@ from ruvllm.inference import ModelPool
 from ruvllm.memory import CompactReport, DecayReport, Memory
 from ruvllm.orchestrator import SessionQueue, SpareTime
 from ruvllm.pipeline import AnswerStream, Pipeline
-from ruvllm.routing import Routes
 from ruvllm.types import (
     Constraints,
     Feedback,
@@ -34,6 +33,7 @@ from ruvllm.types import (
 )
 
 if TYPE_CHECKING:
+    from ruvllm.brain_router import BrainRouter
     from ruvllm.memory import CheckReport, Finding, IngestProgress, MemoryStats
 
 __all__ = ["LearnReport", "RuvLLM", "open"]
@@ -95,7 +95,7 @@ class RuvLLM:
         self.pool = ModelPool(config.generation, config.models)
         self._sessions = SessionQueue()
         self._executor: ThreadPoolExecutor | None = None
-        self._router: Routes | None = None
+        self._router = _router(self.memory, self.pool.tiers, config)
         self._spare_time = SpareTime()
         self._pipeline = Pipeline(
             self.memory, self.pool.engine, config, router=self._router, spare_time=self._spare_time
@@ -248,6 +248,8 @@ class RuvLLM:
         """
         marks = self._marks(id, helped, unhelpful)
         self.memory.feedback(id, Feedback(rating, quality, task_success, correction, rater, marks))
+        if self._router is not None:
+            self._router.heard(id)
 
     def _marks(self, id: str, helped: Iterable[int], unhelpful: Iterable[int]) -> dict[int, bool]:
         """Return node id -> helped for numbers of the sources that the answer `id` showed."""
@@ -276,7 +278,10 @@ class RuvLLM:
 
     def forget(self, source: str) -> int:
         """Delete a source and all that came from its text; return how many nodes went. It cannot be undone."""
-        return self.memory.forget(source)
+        gone = self.memory.forget(source)
+        if self._router is not None:
+            self._router.forget()
+        return gone
 
     def history(self, session: str, limit: int = 20) -> list[Turn]:
         """Return the newest `limit` turns of a session, oldest first."""
@@ -315,6 +320,15 @@ class RuvLLM:
 
     def __repr__(self) -> str:
         return f"RuvLLM({str(self.path)!r}, model={without_userinfo(self.config.generation.model)!r})"
+
+
+def _router(memory: Memory, names: Sequence[str], config: Config) -> BrainRouter | None:
+    """Return what chooses among several tiers; None where there is nothing to choose."""
+    if len(names) < 2 or not config.router.enabled:
+        return None
+    from ruvllm.brain_router import BrainRouter, tiers_of
+
+    return BrainRouter(memory, tiers_of(names, config.models), config)
 
 
 def _promised(

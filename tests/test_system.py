@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ruvllm
-from ruvllm.config import Config, RouterConfig
+from ruvllm.config import Config, ModelsConfig, RouterConfig
 
 
 def test_a_promise_turns_certified_mode_on(tmp_path: Path) -> None:
@@ -32,3 +32,13 @@ def test_nothing_is_promised_unasked(tmp_path: Path) -> None:
 def test_a_promise_out_of_range_is_refused_by_name(tmp_path: Path, config: Config | None) -> None:
     with pytest.raises(ValueError, match=r"router\.risk must be in \(0, 1\)"):
         ruvllm.open(tmp_path, config=config, risk=2.0)
+
+
+def test_several_tiers_have_a_router_unless_it_is_switched_off(tmp_path: Path) -> None:
+    tiers = ModelsConfig(tiers=("smollm2-135m", "smollm2-360m"), offline=True)
+    with ruvllm.open(tmp_path / "a", config=Config(models=tiers)) as llm:
+        assert llm._router is not None
+    with ruvllm.open(tmp_path / "b", config=Config(models=tiers, router=RouterConfig(enabled=False))) as llm:
+        assert llm._router is None
+    with ruvllm.open(tmp_path / "c", config=Config(models=ModelsConfig(tiers=tiers.tiers[:1]))) as llm:
+        assert llm._router is None

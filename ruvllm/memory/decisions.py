@@ -270,7 +270,7 @@ _ROUTED = (
     "features, present, feature_version, estimates, calibrates "
     "FROM told JOIN nodes q ON q.id = told.query_node AND q.tier = 'hot' JOIN vectors v ON v.node = q.id "
     "LEFT JOIN decisions d ON d.interaction = told.id "
-    "WHERE EXISTS (SELECT 1 FROM tier_outcomes o WHERE o.interaction = told.id "
+    "WHERE (?4 IS NULL OR told.id = ?4) AND EXISTS (SELECT 1 FROM tier_outcomes o WHERE o.interaction = told.id "
     "AND o.tier IN (SELECT value FROM json_each(?2))) ORDER BY told.created DESC, told.number DESC LIMIT ?3"
 )
 
@@ -279,7 +279,9 @@ _TRIED = (
     "SELECT interaction, tier, shown, iif(place > ?3, NULL, quality), latency_ms, cost, iif(place > ?3, NULL, source) "
     "FROM (SELECT o.*, iif(rater IS NULL, 0, row_number() OVER (PARTITION BY rater, cast(at / 86400.0 AS INTEGER) "
     "ORDER BY interaction)) AS place FROM tier_outcomes o JOIN interactions i ON i.id = o.interaction "
-    "WHERE i.namespace = ?1) WHERE tier IN (SELECT value FROM json_each(?2))"
+    "WHERE i.namespace = ?1 AND (?4 IS NULL OR o.interaction = ?4 OR (rater, cast(at / 86400.0 AS INTEGER)) IN "
+    "(SELECT rater, cast(at / 86400.0 AS INTEGER) FROM tier_outcomes WHERE interaction = ?4))) "
+    "WHERE tier IN (SELECT value FROM json_each(?2)) AND (?4 IS NULL OR interaction = ?4)"
 )
 
 
@@ -292,6 +294,7 @@ def read_outcomes(
     feature_version: int,
     max_labels_per_day: int,
     limit: int = MAX_ROWS,
+    id: str | None = None,
 ) -> LoggedOutcomes:
     """Return what `tiers` did on the newest `limit` questions; other tiers, and forgotten questions, are left out.
 
@@ -300,7 +303,7 @@ def read_outcomes(
         max_labels_per_day: qualities of one rater and UTC day that are read.
     """
     names = json.dumps(list(tiers))
-    rows = store.rows(_ROUTED, (namespace, names, limit))[::-1]
+    rows = store.rows(_ROUTED, (namespace, names, limit, id))[::-1]
     place = {row[0]: i for i, row in enumerate(rows)}
     column = {tier: t for t, tier in enumerate(tiers)}
     n, shape = len(rows), (len(rows), len(tiers))
@@ -314,7 +317,7 @@ def read_outcomes(
         for estimate in json.loads(estimates or "[]"):
             if estimate["tier"] in column:
                 propensity[i, column[estimate["tier"]]] = 1.0 if calibrates else estimate["propensity"]
-    for interaction, tier, is_shown, *values, source in store.rows(_TRIED, (namespace, names, max_labels_per_day)):
+    for interaction, tier, is_shown, *values, source in store.rows(_TRIED, (namespace, names, max_labels_per_day, id)):
         if interaction in place:
             at = place[interaction], column[tier]
             quality[at], latency_ms[at], cost[at] = (np.nan if value is None else value for value in values)
