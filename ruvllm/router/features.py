@@ -315,6 +315,7 @@ def feature_rows(
     evidence: Evidence | None = None,
     embedding_map: EmbeddingMap | None = None,
     *,
+    probes: Sequence[ProbeView] | None = None,
     default_tier: int | None = None,
 ) -> tuple[Floats, Flags]:
     """Return values and presence, both (n, 128), of n questions of which nothing else is known.
@@ -330,6 +331,8 @@ def feature_rows(
         raw[:, GROUPS["embedding"]] = embedding_map.place(vectors)
     if evidence is not None:
         raw[:, GROUPS["outcomes"]] = _of_evidence(evidence, default_tier)
+    for row, probe in zip(raw, probes or (), strict=probes is not None):
+        row[GROUPS["probe"]] = _of_probe(probe)
     return _scaled(raw)
 
 

@@ -68,6 +68,13 @@ class Evidence:
     nearest_similarity: Floats
     nearest_lexical: Floats
 
+    @classmethod
+    def nothing(cls, num_tiers: int) -> Self:
+        """Return the evidence for one question where nothing is known."""
+        unknown = np.full(num_tiers, np.nan, np.float32)
+        zero = np.float32(0.0)
+        return cls(*[unknown] * 5, np.zeros(num_tiers, np.float32), unknown, zero, zero)  # type: ignore[arg-type]
+
     def rows(self) -> Evidence:
         """Return the evidence of one question as that of n = 1."""
         return Evidence(*(np.asarray(getattr(self, name))[np.newaxis] for name in Evidence.__slots__))
@@ -135,6 +142,10 @@ class OutcomeMemory:
 
     def __len__(self) -> int:
         return self._view.count
+
+    def counts(self) -> list[int]:
+        """Return how many known qualities each tier has."""
+        return [int(n) for n in self._view.totals[1, : len(self.tiers)]]
 
     @property
     def nbytes(self) -> int:
