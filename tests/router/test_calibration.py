@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ruvllm.router.calibration import Calibration, Kind, isotonic
+from ruvllm.router.calibration import RIDGE, Calibration, Kind, isotonic
 from ruvllm.router.measures import brier, ece
 
 Rows = tuple[np.ndarray, np.ndarray]
