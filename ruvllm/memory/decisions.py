@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from operator import itemgetter
 from typing import Any
 
 import apsw
@@ -233,11 +234,14 @@ def _require_answer(connection: apsw.Connection, namespace: str, id: str) -> Non
 def read_log(store: Store, namespace: str, limit: int, id: str | None = None) -> list[LoggedDecision]:
     """Return the newest `limit` requests of which something is logged, the newest first; or the one of `id` alone."""
     rows = store.rows(
-        f"SELECT i.id, i.session, i.created, q.text, {_DECISION} FROM interactions i "
+        "WITH newest AS (SELECT rowid AS number, id, session, created, query_node FROM interactions i "
+        "WHERE namespace = ?1 AND (?2 IS NULL OR id = ?2) "
+        "AND EXISTS (SELECT 1 FROM decisions d WHERE d.interaction = i.id "
+        "UNION ALL SELECT 1 FROM tier_outcomes o WHERE o.interaction = i.id) "
+        "ORDER BY created DESC, rowid DESC LIMIT ?3) "
+        f"SELECT i.id, i.session, i.created, q.text, {_DECISION} FROM newest i "
         "LEFT JOIN decisions ON decisions.interaction = i.id LEFT JOIN nodes q ON q.id = i.query_node "
-        "WHERE i.namespace = ?1 AND (?2 IS NULL OR i.id = ?2) AND (decisions.interaction IS NOT NULL "
-        "OR EXISTS (SELECT 1 FROM tier_outcomes o WHERE o.interaction = i.id)) "
-        "ORDER BY i.created DESC, i.rowid DESC LIMIT ?3",
+        "ORDER BY i.created DESC, i.number DESC",
         (namespace, id, limit),
     )
     outcomes: dict[str, list[TierOutcome]] = {row[0]: [] for row in rows}
@@ -265,13 +269,15 @@ def _decision(row: Sequence[Any]) -> Decision | None:
 
 _ROUTED = (
     "WITH told AS (SELECT rowid AS number, id, session, created, query_node, row_number() OVER (PARTITION BY session "
-    "ORDER BY created, rowid) - 1 AS turn FROM interactions WHERE namespace = ?1) "
-    "SELECT told.id, told.session, told.created, iif(told.session IS NULL, 0, told.turn), q.text, v.vector, "
+    "ORDER BY created, rowid) - 1 AS turn FROM interactions WHERE namespace = ?1 "
+    "AND (?4 IS NULL OR id = ?4 OR session = (SELECT session FROM interactions WHERE id = ?4))), "
+    "newest AS (SELECT * FROM told WHERE (?4 IS NULL OR id = ?4) AND EXISTS (SELECT 1 FROM tier_outcomes o "
+    "WHERE o.interaction = told.id AND o.tier IN (SELECT value FROM json_each(?2))) "
+    "ORDER BY created DESC, number DESC LIMIT ?3) "
+    "SELECT newest.created, number, newest.id, newest.session, iif(newest.session IS NULL, 0, turn), q.text, v.vector, "
     "features, present, feature_version, estimates, calibrates "
-    "FROM told JOIN nodes q ON q.id = told.query_node AND q.tier = 'hot' JOIN vectors v ON v.node = q.id "
-    "LEFT JOIN decisions d ON d.interaction = told.id "
-    "WHERE (?4 IS NULL OR told.id = ?4) AND EXISTS (SELECT 1 FROM tier_outcomes o WHERE o.interaction = told.id "
-    "AND o.tier IN (SELECT value FROM json_each(?2))) ORDER BY told.created DESC, told.number DESC LIMIT ?3"
+    "FROM newest JOIN nodes q ON q.id = query_node AND q.tier = 'hot' JOIN vectors v ON v.node = q.id "
+    "LEFT JOIN decisions d ON d.interaction = newest.id"
 )
 
 # A rater's qualities of one day beyond the cap are missing. Which these are, nobody but chance decides: ids are random.
@@ -303,8 +309,8 @@ def read_outcomes(
         max_labels_per_day: qualities of one rater and UTC day that are read.
     """
     names = json.dumps(list(tiers))
-    rows = store.rows(_ROUTED, (namespace, names, limit, id))[::-1]
-    place = {row[0]: i for i, row in enumerate(rows)}
+    rows = sorted(store.rows(_ROUTED, (namespace, names, limit, id)), key=itemgetter(0, 1))  # oldest first
+    place = {row[2]: i for i, row in enumerate(rows)}
     column = {tier: t for t, tier in enumerate(tiers)}
     n, shape = len(rows), (len(rows), len(tiers))
     quality, latency_ms, cost, propensity = (np.full(shape, np.nan, np.float32) for _ in range(4))
@@ -324,11 +330,13 @@ def read_outcomes(
             sources[at], shown[at] = source or "", is_shown
             if np.isnan(propensity[at]):
                 propensity[at] = 1.0  # there was no choice
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 12
+    created, _, ids, sessions, turns, texts, vectors, *_, calibrate = columns
     return LoggedOutcomes(
         tiers=tuple(tiers),
-        ids=tuple(row[0] for row in rows),
-        texts=tuple(row[4] for row in rows),
-        vectors=np.stack([vector_of(row[5]) for row in rows]) if rows else np.empty((0, 0), np.float32),
+        ids=ids,
+        texts=texts,
+        vectors=np.stack(list(map(vector_of, vectors))) if rows else np.empty((0, 0), np.float32),
         features=features,
         present=present,
         quality=quality,
@@ -337,8 +345,8 @@ def read_outcomes(
         propensity=propensity,
         sources=sources,
         shown=shown,
-        calibrates=np.array([bool(row[10]) for row in rows], np.bool_),
-        sessions=tuple(row[1] for row in rows),
-        turns=np.array([row[3] for row in rows], np.int64),
-        created=np.array([row[2] for row in rows], np.float64),
+        calibrates=np.array(calibrate, object).astype(np.bool_),  # NULL where there was no choice
+        sessions=sessions,
+        turns=np.array(turns, np.int64),
+        created=np.array(created, np.float64),
     )
