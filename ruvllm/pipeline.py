@@ -389,7 +389,7 @@ class Pipeline:
             tier=reader.tier,
         )
         if decision is None:
-            return route
+            return route if engine is None else replace(route, reason=self._why_no_choice())
         return replace(
             route,
             decided_by=decision.decided_by,
@@ -398,6 +398,11 @@ class Pipeline:
             checkpoint=decision.checkpoint,
             reason=decision.reason,
         )
+
+    def _why_no_choice(self) -> str:
+        if len(self._tiers) < 2:
+            return "there is one tier"
+        return "the router is switched off" if self._router is None else "the constraints leave one tier"
 
     def _finish(self, asking: _Asking, prompt: Prompt, route: Route, draft: _Draft) -> Response:
         """Return the answer, or the best passage when no model answered or it was not sure of its own words."""

@@ -385,7 +385,14 @@ def test_one_tier_is_no_choice_and_its_outcome_is_kept(memory: Memory) -> None:
     response = ask(Pipeline(memory, lambda tier: nullcontext(EchoEngine()), CONFIG, router=router), Request(QUESTION))
     logged = memory.routed(response.id)
     assert router.asked == [] and response.route.decided_by == "default"
+    assert response.route.reason == "there is one tier"
     assert logged.decision is None and logged.outcomes[0].tier == CONFIG.generation.model
+
+
+def test_without_a_router_the_default_tier_answers_and_says_so(memory: Memory) -> None:
+    tiers = _Tiers()
+    route = ask(Pipeline(memory, tiers, ROUTED), Request(QUESTION)).route
+    assert (tiers.lent, route.tier, route.reason) == (["small"], "small", "the router is switched off")
 
 
 def test_the_decision_sets_context_and_sampling_unless_the_caller_did(memory: Memory) -> None:
