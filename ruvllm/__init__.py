@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ruvllm.memory import Memory
     from ruvllm.pipeline import AnswerStream
     from ruvllm.system import RuvLLM, open
-    from ruvllm.types import Feedback, GenerationOptions, Hit, IngestReport, Node, Response, Route, Source
+    from ruvllm.types import Constraints, Feedback, GenerationOptions, Hit, IngestReport, Node, Response, Route, Source
 
 __version__ = "0.1.0"
 
@@ -42,6 +42,7 @@ _HOMES = {
     "BrainReadOnly": "errors",
     "BrainTooNew": "errors",
     "Config": "config",
+    "Constraints": "types",
     "EndpointError": "errors",
     "EngineError": "errors",
     "Feedback": "types",
@@ -73,6 +74,7 @@ __all__ = [
     "BrainReadOnly",
     "BrainTooNew",
     "Config",
+    "Constraints",
     "EndpointError",
     "EngineError",
     "Feedback",

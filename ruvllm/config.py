@@ -250,9 +250,9 @@ class RouterConfig(_Section, frozen=True):
     safe_default: str = ""  # one of models.tiers, for what the router is not sure of; "" = generation.model
     confidence_threshold: float = 0.5  # less sure than that, the safe default answers
     explore: float = 0.02  # share of the requests whose tier is drawn to learn from it
-    # Share of the requests that every tier answers, by a coin that falls before the first answer; the others' answers
-    # are made after the response is out. What is calibrated on anything else promises nothing. 0 = none, certified
-    # mode then stays at the largest tier.
+    # Share of the requests that every tier answers, by a coin that falls before the first answer. The others' answers
+    # are made while no request runs; those that a process leaves behind when it ends are missing. What is calibrated on
+    # anything else promises nothing: at 0, certified mode stays at the largest tier.
     calibrate: float = 0.01
     hysteresis: float = 0.05  # by which another tier's score must be better before a session changes over
     probe: bool = True  # let the smallest local tier look at a question that is not clear otherwise

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from ruvllm.attention.training import TrainingReport
 from ruvllm.config import Config, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelError, ModelMissing, PullError
 from ruvllm.inference import ModelPool
 from ruvllm.memory import CompactReport, DecayReport, Memory
-from ruvllm.orchestrator import SessionQueue
+from ruvllm.orchestrator import SessionQueue, SpareTime
 from ruvllm.pipeline import AnswerStream, Pipeline
-from ruvllm.types import Feedback, Filter, GenerationOptions, Hits, IngestReport, Request, Response, Turn
+from ruvllm.types import (
+    Constraints,
+    Feedback,
+    Filter,
+    GenerationOptions,
+    Hits,
+    IngestReport,
+    Request,
+    Response,
+    Turn,
+)
 
 if TYPE_CHECKING:
+    from ruvllm.brain_router import BrainRouter
     from ruvllm.memory import CheckReport, Finding, IngestProgress, MemoryStats
 
 __all__ = ["LearnReport", "RuvLLM", "open"]
@@ -45,6 +58,8 @@ class RuvLLM:
         model: a catalogue name, a model directory, or "http://host:port/v1#model"; the configured one when None.
         config: the whole configuration; `path`/ruvllm.toml, environment and defaults when None.
         namespace: which part of the brain is seen and written.
+        quality_floor, risk, confidence, latency_sla_ms: any of them turns certified mode on (see `RouterConfig`): with
+            this confidence at most a share `risk` of the answers misses the floor where the largest tier meets it.
 
     Raises:
         BrainTooNew, BrainDamaged: the directory holds a database that cannot be used.
@@ -61,19 +76,30 @@ class RuvLLM:
         config: Config | None = None,
         namespace: str = "default",
         read_only: bool = False,
+        quality_floor: float | None = None,
+        risk: float | None = None,
+        confidence: float | None = None,
+        latency_sla_ms: float | None = None,
     ) -> None:
         folder = Path(path)
+        promised = _promised(quality_floor, risk, confidence, latency_sla_ms)
         if config is None:
-            overrides = {"generation": {"model": model}} if model is not None else None
-            config = load_config(folder / "ruvllm.toml", overrides=overrides)
+            overrides = {"generation": {"model": model}} if model is not None else {}
+            config = load_config(folder / "ruvllm.toml", overrides=overrides | {"router": promised})
         elif model is not None:
             raise ValueError("model: give either config or model, not both")
+        elif promised:
+            config = msgspec.structs.replace(config, router=msgspec.structs.replace(config.router, **promised))
         self.config = config
         self.memory = Memory(path, config=config, namespace=namespace, read_only=read_only)
         self.pool = ModelPool(config.generation, config.models)
         self._sessions = SessionQueue()
         self._executor: ThreadPoolExecutor | None = None
-        self._pipeline = Pipeline(self.memory, self.pool.engine, config)
+        self._router = _router(self.memory, self.pool.tiers, config)
+        self._spare_time = SpareTime()
+        self._pipeline = Pipeline(
+            self.memory, self.pool.engine, config, router=self._router, spare_time=self._spare_time
+        )
 
     @property
     def path(self) -> Path:
@@ -106,6 +132,7 @@ class RuvLLM:
         k: int | None = None,
         filter: Filter | None = None,
         options: GenerationOptions | None = None,
+        constraints: Constraints | None = None,
     ) -> Response:
         """Answer from memory, with sources.
 
@@ -115,6 +142,7 @@ class RuvLLM:
             k: sources shown to the model at most; the configured number when None.
             filter: only sources whose fields have these values, such as {"source": "guide.md"} or {"tags": ["a", "b"]}.
             options: sampling; the configured ones when None.
+            constraints: latency, cost, privacy and quality of this answer; which model answers depends on them.
 
         Raises:
             ValueError: the question is empty, too long for the model, or not valid text.
@@ -124,7 +152,9 @@ class RuvLLM:
             TimeoutError: an earlier request of the same session, or of models that leave no room for this one, did
                 not end within generation.timeout_s.
         """
-        return self.stream(query, session=session, k=k, filter=filter, options=options).response
+        return self.stream(
+            query, session=session, k=k, filter=filter, options=options, constraints=constraints
+        ).response
 
     def stream(
         self,
@@ -134,9 +164,10 @@ class RuvLLM:
         k: int | None = None,
         filter: Filter | None = None,
         options: GenerationOptions | None = None,
+        constraints: Constraints | None = None,
     ) -> AnswerStream:
         """Return the answer as a stream of text; `.response` is the finished response. Arguments as in `ask`."""
-        return self._stream(Request(query, session, k, filter, options), cancelled=_never)
+        return self._stream(Request(query, session, k, filter, options, constraints), cancelled=_never)
 
     async def aask(
         self,
@@ -146,12 +177,13 @@ class RuvLLM:
         k: int | None = None,
         filter: Filter | None = None,
         options: GenerationOptions | None = None,
+        constraints: Constraints | None = None,
     ) -> Response:
         """`ask` on a worker thread. Cancelling the task stops the model between two tokens."""
         if self._executor is None:
             self._executor = ThreadPoolExecutor(ASYNC_THREADS, thread_name_prefix="ruvllm-ask")
         cancelled = threading.Event()
-        stream = self._stream(Request(query, session, k, filter, options), cancelled=cancelled.is_set)
+        stream = self._stream(Request(query, session, k, filter, options, constraints), cancelled=cancelled.is_set)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: stream.response)
         except asyncio.CancelledError:
@@ -159,9 +191,14 @@ class RuvLLM:
             raise
 
     def _stream(self, request: Request, *, cancelled: Callable[[], bool]) -> AnswerStream:
-        return AnswerStream(self._in_session(request, cancelled))
+        return AnswerStream(self._answers(request, cancelled))
 
-    def _in_session(self, request: Request, cancelled: Callable[[], bool]) -> Any:
+    def _answers(self, request: Request, cancelled: Callable[[], bool]) -> Any:
+        with self._spare_time.request():
+            return (yield from self._in_line(request, cancelled))
+
+    def _in_line(self, request: Request, cancelled: Callable[[], bool]) -> Any:
+        """Answer a request after the earlier ones of its session."""
         if request.session is None:
             return (yield from self._pipeline.run(request, cancelled))
         if not isinstance(request.session, str) or not request.session.strip():
@@ -211,6 +248,8 @@ class RuvLLM:
         """
         marks = self._marks(id, helped, unhelpful)
         self.memory.feedback(id, Feedback(rating, quality, task_success, correction, rater, marks))
+        if self._router is not None:
+            self._router.heard(id)
 
     def _marks(self, id: str, helped: Iterable[int], unhelpful: Iterable[int]) -> dict[int, bool]:
         """Return node id -> helped for numbers of the sources that the answer `id` showed."""
@@ -239,7 +278,10 @@ class RuvLLM:
 
     def forget(self, source: str) -> int:
         """Delete a source and all that came from its text; return how many nodes went. It cannot be undone."""
-        return self.memory.forget(source)
+        gone = self.memory.forget(source)
+        if self._router is not None:
+            self._router.forget()
+        return gone
 
     def history(self, session: str, limit: int = 20) -> list[Turn]:
         """Return the newest `limit` turns of a session, oldest first."""
@@ -264,6 +306,7 @@ class RuvLLM:
         """Finish writing and let go of everything. May be called twice."""
         if self._executor is not None:
             self._executor.shutdown()
+        self._spare_time.close()
         self.pool.close()
         self.memory.close()
 
@@ -277,6 +320,29 @@ class RuvLLM:
 
     def __repr__(self) -> str:
         return f"RuvLLM({str(self.path)!r}, model={without_userinfo(self.config.generation.model)!r})"
+
+
+def _router(memory: Memory, names: Sequence[str], config: Config) -> BrainRouter | None:
+    """Return what chooses among several tiers; None where there is nothing to choose."""
+    if len(names) < 2 or not config.router.enabled:
+        return None
+    from ruvllm.brain_router import BrainRouter, tiers_of
+
+    return BrainRouter(memory, tiers_of(names, config.models), config)
+
+
+def _promised(
+    quality_floor: float | None, risk: float | None, confidence: float | None, latency_sla_ms: float | None
+) -> dict[str, Any]:
+    """Return the settings of the router that a caller's promises stand for, certified mode among them."""
+    given = {
+        "quality_floor": quality_floor,
+        "risk": risk,
+        "certificate_confidence": confidence,
+        "latency_sla_ms": latency_sla_ms,
+    }
+    promised: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return promised | {"certified": True} if promised else {}
 
 
 def _check_model(name: str, section: ModelsConfig, *, repair: bool) -> list[Finding]:

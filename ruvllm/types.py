@@ -173,13 +173,17 @@ class Neighbourhood:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A node that a search returned; `score` orders the hits, `similarity` is the cosine to the query (if known)."""
+    """A node that a search returned; `score` orders the hits, `similarity` is the cosine to the query (if known).
+
+    `hops` is how many links it lies from what the search started at.
+    """
 
     node: Node
     score: float
     similarity: float | None = None
     keyword_rank: int | None = None
     explanation: Explanation | None = None
+    hops: int = 0
 
 
 class Hits(list[Hit]):
@@ -333,7 +337,8 @@ class TierOutcome:
         latency_ms: the time it generated, loading not counted.
         cost: in the router's unit.
         tokens: that it generated.
-        answer: what it said, where its answer is not the one that the user saw.
+        answer: what it said, where its answer is not the one that the user saw; `source_ids` are the nodes that it was
+            made of.
     """
 
     tier: str
@@ -343,6 +348,7 @@ class TierOutcome:
     tokens: int | None = None
     source: QualitySource | None = None
     answer: str | None = None
+    source_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _require_name(self.tier, "tier")

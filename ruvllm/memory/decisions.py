@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from operator import itemgetter
 from typing import Any
 
 import apsw
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ruvllm.memory.outcomes import Outcome
-from ruvllm.memory.rows import checked_text, vector_of
+from ruvllm.memory.rows import checked_text, existing, vector_of
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import Decision, Feedback, Interaction, QualitySource, TierEstimate, TierOutcome
 
@@ -25,7 +26,7 @@ __all__ = [
     "rate",
     "read_log",
     "read_outcomes",
-    "unrate",
+    "unlearn",
 ]
 
 Floats = npt.NDArray[np.float32]
@@ -35,7 +36,8 @@ MAX_ROWS = 100_000  # the newest that training looks at
 
 _DECISION_FIELDS = [field.name for field in fields(Decision)]
 _DECISION = ", ".join(f"decisions.{name}" for name in _DECISION_FIELDS)
-_OUTCOME = "tier, quality, latency_ms, cost, tokens, source, answer"
+_OUTCOME_FIELDS = [field.name for field in fields(TierOutcome)]
+_OUTCOME = ", ".join(_OUTCOME_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,8 @@ def insert_outcomes(
 ) -> None:
     """Keep what tiers did whose answers were not shown; those that are known stay as they are.
 
+    Of an answer whose source was forgotten meanwhile, the words are not kept.
+
     Raises:
         ValueError: the id is unknown, or its decision had no such tier.
     """
@@ -127,6 +131,8 @@ def insert_outcomes(
     for outcome in outcomes:
         if outcome.tier not in known:
             raise ValueError(f"outcomes: {id!r} had no choice of a tier {outcome.tier!r}")
+        if len(existing(connection, outcome.source_ids)) < len(set(outcome.source_ids)):
+            outcome = replace(outcome, answer=None, source_ids=())
         _insert_outcome(connection, id, outcome, now, is_shown=False)
 
 
@@ -134,7 +140,7 @@ def _insert_outcome(
     connection: apsw.Connection, interaction: str, one: TierOutcome, now: float, *, is_shown: bool
 ) -> None:
     connection.execute(
-        "INSERT INTO tier_outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO tier_outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?) ON CONFLICT DO NOTHING",
         (
             interaction,
             one.tier,
@@ -144,6 +150,7 @@ def _insert_outcome(
             one.cost,
             one.tokens,
             one.answer,
+            json.dumps(one.source_ids),
             one.source,
             now,
         ),
@@ -172,11 +179,17 @@ def rate(
     )
 
 
-def unrate(connection: apsw.Connection, interactions: Sequence[str]) -> None:
-    """Forget how good answers were, and what tiers said that were not shown; what they took stays."""
-    connection.executemany(
-        "UPDATE tier_outcomes SET quality = NULL, source = NULL, rater = NULL, answer = NULL WHERE interaction = ?",
-        [(one,) for one in interactions],
+def unlearn(connection: apsw.Connection, interactions: Sequence[str], nodes: Sequence[int]) -> None:
+    """Forget how good the answers of requests were, and what tiers said that were shown `nodes`.
+
+    How long it took and what it cost stays.
+    """
+    forgets = "UPDATE tier_outcomes SET quality = NULL, source = NULL, rater = NULL, answer = NULL, source_ids = '[]'"
+    connection.executemany(f"{forgets} WHERE interaction = ?", [(one,) for one in interactions])
+    connection.execute(
+        f"{forgets} WHERE answer IS NOT NULL AND EXISTS (SELECT 1 FROM json_each(source_ids) shown "
+        "WHERE shown.value IN (SELECT value FROM json_each(?)))",
+        (json.dumps(list(nodes)),),
     )
 
 
@@ -221,11 +234,14 @@ def _require_answer(connection: apsw.Connection, namespace: str, id: str) -> Non
 def read_log(store: Store, namespace: str, limit: int, id: str | None = None) -> list[LoggedDecision]:
     """Return the newest `limit` requests of which something is logged, the newest first; or the one of `id` alone."""
     rows = store.rows(
-        f"SELECT i.id, i.session, i.created, q.text, {_DECISION} FROM interactions i "
+        "WITH newest AS (SELECT rowid AS number, id, session, created, query_node FROM interactions i "
+        "WHERE namespace = ?1 AND (?2 IS NULL OR id = ?2) "
+        "AND EXISTS (SELECT 1 FROM decisions d WHERE d.interaction = i.id "
+        "UNION ALL SELECT 1 FROM tier_outcomes o WHERE o.interaction = i.id) "
+        "ORDER BY created DESC, rowid DESC LIMIT ?3) "
+        f"SELECT i.id, i.session, i.created, q.text, {_DECISION} FROM newest i "
         "LEFT JOIN decisions ON decisions.interaction = i.id LEFT JOIN nodes q ON q.id = i.query_node "
-        "WHERE i.namespace = ?1 AND (?2 IS NULL OR i.id = ?2) AND (decisions.interaction IS NOT NULL "
-        "OR EXISTS (SELECT 1 FROM tier_outcomes o WHERE o.interaction = i.id)) "
-        "ORDER BY i.created DESC, i.rowid DESC LIMIT ?3",
+        "ORDER BY i.created DESC, i.number DESC",
         (namespace, id, limit),
     )
     outcomes: dict[str, list[TierOutcome]] = {row[0]: [] for row in rows}
@@ -234,7 +250,8 @@ def read_log(store: Store, namespace: str, limit: int, id: str | None = None) ->
         "ORDER BY shown DESC, tier",
         (json.dumps(list(outcomes)),),
     ):
-        outcomes[interaction].append(TierOutcome(*values))
+        found = dict(zip(_OUTCOME_FIELDS, values, strict=True))
+        outcomes[interaction].append(TierOutcome(**found | {"source_ids": tuple(json.loads(found["source_ids"]))}))
     return [
         LoggedDecision(id_, session, created, query, _decision(values), tuple(outcomes[id_]))
         for id_, session, created, query, *values in rows
@@ -252,13 +269,15 @@ def _decision(row: Sequence[Any]) -> Decision | None:
 
 _ROUTED = (
     "WITH told AS (SELECT rowid AS number, id, session, created, query_node, row_number() OVER (PARTITION BY session "
-    "ORDER BY created, rowid) - 1 AS turn FROM interactions WHERE namespace = ?1) "
-    "SELECT told.id, told.session, told.created, iif(told.session IS NULL, 0, told.turn), q.text, v.vector, "
+    "ORDER BY created, rowid) - 1 AS turn FROM interactions WHERE namespace = ?1 "
+    "AND (?4 IS NULL OR id = ?4 OR session = (SELECT session FROM interactions WHERE id = ?4))), "
+    "newest AS (SELECT * FROM told WHERE (?4 IS NULL OR id = ?4) AND EXISTS (SELECT 1 FROM tier_outcomes o "
+    "WHERE o.interaction = told.id AND o.tier IN (SELECT value FROM json_each(?2))) "
+    "ORDER BY created DESC, number DESC LIMIT ?3) "
+    "SELECT newest.created, number, newest.id, newest.session, iif(newest.session IS NULL, 0, turn), q.text, v.vector, "
     "features, present, feature_version, estimates, calibrates "
-    "FROM told JOIN nodes q ON q.id = told.query_node AND q.tier = 'hot' JOIN vectors v ON v.node = q.id "
-    "LEFT JOIN decisions d ON d.interaction = told.id "
-    "WHERE EXISTS (SELECT 1 FROM tier_outcomes o WHERE o.interaction = told.id "
-    "AND o.tier IN (SELECT value FROM json_each(?2))) ORDER BY told.created DESC, told.number DESC LIMIT ?3"
+    "FROM newest JOIN nodes q ON q.id = query_node AND q.tier = 'hot' JOIN vectors v ON v.node = q.id "
+    "LEFT JOIN decisions d ON d.interaction = newest.id"
 )
 
 # A rater's qualities of one day beyond the cap are missing. Which these are, nobody but chance decides: ids are random.
@@ -266,7 +285,9 @@ _TRIED = (
     "SELECT interaction, tier, shown, iif(place > ?3, NULL, quality), latency_ms, cost, iif(place > ?3, NULL, source) "
     "FROM (SELECT o.*, iif(rater IS NULL, 0, row_number() OVER (PARTITION BY rater, cast(at / 86400.0 AS INTEGER) "
     "ORDER BY interaction)) AS place FROM tier_outcomes o JOIN interactions i ON i.id = o.interaction "
-    "WHERE i.namespace = ?1) WHERE tier IN (SELECT value FROM json_each(?2))"
+    "WHERE i.namespace = ?1 AND (?4 IS NULL OR o.interaction = ?4 OR (rater, cast(at / 86400.0 AS INTEGER)) IN "
+    "(SELECT rater, cast(at / 86400.0 AS INTEGER) FROM tier_outcomes WHERE interaction = ?4))) "
+    "WHERE tier IN (SELECT value FROM json_each(?2)) AND (?4 IS NULL OR interaction = ?4)"
 )
 
 
@@ -279,6 +300,7 @@ def read_outcomes(
     feature_version: int,
     max_labels_per_day: int,
     limit: int = MAX_ROWS,
+    id: str | None = None,
 ) -> LoggedOutcomes:
     """Return what `tiers` did on the newest `limit` questions; other tiers, and forgotten questions, are left out.
 
@@ -287,8 +309,8 @@ def read_outcomes(
         max_labels_per_day: qualities of one rater and UTC day that are read.
     """
     names = json.dumps(list(tiers))
-    rows = store.rows(_ROUTED, (namespace, names, limit))[::-1]
-    place = {row[0]: i for i, row in enumerate(rows)}
+    rows = sorted(store.rows(_ROUTED, (namespace, names, limit, id)), key=itemgetter(0, 1))  # oldest first
+    place = {row[2]: i for i, row in enumerate(rows)}
     column = {tier: t for t, tier in enumerate(tiers)}
     n, shape = len(rows), (len(rows), len(tiers))
     quality, latency_ms, cost, propensity = (np.full(shape, np.nan, np.float32) for _ in range(4))
@@ -301,18 +323,20 @@ def read_outcomes(
         for estimate in json.loads(estimates or "[]"):
             if estimate["tier"] in column:
                 propensity[i, column[estimate["tier"]]] = 1.0 if calibrates else estimate["propensity"]
-    for interaction, tier, is_shown, *values, source in store.rows(_TRIED, (namespace, names, max_labels_per_day)):
+    for interaction, tier, is_shown, *values, source in store.rows(_TRIED, (namespace, names, max_labels_per_day, id)):
         if interaction in place:
             at = place[interaction], column[tier]
             quality[at], latency_ms[at], cost[at] = (np.nan if value is None else value for value in values)
             sources[at], shown[at] = source or "", is_shown
             if np.isnan(propensity[at]):
                 propensity[at] = 1.0  # there was no choice
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 12
+    created, _, ids, sessions, turns, texts, vectors, *_, calibrate = columns
     return LoggedOutcomes(
         tiers=tuple(tiers),
-        ids=tuple(row[0] for row in rows),
-        texts=tuple(row[4] for row in rows),
-        vectors=np.stack([vector_of(row[5]) for row in rows]) if rows else np.empty((0, 0), np.float32),
+        ids=ids,
+        texts=texts,
+        vectors=np.stack(list(map(vector_of, vectors))) if rows else np.empty((0, 0), np.float32),
         features=features,
         present=present,
         quality=quality,
@@ -321,8 +345,8 @@ def read_outcomes(
         propensity=propensity,
         sources=sources,
         shown=shown,
-        calibrates=np.array([bool(row[10]) for row in rows], np.bool_),
-        sessions=tuple(row[1] for row in rows),
-        turns=np.array([row[3] for row in rows], np.int64),
-        created=np.array([row[2] for row in rows], np.float64),
+        calibrates=np.array(calibrate, object).astype(np.bool_),  # NULL where there was no choice
+        sessions=sessions,
+        turns=np.array(turns, np.int64),
+        created=np.array(created, np.float64),
     )

@@ -202,8 +202,11 @@ class _Import:
         for column in ("query_node", "answer_node", "said_node"):
             line[column] = self._nodes[line[column]] if line[column] is not None else None
         for column in ("source_ids", "used_ids"):  # version 1 names sources that were forgotten since
-            line[column] = [self._nodes[i] for i in line[column] if i in self._nodes]
+            line[column] = self._known(line[column])
         self._insert("interaction", line)
+
+    def _known(self, ids: list[int]) -> list[int]:
+        return [self._nodes[i] for i in ids if i in self._nodes]
 
     def _relation(self, kind: str, line: dict[str, Any]) -> None:
         """Insert a row about nodes and interactions, unless it is here or is about an interaction that is."""
@@ -214,6 +217,8 @@ class _Import:
                 line[column] = self._nodes[line[column]]
         if kind == "decision":
             self._decision(line)
+        if kind == "tier_outcome":
+            line["source_ids"] = self._known(line["source_ids"])
         if kind == "co_retrieval":  # a < b, also where ids are in another order here
             line["a"], line["b"] = sorted((line["a"], line["b"]))
         self._insert(kind, line, otherwise="ON CONFLICT DO NOTHING" if kind in ("edge", "co_retrieval") else "")

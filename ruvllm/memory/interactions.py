@@ -16,12 +16,12 @@ from ruvllm.memory.decisions import insert_decision
 from ruvllm.memory.feedback import read_feedback
 from ruvllm.memory.history import end_nodes
 from ruvllm.memory.merging import RecentAnswers, take_over
-from ruvllm.memory.rows import as_unit_rows, checked_text, insert_nodes
+from ruvllm.memory.rows import as_unit_rows, checked_text, existing, insert_nodes
 from ruvllm.memory.space import remember_embedder
-from ruvllm.memory.store import Store, fetch
+from ruvllm.memory.store import Store
 from ruvllm.types import EdgeType, Embedder, Feedback, FinishReason, Interaction, NodeType, Route, Turn
 
-__all__ = ["Record", "commit_interactions", "read_record", "read_sessions", "read_turns"]
+__all__ = ["Record", "commit_interactions", "count_turns", "read_record", "read_sessions", "read_turns"]
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ def _insert_interaction(
         answer, said = twin.node, own[0] if own else None
     if said is not None or not is_sure:
         end_nodes(connection, own, now)  # it never held
-    sources = _existing(connection, interaction.source_ids)
+    sources = existing(connection, interaction.source_ids)
     _insert_edges(connection, interaction, query, [answer] if said is None else [answer, said], sources)
     connection.executemany(
         "UPDATE nodes SET use_count = use_count + 1, last_used = max(last_used, ?) WHERE id = ?",
@@ -237,12 +237,6 @@ def _insert_row(
     )
 
 
-def _existing(connection: apsw.Connection, ids: tuple[int, ...]) -> list[int]:
-    """Return those of `ids` that were not deleted between the answer and its record, each once."""
-    sql = "SELECT id FROM nodes WHERE id IN (SELECT value FROM json_each(?))"
-    return [row[0] for row in fetch(connection, sql, (json.dumps([int(i) for i in ids]),))]
-
-
 def read_turns(store: Store, namespace: str, session: str, limit: int) -> list[tuple[str, Turn]]:
     """Return (interaction id, turn) of the newest `limit` turns of a session, oldest first; corrections count."""
     rows = store.rows(
@@ -254,6 +248,15 @@ def read_turns(store: Store, namespace: str, session: str, limit: int) -> list[t
         (namespace, session, limit),
     )
     return [(id_, Turn(query, answer, created)) for id_, query, answer, created in reversed(rows)]
+
+
+def count_turns(store: Store, namespace: str, session: str, without: Sequence[str]) -> int:
+    """Return how many stored turns a session has besides `without`, ids."""
+    sql = (
+        "SELECT count(*) FROM interactions WHERE namespace = ? AND session = ? "
+        "AND id NOT IN (SELECT value FROM json_each(?))"
+    )
+    return int(store.value(sql, (namespace, session, json.dumps(list(without)))))
 
 
 def read_sessions(store: Store, namespace: str) -> list[str]:

@@ -180,6 +180,7 @@ class _TierOutcome(msgspec.Struct):
     cost: Measure | None
     tokens: Count | None
     answer: str | None
+    source_ids: list[int]
     source: QualitySource | None
     rater: str | None
     at: Seconds

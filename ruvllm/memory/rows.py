@@ -24,6 +24,7 @@ __all__ = [
     "delete_keywords",
     "delete_nodes",
     "edge_of",
+    "existing",
     "fetch_nodes",
     "insert_edge",
     "insert_keywords",
@@ -171,6 +172,14 @@ def fetch_nodes(store: Store, ids: Iterable[int]) -> dict[int, Node]:
     """Return the nodes of `ids` that exist, by id."""
     sql = f"SELECT {NODE_COLUMNS} FROM nodes WHERE id IN (SELECT value FROM json_each(?))"
     return {row[0]: node_of(row) for row in store.rows(sql, (json.dumps([int(i) for i in ids]),))}
+
+
+def existing(connection: apsw.Connection, ids: Iterable[int]) -> list[int]:
+    """Return those of `ids` that were not deleted meanwhile, each once."""
+    rows = connection.execute(
+        "SELECT id FROM nodes WHERE id IN (SELECT value FROM json_each(?))", (json.dumps([int(i) for i in ids]),)
+    )
+    return [row[0] for row in rows]
 
 
 def vector_of(blob: bytes) -> np.ndarray:

@@ -214,13 +214,15 @@ MIGRATIONS: tuple[str, ...] = (
         latency_ms REAL CHECK (latency_ms >= 0.0),
         cost REAL CHECK (cost >= 0.0),
         tokens INTEGER CHECK (tokens >= 0),
-        answer TEXT,  -- of one that was not shown
+        answer TEXT,  -- of one that was not shown, for whoever judges it
+        source_ids TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(source_ids)),  -- that this answer was made of
         source TEXT CHECK (source IN ('user', 'task', 'judge')),  -- of the quality
         rater TEXT,
         at REAL NOT NULL,  -- when the row last changed
         PRIMARY KEY (interaction, tier),
         CHECK ((quality IS NULL) = (source IS NULL))
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX tier_outcomes_with_answer ON tier_outcomes (interaction) WHERE answer IS NOT NULL;
     """,
 )
 

@@ -132,6 +132,7 @@ class GraphSearch:
                 float(candidates.similarity[i]) or None,  # 0 exactly where there is no vector
                 seeds.keyword_rank.get(node),
                 explain(i, found) if with_paths else None,
+                int(candidates.graph.hops[i]),
             )
             for i in best
             if (node := int(ids[i])) in nodes  # not deleted since

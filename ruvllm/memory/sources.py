@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import apsw
 
 from ruvllm.config import LearningConfig
-from ruvllm.memory.decisions import unrate
+from ruvllm.memory.decisions import unlearn
 from ruvllm.memory.links import EdgeRow
 from ruvllm.memory.outcomes import replace_outcome
 from ruvllm.memory.rows import delete_nodes, insert_keywords
@@ -114,7 +114,7 @@ def _unlearn(connection: apsw.Connection, ids: Sequence[int], config: LearningCo
         edges += replace_outcome(connection, interaction, None, {}, rater="", config=config, now=now).edges
     for table in ("credits", "marks", "edge_moves"):
         connection.executemany(f"DELETE FROM {table} WHERE interaction = ?", [(one,) for one in answered])
-    unrate(connection, answered)
+    unlearn(connection, answered, ids)
     return edges
 
 

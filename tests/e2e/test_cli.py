@@ -41,6 +41,8 @@ def test_a_day_with_a_brain(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path)
     answer = json.loads(run("ask", "Where is the rescue sled kept?", "--json", cwd=tmp_path).stdout)
     assert "hut three" in answer["text"]
     run("feedback", answer["id"], "--rating", 5, "--helped", 1, "--rater", "bob", cwd=tmp_path)
+    assert answer["id"] in run("router", "log", cwd=tmp_path).stdout
+    assert "smollm2-135m answered" in run("router", "explain", answer["id"], cwd=tmp_path).stdout
     assert json.loads(run("stats", "--json", cwd=tmp_path).stdout)["interactions"] == 1
     assert "everything agrees" in run("check", cwd=tmp_path).stdout
     run("export", "brain.jsonl.gz", cwd=tmp_path)

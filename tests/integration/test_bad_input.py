@@ -425,3 +425,21 @@ def test_an_endpoint_that_is_down_is_an_error_that_leaves_no_trace(brain: Path, 
             with pytest.raises(EndpointError, match="cannot be reached"):
                 llm.ask(QUESTION, session="alice")
             assert llm.history("alice") == [] and llm.stats().interactions == 0
+
+
+def test_a_tier_that_is_down_gives_way_and_is_asked_again_when_it_recovers(
+    brain: Path, configure: Configure, serve: Serve
+) -> None:
+    first, second = serve("500"), serve("ok")
+    tiers = (first.location, second.location)
+    settings = {"models__tiers": tiers, "generation__model": tiers[0], "router__explore": 0.0}
+    with ruvllm.open(brain, config=configure(**settings)) as llm:
+        response = llm.ask(QUESTION, session="alice")
+        assert (response.route.tier, response.route.decided_by) == (second.location, "fallback")
+        assert "answered 500" in response.warnings[0]
+        llm.feedback(response.id, rating=5)
+        first.mode = "ok"
+        assert llm.ask(QUESTION, session="alice").route.tier == first.location
+        logged = llm.memory.routed(response.id)
+        assert [(one.tier, one.quality) for one in logged.outcomes] == [(second.location, 1.0)]
+        assert llm.check().ok

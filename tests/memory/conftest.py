@@ -14,7 +14,7 @@ import pytest
 
 from ruvllm.config import Config, load_config
 from ruvllm.memory import Memory
-from ruvllm.types import EdgeType, Feedback
+from ruvllm.types import EdgeType, Feedback, TierOutcome
 
 from .fakes import WordEmbedder, routed
 
@@ -55,6 +55,7 @@ def filled(memory: Memory) -> Memory:
     memory.insert_edge(memory.insert_node("a fact"), 1, EdgeType.SAME_TOPIC)
     for id in ("a1", "a2"):  # the same words at the same moment
         memory.record(routed(id, source_ids=(1, 2), used_ids=(2,)))
+    memory.add_outcomes("a1", [TierOutcome("large", latency_ms=9.0, answer="Unseen.", source_ids=(2, 1))])
     memory.feedback("a1", Feedback(rating=2, correction="corrected", marks={2: True}))
 
     def work(connection: apsw.Connection) -> None:

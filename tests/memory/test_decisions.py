@@ -134,6 +134,24 @@ def test_what_was_learnt_from_a_forgotten_text_goes_and_what_it_took_stays(memor
     assert memory.check().findings == ()
 
 
+def test_an_answer_that_nobody_saw_goes_with_its_sources(memory: Memory) -> None:
+    memory.add([{"text": f"source {name}", "source": name} for name in "ab"])
+    memory.record(routed(source_ids=(1,), calibrates=True))
+    memory.add_outcomes("a1", [TierOutcome("large", 0.5, source="judge", answer="Of both.", source_ids=(1, 2))])
+    assert memory.routed("a1").outcomes[1].source_ids == (1, 2)
+    memory.forget("b")
+    assert memory.routed("a1").outcomes[1] == TierOutcome("large")
+
+
+def test_words_of_a_source_that_was_forgotten_meanwhile_are_not_kept(memory: Memory) -> None:
+    memory.add([{"text": "a source", "source": "a"}])
+    memory.record(routed(source_ids=(1,), calibrates=True))
+    memory.flush()
+    memory.forget("a")
+    memory.add_outcomes("a1", [TierOutcome("large", latency_ms=9.0, answer="The words.", source_ids=(1,))])
+    assert memory.routed("a1").outcomes[1] == TierOutcome("large", latency_ms=9.0)
+
+
 def test_no_choice_is_certain(memory: Memory) -> None:
     memory.record(interaction(outcome=TierOutcome("small", latency_ms=5.0)))
     found = outcomes(memory)

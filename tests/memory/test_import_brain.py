@@ -30,7 +30,9 @@ def content(memory: Memory) -> dict[str, Any]:
         "interactions": rows(f"SELECT id, session, {asked}, {shown}, route, confidence FROM interactions"),
         "feedback": rows(f"SELECT rating, correction, {name.format('correction_node')} FROM feedback"),
         "decisions": rows("SELECT * FROM decisions"),
-        "outcomes": rows("SELECT * FROM tier_outcomes"),
+        "outcomes": rows(
+            f"SELECT tier, shown, quality, latency_ms, answer, source, rater, at, {shown} FROM tier_outcomes ORDER BY 1"
+        ),
     }
 
 
@@ -164,7 +166,7 @@ BAD_VALUES: list[tuple[str, dict[str, Any]]] = [
     ("decision", {"present": "?"}),
     ("tier_outcome", {"quality": 1.5}),
     ("tier_outcome", {"latency_ms": -1.0}),
-    ("tier_outcome", {"source": None}),
+    ("tier_outcome", {"source": "user"}),
     ("tier_outcome", {"interaction": "nobody's"}),
     ("feedback", {"rating": 9}),
     ("feedback", {"quality": -1.0}),

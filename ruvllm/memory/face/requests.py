@@ -11,7 +11,7 @@ from ruvllm.errors import BrainError
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
-from ruvllm.memory.interactions import Record, read_record, read_sessions, read_turns
+from ruvllm.memory.interactions import Record, count_turns, read_record, read_sessions, read_turns
 from ruvllm.memory.probation import Change, promote, reconsider, revoke
 from ruvllm.memory.rows import checked_text
 from ruvllm.types import Feedback, Interaction, Turn
@@ -118,6 +118,13 @@ class Requests(OpenedBrain):
         ]
         turns = dict(read_turns(self._store, self.namespace, session, limit))
         return list((turns | dict(queued)).values())[-limit:]
+
+    def count_turns(self, session: str) -> int:
+        """Return how many turns a session has, those still queued included."""
+        pending = [
+            one for one in self._writeback.pending() if (one.namespace, one.session) == (self.namespace, session)
+        ]
+        return len(pending) + count_turns(self._store, self.namespace, session, [one.id for one in pending])
 
     def sessions(self) -> list[str]:
         """Return the names of the stored sessions, the one used last first."""

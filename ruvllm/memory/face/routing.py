@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
+
+import numpy as np
 
 from ruvllm.memory.decisions import (
     LoggedDecision,
@@ -13,7 +16,9 @@ from ruvllm.memory.decisions import (
     read_log,
     read_outcomes,
 )
+from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.opened import OpenedBrain, checked_count
+from ruvllm.memory.rows import vector_of
 from ruvllm.types import QualitySource, TierOutcome
 
 __all__ = ["Routing"]
@@ -21,6 +26,23 @@ __all__ = ["Routing"]
 
 class Routing(OpenedBrain):
     """The log of routed requests of a memory."""
+
+    @with_one_embedder
+    def among(self, ids: Sequence[int]) -> tuple[np.ndarray, int]:
+        """Return the vectors of nodes, (m, dim) float32, and how many links lead among them.
+
+        What has no vector has a row of zeros.
+        """
+        nodes = np.array(ids, np.int64)
+        dim, _ = self._space.known() or (0, "")
+        vectors = np.zeros((len(nodes), dim), np.float32)
+        if not len(nodes):
+            return vectors, 0
+        place = {node: i for i, node in enumerate(nodes.tolist())}
+        sql = "SELECT node, vector FROM vectors WHERE node IN (SELECT value FROM json_each(?))"
+        for node, blob in self._store.rows(sql, (json.dumps(list(place)),)):
+            vectors[place[node]] = self._space.project(vector_of(blob)[np.newaxis])[0]
+        return vectors, int(self._links.load().among(nodes).directions.sum())
 
     def route_log(self, limit: int = 50) -> list[LoggedDecision]:
         """Return the newest `limit` requests with what was decided and what came of it, the newest first."""
@@ -40,9 +62,17 @@ class Routing(OpenedBrain):
         return found[0]
 
     def logged_outcomes(
-        self, tiers: Sequence[str], *, num_features: int, feature_version: int, limit: int = 100_000
+        self,
+        tiers: Sequence[str],
+        *,
+        num_features: int,
+        feature_version: int,
+        limit: int = 100_000,
+        id: str | None = None,
     ) -> LoggedOutcomes:
         """Return what `tiers` did on the newest `limit` questions that still exist: what a router is trained on.
+
+        Of one answer alone when `id` names it.
 
         Tiers that are not named are left out. Of one rater's qualities of one UTC day at most
         `router.max_labels_per_day` are there, a draw by the ids of the answers; the rest is missing, so that nobody who
@@ -60,6 +90,7 @@ class Routing(OpenedBrain):
             feature_version=feature_version,
             max_labels_per_day=self.config.router.max_labels_per_day,
             limit=checked_count(limit, "limit"),
+            id=id,
         )
 
     def add_outcomes(self, id: str, outcomes: Sequence[TierOutcome]) -> None:

@@ -1,0 +1,73 @@
+"""`ruvllm router`: the log for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from memory.fakes import WordEmbedder, interaction, routed
+from typer.testing import CliRunner
+
+from ruvllm.cli.app import app
+from ruvllm.memory import Memory
+from ruvllm.types import Feedback, TierOutcome
+
+Run = Callable[..., tuple[int, str, BaseException | None]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a command on a brain with an answer that was routed and rated, and one without a choice."""
+    with Memory(tmp_path / "brain", embedder=WordEmbedder()) as memory:
+        memory.record(routed("a1", query="Is [b]this[/b] hard?", created=1.0, calibrates=True))
+        memory.record(interaction("a2", created=2.0, outcome=TierOutcome("small", latency_ms=1234.0)))
+        memory.feedback("a1", Feedback(rating=4))
+
+    def invoke(*arguments: str) -> tuple[int, str, BaseException | None]:
+        done = CliRunner().invoke(app, ["router", *arguments, "--brain", str(tmp_path / "brain")])
+        return done.exit_code, done.output, done.exception
+
+    return invoke
+
+
+def test_log_shows_who_answered_and_what_came_of_it(run: Run) -> None:
+    code, output, _ = run("log")
+    newest, oldest = output.splitlines()[1:]
+    assert code == 0 and "no choice" in newest and "1,234" in newest
+    assert [part in oldest for part in ("a1", "router, calibrates", "0.500", "0.750", "Is [b]this[/b] hard?")] == [
+        True
+    ] * 5
+
+
+def test_log_is_as_long_as_asked_for(run: Run) -> None:
+    assert len(json.loads(run("log", "-n", "1", "--json")[1])) == 1
+    assert str(run("log", "-n", "0")[2]) == "limit must be a whole number >= 1 (0)"
+
+
+def test_log_of_nothing_says_so(tmp_path: Path) -> None:
+    Memory(tmp_path / "b", embedder=WordEmbedder()).close()
+    done = CliRunner().invoke(app, ["router", "log", "--brain", str(tmp_path / "b")])
+    assert done.output == "nothing is logged yet\n"
+
+
+def test_explain_shows_every_tier(run: Run) -> None:
+    code, output, _ = run("explain", "a1")
+    first, _, small, large = output.splitlines()
+    assert code == 0 and first == "small answered (router, calibrates): cheap enough"
+    assert small.split() == ["small", "0.625", "0.750", "0.500", "40.000", "0.125", "0.750", "user", "50.000", "0.250"]
+    assert large.split() == ["large", "0.500", "0.250"]
+
+
+def test_explain_says_where_there_was_no_choice(run: Run) -> None:
+    assert run("explain", "a2")[1] == "small answered: there was no choice\n"
+
+
+def test_explain_in_json_has_all_that_was_logged(run: Run) -> None:
+    logged = json.loads(run("explain", "a1", "--json")[1])
+    assert logged["decision"]["checkpoint"] == 3 and logged["outcomes"][0]["source"] == "user"
+
+
+def test_an_unknown_answer_is_named(run: Run) -> None:
+    assert str(run("explain", "a9")[2]) == "id: nothing is logged of an answer 'a9'"

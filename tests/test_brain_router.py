@@ -1,0 +1,126 @@
+"""The router of one brain: what its log says counts, and what was forgotten does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from memory.fakes import WordEmbedder, interaction
+
+from ruvllm.brain_router import BrainRouter, inputs_of, machine, policy_of, tiers_of
+from ruvllm.config import Config, ModelsConfig, load_config
+from ruvllm.inference.runtime_engine import Probe
+from ruvllm.memory import Memory
+from ruvllm.router.features import NUM_FEATURES, features
+from ruvllm.router.outcomes import TierInfo
+from ruvllm.routing import Asked
+from ruvllm.types import Constraints, Decision, Feedback, TierOutcome
+
+TIERS = (TierInfo("small", 100_000_000, 0.06), TierInfo("large", 2_000_000_000, 1.2))
+ROUTED = {"models": {"tiers": ["small", "large"]}, "generation": {"model": "small"}}
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    with Memory(tmp_path / "brain", embedder=WordEmbedder(), config=Config()) as memory:
+        memory.add(["The supply ship arrives every six weeks.", "The supply ship is red."])
+        yield memory
+
+
+def configured(**router: object) -> Config:
+    return load_config(environment={}, overrides=ROUTED | {"router": router})
+
+
+def asked(memory: Memory, query: str = "When does the ship arrive?", **fields: object) -> Asked:
+    vector = memory.encode([query])[0]
+    hits = memory.search(query, 10, query_vector=vector)
+    vectors, links = memory.among([hit.node.id for hit in hits])
+    values = {"session": None, "turn": 0, "constraints": Constraints(), "tiers": ("small", "large")} | fields
+    return Asked(query, vector, hits, vectors, links, **values)  # type: ignore[arg-type]
+
+
+def decided(router: BrainRouter, one: Asked) -> Decision:
+    return router.decide(one, probe=lambda: (Probe(0.5, 0.25, 1.0, -2.0), 7))
+
+
+def rated(memory: Memory, id: str, query: str, rating: int | None) -> None:
+    memory.record(interaction(id, query=query, outcome=TierOutcome("small", latency_ms=20.0, cost=0.1, tokens=3)))
+    if rating is not None:
+        memory.feedback(id, Feedback(rating=rating))
+
+
+def test_untrained_the_safe_default_answers(memory: Memory) -> None:
+    config = configured(explore=0.0, calibrate=0.0, safe_default="large")
+    decision = decided(BrainRouter(memory, TIERS, config, seed=0), asked(memory))
+    assert (decision.tier, decision.checkpoint, decision.calibrates) == ("large", 0, False)
+    assert len(decision.features) >= 4 * NUM_FEATURES
+
+
+def test_every_tier_answers_by_a_coin_of_the_configured_bias(memory: Memory) -> None:
+    router, one = BrainRouter(memory, TIERS, configured(calibrate=0.25), seed=0), asked(memory)
+    share = np.mean([decided(router, one).calibrates for _ in range(400)])
+    assert abs(share - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 400)
+
+
+def test_the_log_is_known_from_the_first_question_on(memory: Memory) -> None:
+    rated(memory, "a1", "When does the ship arrive?", 5)
+    rated(memory, "a2", "Something else?", None)
+    router = BrainRouter(memory, TIERS, configured(), seed=0)
+    decided(router, asked(memory))
+    assert router._router is not None and len(router._router.memory) == 2
+
+
+def test_a_rating_counts_from_the_next_question_on(memory: Memory) -> None:
+    rated(memory, "a1", "When does the ship arrive?", None)
+    router = BrainRouter(memory, TIERS, configured(explore=0.0), seed=0)
+    before = decided(router, asked(memory)).estimates[0].quality
+    memory.feedback("a1", Feedback(rating=1))
+    router.heard("a1")
+    after = decided(router, asked(memory)).estimates[0].quality
+    assert before is not None and after is not None and after < before
+
+
+def test_what_was_forgotten_does_not_count(memory: Memory) -> None:
+    rated(memory, "a1", "When does the ship arrive?", 1)
+    router = BrainRouter(memory, TIERS, configured(), seed=0)
+    before = decided(router, asked(memory)).estimates[0].quality
+    memory._store.write(lambda c: c.execute("UPDATE tier_outcomes SET quality = NULL, source = NULL").fetchall())
+    router.forget()
+    after = decided(router, asked(memory)).estimates[0].quality
+    assert before is not None and after is not None and after > before
+
+
+def test_inputs_hold_what_was_asked_and_found(memory: Memory) -> None:
+    one = asked(memory, turn=3, constraints=Constraints(max_latency_ms=500.0))
+    inputs = inputs_of(one)
+    assert (inputs.turn_index, inputs.constraints, inputs.evidence) == (3, one.constraints, None)
+    assert inputs.retrieved is not None and inputs.retrieved.vectors is not None
+    np.testing.assert_allclose(inputs.retrieved.vectors @ one.vector, inputs.retrieved.similarities, atol=1e-3)
+    assert features(inputs).present[60:88].all()
+
+
+def test_a_question_on_which_memory_holds_nothing_has_inputs_too(tmp_path: Path) -> None:
+    with Memory(tmp_path / "empty", embedder=WordEmbedder()) as memory:
+        inputs = inputs_of(asked(memory))
+    assert features(inputs).present[60:88].sum() == 1
+
+
+def test_tiers_know_size_place_and_cost() -> None:
+    offline = ModelsConfig(offline=True)
+    small, unknown, remote = tiers_of(("lfm2-350m", "nowhere", "http://me:hunter2@host/v1#big"), offline)
+    assert small.parameters and small.cost == pytest.approx(0.6 * small.parameters / 1e9)
+    assert (unknown.parameters, unknown.cost) == (None, 2 * small.cost)
+    assert (remote.name, remote.is_local, remote.cost) == ("http://host/v1#big", False, 4 * small.cost)
+
+
+def test_policy_is_what_is_configured() -> None:
+    policy = policy_of(configured(quality_floor=0.75, certified=True, safe_default="large"), ["small", "large"])
+    assert (policy.quality_floor, policy.certified, policy.safe_default) == (0.75, True, 1)
+    assert policy_of(configured(), ["small", "large"]).safe_default == 0
+
+
+def test_the_machine_says_how_busy_it_is() -> None:
+    found = machine()
+    assert found is None or (0.0 < found.free_memory <= 1.0 and found.load >= 0.0 and found.num_cores >= 1)
