@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -161,9 +161,14 @@ def _answer(tier: Tier, task: Task) -> _Answer:
 def _probe(tier: Tier, messages: Sequence[Message], max_tokens: int) -> dict[str, float]:
     began = time.perf_counter()
     probe = tier.probe(messages, max_tokens=max_tokens)
-    latency_ms = 1e3 * (time.perf_counter() - began)
-    num_tokens = min(max_tokens, tier.count_tokens(messages))
-    return asdict(probe) | {"num_tokens": num_tokens, "latency_ms": latency_ms}
+    return {
+        "top_probability": probe.top_probability,
+        "margin": probe.margin,
+        "entropy": probe.entropy,
+        "mean_logprob": probe.prompt_logprob,
+        "latency_ms": 1e3 * (time.perf_counter() - began),
+        "num_tokens": min(max_tokens, tier.count_tokens(messages)),
+    }
 
 
 def _summary(logprobs: Sequence[float]) -> dict[str, float]:

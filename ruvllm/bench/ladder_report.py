@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,10 @@ __all__ = ["report_rows", "roc_auc"]
 
 Logged = Mapping[str, Any]
 
-SIGNS: Mapping[str, Callable[[Logged, str], float]] = {
-    "top probability": lambda row, probe: -row[probe]["top_probability"],
-    "margin": lambda row, probe: -row[probe]["margin"],
-    "entropy": lambda row, probe: row[probe]["entropy"],
-    "prompt log-probability": lambda row, probe: -row[probe]["prompt_logprob"],
-}
-"""Numbers of a probe, turned so that more means more doubt."""
+MEANS = {"latency_ms": "ms", "cost": "core s", "prompt_tokens": "tokens", "completion_tokens": "tokens"}
+
+DOUBT = {"top_probability": -1.0, "margin": -1.0, "entropy": 1.0, "mean_logprob": -1.0}
+"""Numbers of a probe, with the sign that makes more of them more doubt."""
 
 
 def roc_auc(values: np.ndarray, positive: np.ndarray) -> float:
@@ -48,28 +45,23 @@ def _rows(name: str, logged: Sequence[Logged]) -> list[Row]:
     rows = [Row(f"{name}, questions", len(logged), "count")]
     for model, of_model in zip(models, right.T, strict=True):
         rows.append(_share(f"{name}, {model}, accuracy", of_model))
-        for field, unit in (("latency_ms", "ms"), ("cost", "core s"), ("prompt_tokens", "tokens")):
-            rows.append(Row(f"{name}, {model}, {field}", _mean(logged, field, model), unit))
-        rows.append(Row(f"{name}, {model}, completion_tokens", _mean(logged, "completion_tokens", model), "tokens"))
-    wrong = ~right[:, 0]
-    rows.append(_share(f"{name}, a larger tier is needed", wrong & right.any(axis=1)))
-    rows.append(_share(f"{name}, none is right", ~right.any(axis=1)))
-    rows.append(_share(f"{name}, the smallest is right and the largest wrong", right[:, 0] & ~right[:, -1]))
-    for probe, title in (("probe", "probe of the question"), ("prompt_probe", "probe of the whole prompt")):
-        for sign, doubt in SIGNS.items():
-            values = np.array([doubt(row, probe) for row in logged])
-            rows.append(Row(f"{name}, the smallest is wrong by {title}, {sign}", roc_auc(values, wrong), "ROC-AUC"))
-    for part in ("mean", "min"):
-        own = np.array([-row["answer_logprob"][models[0]].get(part, -np.inf) for row in logged])
-        title = f"{name}, the smallest is wrong by its answer's {part} log-probability"
-        rows.append(Row(title, roc_auc(own, wrong), "ROC-AUC"))
+        for field, unit in MEANS.items():
+            rows.append(Row(f"{name}, {model}, {field}", float(np.mean([row[field][model] for row in logged])), unit))
+    smallest, wrong, any_right = models[0], ~right[:, 0], np.any(right, axis=1)
+    rows.append(_share(f"{name}, a larger tier is needed", wrong & any_right))
+    rows.append(_share(f"{name}, none is right", ~any_right))
+    rows.append(_share(f"{name}, only the smallest is right", right[:, 0] & ~np.any(right[:, 1:], axis=1)))
+    foretold = f"{name}, {smallest} is wrong by its"
+    for probe, title in (("probe", "probe"), ("prompt_probe", "probe of the whole prompt")):
+        for field, sign in DOUBT.items():
+            doubt = np.array([sign * row[probe][field] for row in logged])
+            rows.append(Row(f"{foretold} {title}, {field}", roc_auc(doubt, wrong), "ROC-AUC"))
+    for field in ("mean", "min"):
+        doubt = np.array([-row["answer_logprob"][smallest].get(field, -np.inf) for row in logged])
+        rows.append(Row(f"{foretold} answer, {field}_logprob", roc_auc(doubt, wrong), "ROC-AUC"))
     return rows
 
 
 def _share(name: str, holds: np.ndarray) -> Row:
     values = holds.astype(float)
     return Row(name, float(values.mean()), "fraction", bootstrap_interval(values))
-
-
-def _mean(logged: Sequence[Logged], field: str, model: str) -> float:
-    return float(np.mean([row[field][model] for row in logged]))

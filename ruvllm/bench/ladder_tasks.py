@@ -20,7 +20,7 @@ __all__ = ["Task", "contains", "draw", "last_number", "read_tasks"]
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NUM_INTENTS = 10  # that are offered for a request
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+NUMBER = re.compile(r"(?<!\d)-?\d[\d,]*(?:\.\d+)?")  # the 5 of 10-5 has no sign
 
 Row = Mapping[str, Any]
 
