@@ -90,20 +90,23 @@ def run(
     config = config or load_config()
     generation = msgspec.structs.replace(config.generation, num_threads=num_threads)
     tasks = draw(read_tasks(data, seed=seed), n, seed=seed)
-    with open_log(out) as log:
+    with open_log(out) as log, ExitStack() as stack:
         missing = [task for task in tasks if not _is_known(task, log.rows, models, out)]
-        with ExitStack() as stack:
-            tiers: dict[str, Tier] = {}
-            for model in models if missing else ():
-                engine = stack.enter_context(closing(open(model, generation, config.models)))
-                if not isinstance(engine, Tier):
-                    raise ValueError(f"models: {model} gives no log-probabilities of a prompt; local models do")
-                engine.probe([Message("user", "Hello")])  # the first use reads the weights
-                tiers[model] = engine
-            for done, task in enumerate(missing, len(tasks) - len(missing) + 1):
-                log.add(_ask(task, tiers))
-                on_progress("questions", done, len(tasks))
+        tiers: dict[str, Tier] = {}
+        for model in models if missing else ():
+            engine = stack.enter_context(closing(open(model, generation, config.models)))
+            tiers[model] = _warm_tier(model, engine)
+        for done, task in enumerate(missing, len(tasks) - len(missing) + 1):
+            log.add(_ask(task, tiers))
+            on_progress("questions", done, len(tasks))
         return make_report("ladder", report_rows([log.rows[task.id] for task in tasks]))
+
+
+def _warm_tier(model: str, engine: Engine) -> Tier:
+    if not isinstance(engine, Tier):
+        raise ValueError(f"models: {model} gives no log-probabilities of a prompt; local models do")
+    engine.probe([Message("user", "Hello")])  # the first use reads the weights
+    return engine
 
 
 def _is_known(task: Task, rows: Mapping[str, Any], models: Sequence[str], out: Path) -> bool:

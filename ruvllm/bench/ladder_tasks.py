@@ -78,7 +78,8 @@ def read_tasks(files: Sequence[Path], *, seed: int) -> dict[str, list[Task]]:
         seed: of the intents that are offered beside the right one.
 
     Raises:
-        ValueError: a file does not exist or is none of these; a row lacks a key; questions come without their passages.
+        ValueError: a file does not exist or is none of these; a row lacks a key; two questions have one id, or one
+            comes without its passage.
     """
     rows: dict[Path, list[Row]] = {}
     for path in files:
@@ -86,16 +87,19 @@ def read_tasks(files: Sequence[Path], *, seed: int) -> dict[str, list[Task]]:
             raise ValueError(f"data: no file {path}")
         rows[path] = list(read_rows(path, ()))
     passages = {str(row["pid"]): row for some in rows.values() for row in some if {"pid", "text"} <= row.keys()}
-    tasks: dict[str, list[Task]] = {}
+    tasks: dict[str, Task] = {}
     for path, found in rows.items():
         try:
             for task in _tasks(path, found, passages, seed):
-                tasks.setdefault(task.benchmark, []).append(task)
+                if task.id in tasks:
+                    raise ValueError(f"data: {path} holds a second question {task.id}")
+                tasks[task.id] = task
         except KeyError as error:
             raise ValueError(f"data: a row of {path} has no {error}") from error
     if not tasks:
         raise ValueError("data: the files hold no questions")
-    return tasks
+    benchmarks = dict.fromkeys(task.benchmark for task in tasks.values())
+    return {name: [task for task in tasks.values() if task.benchmark == name] for name in benchmarks}
 
 
 def draw(tasks: Mapping[str, Sequence[Task]], n: int, *, seed: int) -> list[Task]:

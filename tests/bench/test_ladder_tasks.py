@@ -14,6 +14,9 @@ from ruvllm.bench.ladder_tasks import contains, draw, last_number, read_tasks
 PROBLEM = {"id": "p/0", "benchmark": "sums", "subject": "math", "prompt": "1 + 1?", "worked_solution": "2"}
 
 
+SPLITS = (("a", "train"), ("oos", "val"), ("b", "val"))
+
+
 def write(path: Path, *rows: dict[str, Any]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
@@ -82,9 +85,6 @@ def test_requests_for_training_and_out_of_scope_are_not_asked(tmp_path: Path) ->
     assert task.id == "2"
 
 
-SPLITS = (("a", "train"), ("oos", "val"), ("b", "val"))
-
-
 def test_a_larger_draw_begins_with_the_smaller_and_takes_benchmarks_in_turn(tmp_path: Path) -> None:
     files = [requests(tmp_path / "a.jsonl"), write(tmp_path / "b.jsonl", PROBLEM | {"reference": "2"})]
     tasks = read_tasks(files, seed=0)
@@ -123,6 +123,12 @@ def test_a_row_without_a_key_is_refused(tmp_path: Path) -> None:
     rows = [PROBLEM | {"reference": "2"}, PROBLEM]
     with pytest.raises(ValueError, match=r"data: a row of .*sums\.jsonl has no 'reference'"):
         read_tasks([write(tmp_path / "sums.jsonl", *rows)], seed=0)
+
+
+def test_two_questions_of_one_id_are_refused(tmp_path: Path) -> None:
+    row = PROBLEM | {"reference": "2"}
+    with pytest.raises(ValueError, match=r"data: .*sums\.jsonl holds a second question p/0"):
+        read_tasks([write(tmp_path / "sums.jsonl", row, row)], seed=0)
 
 
 def test_what_the_shared_data_holds_is_recognised(shared_dir: Path) -> None:
