@@ -44,22 +44,40 @@ def open_log(out: Path) -> Iterator[Log]:
 
     Raises:
         ValueError: `out` does not end in .jsonl.gz, or a line of it is damaged; a last line cut short is dropped.
+            Another process adds to it.
     """
     if out.suffixes[-2:] != [".jsonl", ".gz"]:
         raise ValueError(f"out must end in .jsonl.gz ({out})")
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_suffix("")
-    rows = {row["id"]: row for row in read_rows(out, ("id",))} if out.exists() else {}
-    if part.exists():
-        _drop_cut_line(part)
-        rows |= {row["id"]: row for row in read_rows(part, ("id",))}
-    with part.open("ab") as file:
-        yield Log(rows, file)
-    whole = out.with_suffix(".tmp")
-    with gzip.open(whole, "wb") as packed:
-        packed.writelines(msgspec.json.encode(row) + b"\n" for row in rows.values())
-    os.replace(whole, out)
-    part.unlink()
+    with _alone(out):
+        rows = {row["id"]: row for row in read_rows(out, ("id",))} if out.exists() else {}
+        if part.exists():
+            _drop_cut_line(part)
+            rows |= {row["id"]: row for row in read_rows(part, ("id",))}
+        with part.open("ab") as file:
+            yield Log(rows, file)
+        whole = out.with_suffix(".tmp")
+        with gzip.open(whole, "wb") as packed:
+            packed.writelines(msgspec.json.encode(row) + b"\n" for row in rows.values())
+        os.replace(whole, out)
+        part.unlink()
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the right to write to `out`; the system frees it when the process ends."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(out.with_suffix(".lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ValueError(f"out: another run adds to {out}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _drop_cut_line(path: Path) -> None:

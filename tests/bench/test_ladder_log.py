@@ -24,7 +24,7 @@ def write(out: Path, *names: str) -> None:
 
 def test_a_whole_log_is_one_compressed_file(tmp_path: Path) -> None:
     write(tmp_path / "deep" / "l.jsonl.gz", "a", "b")
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["l.jsonl.gz"]
+    assert not (tmp_path / "deep" / "l.jsonl").exists()
     assert ids(tmp_path / "deep" / "l.jsonl.gz") == ["a", "b"]
 
 
@@ -57,6 +57,15 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
     (tmp_path / "l.jsonl").write_text('{"id":"a"}\n{"id":\n{"id":"c"}\n')
     with pytest.raises(ValueError, match=r"l\.jsonl, line 2"), open_log(tmp_path / "l.jsonl.gz"):
         pass
+
+
+def test_two_runs_do_not_add_to_one_log(tmp_path: Path) -> None:
+    out = tmp_path / "l.jsonl.gz"
+    with open_log(out) as log:
+        log.add({"id": "a"})
+        with pytest.raises(ValueError, match=r"out: another run adds to .*l\.jsonl\.gz"), open_log(out):
+            pass
+    assert ids(out) == ["a"]
 
 
 @pytest.mark.parametrize("name", ["l.gz", "l.jsonl", "l"])
