@@ -208,6 +208,15 @@ def test_the_probe_is_judged_against_the_prompt_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("means_router")
+def test_the_ceiling_is_context_and_no_floor(tmp_path: Path) -> None:
+    pytest.importorskip("ruvllm.router.features")
+    report = bench(tmp_path, rows.planted(60), ceiling=True)
+    assert "our features + trees" in report[APGR].peers
+    assert not any("gain over our features" in name for name in report)
+    assert any(name.endswith("share of the ceiling") for name in report)
+
+
+@pytest.mark.usefixtures("means_router")
 def test_unseen_subjects_are_ranked_each_for_itself(tmp_path: Path) -> None:
     report = bench(tmp_path, rows.planted(), leave_out_subjects=True)
     assert report[APGR].peers["topic table"] == pytest.approx(0.5)

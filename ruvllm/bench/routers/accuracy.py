@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ruvllm.bench.report import Row
+from ruvllm.bench.routers.ceiling import CEILINGS
 from ruvllm.bench.routers.comparison import compare
 from ruvllm.bench.routers.evaluation import Judged
 from ruvllm.bench.routers.systems import ORACLE
@@ -29,7 +30,14 @@ def rows(judged: Judged) -> list[Row]:
     right = {name: _share_over(_routes(judged, name), wanted, possible) for name in judged.quality}
     right.pop(ORACLE, None)
     what = f"router accuracy, the cheapest model that reaches {QUALITY_FLOOR}"
-    return [share, *compare(what, right, judged.table.keys, "%", scale=100.0)]
+    result = [share, *compare(what, right, judged.table.keys, "%", scale=100.0)]
+    if CEILINGS.keys() & judged.quality.keys():
+        best, highest = max(result[1].peers.items(), key=lambda peer: peer[1])
+        part = 100.0 * result[1].value / highest
+        result.append(
+            Row(f"{what}, share of the ceiling", part, "%", peers={best: highest}, target=95.0, met=part > 95)
+        )
+    return result
 
 
 def first_that_does(quality: Floats, level: float = QUALITY_FLOOR) -> Ints:
