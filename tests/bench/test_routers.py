@@ -213,7 +213,7 @@ def test_the_ceiling_is_context_and_no_floor(tmp_path: Path) -> None:
     report = bench(tmp_path, rows.planted(60), ceiling=True)
     assert "our features + trees" in report[APGR].peers
     assert not any("gain over our features" in name for name in report)
-    assert any(name.endswith("share of the ceiling") for name in report)
+    assert any(name.endswith("share of the best") for name in report)
 
 
 @pytest.mark.usefixtures("means_router")

@@ -16,6 +16,7 @@ from ruvllm.router.measures import Measure
 __all__ = ["QUALITY_FLOOR", "first_that_does", "rows"]
 
 QUALITY_FLOOR = 0.8
+SHARE_OF_CEILING = 95.0  # per cent, of the best that any learner makes of the features
 LEVELS = np.linspace(0.0, 1.0, 101)
 
 
