@@ -53,7 +53,7 @@ class FittedRouter:
             probes: the smallest tier's view of each question, where it was fitted with such.
         """
         evidence = self.memory.near_many(vectors, texts)
-        features = feature_rows(texts, vectors, evidence, self.learnt.embedding_map, probes)
+        features, _ = feature_rows(texts, vectors, evidence, self.learnt.embedding_map, probes=probes)
         inputs = tier_inputs(evidence, self.learnt.tiers)
         _, outputs = self.learnt.model.cell.step_batch(
             features, np.zeros((len(features), self.learnt.model.cell.hidden_size), np.float32)
@@ -86,7 +86,7 @@ def fit(
     memory = OutcomeMemory.from_outcomes(outcomes)
     embedding_map = EmbeddingMap.fit(outcomes.vectors, rng)
     evidence = memory.near_rows(outcomes.texts)
-    features = feature_rows(outcomes.texts, outcomes.vectors, evidence, embedding_map, probes)
+    features, _ = feature_rows(outcomes.texts, outcomes.vectors, evidence, embedding_map, probes=probes)
     lessons = as_sequences(outcomes, features, evidence)
     learnt = learn(
         outcomes.tiers, lessons, embedding_map, evidence.nearest_similarity, config, rng, cancelled=cancelled

@@ -102,30 +102,39 @@ def learn_gated(
     config: TrainingConfig,
     rng: np.random.Generator,
     *,
-    before: Learnt | None = None,
+    in_force: tuple[Learnt, Lessons] | None = None,
     older: Lessons | None = None,
     cancelled: Cancelled = lambda: False,
 ) -> tuple[Learnt | None, Report]:
     """Return what `learn` does, None when it judges lessons it never saw no better than what is in force.
 
-    What is in force is `before`; without one, the evidence alone, which an untrained network repeats.
+    Args:
+        in_force: what is, and the same lessons with the features of its own embedding map; without one, the evidence
+            alone decides, which an untrained network repeats.
+        older: given, training goes on from what is in force; see `learn`.
     """
     turns, labels = int((~np.isnan(lessons.quality)).any(axis=-1).sum()), int((~np.isnan(lessons.quality)).sum())
     if len(lessons) < MIN_SEQUENCES:
-        return None, Report(turns, labels, None, None, False, f"fewer than {MIN_SEQUENCES} rated requests or sessions")
+        reason = f"fewer than {MIN_SEQUENCES} rated requests or sessions"
+        return None, Report(turns, labels, None, None, accepted=False, reason=reason)
     order = rng.permutation(len(lessons))
     cut = max(1, round(HELD_OUT * len(order)))
-    gate, others = lessons.take(order[:cut]), lessons.take(order[cut:])
+    gate, others = order[:cut], lessons.take(order[cut:])
     model = RouterModel(tiers)
-    in_force = model.initial_params(rng) if before is None else before.trained.params
-    before_loss = held_out_loss(model, in_force, gate, config)
-    learnt = learn(tiers, others, embedding_map, nearest, config, rng, before=before, older=older, cancelled=cancelled)
-    loss = held_out_loss(model, learnt.trained.params, gate, config)
+    before, seen = (None, lessons) if in_force is None else in_force
+    params = model.initial_params(rng) if before is None else before.trained.params
+    before_loss = held_out_loss(model, params, seen.take(gate), config)
+    going_on = before if older is not None else None
+    learnt = learn(
+        tiers, others, embedding_map, nearest, config, rng, before=going_on, older=older, cancelled=cancelled
+    )
+    loss = held_out_loss(model, learnt.trained.params, lessons.take(gate), config)
     if cancelled():
-        return None, Report(turns, labels, before_loss, loss, False, "training was stopped")
+        return None, Report(turns, labels, before_loss, loss, accepted=False, reason="training was stopped")
     if not loss < before_loss:
-        return None, Report(turns, labels, before_loss, loss, False, "it is no better on requests it never saw")
-    return learnt, Report(turns, labels, before_loss, loss, True)
+        reason = "it is no better on requests it never saw"
+        return None, Report(turns, labels, before_loss, loss, accepted=False, reason=reason)
+    return learnt, Report(turns, labels, before_loss, loss, accepted=True)
 
 
 def with_tiers(learnt: Learnt, tiers: Sequence[TierInfo]) -> Learnt:

@@ -180,14 +180,14 @@ class Learnt:
 def estimates(learnt: Learnt, judged: Judgement, nearest: npt.NDArray[np.floating]) -> Estimates:
     """Return the calibrated estimates; what is not familiar is drawn to the tiers' means."""
     known = familiarity(nearest, learnt.nearest)
-    raw = sigmoid(judged.quality_logit)
+    raw = sigmoid(judged.quality_logit).astype(np.float64)
     quality = np.stack([one.apply(raw[..., i]) for i, one in enumerate(learnt.calibrations)], axis=-1)
     share = np.asarray(known)[..., np.newaxis]
     quality = share * quality + (1.0 - share) * learnt.mean_quality
     return Estimates(
         quality=quality.astype(np.float32),
         latency_ms=np.exp(judged.log_latency),
-        confidence=learnt.confidence.apply(judged.confidence).astype(np.float32),
+        confidence=learnt.confidence.apply(judged.confidence.astype(np.float64)).astype(np.float32),
         familiarity=known,
     )
 

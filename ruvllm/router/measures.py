@@ -33,6 +33,7 @@ __all__ = [
     "brier",
     "brier_over",
     "centred",
+    "cheapest_good",
     "cost_quality",
     "cpt",
     "cpt_over",
@@ -42,6 +43,7 @@ __all__ = [
     "quality_area",
     "roc_auc",
     "roc_auc_over",
+    "router_accuracy",
     "within_topic_apgr",
     "within_topic_apgr_over",
     "zero_router",
@@ -262,6 +264,21 @@ def centred(estimate: Floats, folds: Labels | None) -> Floats:
         rows = np.asarray(folds) == fold
         estimate[rows] += mean - estimate[rows].mean(axis=0)
     return np.round(estimate, DIGITS)
+
+
+def cheapest_good(quality: Floats, floor: float) -> npt.NDArray[np.int64]:
+    """Return the first tier of each row of `quality` (n, T) that meets the floor, (n,); -1 where none does."""
+    meets = np.asarray(quality) >= np.asarray(quality).dtype.type(floor)
+    return np.where(meets.any(axis=1), np.argmax(meets, axis=1), -1)
+
+
+def router_accuracy(tier: npt.NDArray[np.int64], quality: Floats, floor: float) -> tuple[float, float]:
+    """Return how often `tier` (n,) is the cheapest that meets the floor where any does, and the share of such rows."""
+    right = cheapest_good(quality, floor)
+    known = right >= 0
+    if not known.any():
+        return float("nan"), 0.0
+    return float((np.asarray(tier) == right)[known].mean()), float(known.mean())
 
 
 # -- calibration -----------------------------------------------------------------------------------------------------

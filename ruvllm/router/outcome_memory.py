@@ -68,6 +68,17 @@ class Evidence:
     nearest_similarity: Floats
     nearest_lexical: Floats
 
+    @classmethod
+    def nothing(cls, num_tiers: int) -> Self:
+        """Return the evidence for one question where nothing is known."""
+        unknown, nothing = np.full(num_tiers, np.nan, np.float32), np.zeros(num_tiers, np.float32)
+        nowhere = np.zeros((), np.float32)
+        return cls(unknown, unknown, unknown, unknown, unknown, nothing, unknown, nowhere, nowhere)
+
+    def rows(self) -> Evidence:
+        """Return the evidence of one question as that of n = 1."""
+        return Evidence(*(np.asarray(getattr(self, name))[np.newaxis] for name in Evidence.__slots__))
+
     def row(self, i: int) -> Evidence:
         """Return the evidence of question `i` of n."""
         return Evidence(*(getattr(self, name)[i] for name in Evidence.__slots__))
@@ -131,6 +142,10 @@ class OutcomeMemory:
 
     def __len__(self) -> int:
         return self._view.count
+
+    def counts(self) -> list[int]:
+        """Return how many known qualities each tier has."""
+        return [int(n) for n in self._view.totals[1, : len(self.tiers)]]
 
     @property
     def nbytes(self) -> int:
@@ -397,10 +412,10 @@ def _weighted(values: Floats, weights: Floats, means: Floats, shrink: float) -> 
     is_known = values == values
     weights = weights[:, :, np.newaxis] * is_known
     values = np.where(is_known, values, np.float32(0.0))
-    total = weights.sum(1) + TINY
+    total = weights.sum(1)
     weighted = weights * values
-    mean = weighted.sum(1) / total
-    variance = (weighted * values).sum(1) / total - np.square(mean)
+    mean = weighted.sum(1) / (total + TINY)
+    variance = (weighted * values).sum(1) / (total + TINY) - np.square(mean)
     count = np.square(total) / (np.square(weights).sum(1) + TINY)
     shrunk = (total * mean + np.float32(shrink) * means) / (total + np.float32(shrink))
     return shrunk, np.sqrt(np.maximum(variance, 0.0)), count

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ruvllm.router.features import FEATURE_VERSION, Features, ProbeView, RouterInputs, features
 from ruvllm.router.learnt import Estimates, Learnt, estimates, tier_inputs
 from ruvllm.router.model import TierInputs
-from ruvllm.router.outcome_memory import OutcomeMemory
+from ruvllm.router.outcome_memory import Evidence, OutcomeMemory
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.policy import Choice, Policy, choose
 from ruvllm.types import Constraints, Decision, TierEstimate
@@ -154,10 +154,10 @@ class Router:
     def _judge(self, in_force: _InForce, inputs: RouterInputs, before: _Session | None) -> _Judged:
         learnt = in_force.learnt
         made = features(inputs, None if learnt is None else learnt.embedding_map)
-        evidence = self.memory.nothing() if inputs.evidence is None else inputs.evidence
+        evidence = Evidence.nothing(len(self.tiers)) if inputs.evidence is None else inputs.evidence
         told = tier_inputs(evidence, self.tiers)
         if learnt is None:
-            nothing = np.float32(0.0)
+            nothing = np.zeros((), np.float32)
             return _Judged(made, told, Estimates(told.quality, told.latency_ms, nothing, nothing), None)
         state = learnt.model.initial_state() if before is None else before.state
         state, judged = learnt.model.step(made.values, state, told)

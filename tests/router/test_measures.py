@@ -12,6 +12,7 @@ from ruvllm.router.measures import (
     apgr,
     apgr_over,
     brier,
+    cheapest_good,
     cost_quality,
     cpt,
     ece,
@@ -19,6 +20,7 @@ from ruvllm.router.measures import (
     pgr,
     quality_area,
     roc_auc,
+    router_accuracy,
     within_topic_apgr,
     within_topic_apgr_over,
     zero_router,
@@ -152,6 +154,12 @@ def test_true_estimates_give_the_best_frontier(table: Table) -> None:
     quality, cost = np.stack([weak, strong], 1), np.tile([1.0, 3.0], (400, 1))
     points = cost_quality(quality, np.array([1.0, 3.0]), quality, cost)
     assert points[-1] == pytest.approx([1.0 + 2.0 * (strong > weak).mean(), np.maximum(weak, strong).mean()])
+
+
+def test_accuracy_counts_the_cheapest_good_tier_where_there_is_one() -> None:
+    quality = np.array([[0.9, 0.9], [0.2, 0.8], [0.1, 0.3], [0.8, 0.1]], np.float32)
+    assert cheapest_good(quality, 0.8).tolist() == [0, 1, -1, 0]
+    assert router_accuracy(np.array([0, 1, 1, 1]), quality, 0.8) == pytest.approx((2 / 3, 3 / 4))
 
 
 def test_ece_of_a_constant_is_its_distance_from_the_rate() -> None:

@@ -1,0 +1,1 @@
+"""What outcomes teach: from the log of a brain to better routes."""

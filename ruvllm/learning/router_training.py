@@ -1,0 +1,137 @@
+"""Training the router on a brain's log: rows to lessons, a training within bounds, and a gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ruvllm.memory import LoggedOutcomes
+from ruvllm.router.embedding_map import EmbeddingMap
+from ruvllm.router.features import GROUPS, feature_rows
+from ruvllm.router.learn import Report, learn_gated, with_tiers
+from ruvllm.router.learnt import Learnt, tier_inputs
+from ruvllm.router.model import TierInputs
+from ruvllm.router.outcome_memory import Evidence, OutcomeMemory
+from ruvllm.router.outcomes import Outcomes, TierInfo
+from ruvllm.router.training import Lessons, TrainingConfig
+
+__all__ = ["train_router"]
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+NEWEST = 10_000  # questions that a training goes through; of older ones a sample is replayed
+MAX_STEPS = 4  # turns of a session that are learnt as one sequence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Log:
+    """The log with what its neighbours say of each row."""
+
+    logged: LoggedOutcomes
+    tiers: tuple[TierInfo, ...]
+    evidence: Evidence
+
+    def lessons(self, embedding_map: EmbeddingMap, sequences: Sequence[Rows]) -> Lessons:
+        """Return rows as sequences of turns; shorter ones end with turns of which nothing is known."""
+        logged = self.logged
+        made, _ = feature_rows(logged.texts, logged.vectors, self.evidence, embedding_map)
+        kept = np.asarray(logged.present.any(axis=1))  # what was seen then, but for what neighbours say today
+        features = np.where(kept[:, np.newaxis], logged.features, made)
+        for group in ("embedding", "outcomes"):
+            features[:, GROUPS[group]] = made[:, GROUPS[group]]
+        inputs = tier_inputs(self.evidence, self.tiers)
+        dearest = max(tier.cost for tier in self.tiers) or 1.0
+        priced = np.array([tier.cost for tier in self.tiers], np.float32)
+        cost = np.minimum(np.where(np.isnan(logged.cost), priced, logged.cost) / dearest, 10.0)
+        steps = max(map(len, sequences))
+        places = np.stack([np.pad(rows, (0, steps - len(rows)), constant_values=-1) for rows in sequences])
+        is_turn = (places >= 0)[..., np.newaxis]
+
+        def taken(column: npt.NDArray[np.floating], missing: float) -> Floats:
+            return np.where(is_turn, column[places], np.float32(missing)).astype(np.float32)
+
+        return Lessons(
+            features=taken(features, 0.0),
+            inputs=TierInputs(inputs.quality[places], inputs.latency_ms[places], inputs.evidence[places]),
+            quality=taken(logged.quality, np.nan),
+            latency_ms=taken(np.where(logged.latency_ms > 0.0, logged.latency_ms, np.nan), np.nan),
+            cost=taken(cost, 0.0),
+            propensity=taken(np.where(np.isnan(logged.propensity), 1.0, logged.propensity), 1.0),
+            context_label=np.full(places.shape, -1, np.int64),
+        )
+
+
+def train_router(
+    logged: LoggedOutcomes,
+    tiers: Sequence[TierInfo],
+    before: Learnt | None,
+    config: TrainingConfig,
+    *,
+    seed: int = 0,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[Learnt | None, Report]:
+    """Return what a log teaches about `tiers`, None where the gate keeps `before`; the same for the same seed.
+
+    Up to `NEWEST` questions are learnt from the start. Of a longer log the newest are learnt, going on from `before`,
+    which is held by consolidation and by replay of the others.
+
+    Args:
+        logged: of the same tiers, in the same order.
+        before: what is in force, also of other tiers.
+    """
+    tiers = tuple(tiers)
+    if before is not None:
+        known = {tier.name for tier in before.tiers}
+        before = with_tiers(before, tiers) if any(tier.name in known for tier in tiers) else None
+    rated = np.flatnonzero((~np.isnan(logged.quality)).any(axis=1))
+    if len(rated) < 2:
+        return None, Report(len(rated), len(rated), None, None, accepted=False, reason="nothing was rated yet")
+    rng = np.random.default_rng(seed)
+    log = _Log(logged, tiers, _evidence(logged, tiers))
+    sequences = _sequences(logged, rated)
+    nearest = np.asarray(log.evidence.nearest_similarity)[rated]
+    newest, older = sequences[-NEWEST:], sequences[:-NEWEST]
+    if before is None or not older:
+        embedding_map = EmbeddingMap.fit(logged.vectors, rng)
+        lessons = log.lessons(embedding_map, newest)
+        in_force = None if before is None else (before, log.lessons(before.embedding_map, newest))
+        return learn_gated(tiers, lessons, embedding_map, nearest, config, rng, in_force=in_force, cancelled=cancelled)
+    lessons = log.lessons(before.embedding_map, newest)
+    return learn_gated(
+        tiers,
+        lessons,
+        before.embedding_map,
+        nearest,
+        config,
+        rng,
+        in_force=(before, lessons),
+        older=log.lessons(before.embedding_map, older),
+        cancelled=cancelled,
+    )
+
+
+def _evidence(logged: LoggedOutcomes, tiers: tuple[TierInfo, ...]) -> Evidence:
+    """Return what all other rows say of each row."""
+    latency_ms = np.where(logged.latency_ms > 0.0, logged.latency_ms, np.float32(np.nan))
+    outcomes = Outcomes(tiers, logged.texts, logged.vectors, logged.quality, latency_ms, logged.cost, logged.propensity)
+    return OutcomeMemory.from_outcomes(outcomes).near_rows(logged.texts)
+
+
+def _sequences(logged: LoggedOutcomes, rated: Rows) -> list[Rows]:
+    """Return the rated rows as turns of one session each, oldest first; a question without a session is alone."""
+    by_session: dict[str, list[int]] = {}
+    found: list[list[int]] = []
+    for row in rated.tolist():
+        session = logged.sessions[row]
+        turns = by_session.get(session) if session is not None else None
+        if turns is None or len(turns) == MAX_STEPS:
+            turns = []
+            found.append(turns)
+            if session is not None:
+                by_session[session] = turns
+        turns.append(row)
+    return [np.array(turns, np.int64) for turns in found]
