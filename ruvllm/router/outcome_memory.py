@@ -22,19 +22,18 @@ Rows = npt.NDArray[np.int64]
 _Number = TypeVar("_Number", bound=np.generic)
 
 # Chosen on mmlu_2models and looked at on llmrouter_9models; APGR is flat around them.
-K: Final = 100  # neighbours by meaning, and as many by words
+K: Final = 100  # neighbours by meaning
 K_NEAR: Final = 20
+K_LEXICAL: Final = 50  # neighbours by words
 TEMPERATURE: Final = 0.2  # a neighbour by meaning weighs exp((cosine - 1) / TEMPERATURE)
 POWER: Final = 2.0  # one by words weighs similarity^POWER
-SHRINK: Final = 1.0  # weight of the tier's mean beside those neighbours
-SHRINK_NEAR: Final = 0.3
-SHRINK_LEXICAL: Final = 0.01
+SHRINK: Final = np.array([[0.3], [1.0], [0.01]], np.float32)  # weight of the tier's mean beside near, broad, lexical
 SUCCESS: Final = 0.5  # quality from which on an answer counts as good
 TINY: Final = np.float32(1e-20)
 
 CELLS_FROM: Final = 4096  # so many rows are all compared; of more, those in the nearest cells
-COMPARED: Final = 2048
-MAX_TAIL: Final = 512  # newest rows that are in no cell yet and always compared
+COMPARED: Final = 768
+MAX_TAIL: Final = 256  # newest rows that are in no cell yet and always compared
 DROPPED: Final = 0.1  # share of the rows that go, the oldest, when the memory is full
 BLOCK: Final = 256  # questions at a time: (BLOCK, K, T) floats
 
@@ -49,7 +48,7 @@ class Evidence:
     Attributes:
         near_quality: (T,) float32, mean quality over the K_NEAR nearest by meaning.
         broad_quality: (T,) over the K nearest by meaning.
-        lexical_quality: (T,) over the K that share most rare words and pairs of words.
+        lexical_quality: (T,) over the K_LEXICAL that share most rare words and pairs of words.
         success: (T,) share of the K nearest by meaning whose quality is at least SUCCESS.
         latency_ms: (T,) geometric mean over the K nearest by meaning.
         count: (T,) how many outcomes, equally weighted, broad_quality is worth; 0 without any.
@@ -89,11 +88,10 @@ class _View:
     """The rows as one lookup sees them. Later rows are written behind `count`, into the same arrays or larger ones."""
 
     vectors: npt.NDArray[np.float16]
-    quality: Floats
-    log_latency: Floats
+    values: Floats  # (rows, 3T): quality, success and log latency of each tier, NaN where not known
     count: int
     first: int  # id of row 0: rows keep their ids when older ones are dropped
-    totals: npt.NDArray[np.float64]  # (2, 3T): sum and number of what is known of each column (see `_columns`)
+    totals: npt.NDArray[np.float64]  # (2, 3T): sum and number of what is known of each column
     cells: Cells | None
 
 
@@ -121,11 +119,9 @@ class OutcomeMemory:
         self._changing = threading.Lock()
         self._ids: dict[str | int, int] = {}
         self._words = WordIndex()
-        shape = (0, len(self.tiers))
         self._view = _View(
             np.empty((0, native_dim), np.float16),
-            np.empty(shape, np.float32),
-            np.empty(shape, np.float32),
+            np.empty((0, 3 * len(self.tiers)), np.float32),
             count=0,
             first=0,
             totals=np.zeros((2, 3 * len(self.tiers))),
@@ -151,7 +147,7 @@ class OutcomeMemory:
     def nbytes(self) -> int:
         """How much memory it takes, in bytes, but for the keys' own text."""
         view = self._view
-        arrays = view.vectors.nbytes + view.quality.nbytes + view.log_latency.nbytes
+        arrays = view.vectors.nbytes + view.values.nbytes
         return arrays + (view.cells.nbytes if view.cells else 0) + self._words.nbytes + 120 * len(self._ids)
 
     # -- changes -----------------------------------------------------------------------------------------------------
@@ -209,7 +205,8 @@ class OutcomeMemory:
             raise ValueError("quality must be in [0, 1], or NaN where it is not known")
         if ((latency_ms <= 0.0) | np.isinf(latency_ms)).any():
             raise ValueError("latency_ms must be finite and > 0, or NaN where it is not known")
-        log_latency = np.log(latency_ms)
+        success = np.where(np.isnan(quality), quality, quality >= SUCCESS)
+        values = np.concatenate([quality, success, np.log(latency_ms)], axis=1, dtype=np.float32)
         with self._changing:
             is_new = np.zeros(len(keys), np.bool_)
             seen: set[str | int] = set()
@@ -222,7 +219,7 @@ class OutcomeMemory:
                 self._append([keys[i] for i in part], [texts[i] for i in part], vectors[part])
             for i, key in enumerate(keys):
                 if key in self._ids:  # else dropped again, being older than `capacity` others
-                    self._set(self._ids[key] - self._view.first, quality[i], log_latency[i])
+                    self._set(self._ids[key] - self._view.first, values[i])
             self._group()
 
     def _append(self, keys: Sequence[str | int], texts: Sequence[str], vectors: Floats) -> None:
@@ -239,23 +236,20 @@ class OutcomeMemory:
             view = replace(
                 view,
                 vectors=_grown(view.vectors, view.count, size),
-                quality=_grown(view.quality, view.count, size),
-                log_latency=_grown(view.log_latency, view.count, size),
+                values=_grown(view.values, view.count, size),
             )
         view.vectors[view.count : end] = vectors
-        view.quality[view.count : end] = np.nan
-        view.log_latency[view.count : end] = np.nan
+        view.values[view.count : end] = np.nan
         self._words.add(view.first + view.count, texts)
         self._ids.update(zip(keys, range(view.first + view.count, view.first + end), strict=True))
         self._view = replace(view, count=end)
 
-    def _set(self, row: int, quality: Floats, log_latency: Floats) -> None:
-        view, this = self._view, slice(row, row + 1)
-        totals = view.totals - _totals(_columns(view.quality[this], view.log_latency[this]))
-        for old, new in ((view.quality, quality), (view.log_latency, log_latency)):
-            old[row] = np.where(np.isnan(new), old[row], new)
-        totals += _totals(_columns(view.quality[this], view.log_latency[this]))
-        self._view = replace(view, totals=totals)
+    def _set(self, row: int, values: Floats) -> None:
+        view = self._view
+        old = view.values[row].copy()
+        new = np.where(np.isnan(values), old, values)
+        view.values[row] = new
+        self._view = replace(view, totals=view.totals + _totals(new[np.newaxis]) - _totals(old[np.newaxis]))
 
     def _drop(self, count: int) -> None:
         """Forget the oldest rows."""
@@ -263,14 +257,12 @@ class OutcomeMemory:
         self._words.remove(np.arange(view.first, view.first + count))
         self._ids = {key: row for key, row in self._ids.items() if row >= view.first + count}
         kept = slice(count, view.count)
-        quality, log_latency = view.quality[kept].copy(), view.log_latency[kept].copy()
         self._view = _View(
             view.vectors[kept].copy(),
-            quality,
-            log_latency,
+            view.values[kept].copy(),
             count=view.count - count,
             first=view.first + count,
-            totals=_totals(_columns(quality, log_latency)),
+            totals=_totals(view.values[kept]),
             cells=view.cells.without_first(count) if view.cells is not None and len(view.cells) > count else None,
         )
 
@@ -338,39 +330,37 @@ class OutcomeMemory:
         return Evidence(*(np.concatenate([getattr(part, name) for part in parts]) for name in Evidence.__slots__))
 
     def _evidence(self, view: _View, vectors: Floats, texts: Sequence[str], without: Rows | None) -> Evidence:
-        means = _means(view, len(texts), without)  # (n, 3T)
         rows, cosines = _nearest(view, vectors, without)  # (n, k), -inf where there is none
-        values = _columns(view.quality[rows], view.log_latency[rows])  # (n, k, 3T)
-        weights = np.exp((cosines - np.float32(1.0)) / np.float32(TEMPERATURE))
-        found, spread, count = _weighted(values, weights, means, SHRINK)
-
-        is_quality = slice(len(self.tiers))
-        means = means[:, is_quality]
-        near, *_ = _weighted(values[:, :K_NEAR, is_quality], weights[:, :K_NEAR], means, SHRINK_NEAR)
-        word_rows, similarities = self._sharing_words(view, texts, without)
-        lexical, *_ = _weighted(view.quality[word_rows], similarities**POWER, means, SHRINK_LEXICAL)
-
-        broad, success, log_latency = np.split(found, 3, axis=1)
+        word_rows, similarities = self._sharing_words(view, texts, without)  # (n, k'), 0 where there is none
+        num_near, k = min(K_NEAR, rows.shape[1]), rows.shape[1]
+        weights = np.zeros((len(texts), 3, k + word_rows.shape[1]), np.float32)  # near, broad, lexical
+        weights[:, 1, :k] = np.exp((cosines - np.float32(1.0)) / np.float32(TEMPERATURE))
+        weights[:, 0, :num_near] = weights[:, 1, :num_near]
+        weights[:, 2, k:] = similarities**POWER
+        values = view.values[np.concatenate([rows, word_rows], axis=1)]  # (n, k + k', 3T)
+        means, spread, count = _weighted(values, weights, _means(view, len(texts), without))  # (n, 3, 3T)
+        is_quality, is_success, is_latency = (slice(i * len(self.tiers), (i + 1) * len(self.tiers)) for i in range(3))
         return Evidence(
-            near_quality=near,
-            broad_quality=broad,
-            lexical_quality=lexical,
-            success=success,
-            latency_ms=np.exp(log_latency),
-            count=count[:, is_quality],
-            spread=spread[:, is_quality],
+            near_quality=means[:, 0, is_quality],
+            broad_quality=means[:, 1, is_quality],
+            lexical_quality=means[:, 2, is_quality],
+            success=means[:, 1, is_success],
+            latency_ms=np.exp(means[:, 1, is_latency]),
+            count=count[:, 1, is_quality],
+            spread=spread[:, 1, is_quality],
             nearest_similarity=_first(cosines),
             nearest_lexical=_first(similarities),
         )
 
     def _sharing_words(self, view: _View, texts: Sequence[str], without: Rows | None) -> tuple[Rows, Floats]:
-        """Return rows and similarities (n, K); similarity 0 where there is none."""
-        rows, similarities = np.zeros((len(texts), K), np.int64), np.zeros((len(texts), K), np.float32)
+        """Return rows and similarities (n, K_LEXICAL); similarity 0 where there is none."""
+        shape = (len(texts), K_LEXICAL)
+        rows, similarities = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
         if not view.count:
             return rows[:, :0], similarities[:, :0]
         for i, text in enumerate(texts):
             own = None if without is None else view.first + int(without[i])
-            ids, found = self._words.search(text, K, without=own)
+            ids, found = self._words.search(text, K_LEXICAL, without=own)
             inside = (ids >= view.first) & (ids < view.first + view.count)  # others came or went since
             ids, found = ids[inside] - view.first, found[inside]
             rows[i, : len(ids)], similarities[i, : len(ids)] = ids, found
@@ -404,20 +394,23 @@ def _compared(view: _View, vectors: Floats, k: int) -> tuple[Rows, Floats]:
     return rows, cosines
 
 
-def _weighted(values: Floats, weights: Floats, means: Floats, shrink: float) -> tuple[Floats, Floats, Floats]:
-    """Return mean (shrunk to `means`), standard deviation and effective number of (n, k, c) values, each (n, c).
+def _weighted(values: Floats, weights: Floats, means: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return mean (shrunk to `means`), standard deviation and effective number of values, each (n, 3, c).
 
     The effective number is (sum w)^2 / sum w^2 (Kish 1965). A NaN among the values has no weight.
+
+    Args:
+        values: (n, k, c) of k neighbours.
+        weights: (n, 3, k) of each, for three views.
+        means: (n, c) over all rows.
     """
-    is_known = values == values
-    weights = weights[:, :, np.newaxis] * is_known
-    values = np.where(is_known, values, np.float32(0.0))
-    total = weights.sum(1)
-    weighted = weights * values
-    mean = weighted.sum(1) / (total + TINY)
-    variance = (weighted * values).sum(1) / (total + TINY) - np.square(mean)
-    count = np.square(total) / (np.square(weights).sum(1) + TINY)
-    shrunk = (total * mean + np.float32(shrink) * means) / (total + np.float32(shrink))
+    is_known = (values == values).astype(np.float32)
+    values = np.nan_to_num(values)
+    total = weights @ is_known  # (n, 3, k) @ (n, k, c) -> (n, 3, c)
+    mean = (weights @ values) / (total + TINY)
+    variance = (weights @ np.square(values)) / (total + TINY) - np.square(mean)
+    count = np.square(total) / (np.square(weights) @ is_known + TINY)
+    shrunk = (total * mean + SHRINK * means[:, np.newaxis]) / (total + SHRINK)
     return shrunk, np.sqrt(np.maximum(variance, 0.0)), count
 
 
@@ -426,12 +419,6 @@ def _first(similarities: Floats) -> Floats:
     if not similarities.shape[1]:
         return np.zeros(len(similarities), np.float32)
     return np.where(np.isfinite(similarities[:, 0]), similarities[:, 0], np.float32(0.0))
-
-
-def _columns(quality: Floats, log_latency: Floats) -> Floats:
-    """Return what is averaged of (..., T) outcomes, (..., 3T): quality, success and log latency."""
-    success = np.where(np.isnan(quality), quality, quality >= SUCCESS)
-    return np.concatenate([quality, success.astype(np.float32), log_latency], axis=-1)
 
 
 def _totals(columns: Floats) -> npt.NDArray[np.float64]:
@@ -443,7 +430,7 @@ def _means(view: _View, num_questions: int, without: Rows | None) -> Floats:
     """Return the mean of each column over all rows, (n, 3T), without question i's own row; NaN where none is known."""
     sums, numbers = np.broadcast_to(view.totals[:, np.newaxis], (2, num_questions, view.totals.shape[1]))
     if without is not None:
-        own = _columns(view.quality[without], view.log_latency[without])
+        own = view.values[without]
         sums, numbers = sums - np.nan_to_num(own), numbers - np.isfinite(own)
     return np.where(numbers > 0.0, sums / np.maximum(numbers, 1.0), np.nan).astype(np.float32)
 

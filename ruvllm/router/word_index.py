@@ -23,6 +23,7 @@ BITS: Final = 19  # of a term: 64-bit terms of pairs of words make the index thr
 MAX_ASKED: Final = 128  # rarest terms of a text that are searched for: the others change little and cost most
 COMMON: Final = 0.1  # share of rows from which on a term is asked only when there are fewer than MIN_ASKED rarer ones
 MIN_ASKED: Final = 16
+MAX_WALKED: Final = 20_000  # rows that hold one of the terms asked, summed over terms beyond MIN_ASKED: bounds the time
 LENGTH_DISCOUNT: Final = 0.9  # b of BM25
 
 _PAIR: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -90,5 +91,7 @@ class WordIndex:
         rows_with = self._rows_with[unique] - (1.0 if is_own else 0.0)
         order = np.argsort(rows_with, kind="stable")
         order = order[np.searchsorted(rows_with[order], 0.0, side="right") :]
-        rare = int(np.searchsorted(rows_with[order], COMMON * len(self), side="right"))
-        return unique[order[: min(max(rare, MIN_ASKED), MAX_ASKED)]]
+        rows_with = rows_with[order]
+        rare = np.searchsorted(rows_with, COMMON * len(self), side="right")
+        few = np.searchsorted(np.cumsum(rows_with), MAX_WALKED, side="right")
+        return unique[order[: min(max(int(min(rare, few)), MIN_ASKED), MAX_ASKED)]]

@@ -18,4 +18,7 @@ def views(table: Table) -> list[ProbeView] | None:
         return None
     from ruvllm.router.features import ProbeView
 
-    return [ProbeView(*map(float, row[:-1]), int(row[-1])) for row in table.probes]
+    return [
+        ProbeView(top, margin, entropy, logprob, int(tokens))
+        for top, margin, entropy, logprob, tokens in table.probes.tolist()
+    ]
