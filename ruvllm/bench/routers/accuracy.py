@@ -35,10 +35,8 @@ def rows(judged: Judged) -> list[Row]:
     if CEILINGS.keys() & judged.quality.keys():
         best, highest = max(result[1].peers.items(), key=lambda peer: peer[1])
         part = 100.0 * result[1].value / highest
-        met = part > SHARE_OF_CEILING
-        result.append(
-            Row(f"{what}, share of the best", part, "%", None, {best: highest}, target=SHARE_OF_CEILING, met=met)
-        )
+        met, name = part > SHARE_OF_CEILING, f"{what}, share of the best"
+        result.append(Row(name, part, "%", None, {best: highest}, target=SHARE_OF_CEILING, met=met))
     return result
 
 
