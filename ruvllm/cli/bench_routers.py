@@ -33,6 +33,9 @@ def routers(
     leave_out_subjects: Annotated[
         bool, typer.Option("--leave-out-subjects", help="Judge each subject with what the others taught.")
     ] = False,
+    ceiling: Annotated[
+        bool, typer.Option("--ceiling", help="Show what large learners make of the router's own features; slow.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of folds and of learning.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps embeddings for the next run.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -42,5 +45,13 @@ def routers(
 
     files = Files(both=data or (), train=train or (), test=test or ())
     with measured(seed=seed, cache=cache) as settings:
-        report = run(files, settings, models=models, weak=weak, strong=strong, leave_out_subjects=leave_out_subjects)
+        report = run(
+            files,
+            settings,
+            models=models,
+            weak=weak,
+            strong=strong,
+            leave_out_subjects=leave_out_subjects,
+            ceiling=ceiling,
+        )
     print_report(report, json=json)

@@ -198,13 +198,20 @@ def test_a_router_that_beats_no_floor_is_shown_as_such(tmp_path: Path, monkeypat
 
 @pytest.mark.usefixtures("means_router")
 def test_the_probe_is_judged_against_the_prompt_alone(tmp_path: Path) -> None:
-    pytest.importorskip("ruvllm.router.features")
     lines = rows.planted()
     for line in lines:
         line["probe"] = rows.probe(line["score"]["small-1b"])
     report = bench(tmp_path, lines)
     assert report["ROC-AUC, the weak model misses 0.8, gain over ruvllm without the probe"].met
     assert "probe + embedding, ridge" in report[APGR].peers
+
+
+@pytest.mark.usefixtures("means_router")
+def test_the_ceiling_is_context_and_no_floor(tmp_path: Path) -> None:
+    report = bench(tmp_path, rows.planted(60), ceiling=True)
+    assert "our features + trees" in report[APGR].peers
+    assert not any("gain over our features" in name for name in report)
+    assert any(name.endswith("share of the best") for name in report)
 
 
 @pytest.mark.usefixtures("means_router")

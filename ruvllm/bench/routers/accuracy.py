@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ruvllm.bench.report import Row
+from ruvllm.bench.routers.ceiling import CEILINGS
 from ruvllm.bench.routers.comparison import compare
 from ruvllm.bench.routers.evaluation import Judged
 from ruvllm.bench.routers.systems import ORACLE
@@ -15,6 +16,7 @@ from ruvllm.router.measures import Measure
 __all__ = ["QUALITY_FLOOR", "first_that_does", "rows"]
 
 QUALITY_FLOOR = 0.8
+SHARE_OF_CEILING = 95.0  # per cent, of the best that any learner makes of the features
 LEVELS = np.linspace(0.0, 1.0, 101)
 
 
@@ -29,7 +31,13 @@ def rows(judged: Judged) -> list[Row]:
     right = {name: _share_over(_routes(judged, name), wanted, possible) for name in judged.quality}
     right.pop(ORACLE, None)
     what = f"router accuracy, the cheapest model that reaches {QUALITY_FLOOR}"
-    return [share, *compare(what, right, judged.table.keys, "%", scale=100.0)]
+    result = [share, *compare(what, right, judged.table.keys, "%", scale=100.0)]
+    if CEILINGS.keys() & judged.quality.keys():
+        best, highest = max(result[1].peers.items(), key=lambda peer: peer[1])
+        part = 100.0 * result[1].value / highest
+        met, name = part > SHARE_OF_CEILING, f"{what}, share of the best"
+        result.append(Row(name, part, "%", None, {best: highest}, target=SHARE_OF_CEILING, met=met))
+    return result
 
 
 def first_that_does(quality: Floats, level: float = QUALITY_FLOOR) -> Ints:

@@ -47,6 +47,7 @@ def run(
     weak: str | None = None,
     strong: str | None = None,
     leave_out_subjects: bool = False,
+    ceiling: bool = False,
 ) -> Report:
     """Return every figure of ruvllm's router beside the floors', on equal splits.
 
@@ -54,6 +55,7 @@ def run(
         models: those to route between; all when None, or just the pair when both are named.
         weak, strong: the pair of the two-model figures; chosen by cost and quality when None.
         leave_out_subjects: judge each subject with what was learnt from the others.
+        ceiling: show what large learners make of the router's own features; slow.
     """
     if leave_out_subjects and files.train:
         raise ValueError("leave_out_subjects divides files itself; it does not go with train and test")
@@ -64,10 +66,11 @@ def run(
     train, test = with_scores(train, names), with_scores(test, names) if test else []
     with open_tools(settings) as tools:
         table = make_table([*train, *test], names, tools.embedder)
+    fits = systems(table, ceiling=ceiling)
     pair = two_models.choose_pair(table, weak, strong)
 
     def judged(part: Table, folds: Sequence[splits.Split], what: str = "") -> Judged:
-        return judge(part, folds, systems(table), seed=settings.seed, what=what, on_progress=settings.on_progress)
+        return judge(part, folds, fits, seed=settings.seed, what=what, on_progress=settings.on_progress)
 
     if leave_out_subjects:
         done = judged(table, splits.by_topic(table))

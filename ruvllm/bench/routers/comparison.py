@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ruvllm.bench.report import Row
+from ruvllm.bench.routers.ceiling import CEILINGS
 from ruvllm.bench.routers.systems import ORACLE, OURS
 from ruvllm.router.measures import Interval, Measure, paired_difference
 
@@ -39,11 +40,11 @@ def compare(
         keys: (n,) rows with the same key ask the same question, and are drawn together.
         scale: what every value is multiplied with.
         less_is_better: as for a share of calls.
-        against: the system to beat; the best of all but the oracle when None.
+        against: the system to beat; the best of all but the oracle and the ceilings when None.
     """
     ones = np.ones((1, len(keys)))
     values = {system: scale * float(measure(ones)[0]) for system, measure in measures.items()}
-    floors = {system: value for system, value in values.items() if system not in (OURS, ORACLE)}
+    floors = {system: value for system, value in values.items() if system not in (OURS, ORACLE, *CEILINGS)}
     best = against or (min if less_is_better else max)(floors, key=lambda system: floors[system])
     own = interval_of(measures[OURS], None, keys)
     first, second = (best, OURS) if less_is_better else (OURS, best)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ruvllm.bench.routers.table import Floats, Table, rows_of
 
-__all__ = ["FLOORS", "RANDOM", "Fit", "Router", "probe_ridge"]
+__all__ = ["FLOORS", "RANDOM", "Fit", "Router", "probe_ridge", "sklearn"]
 
 RANDOM = "random"
 SHRINKAGE = 10.0  # rows that the wider mean counts as
@@ -56,7 +56,7 @@ class Means:
         return np.array([self.by_subject.get(key, self.by_benchmark.get(key[0], self.overall)) for key in both])
 
 
-def _sklearn(part: str) -> ModuleType:
+def sklearn(part: str) -> ModuleType:
     """Return a part of scikit-learn.
 
     Raises:
@@ -85,20 +85,20 @@ def topic_table(train: Table, seed: int) -> Router:
 
 def prompt_length(train: Table, seed: int) -> Router:
     """Predict from the logarithm of the prompt's length, by a straight line."""
-    return Fitted(_sklearn("linear_model").LinearRegression().fit(_length(train), train.outcomes.quality), _length)
+    return Fitted(sklearn("linear_model").LinearRegression().fit(_length(train), train.outcomes.quality), _length)
 
 
 def text_ridge(train: Table, seed: int) -> Router:
     """Predict by ridge regression over TF-IDF of words and pairs of words."""
-    tfidf = _sklearn("feature_extraction.text").TfidfVectorizer(min_df=2, ngram_range=(1, 2), sublinear_tf=True)
+    tfidf = sklearn("feature_extraction.text").TfidfVectorizer(min_df=2, ngram_range=(1, 2), sublinear_tf=True)
     features = tfidf.fit_transform(train.outcomes.texts)
-    ridge = _sklearn("linear_model").Ridge(alpha=3.0).fit(features, train.outcomes.quality)
+    ridge = sklearn("linear_model").Ridge(alpha=3.0).fit(features, train.outcomes.quality)
     return Fitted(ridge, lambda questions: tfidf.transform(questions.outcomes.texts))
 
 
 def embedding_ridge(train: Table, seed: int) -> Router:
     """Predict by ridge regression over embeddings."""
-    ridge = _sklearn("linear_model").Ridge(alpha=10.0).fit(train.outcomes.vectors, train.outcomes.quality)
+    ridge = sklearn("linear_model").Ridge(alpha=10.0).fit(train.outcomes.vectors, train.outcomes.quality)
     return Fitted(ridge, _vectors)
 
 
@@ -111,12 +111,12 @@ def probe_ridge(train: Table, seed: int) -> Router:
         assert questions.probes is not None
         return np.hstack([questions.outcomes.vectors, (questions.probes - mean) / spread])
 
-    return Fitted(_sklearn("linear_model").Ridge(alpha=10.0).fit(features(train), train.outcomes.quality), features)
+    return Fitted(sklearn("linear_model").Ridge(alpha=10.0).fit(features(train), train.outcomes.quality), features)
 
 
 def nearest(train: Table, seed: int) -> Router:
     """Predict the mean over the nearest questions, weighted by 1 / distance."""
-    regressor = _sklearn("neighbors").KNeighborsRegressor(min(NEIGHBOURS, len(train)), weights="distance")
+    regressor = sklearn("neighbors").KNeighborsRegressor(min(NEIGHBOURS, len(train)), weights="distance")
     return Fitted(regressor.fit(train.outcomes.vectors, train.outcomes.quality), _vectors)
 
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ruvllm.bench.routers.ceiling import CEILINGS
 from ruvllm.bench.routers.floors import FLOORS, RANDOM, Fit, Router, probe_ridge
 from ruvllm.bench.routers.linucb import linucb
 from ruvllm.bench.routers.pareto_bandit import pareto_bandit
+from ruvllm.bench.routers.probes import views
 from ruvllm.bench.routers.table import Floats, Table
 from ruvllm.bench.timing import peer
 
 if TYPE_CHECKING:
-    from ruvllm.router.features import ProbeView
     from ruvllm.router.fitted import FittedRouter
 
 __all__ = ["ORACLE", "OURS", "PROMPT_ONLY", "RANDOM", "systems"]
@@ -33,7 +34,7 @@ class Ours:
     def predict(self, questions: Table) -> Floats:
         """Return (m, T) predicted quality."""
         outcomes = questions.outcomes
-        estimates = self.router.predict(outcomes.texts, outcomes.vectors, probes=_views(questions))
+        estimates = self.router.predict(outcomes.texts, outcomes.vectors, probes=views(questions))
         return np.asarray(estimates.quality, np.float32)
 
 
@@ -56,8 +57,12 @@ class WithoutProbe:
         return self.router.predict(replace(questions, probes=None))
 
 
-def systems(table: Table) -> dict[str, Fit]:
-    """Return how each system learns, by name; those that the table has nothing for are left out."""
+def systems(table: Table, *, ceiling: bool = False) -> dict[str, Fit]:
+    """Return how each system learns, by name; those that the table has nothing for are left out.
+
+    Args:
+        ceiling: with large learners on the router's own features.
+    """
     chosen = dict(FLOORS)
     if not table.has_topics:
         del chosen["topic table"]
@@ -66,6 +71,8 @@ def systems(table: Table) -> dict[str, Fit]:
         chosen["ParetoBandit"] = pareto_bandit
     if table.probes is not None:
         chosen |= {"probe + embedding, ridge": probe_ridge, PROMPT_ONLY: prompt_only}
+    if ceiling:
+        chosen |= CEILINGS
     return chosen | {OURS: ruvllm, ORACLE: oracle}
 
 
@@ -73,7 +80,7 @@ def ruvllm(train: Table, seed: int) -> Router:
     """Learn as the router of this package does."""
     from ruvllm.router.fitted import fit
 
-    return Ours(fit(train.outcomes, seed=seed, probes=_views(train)))
+    return Ours(fit(train.outcomes, seed=seed, probes=views(train)))
 
 
 def prompt_only(train: Table, seed: int) -> Router:
@@ -84,14 +91,3 @@ def prompt_only(train: Table, seed: int) -> Router:
 def oracle(train: Table, seed: int) -> Router:
     """Learn nothing, know everything."""
     return Oracle()
-
-
-def _views(table: Table) -> list[ProbeView] | None:
-    if table.probes is None:
-        return None
-    from ruvllm.router.features import ProbeView
-
-    return [
-        ProbeView(top, margin, entropy, logprob, int(tokens))
-        for top, margin, entropy, logprob, tokens in table.probes.tolist()
-    ]
