@@ -317,8 +317,8 @@ def read_outcomes(
     sources, shown = np.full(shape, "", "<U5"), np.zeros(shape, np.bool_)
     features, present = np.zeros((n, num_features), np.float32), np.zeros((n, num_features), np.bool_)
     for i, (*_, values, mask, version, estimates, calibrates) in enumerate(rows):
-        if version == feature_version and len(values) == 4 * num_features:
-            features[i] = np.frombuffer(values, "<f4")
+        if version == feature_version and len(values) >= 4 * num_features:  # what follows is about the tiers of then
+            features[i] = np.frombuffer(values, "<f4", count=num_features)
             present[i] = np.unpackbits(np.frombuffer(mask, np.uint8), count=num_features)
         for estimate in json.loads(estimates or "[]"):
             if estimate["tier"] in column:

@@ -123,6 +123,8 @@ class Router:
             inputs = replace(inputs, evidence=self.memory.near(inputs.vector, inputs.text))
         in_force, before = self._in_force, self._session(session)
         policy = in_force.policy
+        if policy.certified:
+            before = None  # a certificate is about questions, each on its own
         if constraints.min_quality is not None:
             policy = replace(policy, quality_floor=constraints.min_quality)
         judged = self._judge(in_force, inputs, before)
