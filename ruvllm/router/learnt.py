@@ -96,6 +96,7 @@ class Learnt:
         calibrations: one a tier, of quality. mean_quality: (T,) of the training rows, for what is not familiar.
         confidence: calibration of the confidence.
         nearest: (k,) quantiles of the nearest cosine among the training questions.
+        context_labels: how many answers told what context they needed.
     """
 
     tiers: tuple[TierInfo, ...]
@@ -105,6 +106,7 @@ class Learnt:
     confidence: Calibration
     mean_quality: Floats
     nearest: Floats
+    context_labels: int = 0
     model: RouterModel = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -138,6 +140,7 @@ class Learnt:
             "tiers": [[t.name, t.parameters, t.cost, t.is_local] for t in self.tiers],
             "calibrations": [one.to_dict() for one in self.calibrations],
             "confidence": self.confidence.to_dict(),
+            "context_labels": self.context_labels,
             "step": self.trained.step,
             "rho": self.trained.rho,
             "losses": list(self.trained.losses),
@@ -172,6 +175,7 @@ class Learnt:
                 confidence=Calibration.from_dict(about["confidence"]),
                 mean_quality=np.asarray(arrays["mean_quality"], np.float32),
                 nearest=np.asarray(arrays["nearest"], np.float32),
+                context_labels=int(about["context_labels"]),
             )
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"the router's checkpoint is damaged: {error!r}") from error
