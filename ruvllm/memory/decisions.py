@@ -270,8 +270,9 @@ def _decision(row: Sequence[Any]) -> Decision | None:
 
 
 _ROUTED = (
-    "WITH told AS (SELECT rowid AS number, id, session, created, query_node, used_ids, row_number() OVER (PARTITION BY session "
-    "ORDER BY created, rowid) - 1 AS turn FROM interactions WHERE namespace = ?1 "
+    "WITH told AS (SELECT rowid AS number, id, session, created, query_node, used_ids, "
+    "row_number() OVER (PARTITION BY session ORDER BY created, rowid) - 1 AS turn FROM interactions "
+    "WHERE namespace = ?1 "
     "AND (?4 IS NULL OR id = ?4 OR session = (SELECT session FROM interactions WHERE id = ?4))), "
     "newest AS (SELECT * FROM told WHERE (?4 IS NULL OR id = ?4) AND EXISTS (SELECT 1 FROM tier_outcomes o "
     "WHERE o.interaction = told.id AND o.tier IN (SELECT value FROM json_each(?2))) "

@@ -94,8 +94,8 @@ def test_a_tier_that_joined_is_trained_beside_the_others() -> None:
 
 
 def test_the_context_that_holds_what_was_used_is_learnt() -> None:
-    known = log_of(600)
+    known = log_of(1200)
     long = np.array(["step by step" in text for text in known.texts])
     used = np.where(long, 6000, 300).astype(np.int64)
     learnt, _ = train_router(replace(known, used_chars=used), TIERS, None, CONFIG)
-    assert learnt is not None and learnt.context_labels == 600 * 0.85
+    assert learnt is not None and learnt.context_labels == 1200 * 0.85
