@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 Cancelled = Callable[[], bool]
 
 CHECKED_EVERY = 50  # questions between two looks at whether the certificate still holds
-EWC_LAMBDA = 0.4  # of a log so long that training goes on from what is in force
+EWC_LAMBDA = 0.04  # beside replay, where a log is so long that training goes on from what is in force
 
 ORDINARY_TOKENS = 600  # prompt and answer of an ordinary question, for what a tier costs before it was asked
 

@@ -146,6 +146,11 @@ def filled(memory: Memory, n: int = 240, *, calibrating: int = 0) -> None:
             memory.judge_outcome(f"q{i}", other, both[other], source="task")
 
 
+def qualities(router: BrainRouter, memory: Memory, query: str) -> list[float | None]:
+    """Return what is expected of each tier; the load of the machine is among what it hangs on."""
+    return [one.quality for one in decided(router, asked(memory, query)).estimates]
+
+
 EASY, HARD = "When does the ship arrive on day 999?", "Prove theorem 999 about algebraic groups."
 SURE = {"explore": 0.0, "calibrate": 0.0, "quality_floor": 0.6, "confidence_threshold": 0.0, "max_labels_per_day": 1000}
 
@@ -173,7 +178,7 @@ def test_what_was_learnt_routes(learnt: tuple[Memory, BrainRouter]) -> None:
 def test_a_reopened_brain_keeps_what_was_learnt(learnt: tuple[Memory, BrainRouter]) -> None:
     memory, router = learnt
     again = BrainRouter(memory, TIERS, configured(**SURE), seed=1)
-    assert decided(again, asked(memory, HARD)).estimates == decided(router, asked(memory, HARD)).estimates
+    assert qualities(again, memory, HARD) == pytest.approx(qualities(router, memory, HARD), abs=0.01)
 
 
 def test_a_damaged_checkpoint_leaves_the_safe_default(learnt: tuple[Memory, BrainRouter]) -> None:
@@ -203,9 +208,9 @@ def test_two_trainings_at_once_are_refused(learnt: tuple[Memory, BrainRouter]) -
 
 def test_a_training_that_is_stopped_changes_nothing(learnt: tuple[Memory, BrainRouter]) -> None:
     memory, router = learnt
-    before = decided(router, asked(memory, EASY)).estimates
+    before = qualities(router, memory, EASY)
     assert router.train(cancelled=lambda: True).reason == "training was stopped"
-    assert decided(router, asked(memory, EASY)).estimates == before
+    assert qualities(router, memory, EASY) == pytest.approx(before, abs=0.01)
 
 
 def test_certified_the_proof_decides_and_ends_with_the_router(learnt: tuple[Memory, BrainRouter]) -> None:

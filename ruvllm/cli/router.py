@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ruvllm.cli import router_learn
 from ruvllm.cli.brain import DEFAULT_BRAIN, BrainOption, existing
 from ruvllm.cli.console import out
 from ruvllm.memory import LoggedDecision, Memory
@@ -132,4 +133,5 @@ def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
+    router_learn.register(router_app)
     app.add_typer(router_app, name="router")

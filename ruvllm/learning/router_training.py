@@ -14,7 +14,7 @@ from ruvllm.router.embedding_map import EmbeddingMap
 from ruvllm.router.features import GROUPS, feature_rows
 from ruvllm.router.learn import Report, learn_gated, with_tiers
 from ruvllm.router.learnt import Learnt, estimates, tier_inputs
-from ruvllm.router.model import TierInputs
+from ruvllm.router.model import CONTEXT_BINS, TierInputs
 from ruvllm.router.outcome_memory import Evidence, OutcomeMemory
 from ruvllm.router.outcomes import Outcomes, TierInfo
 from ruvllm.router.training import Lessons, TrainingConfig
@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 NEWEST = 10_000  # questions that a training goes through; of older ones a sample is replayed
+FRAME_TOKENS = 80  # of a prompt beside its question and sources
+CHARS_PER_TOKEN = 4.0
 MAX_STEPS = 4  # turns of a session that are learnt as one sequence
 
 
@@ -62,8 +64,16 @@ class _Log:
             latency_ms=taken(np.where(logged.latency_ms > 0.0, logged.latency_ms, np.nan), np.nan),
             cost=taken(cost, 0.0),
             propensity=taken(np.where(np.isnan(logged.propensity), 1.0, logged.propensity), 1.0),
-            context_label=np.full(places.shape, -1, np.int64),
+            context_label=np.where(places >= 0, _context_labels(logged)[places], -1),
         )
+
+
+def _context_labels(logged: LoggedOutcomes) -> npt.NDArray[np.int64]:
+    """Return the place of the smallest bin that holds question and used sources, (n,); -1 where none was used."""
+    texts = np.array([len(text) for text in logged.texts], np.int64)
+    tokens = FRAME_TOKENS + (texts + logged.used_chars) / CHARS_PER_TOKEN
+    bins = np.minimum(np.searchsorted(CONTEXT_BINS, tokens), len(CONTEXT_BINS) - 1)
+    return np.where(logged.used_chars >= 0, bins, -1).astype(np.int64)
 
 
 def rows_of(logged: LoggedOutcomes, rows: Rows) -> LoggedOutcomes:
