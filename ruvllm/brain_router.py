@@ -19,7 +19,7 @@ from ruvllm.inference.runtime_engine import Probe
 from ruvllm.learning.promise import Issued, PromiseFile
 from ruvllm.learning.router_training import rows_of, scores_of, train_router
 from ruvllm.memory import LoggedOutcomes, Memory
-from ruvllm.router.certificate import Certificate, Refusal, certify, fingerprint
+from ruvllm.router.certificate import Certificate, Refusal, certify, fingerprint, rows_needed
 from ruvllm.router.features import FEATURE_VERSION, NUM_FEATURES, Machine, ProbeView, Retrieved, RouterInputs
 from ruvllm.router.learn import Report, with_tiers
 from ruvllm.router.learnt import Learnt
@@ -150,14 +150,12 @@ class BrainRouter:
         """Issue a certificate on the calibration rows of the log, or say why there is none; durable on return.
 
         Each call is another attempt, and spends of the same confidence (`certificate.spent`).
-
-        Raises:
-            RuntimeError: no router was trained yet.
         """
         logged = self._logged()
         router = self._ready(logged.vectors.shape[1]) if len(logged) else None
         if router is None or router.learnt is None:
-            raise RuntimeError("no router was trained yet: there is nothing to certify")
+            needed = rows_needed(self._config.risk, 1.0 - self._config.certificate_confidence)
+            return Refusal(("no router was trained yet: there is nothing to certify",), 1.0, needed)
         is_row = logged.calibrates & ~np.isnan(logged.quality).any(axis=1)
         rows = rows_of(logged, np.flatnonzero(is_row))
         _, attempts = self._promise.load()

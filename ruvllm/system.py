@@ -313,7 +313,6 @@ class RuvLLM:
 
         Raises:
             ValueError: there is one model.
-            RuntimeError: no router was trained yet.
         """
         return self._routing().certify()
 

@@ -241,8 +241,8 @@ def test_rolling_back_the_only_version_leaves_the_safe_default(learnt: tuple[Mem
 
 
 def test_nothing_trained_nothing_certified(memory: Memory) -> None:
-    with pytest.raises(RuntimeError, match="nothing to certify"):
-        BrainRouter(memory, TIERS, configured(), seed=0).certify()
+    verdict = BrainRouter(memory, TIERS, configured(), seed=0).certify()
+    assert isinstance(verdict, Refusal) and "nothing to certify" in verdict.reasons[0]
 
 
 def test_an_empty_log_teaches_nothing(memory: Memory) -> None:
