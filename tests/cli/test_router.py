@@ -104,3 +104,26 @@ def test_explain_knows_the_turns_before(learnt: Path) -> None:
 def test_explain_says_that_the_checkpoint_is_gone(tmp_path: Path) -> None:
     output = on(brain(tmp_path / "b", 3, checkpoint=False), "explain", "a2")[1]
     assert output.splitlines()[-1] == "not explained: checkpoint 1, which decided it, is not on disk any more"
+
+
+def test_whatif_shows_both_floors_beside_what_was(learnt: Path) -> None:
+    code, output, _ = on(learnt, "whatif", "--quality-floor", "0.93", "--days", "1e6")
+    lines = output.splitlines()
+    assert code == 0 and lines[0].startswith("600 requests that a trained router decided, of 600")
+    assert [line.split()[0] for line in lines[2:4]] == ["0.93", "0.60"] and "as it was" in lines[4]
+
+
+def test_whatif_in_json_has_intervals(learnt: Path) -> None:
+    found = json.loads(on(learnt, "whatif", "--quality-floor", "0.93", "--days", "1e6", "--json")[1])
+    assert found["asked for"]["quality"]["low"] < found["asked for"]["quality"]["value"]
+    assert found["asked for"]["cost"]["value"] > found["today's"]["cost"]["value"]
+
+
+def test_whatif_refuses_a_small_log(tmp_path: Path) -> None:
+    few = brain(tmp_path / "b", 60)
+    message = str(on(few, "whatif", "--quality-floor", "0.9", "--days", "1e6")[2])
+    assert message.startswith("quality_floor 0.9 cannot be judged: the log is worth ") and "100 are needed" in message
+
+
+def test_whatif_of_an_empty_month_says_so(learnt: Path) -> None:
+    assert str(on(learnt, "whatif", "--quality-floor", "0.9")[2]) == "nothing was routed in the last 30 days"
