@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -14,8 +16,10 @@ from ruvllm.cli.console import out
 from ruvllm.cli.router import JsonOption, router_app
 from ruvllm.cli.router_explain import number, policy_for, print_table
 from ruvllm.memory import Memory
+from ruvllm.viz.svg import checked_file, write
 
 if TYPE_CHECKING:
+    from ruvllm.learning.router_report import RouterReport
     from ruvllm.learning.whatif import WhatIf
     from ruvllm.router.off_policy import Estimate
 
@@ -58,6 +62,68 @@ def whatif(
     out.print("Doubly robust means with 95 % intervals, without exploration; quality as far as it was rated.")
 
 
+def report(
+    file: Annotated[
+        Path | None, typer.Option("--out", help="Draw into one FILE.svg, or into a folder, one file a plot.")
+    ] = None,
+    days: DaysOption = 30.0,
+    brain: BrainOption = DEFAULT_BRAIN,
+    json: JsonOption = False,
+) -> None:
+    """Show how the router does: what each floor gives, what its word is worth, who answered when."""
+    from ruvllm.learning.router_report import pictures, router_report
+    from ruvllm.learning.whatif import decisions_of, routed_log
+
+    with Memory(existing(brain), read_only=True) as memory:
+        decisions = decisions_of(memory, days)
+        rows = routed_log(memory, decisions)
+        policy = policy_for(memory.config, [tier.name for tier in rows.tiers])
+    found = router_report(decisions, rows, policy)
+    written = [] if file is None else _drawn(pictures(found), file)
+    if json:
+        print(msgspec.json.encode(found).decode())
+        return
+    _print_report(found, len(rows))
+    for path in written:
+        out.print(f"drawn: {path}", markup=False)
+
+
+def _drawn(svgs: Mapping[str, str], file: Path) -> list[Path]:
+    """Write the pictures and return where."""
+    from ruvllm.viz import stacked
+
+    if file.suffix.lower() == ".svg":
+        return [write(stacked(list(svgs.values())), checked_file(file))]
+    file.mkdir(parents=True, exist_ok=True)
+    return [write(svg, checked_file(file / f"{name}.svg")) for name, svg in svgs.items()]
+
+
+def _print_report(found: RouterReport, trained: int) -> None:
+    how = ", ".join(f"{escape(name)} {count}" for name, count in found.decided_by.items())
+    out.print(f"{found.requests} requests, {trained} of them decided by a trained router: {how}")
+    out.print(
+        f"{found.explored} explored, {found.probed} probed, {found.calibrates} for calibration; "
+        f"no choice was less likely than {found.least_propensity:.3f}"
+    )
+    spans = [
+        (f"day {one.days:.2f}", str(one.requests), *(f"{share:.0%}" for share in one.shares)) for one in found.shares
+    ]
+    print_table(("from", "requests", *map(escape, found.tiers)), spans)
+    known = found.reliability
+    if known is None:
+        out.print("too few answers were rated to judge the expected quality")
+    else:
+        out.print(f"expected quality: ECE {known.ece:.3f}, Brier {known.brier:.3f} on {known.rated} rated answers")
+    if found.frontier:
+        lines = [
+            (escape(one.name), _interval(one.quality), _interval(one.cost), f"{one.quality.effective:.0f}")
+            for one in found.frontier
+        ]
+        print_table(("policy", "quality", "cost", "worth requests"), lines)
+    if found.refused:
+        out.print(f"the log is worth too little to judge: {', '.join(found.refused)}", markup=False)
+
+
 def _line(floor: float, name: str, one: WhatIf) -> tuple[str, ...]:
     parts = (one.quality, one.cost, one.latency_p95_ms)
     effective = min(part.effective for part in parts)
@@ -77,3 +143,4 @@ def _interval(one: Estimate) -> str:
 def register() -> None:
     """Add these commands to `ruvllm router`."""
     router_app.command()(whatif)
+    router_app.command()(report)

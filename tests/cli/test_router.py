@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,3 +128,22 @@ def test_whatif_refuses_a_small_log(tmp_path: Path) -> None:
 
 def test_whatif_of_an_empty_month_says_so(learnt: Path) -> None:
     assert str(on(learnt, "whatif", "--quality-floor", "0.9")[2]) == "nothing was routed in the last 30 days"
+
+
+def test_report_shows_floors_and_draws_one_picture(learnt: Path, tmp_path: Path) -> None:
+    file = tmp_path / "report.svg"
+    code, output, _ = on(learnt, "report", "--days", "1e6", "--out", str(file))
+    assert code == 0 and output.startswith("600 requests, 600 of them decided by a trained router: router ")
+    assert "ECE" in output and "always large" in output and f"drawn: {file}" in output
+    assert len(ET.parse(file).getroot()) == 3
+
+
+def test_report_draws_into_a_folder(learnt: Path, tmp_path: Path) -> None:
+    on(learnt, "report", "--days", "1e6", "--out", str(tmp_path / "plots"))
+    names = sorted(path.name for path in (tmp_path / "plots").iterdir())
+    assert names == ["frontier.svg", "reliability.svg", "shares.svg"]
+
+
+def test_report_in_json_has_all_figures(learnt: Path) -> None:
+    found = json.loads(on(learnt, "report", "--days", "1e6", "--json")[1])
+    assert found["requests"] == 600 and found["reliability"]["ece"] < 0.1 and len(found["frontier"]) == 11
