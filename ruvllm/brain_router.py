@@ -6,27 +6,39 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
 from ruvllm import models
-from ruvllm.config import Config, ModelsConfig
+from ruvllm.checkpoints import Checkpoints
+from ruvllm.config import Config, ModelsConfig, RouterConfig
 from ruvllm.errors import ModelError
 from ruvllm.inference.open import is_remote
 from ruvllm.inference.runtime_engine import Probe
+from ruvllm.learning.promise import Issued, PromiseFile
+from ruvllm.learning.router_training import rows_of, scores_of, train_router
 from ruvllm.memory import LoggedOutcomes, Memory
+from ruvllm.router.certificate import Certificate, Refusal, certify, fingerprint, rows_needed
 from ruvllm.router.features import FEATURE_VERSION, NUM_FEATURES, Machine, ProbeView, Retrieved, RouterInputs
+from ruvllm.router.learn import Report, with_tiers
+from ruvllm.router.learnt import Learnt
 from ruvllm.router.outcome_memory import OutcomeMemory
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.policy import Policy
 from ruvllm.router.router import Router
+from ruvllm.router.training import TrainingConfig
 from ruvllm.routing import Asked, cost_of_tokens, shown
 from ruvllm.types import Decision, NodeType
 
-__all__ = ["BrainRouter", "inputs_of", "machine", "policy_of", "tiers_of"]
+__all__ = ["BrainRouter", "inputs_of", "machine", "policy_of", "tiers_of", "training_of"]
 
 logger = logging.getLogger(__name__)
+
+Cancelled = Callable[[], bool]
+
+CHECKED_EVERY = 50  # questions between two looks at whether the certificate still holds
+EWC_LAMBDA = 0.04  # beside replay, where a log is so long that training goes on from what is in force
 
 ORDINARY_TOKENS = 600  # prompt and answer of an ordinary question, for what a tier costs before it was asked
 
@@ -50,15 +62,24 @@ class BrainRouter:
         self._policy = policy_of(config, self._names)
         self._seeds = np.random.SeedSequence(seed)
         self._coin = np.random.default_rng(self._seeds.spawn(1)[0])
+        folder = memory.path / "checkpoints" / "router"
+        self._checkpoints = Checkpoints(folder, form=f"router-{FEATURE_VERSION}")
+        self._promise = PromiseFile(folder / "certificate.json")
+        self._issued: Issued | None = None
         self._router: Router | None = None
         self._is_stale = False
+        self._asked = 0
         self._lock = threading.Lock()
+        self._training = threading.Lock()
 
     def decide(self, asked: Asked, *, probe: Callable[[], tuple[Probe, int] | None]) -> Decision:
         """Return the choice, and by a coin that knows nothing of the question whether every tier answers it."""
         router = self._ready(len(asked.vector))
         with self._lock:
             calibrates = bool(self._coin.random() < self._config.calibrate)
+            self._asked += 1
+            if self._issued is not None and self._asked % CHECKED_EVERY == 0:
+                self._end_promise(router)
 
         def view() -> ProbeView | None:
             seen = probe()
@@ -87,15 +108,144 @@ class BrainRouter:
         """Read the log anew before the next question."""
         self._is_stale = True
 
+    # -- learning ----------------------------------------------------------------------------------------------------
+
+    def train(self, cancelled: Cancelled = lambda: False) -> Report:
+        """Train on the whole log; adopt what judges requests it never saw better than what is in force.
+
+        Rows drawn for calibration are left out: certificates need rows that nothing was trained on. Until the new
+        version is on disk, and where training fails or is stopped, the old one decides.
+
+        Raises:
+            RuntimeError: a training is running.
+        """
+        if not self._training.acquire(blocking=False):
+            raise RuntimeError("the router is being trained already")
+        try:
+            logged = self._logged()
+            dim = logged.vectors.shape[1]
+            before = self._ready(dim).learnt if dim else None
+            learnt, report = train_router(
+                _without_calibration(logged), self._tiers, before, training_of(self._config), cancelled=cancelled
+            )
+            if learnt is not None:
+                version = self._checkpoints.save(
+                    learnt.trained.params, learnt.about() | {"report": asdict(report)}, learnt.arrays()
+                )
+                self._adopt(self._ready(dim), learnt, version)
+                logger.info("version %d of the router is in force", version)
+            return report
+        finally:
+            self._training.release()
+
+    def rollback(self) -> int:
+        """Put the version before in force again; return its number, 0 for none: then the safe default answers."""
+        version = self._checkpoints.rollback()
+        router = self._router
+        if router is not None:
+            self._adopt(router, self._saved(), version)
+        return version
+
+    def certify(self) -> Certificate | Refusal:
+        """Issue a certificate on the calibration rows of the log, or say why there is none; durable on return.
+
+        Each call is another attempt, and spends of the same confidence (`certificate.spent`).
+        """
+        logged = self._logged()
+        router = self._ready(logged.vectors.shape[1]) if len(logged) else None
+        if router is None or router.learnt is None:
+            needed = rows_needed(self._config.risk, 1.0 - self._config.certificate_confidence)
+            return Refusal(("no router was trained yet: there is nothing to certify",), 1.0, needed)
+        is_row = logged.calibrates & ~np.isnan(logged.quality).any(axis=1)
+        rows = rows_of(logged, np.flatnonzero(is_row))
+        _, attempts = self._promise.load()
+        said = sorted(set(rows.sources.ravel().tolist()) - {""})
+        verdict = certify(
+            scores_of(rows, router.memory, router.learnt).astype(np.float64),
+            rows.quality.astype(np.float64),
+            floor=self._config.quality_floor,
+            risk=self._config.risk,
+            confidence=self._config.certificate_confidence,
+            attempt=attempts + 1,
+            label_source=", ".join(said) or "nobody",
+            bound_to=self._bound_to(router),
+        )
+        issued = None
+        if isinstance(verdict, Certificate):
+            stats = self._memory.stats()
+            issued = Issued(verdict, stats.nodes, stats.interactions)
+        self._promise.save(issued, attempts + 1)
+        with self._lock:
+            self._issued = issued
+            router.certify(None if issued is None else issued.certificate.threshold)
+        return verdict
+
+    def promise(self) -> Certificate | None:
+        """Return the certificate in force; None without one."""
+        return None if self._issued is None else self._issued.certificate
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
     def _ready(self, native_dim: int) -> Router:
         with self._lock:
             if self._router is None:
                 seed = int(self._seeds.generate_state(1)[0])
-                self._router = Router(self._tiers, self._read(native_dim), self._policy, seed=seed)
+                router = Router(self._tiers, self._read(native_dim), self._policy, seed=seed)
+                router.adopt(learnt := self._saved(), self._version() if learnt is not None else 0)
+                self._issued, _ = self._promise.load()
+                self._router = router
+                self._end_promise(router)
             elif self._is_stale or self._router.memory.native_dim != native_dim:
                 self._is_stale = False
                 self._router.memory = self._read(native_dim)
             return self._router
+
+    def _adopt(self, router: Router, learnt: Learnt | None, version: int) -> None:
+        with self._lock:
+            router.adopt(learnt, version)
+            self._end_promise(router)
+
+    def _saved(self) -> Learnt | None:
+        """Return the version in force for today's tiers; None where there is none, or none that can be used."""
+        checkpoint = self._checkpoints.current()
+        if checkpoint is None:
+            return None
+        try:
+            return with_tiers(Learnt.restored(checkpoint.params, checkpoint.arrays, checkpoint.about), self._tiers)
+        except ValueError as error:
+            logger.warning("version %d of the router is not used: %s", checkpoint.version, error)
+            return None
+
+    def _version(self) -> int:
+        checkpoint = self._checkpoints.current()
+        return 0 if checkpoint is None else checkpoint.version
+
+    def _end_promise(self, router: Router) -> None:
+        """Put the certificate in force, or end it and say why. The lock is held."""
+        if self._issued is None:
+            router.certify(None)
+            return
+        stats = self._memory.stats()
+        why = self._issued.certificate.ended(
+            self._bound_to(router),
+            requests=stats.interactions - self._issued.interactions,
+            new_nodes=(stats.nodes - self._issued.nodes) / max(self._issued.nodes, 1),
+        )
+        if why is None:
+            router.certify(self._issued.certificate.threshold)
+            return
+        logger.warning("the certificate has ended: %s", why)
+        self._issued = None
+        router.certify(None)
+
+    def _bound_to(self, router: Router) -> dict[str, str]:
+        policy = replace(self._policy, threshold=None)
+        return {
+            "router": "" if router.learnt is None else router.learnt.sha256(),
+            "models": fingerprint(*map(repr, self._tiers)),
+            "embedder": self._memory.stats().embedder or "",
+            "policy": fingerprint(repr(policy), repr((self._config.risk, self._config.certificate_confidence))),
+        }
 
     def _read(self, native_dim: int) -> OutcomeMemory:
         memory = OutcomeMemory(self._tiers, native_dim)
@@ -109,7 +259,24 @@ class BrainRouter:
         )
 
 
+def _without_calibration(logged: LoggedOutcomes) -> LoggedOutcomes:
+    return rows_of(logged, np.flatnonzero(~logged.calibrates))
+
+
+def training_of(section: RouterConfig) -> TrainingConfig:
+    """Return how the configuration wants the router trained."""
+    return TrainingConfig(
+        cost_weight=section.cost_weight,
+        latency_weight=section.latency_weight,
+        quality_floor=section.quality_floor,
+        latency_sla_ms=section.latency_sla_ms,
+        ewc_lambda=EWC_LAMBDA,
+    )
+
+
 def _remember(memory: OutcomeMemory, logged: LoggedOutcomes) -> None:
+    """Put what is known into the memory, but for calibration rows, which nothing may learn from."""
+    logged = _without_calibration(logged)
     if len(logged):
         latency_ms = np.where(logged.latency_ms > 0.0, logged.latency_ms, np.float32(np.nan))
         memory.extend(logged.ids, logged.texts, logged.vectors, logged.quality, latency_ms)

@@ -35,19 +35,26 @@ from ruvllm.types import (
 if TYPE_CHECKING:
     from ruvllm.brain_router import BrainRouter
     from ruvllm.memory import CheckReport, Finding, IngestProgress, MemoryStats
+    from ruvllm.router.certificate import Certificate, Refusal
+    from ruvllm.router.learn import Report as RouterReport
 
 __all__ = ["LearnReport", "RuvLLM", "open"]
 
 ASYNC_THREADS = 4
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class LearnReport:
-    """What one pass of `learn` did: to the ranking, to the edges, to the index."""
+    """What one pass of `learn` did: to the ranking, to the edges, to the index, to the router where there is one."""
 
     attention: TrainingReport
     decay: DecayReport
     index: CompactReport
+    router: RouterReport | None = None
 
 
 class RuvLLM:
@@ -270,11 +277,50 @@ class RuvLLM:
         """Run one pass of the medium-term loops and return what it did.
 
         The ranking is trained on the answers that were rated good (see `Memory.train_attention`); weights of edges fade
-        for good (see `Memory.apply_decay`); the index is compacted.
+        for good (see `Memory.apply_decay`); the index is compacted; with several models, the router is trained on what
+        they did (see `train_router`).
         """
         attention = self.memory.train_attention()
         decay = self.memory.apply_decay()
-        return LearnReport(attention, decay, self.memory.compact())
+        router = None if self._router is None else self._router.train()
+        return LearnReport(attention, decay, self.memory.compact(), router)
+
+    def train_router(self, *, cancelled: Callable[[], bool] = _never) -> RouterReport:
+        """Train the router on all that models did on questions; durable on return.
+
+        What judges requests it never saw no better than the router in force is discarded, and the report says so.
+
+        Args:
+            cancelled: asked between steps; True ends the training, and nothing changes.
+
+        Raises:
+            ValueError: there is one model: it answers everything.
+            RuntimeError: a training is running.
+        """
+        return self._routing().train(cancelled)
+
+    def rollback_router(self) -> int:
+        """Put the router before in force again; return its version, 0 for none: then the safe default answers."""
+        return self._routing().rollback()
+
+    def certify_router(self) -> Certificate | Refusal:
+        """Prove, on requests that every model answered, how far questions may go to smaller models; or say why not.
+
+        What is promised is the configuration's: at most a share `router.risk` of the answers misses
+        `router.quality_floor` where the largest model would have met it, with probability
+        `router.certificate_confidence`. Which requests every model answers, a coin decides beforehand
+        (`router.calibrate`); their answers' quality is told by `memory.judge_outcome`.
+
+        Raises:
+            ValueError: there is one model.
+        """
+        return self._routing().certify()
+
+    def _routing(self) -> BrainRouter:
+        self.memory.require_writable()
+        if self._router is None:
+            raise ValueError("models.tiers must name at least two models, and router.enabled be true, for a router")
+        return self._router
 
     def forget(self, source: str) -> int:
         """Delete a source and all that came from its text; return how many nodes went. It cannot be undone."""
@@ -364,10 +410,6 @@ def _check_model(name: str, section: ModelsConfig, *, repair: bool) -> list[Find
         except PullError as error:
             problems.append(str(error))
     return [Finding(f"model {name}: {problem}", "error", repaired=mended) for problem in problems]
-
-
-def _never() -> bool:
-    return False
 
 
 open = RuvLLM

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from memory.fakes import WordEmbedder, interaction
+from memory.fakes import WordEmbedder, interaction, routed
 
 from ruvllm.brain_router import BrainRouter, inputs_of, machine, policy_of, tiers_of
 from ruvllm.config import Config, ModelsConfig, load_config
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.memory import Memory
+from ruvllm.router.certificate import Certificate, Refusal
 from ruvllm.router.features import NUM_FEATURES, features
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.routing import Asked
@@ -124,3 +125,125 @@ def test_policy_is_what_is_configured() -> None:
 def test_the_machine_says_how_busy_it_is() -> None:
     found = machine()
     assert found is None or (0.0 < found.free_memory <= 1.0 and found.load >= 0.0 and found.num_cores >= 1)
+
+
+# -- learning --------------------------------------------------------------------------------------------------------
+
+
+def filled(memory: Memory, n: int = 240, *, calibrating: int = 0) -> None:
+    """Log `n` rated questions of two kinds, of which the small tier does one, and `calibrating` for a certificate."""
+    rng = np.random.default_rng(0)
+    for i in range(n + calibrating):
+        is_easy, calibrates = bool(rng.random() < 0.5), i >= n
+        tier = "small" if rng.random() < 0.5 else "large"
+        query = f"When does the ship arrive on day {i}?" if is_easy else f"Prove theorem {i} about algebraic groups."
+        both = {"small": 0.9 if is_easy else 0.1, "large": 0.9}
+        memory.record(routed(f"q{i}", tier, query=query, session=None, calibrates=calibrates))
+        memory.feedback(f"q{i}", Feedback(quality=both[tier]))
+        if calibrates:
+            other = "large" if tier == "small" else "small"
+            memory.add_outcomes(f"q{i}", [TierOutcome(other, latency_ms=20.0, answer="Unseen.")])
+            memory.judge_outcome(f"q{i}", other, both[other], source="task")
+
+
+def qualities(router: BrainRouter, memory: Memory, query: str) -> list[float | None]:
+    """Return what is expected of each tier; the load of the machine is among what it hangs on."""
+    return [one.quality for one in decided(router, asked(memory, query)).estimates]
+
+
+EASY, HARD = "When does the ship arrive on day 999?", "Prove theorem 999 about algebraic groups."
+SURE = {"explore": 0.0, "calibrate": 0.0, "quality_floor": 0.6, "confidence_threshold": 0.0, "max_labels_per_day": 1000}
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Memory, BrainRouter]]:
+    """A brain with a log, rows for a certificate in it, and its trained router."""
+    config = configured(**SURE)
+    with Memory(tmp_path_factory.mktemp("learnt") / "brain", embedder=WordEmbedder(), config=config) as memory:
+        memory.add(["The supply ship arrives every six weeks."])
+        filled(memory, calibrating=60)
+        router = BrainRouter(memory, TIERS, config, seed=0)
+        report = router.train()
+        assert report.accepted, report
+        yield memory, router
+
+
+def test_what_was_learnt_routes(learnt: tuple[Memory, BrainRouter]) -> None:
+    memory, router = learnt
+    easy, hard = decided(router, asked(memory, EASY)), decided(router, asked(memory, HARD))
+    assert (easy.tier, easy.checkpoint) == ("small", 1)
+    assert hard.tier == "large"
+
+
+def test_a_reopened_brain_keeps_what_was_learnt(learnt: tuple[Memory, BrainRouter]) -> None:
+    memory, router = learnt
+    again = BrainRouter(memory, TIERS, configured(**SURE), seed=1)
+    assert qualities(again, memory, HARD) == pytest.approx(qualities(router, memory, HARD), abs=0.01)
+
+
+def test_a_damaged_checkpoint_leaves_the_safe_default(learnt: tuple[Memory, BrainRouter]) -> None:
+    memory, _ = learnt
+    path = memory.path / "checkpoints" / "router" / "000001.npz"
+    sound = path.read_bytes()
+    path.write_bytes(sound[:200])
+    try:
+        decision = decided(BrainRouter(memory, TIERS, configured(**SURE), seed=1), asked(memory, EASY))
+    finally:
+        path.write_bytes(sound)
+    assert (decision.decided_by, decision.checkpoint) == ("safe default", 0)
+
+
+def test_a_tier_that_joins_is_known_without_training(learnt: tuple[Memory, BrainRouter]) -> None:
+    memory, _ = learnt
+    joined = (*TIERS, TierInfo("huge", 7_000_000_000, 4.0))
+    decision = decided(BrainRouter(memory, joined, configured(**SURE), seed=1), asked(memory, EASY))
+    assert decision.checkpoint == 1 and [one.tier for one in decision.estimates] == ["small", "large", "huge"]
+
+
+def test_two_trainings_at_once_are_refused(learnt: tuple[Memory, BrainRouter]) -> None:
+    _, router = learnt
+    with router._training, pytest.raises(RuntimeError, match="trained already"):
+        router.train()
+
+
+def test_a_training_that_is_stopped_changes_nothing(learnt: tuple[Memory, BrainRouter]) -> None:
+    memory, router = learnt
+    before = qualities(router, memory, EASY)
+    assert router.train(cancelled=lambda: True).reason == "training was stopped"
+    assert qualities(router, memory, EASY) == pytest.approx(before, abs=0.01)
+
+
+def test_certified_the_proof_decides_and_ends_with_the_router(learnt: tuple[Memory, BrainRouter]) -> None:
+    memory, _ = learnt
+    router = BrainRouter(memory, TIERS, configured(**SURE, certified=True, risk=0.2), seed=1)
+    assert decided(router, asked(memory, EASY)).tier == "large"
+    verdict = router.certify()
+    assert isinstance(verdict, Certificate) and verdict.rows == 60 and verdict.label_source == "task, user"
+    assert decided(router, asked(memory, EASY)).decided_by == "certificate"
+    again = BrainRouter(memory, TIERS, configured(**SURE, certified=True, risk=0.2), seed=2)
+    assert decided(again, asked(memory, EASY)).decided_by == "certificate"
+    stricter = BrainRouter(memory, TIERS, configured(**SURE, certified=True, risk=0.1), seed=2)
+    assert decided(stricter, asked(memory, EASY)).tier == "large" and stricter.promise() is None
+
+
+def test_too_few_rows_prove_nothing(learnt: tuple[Memory, BrainRouter]) -> None:
+    memory, _ = learnt
+    router = BrainRouter(memory, TIERS, configured(**SURE, certified=True, risk=0.001), seed=1)
+    verdict = router.certify()
+    assert isinstance(verdict, Refusal) and "too few" in verdict.reasons[0]
+    assert decided(router, asked(memory, EASY)).tier == "large"
+
+
+def test_rolling_back_the_only_version_leaves_the_safe_default(learnt: tuple[Memory, BrainRouter]) -> None:
+    memory, router = learnt
+    assert router.rollback() == 0
+    assert decided(router, asked(memory, EASY)).decided_by == "safe default"
+
+
+def test_nothing_trained_nothing_certified(memory: Memory) -> None:
+    verdict = BrainRouter(memory, TIERS, configured(), seed=0).certify()
+    assert isinstance(verdict, Refusal) and "nothing to certify" in verdict.reasons[0]
+
+
+def test_an_empty_log_teaches_nothing(memory: Memory) -> None:
+    assert BrainRouter(memory, TIERS, configured(), seed=0).train().reason == "nothing was rated yet"

@@ -17,6 +17,7 @@ FLOORS = [
     {"inference", "attention", "router"},
     {"embedding"},
     {"memory"},
+    {"learning"},
     {"context", "orchestrator", "routing"},
     {"pipeline", "brain_router"},
     {"system"},

@@ -1,4 +1,4 @@
-"""`ruvllm bench routers`: who sends which question to which model best, on recorded outcomes."""
+"""`ruvllm bench routers | stream`: who routes best on recorded outcomes, and what learning them in turn costs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add this command to `app`."""
-    app.command()(routers)
+    """Add these commands to `app`."""
+    for command in (routers, stream):
+        app.command()(command)
 
 
 def routers(
@@ -54,4 +55,22 @@ def routers(
             leave_out_subjects=leave_out_subjects,
             ceiling=ceiling,
         )
+    print_report(report, json=json)
+
+
+def stream(
+    data: Annotated[list[Path], typer.Argument(help="Files as of `bench routers`, with a subject or benchmark a row.")],
+    models: Annotated[
+        list[str] | None, typer.Option("--models", "-m", help="A model; repeat it. All when left out.")
+    ] = None,
+    topics: Annotated[int, typer.Option(min=2, help="Topics of the stream: the largest.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of their order and of learning.")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Folder that keeps embeddings for the next run.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Forgetting and plasticity loss over topics that are learnt one after another: nothing, EWC, replay, both."""
+    from ruvllm.bench.routers.stream import run
+
+    with measured(seed=seed, cache=cache) as settings:
+        report = run(data, settings, models=models, topics=topics)
     print_report(report, json=json)

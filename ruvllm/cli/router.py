@@ -9,6 +9,7 @@ import msgspec
 import typer
 from rich.markup import escape
 
+from ruvllm.cli import router_learn
 from ruvllm.cli.brain import DEFAULT_BRAIN, BrainOption, existing
 from ruvllm.cli.console import out
 from ruvllm.cli.router_explain import number, policy_for, print_explanation, print_table
@@ -138,4 +139,5 @@ def _shortened(text: str, chars: int = 60) -> str:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
+    router_learn.register(router_app)
     app.add_typer(router_app, name="router")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +13,20 @@ from ruvllm.memory import LoggedOutcomes
 from ruvllm.router.embedding_map import EmbeddingMap
 from ruvllm.router.features import GROUPS, feature_rows
 from ruvllm.router.learn import Report, learn_gated, with_tiers
-from ruvllm.router.learnt import Learnt, tier_inputs
-from ruvllm.router.model import TierInputs
+from ruvllm.router.learnt import Learnt, estimates, tier_inputs
+from ruvllm.router.model import CONTEXT_BINS, TierInputs
 from ruvllm.router.outcome_memory import Evidence, OutcomeMemory
 from ruvllm.router.outcomes import Outcomes, TierInfo
 from ruvllm.router.training import Lessons, TrainingConfig
 
-__all__ = ["train_router"]
+__all__ = ["rows_of", "scores_of", "train_router"]
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 NEWEST = 10_000  # questions that a training goes through; of older ones a sample is replayed
+FRAME_TOKENS = 80  # of a prompt beside its question and sources
+CHARS_PER_TOKEN = 4.0
 MAX_STEPS = 4  # turns of a session that are learnt as one sequence
 
 
@@ -61,8 +64,39 @@ class _Log:
             latency_ms=taken(np.where(logged.latency_ms > 0.0, logged.latency_ms, np.nan), np.nan),
             cost=taken(cost, 0.0),
             propensity=taken(np.where(np.isnan(logged.propensity), 1.0, logged.propensity), 1.0),
-            context_label=np.full(places.shape, -1, np.int64),
+            context_label=np.where(places >= 0, _context_labels(logged)[places], -1),
         )
+
+
+def _context_labels(logged: LoggedOutcomes) -> npt.NDArray[np.int64]:
+    """Return the place of the smallest bin that holds question and used sources, (n,); -1 where none was used."""
+    texts = np.array([len(text) for text in logged.texts], np.int64)
+    tokens = FRAME_TOKENS + (texts + logged.used_chars) / CHARS_PER_TOKEN
+    bins = np.minimum(np.searchsorted(CONTEXT_BINS, tokens), len(CONTEXT_BINS) - 1)
+    return np.where(logged.used_chars >= 0, bins, -1).astype(np.int64)
+
+
+def rows_of(logged: LoggedOutcomes, rows: Rows) -> LoggedOutcomes:
+    """Return the chosen rows of a log, in that order."""
+    chosen: dict[str, Any] = {}
+    for field in fields(logged):
+        column = getattr(logged, field.name)
+        if field.name != "tiers":
+            chosen[field.name] = tuple(column[i] for i in rows) if isinstance(column, tuple) else column[rows]
+    return replace(logged, **chosen)
+
+
+def scores_of(logged: LoggedOutcomes, memory: OutcomeMemory, learnt: Learnt) -> Floats:
+    """Return what `learnt` expects of every tier on rows that `memory` does not hold, (n, T): each on its own."""
+    if not len(logged):
+        return np.empty((0, len(learnt.tiers)), np.float32)
+    evidence = memory.near_many(logged.vectors, logged.texts)
+    alone = [np.array([row], np.int64) for row in range(len(logged))]
+    lessons = _Log(logged, learnt.tiers, evidence).lessons(learnt.embedding_map, alone)
+    h_0 = np.zeros((len(lessons), learnt.model.cell.hidden_size), np.float32)
+    _, outputs = learnt.model.cell.forward(lessons.features, h_0)
+    judged = learnt.model.read(outputs, lessons.inputs)
+    return estimates(learnt, judged, np.asarray(evidence.nearest_similarity)[:, np.newaxis]).quality[:, 0]
 
 
 def train_router(

@@ -74,6 +74,7 @@ class LoggedOutcomes:
         calibrates: (n,) bool: every tier answers, by a coin that fell before any answer.
         sessions, turns: the session of each, None without one, and (n,) int64 its place in there, from 0.
         created: (n,) float64 seconds since the epoch.
+        used_chars: (n,) int64, characters of the sources that the answer used; -1 where it used none.
     """
 
     tiers: tuple[str, ...]
@@ -92,6 +93,7 @@ class LoggedOutcomes:
     sessions: tuple[str | None, ...]
     turns: npt.NDArray[np.int64]
     created: npt.NDArray[np.float64]
+    used_chars: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -268,13 +270,15 @@ def _decision(row: Sequence[Any]) -> Decision | None:
 
 
 _ROUTED = (
-    "WITH told AS (SELECT rowid AS number, id, session, created, query_node, row_number() OVER (PARTITION BY session "
-    "ORDER BY created, rowid) - 1 AS turn FROM interactions WHERE namespace = ?1 "
+    "WITH told AS (SELECT rowid AS number, id, session, created, query_node, used_ids, "
+    "row_number() OVER (PARTITION BY session ORDER BY created, rowid) - 1 AS turn FROM interactions "
+    "WHERE namespace = ?1 "
     "AND (?4 IS NULL OR id = ?4 OR session = (SELECT session FROM interactions WHERE id = ?4))), "
     "newest AS (SELECT * FROM told WHERE (?4 IS NULL OR id = ?4) AND EXISTS (SELECT 1 FROM tier_outcomes o "
     "WHERE o.interaction = told.id AND o.tier IN (SELECT value FROM json_each(?2))) "
     "ORDER BY created DESC, number DESC LIMIT ?3) "
     "SELECT newest.created, number, newest.id, newest.session, iif(newest.session IS NULL, 0, turn), q.text, v.vector, "
+    "(SELECT sum(length(text)) FROM json_each(used_ids) u JOIN nodes ON nodes.id = u.value), "
     "features, present, feature_version, estimates, calibrates "
     "FROM newest JOIN nodes q ON q.id = query_node AND q.tier = 'hot' JOIN vectors v ON v.node = q.id "
     "LEFT JOIN decisions d ON d.interaction = newest.id"
@@ -317,8 +321,8 @@ def read_outcomes(
     sources, shown = np.full(shape, "", "<U5"), np.zeros(shape, np.bool_)
     features, present = np.zeros((n, num_features), np.float32), np.zeros((n, num_features), np.bool_)
     for i, (*_, values, mask, version, estimates, calibrates) in enumerate(rows):
-        if version == feature_version and len(values) == 4 * num_features:
-            features[i] = np.frombuffer(values, "<f4")
+        if version == feature_version and len(values) >= 4 * num_features:  # what follows is about the tiers of then
+            features[i] = np.frombuffer(values, "<f4", count=num_features)
             present[i] = np.unpackbits(np.frombuffer(mask, np.uint8), count=num_features)
         for estimate in json.loads(estimates or "[]"):
             if estimate["tier"] in column:
@@ -330,8 +334,8 @@ def read_outcomes(
             sources[at], shown[at] = source or "", is_shown
             if np.isnan(propensity[at]):
                 propensity[at] = 1.0  # there was no choice
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 12
-    created, _, ids, sessions, turns, texts, vectors, *_, calibrate = columns
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 13
+    created, _, ids, sessions, turns, texts, vectors, used, *_, calibrate = columns
     return LoggedOutcomes(
         tiers=tuple(tiers),
         ids=ids,
@@ -349,4 +353,5 @@ def read_outcomes(
         sessions=sessions,
         turns=np.array(turns, np.int64),
         created=np.array(created, np.float64),
+        used_chars=np.array([-1 if chars is None else chars for chars in used], np.int64),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -15,6 +16,7 @@ Floats = npt.NDArray[np.float64]
 Kind = Literal["identity", "temperature", "platt", "isotonic"]
 
 EDGE = 1e-6  # confidences are kept this far from 0 and 1 before their logit is taken
+MAX_LOGIT = math.log(1.0 - EDGE) - math.log(EDGE)
 SLOPES = (1 / 50, 50.0)  # of a temperature, inverted
 STEPS = 100
 # Of Platt scaling: slope and offset are a priori within 0.3 of the identity, so that few rows move little.
@@ -80,6 +82,23 @@ class Calibration:
         if self.kind == "temperature":
             return _logistic(_logit(confidence) / self.x[0])
         return _logistic(self.x[0] * _logit(confidence) + self.y[0])
+
+    def of_logit(self) -> Callable[[float], float]:
+        """Return the map as a function of the logit of one confidence, in plain floats: many times faster."""
+        if self.kind == "isotonic":
+            return lambda z: float(np.interp(_logistic(np.array(z)), self.x, self.y))
+        slope, offset = 1.0, 0.0
+        if self.kind == "temperature":
+            slope = 1.0 / self.x.item()
+        elif self.kind == "platt":
+            slope, offset = self.x.item(), self.y.item()
+
+        def calibrated(z: float) -> float:
+            z = slope * (MAX_LOGIT if z > MAX_LOGIT else -MAX_LOGIT if z < -MAX_LOGIT else z) + offset
+            e = math.exp(-abs(z))
+            return (1.0 if z >= 0.0 else e) / (1.0 + e)
+
+        return calibrated
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads: plain lists and strings."""

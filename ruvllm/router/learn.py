@@ -91,7 +91,8 @@ def learn(
     prior = np.array([prior_quality(tier) for tier in tiers])
     mean = (np.nansum(lessons.quality, axis=(0, 1)) + prior) / (known.sum(axis=(0, 1)) + 1.0)
     quantiles = np.quantile(nearest, np.linspace(0.0, 1.0, NUM_QUANTILES)).astype(np.float32)
-    return Learnt(tuple(tiers), trained, embedding_map, each, confidence, mean.astype(np.float32), quantiles)
+    labels = int((lessons.context_label >= 0).sum())
+    return Learnt(tuple(tiers), trained, embedding_map, each, confidence, mean.astype(np.float32), quantiles, labels)
 
 
 def learn_gated(

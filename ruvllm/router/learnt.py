@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ import numpy.typing as npt
 from ruvllm.router.calibration import Calibration
 from ruvllm.router.embedding_map import EmbeddingMap
 from ruvllm.router.features import FEATURE_VERSION
-from ruvllm.router.model import Judgement, RouterModel, TierInputs, logit, prior_quality, sigmoid
+from ruvllm.router.judge import NOVEL, Judge
+from ruvllm.router.model import NUM_EVIDENCE, Judgement, RouterModel, TierInputs, logit, prior_quality, sigmoid
 from ruvllm.router.outcome_memory import Evidence
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.training import Trained
@@ -23,7 +25,6 @@ __all__ = ["Estimates", "Learnt", "estimates", "familiarity", "tier_inputs"]
 Floats = npt.NDArray[np.float32]
 
 PRIOR_COUNT = 2.0  # outcomes that a model's size counts as
-NOVEL = 0.05  # share of the training questions below whose nearest similarity a question counts as unlike all of them
 MAX_NUDGE = 2.0  # of one number of evidence
 SPEED_MS = 1e-6  # prior latency of a local tier: milliseconds a parameter, at some ten tokens a second for 1 B
 UNKNOWN_MS = 2000.0
@@ -47,32 +48,29 @@ class Estimates:
 
 def tier_inputs(evidence: Evidence, tiers: Sequence[TierInfo]) -> TierInputs:
     """Return what the network is told of each tier, (..., T): evidence, with the tier's size as a prior beside it."""
-    prior = np.array([prior_quality(tier) for tier in tiers], np.float32)
+    prior, prior_ms = _priors(tuple(tiers))
     known = ~np.isnan(evidence.broad_quality)
-    count = np.where(known, evidence.count, 0.0)
-    weight = count + np.float32(1.0) * known  # a tier's mean is worth one more outcome, also where no neighbour tells
     broad = np.where(known, evidence.broad_quality, prior)
+    weight = evidence.count + known  # a tier's mean is worth one more outcome, also where no neighbour tells
     quality = (weight * broad + PRIOR_COUNT * prior) / (weight + PRIOR_COUNT)
+    latency = np.where(np.isnan(evidence.latency_ms), prior_ms, evidence.latency_ms)
+    near, lexical, base = logit(np.stack([evidence.near_quality, evidence.lexical_quality, broad]))
+    numbers = np.empty((*broad.shape, NUM_EVIDENCE), np.float32)
+    numbers[..., 0] = near - base
+    numbers[..., 1] = lexical - base
+    numbers[..., :2] = np.minimum(np.maximum(numbers[..., :2], -MAX_NUDGE), MAX_NUDGE)
+    numbers[..., 2] = np.log1p(evidence.count) / 3.0 - 1.0
+    numbers[..., 3] = 2.0 * evidence.spread
+    numbers[..., 4] = 2.0 * evidence.nearest_similarity[..., np.newaxis] - 1.0
+    numbers[np.isnan(numbers)] = 0.0
+    return TierInputs(quality.astype(np.float32), latency.astype(np.float32), numbers)
+
+
+@lru_cache(maxsize=16)
+def _priors(tiers: tuple[TierInfo, ...]) -> tuple[Floats, Floats]:
+    """Return the quality and the latency, (T,) each, that the tiers' sizes promise."""
     slow = [UNKNOWN_MS if t.parameters is None or not t.is_local else SPEED_MS * t.parameters for t in tiers]
-    latency = np.where(np.isnan(evidence.latency_ms), np.array(slow, np.float32), evidence.latency_ms)
-    base = logit(broad)
-
-    def nudge(quality: Floats) -> Floats:
-        away = np.where(np.isnan(quality), 0.0, logit(np.where(np.isnan(quality), 0.5, quality)) - base)
-        return np.clip(away, -MAX_NUDGE, MAX_NUDGE).astype(np.float32)
-
-    nearest = np.broadcast_to(np.asarray(evidence.nearest_similarity)[..., np.newaxis], broad.shape)
-    numbers = np.stack(
-        [
-            nudge(evidence.near_quality),
-            nudge(evidence.lexical_quality),
-            np.log1p(count) / 3.0 - 1.0,
-            np.where(np.isnan(evidence.spread), 0.0, 2.0 * evidence.spread),
-            2.0 * nearest - 1.0,
-        ],
-        axis=-1,
-    )
-    return TierInputs(quality.astype(np.float32), latency.astype(np.float32), numbers.astype(np.float32))
+    return np.array([prior_quality(tier) for tier in tiers], np.float32), np.array(slow, np.float32)
 
 
 def familiarity(nearest: npt.NDArray[np.floating], quantiles: Floats) -> Floats:
@@ -96,6 +94,7 @@ class Learnt:
         calibrations: one a tier, of quality. mean_quality: (T,) of the training rows, for what is not familiar.
         confidence: calibration of the confidence.
         nearest: (k,) quantiles of the nearest cosine among the training questions.
+        context_labels: how many answers told what context they needed.
     """
 
     tiers: tuple[TierInfo, ...]
@@ -105,12 +104,16 @@ class Learnt:
     confidence: Calibration
     mean_quality: Floats
     nearest: Floats
+    context_labels: int = 0
     model: RouterModel = field(init=False, repr=False)
+    judge: Judge = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         model = RouterModel(self.tiers, w_support=self.trained.w_support)
         model.cell.set_params(_packed(self.trained, RouterModel(self.tiers)))
         object.__setattr__(self, "model", model)
+        judge = Judge(model, self.calibrations, self.confidence, self.mean_quality, self.nearest, self.context_labels)
+        object.__setattr__(self, "judge", judge)
 
     def sha256(self) -> str:
         """Return what names this router: a hash of everything it decides by."""
@@ -138,6 +141,7 @@ class Learnt:
             "tiers": [[t.name, t.parameters, t.cost, t.is_local] for t in self.tiers],
             "calibrations": [one.to_dict() for one in self.calibrations],
             "confidence": self.confidence.to_dict(),
+            "context_labels": self.context_labels,
             "step": self.trained.step,
             "rho": self.trained.rho,
             "losses": list(self.trained.losses),
@@ -172,6 +176,7 @@ class Learnt:
                 confidence=Calibration.from_dict(about["confidence"]),
                 mean_quality=np.asarray(arrays["mean_quality"], np.float32),
                 nearest=np.asarray(arrays["nearest"], np.float32),
+                context_labels=int(about["context_labels"]),
             )
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"the router's checkpoint is damaged: {error!r}") from error

@@ -79,7 +79,7 @@ def sigmoid(x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
 
 def logit(p: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """Return log(p / (1 - p)) with p kept in [MIN_P, MAX_P]."""
-    p = np.clip(p, MIN_P, MAX_P)
+    p = np.minimum(np.maximum(p, MIN_P), MAX_P)
     out: npt.NDArray[np.floating] = np.log(p) - np.log1p(-p)
     return out
 

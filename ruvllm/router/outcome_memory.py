@@ -141,7 +141,7 @@ class OutcomeMemory:
 
     def counts(self) -> list[int]:
         """Return how many known qualities each tier has."""
-        return [int(n) for n in self._view.totals[1, : len(self.tiers)]]
+        return list(map(int, self._view.totals[1, : len(self.tiers)].tolist()))
 
     @property
     def nbytes(self) -> int:

@@ -103,10 +103,11 @@ def choose(
         return _certain(tier, len(tiers), "certificate" if policy.threshold is not None else "safe default", reason)
     floor = policy.quality_floor if constraints.min_quality is None else constraints.min_quality
     tier, decided_by, reason = _best(places, quality, confidence, policy, floor, previous)
-    share = _explored_share(places, counts, policy)
-    if share == 0.0 or len(places) == 1:
+    if policy.explore == 0.0 or len(places) == 1:
         return _certain(tier, len(tiers), decided_by, broken or reason)
-    drawn_from = _fewest(places, counts) if counts is not None else places
+    young = [] if counts is None else [i for i in places if counts[i] < FIRST_OUTCOMES]
+    drawn_from = young or places
+    share = max(policy.explore, FIRST_SHARE) if young else policy.explore
     propensity = [0.0] * len(tiers)
     propensity[tier] = 1.0 - share
     for i in drawn_from:
@@ -156,19 +157,6 @@ def _stays(previous: int, tier: int, quality: Sequence[float], floor: float, hys
     if previous < tier:
         return quality[previous] >= floor - hysteresis
     return tier < previous and quality[tier] < floor + hysteresis
-
-
-def _explored_share(places: Sequence[int], counts: Sequence[int] | None, policy: Policy) -> float:
-    if policy.explore == 0.0:
-        return 0.0
-    is_young = counts is not None and min(counts[i] for i in places) < FIRST_OUTCOMES
-    return max(policy.explore, FIRST_SHARE) if is_young else policy.explore
-
-
-def _fewest(places: Sequence[int], counts: Sequence[int]) -> list[int]:
-    """Return the tiers that exploration draws from: those with too few outcomes while there are such, else all."""
-    young = [i for i in places if counts[i] < FIRST_OUTCOMES]
-    return young or list(places)
 
 
 def _certain(tier: int, num_tiers: int, decided_by: str, reason: str) -> Choice:

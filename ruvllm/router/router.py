@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ruvllm.router.features import FEATURE_VERSION, Features, ProbeView, RouterInputs, features
-from ruvllm.router.learnt import Estimates, Learnt, estimates, tier_inputs
-from ruvllm.router.model import TierInputs
+from ruvllm.router.judge import Expected
+from ruvllm.router.learnt import Learnt, tier_inputs
+from ruvllm.router.model import HIDDEN_SIZE, TierInputs
 from ruvllm.router.outcome_memory import Evidence, OutcomeMemory
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.policy import Choice, Policy, choose
@@ -67,6 +68,7 @@ class Router:
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._lock = threading.Lock()
         self._rng = np.random.default_rng(seed)
+        self._initial_state = np.zeros(HIDDEN_SIZE, np.float32)
 
     @property
     def learnt(self) -> Learnt | None:
@@ -122,54 +124,62 @@ class Router:
         if inputs.evidence is None and inputs.vector is not None:
             inputs = replace(inputs, evidence=self.memory.near(inputs.vector, inputs.text))
         in_force, before = self._in_force, self._session(session)
-        policy = in_force.policy
-        if constraints.min_quality is not None:
-            policy = replace(policy, quality_floor=constraints.min_quality)
-        judged = self._judge(in_force, inputs, before)
+        if in_force.policy.certified:
+            before = None  # a certificate is about questions, each on its own
+        seen = self._see(in_force, inputs)
+        state, expected = self._judge(in_force, seen, before)
         is_probed = False
-        if probe is not None and judged.learnt and self._straddles(judged, policy):
+        if probe is not None and self._straddles(in_force, seen, expected, constraints):
             view = probe()
             if view is not None:
                 is_probed = True
-                judged = self._judge(in_force, replace(inputs, probe=view), before)
-        expected = judged.expected
-        quality, latency = expected.quality.tolist(), expected.latency_ms.tolist()
-        confidence = float(expected.confidence * expected.familiarity) if judged.learnt else None
-        choice = choose(
+                seen = self._see(in_force, replace(inputs, probe=view))
+                state, expected = self._judge(in_force, seen, before)
+        choice = self._choose(in_force, expected, before, constraints)
+        self._remember(session, in_force, before, state, choice)
+        return self._decision(choice, seen, expected, in_force, is_probed)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _see(self, in_force: _InForce, inputs: RouterInputs) -> _Seen:
+        """Return the features of one question: all that takes longer than microseconds."""
+        made = features(inputs, None if in_force.learnt is None else in_force.learnt.embedding_map)
+        evidence = Evidence.nothing(len(self.tiers)) if inputs.evidence is None else inputs.evidence
+        return _Seen(made, tier_inputs(evidence, self.tiers), float(evidence.nearest_similarity))
+
+    def _judge(self, in_force: _InForce, seen: _Seen, before: _Session | None) -> tuple[Floats | None, Expected]:
+        """Return the session's next state, None while nothing was learnt, and what is expected of the tiers."""
+        learnt = in_force.learnt
+        if learnt is None:
+            return None, Expected(seen.told.quality.tolist(), seen.told.latency_ms.tolist(), None)
+        state = self._initial_state if before is None else before.state
+        return learnt.judge(seen.made.values, state, seen.told, seen.nearest)
+
+    def _choose(
+        self, in_force: _InForce, expected: Expected, before: _Session | None, constraints: Constraints
+    ) -> Choice:
+        return choose(
             self.tiers,
-            quality,
-            latency,
-            confidence,
-            policy,
+            expected.quality,
+            expected.latency_ms,
+            expected.confidence,
+            in_force.policy,
             constraints,
             self._rng,
             counts=self.memory.counts(),
             previous=None if before is None else before.tier,
         )
-        self._remember(session, in_force, before, judged.state, choice)
-        return self._decision(choice, judged, quality, latency, confidence, in_force.version, is_probed)
 
-    # -- inside ------------------------------------------------------------------------------------------------------
-
-    def _judge(self, in_force: _InForce, inputs: RouterInputs, before: _Session | None) -> _Judged:
-        learnt = in_force.learnt
-        made = features(inputs, None if learnt is None else learnt.embedding_map)
-        evidence = Evidence.nothing(len(self.tiers)) if inputs.evidence is None else inputs.evidence
-        told = tier_inputs(evidence, self.tiers)
-        if learnt is None:
-            nothing = np.zeros((), np.float32)
-            return _Judged(made, told, Estimates(told.quality, told.latency_ms, nothing, nothing), None)
-        state = learnt.model.initial_state() if before is None else before.state
-        state, judged = learnt.model.step(made.values, state, told)
-        return _Judged(made, told, estimates(learnt, judged, evidence.nearest_similarity), state)
-
-    def _straddles(self, judged: _Judged, policy: Policy) -> bool:
+    def _straddles(self, in_force: _InForce, seen: _Seen, expected: Expected, constraints: Constraints) -> bool:
         """Return whether the floor lies within the interval of a tier smaller than the largest."""
-        q = judged.expected.quality[:-1]
-        outcomes = np.maximum(np.expm1(3.0 * (judged.told.evidence[:-1, 2] + 1.0)), 1.0)
+        if in_force.learnt is None:
+            return False
+        policy = in_force.policy
+        floor = policy.quality_floor if constraints.min_quality is None else constraints.min_quality
+        q = np.array(expected.quality[:-1])
+        outcomes = np.maximum(np.expm1(3.0 * (seen.told.evidence[:-1, 2] + 1.0)), 1.0)
         error = STRADDLE * np.sqrt(q * (1.0 - q) / outcomes)
-        floor = policy.quality_floor if policy.threshold is None else policy.threshold
-        return bool((np.abs(q - floor) < error).any())
+        return bool((np.abs(q - (floor if policy.threshold is None else policy.threshold)) < error).any())
 
     def _session(self, session: str | None) -> _Session | None:
         if session is None:
@@ -193,45 +203,35 @@ class Router:
                 self._sessions.popitem(last=False)
 
     def _decision(
-        self,
-        choice: Choice,
-        judged: _Judged,
-        quality: Sequence[float],
-        latency_ms: Sequence[float],
-        confidence: float | None,
-        version: int,
-        is_probed: bool,
+        self, choice: Choice, seen: _Seen, expected: Expected, in_force: _InForce, is_probed: bool
     ) -> Decision:
-        told = [judged.told.quality, judged.told.latency_ms, judged.told.evidence.ravel()]
-        row = np.concatenate([judged.made.values, *told]).astype("<f4", copy=False)
-        present = np.concatenate([judged.made.present, np.ones(len(row) - len(judged.made.present), np.bool_)])
+        values, told, quality = seen.made.values, seen.told, expected.quality
+        row = np.concatenate([values, told.quality, told.latency_ms, told.evidence.ravel()]).astype("<f4", copy=False)
+        present = np.ones(len(row), np.bool_)
+        present[: len(values)] = seen.made.present
         return Decision(
             estimates=tuple(
-                TierEstimate(tier.name, quality[i], choice.propensity[i], quality[i], latency_ms[i], tier.cost)
+                TierEstimate(tier.name, quality[i], choice.propensity[i], quality[i], expected.latency_ms[i], tier.cost)
                 for i, tier in enumerate(self.tiers)
             ),
             tier=self.tiers[choice.tier].name,
             features=row.tobytes(),
             present=np.packbits(present).tobytes(),
             feature_version=FEATURE_VERSION,
-            checkpoint=version,
+            checkpoint=in_force.version,
             decided_by=choice.decided_by,
             reason=choice.reason,
-            confidence=confidence,
+            confidence=expected.confidence,
+            context_tokens=expected.context_tokens,
             explored=choice.explored,
             probed=is_probed,
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Judged:
-    """One question with what was made of it."""
+class _Seen:
+    """What is known of one question when it is judged; `nearest` is the cosine of its nearest logged question."""
 
     made: Features
     told: TierInputs
-    expected: Estimates
-    state: Floats | None  # of the session after it; None while nothing was learnt
-
-    @property
-    def learnt(self) -> bool:
-        return self.state is not None
+    nearest: float

@@ -85,8 +85,8 @@ class TrainingConfig:
     difference_weight: float = 1.0
     entropy_weight: float = 0.01
     ewc_lambda: float = 0.0
-    replay_logits: float = 0.5
-    replay_labels: float = 0.5
+    replay_logits: float = 1.0
+    replay_labels: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ruvllm.config import load_config
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = Path(str(files("ruvllm") / "demo" / "docs"))
 
@@ -35,6 +37,8 @@ def test_blocks_run(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path) -> None
     for language, text in blocks("README.md"):
         if "pip install" in text:
             continue  # whoever runs this has done that
+        if language == "toml":
+            continue  # read below
         shell = {"python": [sys.executable, "-W", "error", "-c"], "sh": ["bash", "-euc"]}[language]
         done = subprocess.run(
             [*shell, text], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
@@ -51,6 +55,21 @@ def test_the_kernels_page_runs() -> None:
         assert done.returncode == 0, done.stderr
         assert "[10 20 30] [0 1 2]" in done.stdout
     assert pages
+
+
+def test_the_router_page_runs(tmp_path: Path) -> None:
+    for text in [text for language, text in blocks("docs/router.md") if language == "python"]:
+        done = subprocess.run(
+            [sys.executable, "-P", "-W", "error", "-c", text], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{text}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/router.md"])
+def test_settings_that_are_shown_are_settings(tmp_path: Path, page: str) -> None:
+    for text in [text for language, text in blocks(page) if language == "toml"]:
+        (tmp_path / "ruvllm.toml").write_text(text, encoding="utf-8")
+        assert len(load_config(tmp_path / "ruvllm.toml", environment={}).models.tiers) > 1
 
 
 @pytest.mark.real

@@ -39,6 +39,7 @@ def log_of(n: int = 400, *, seed: int = 0, sessions: int = 0, one_tier_each: boo
         sessions=tuple(f"s{i % sessions}" if sessions else None for i in range(n)),
         turns=np.arange(n, dtype=np.int64) // max(sessions, 1),
         created=np.arange(n, dtype=np.float64),
+        used_chars=np.full(n, -1, np.int64),
     )
 
 
@@ -90,3 +91,11 @@ def test_a_tier_that_joined_is_trained_beside_the_others() -> None:
     }
     _, report = train_router(replace(known, **wider), joined, before, CONFIG)
     assert report.turns == 400 and report.loss is not None
+
+
+def test_the_context_that_holds_what_was_used_is_learnt() -> None:
+    known = log_of(1200)
+    long = np.array(["step by step" in text for text in known.texts])
+    used = np.where(long, 6000, 300).astype(np.int64)
+    learnt, _ = train_router(replace(known, used_chars=used), TIERS, None, CONFIG)
+    assert learnt is not None and learnt.context_labels == 1200 * 0.85

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def _causal_softmax(scores: np.ndarray) -> np.ndarray:
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world", "##s", "a", "b", "c"]
 
 
-def encoder_weights(seed: int = 0) -> Weights:
+def encoder_weights(seed: int = 0, *, vocab: int = len(WORDS)) -> Weights:
     """Random weights of a BERT encoder under their Hugging Face names."""
     rng = np.random.default_rng(seed)
 
@@ -119,7 +119,7 @@ def encoder_weights(seed: int = 0) -> Weights:
         return (rng.standard_normal(shape) * 0.15).astype(np.float32)
 
     weights = {
-        "embeddings.word_embeddings.weight": normal(len(WORDS), HIDDEN),
+        "embeddings.word_embeddings.weight": normal(vocab, HIDDEN),
         "embeddings.token_type_embeddings.weight": normal(2, HIDDEN),
         "embeddings.position_embeddings.weight": normal(32, HIDDEN),
     }
@@ -138,7 +138,7 @@ def encoder_weights(seed: int = 0) -> Weights:
     return weights
 
 
-def encoder_config() -> dict[str, Any]:
+def encoder_config(*, vocab: int = len(WORDS)) -> dict[str, Any]:
     return {
         "model_type": "bert",
         "hidden_act": "gelu",
@@ -149,7 +149,7 @@ def encoder_config() -> dict[str, Any]:
         "max_position_embeddings": 32,
         "type_vocab_size": 2,
         "layer_norm_eps": 1e-12,
-        "vocab_size": len(WORDS),
+        "vocab_size": vocab,
     }
 
 
@@ -221,14 +221,16 @@ def write_decoder_folder(folder: Path, weights: Weights, config: dict[str, Any],
     return folder
 
 
-def write_encoder_folder(folder: Path, weights: Weights, config: dict[str, Any], prefix: str = "") -> Path:
-    """Write a sentence-transformers folder of a BERT encoder, tokenizer included."""
+def write_encoder_folder(
+    folder: Path, weights: Weights, config: dict[str, Any], prefix: str = "", *, words: Sequence[str] = WORDS
+) -> Path:
+    """Write a sentence-transformers folder of a BERT encoder, with a tokenizer of these words."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(folder / "model.safetensors", {prefix + name: array for name, array in weights.items()})
     (folder / "config.json").write_text(json.dumps(config))
-    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.enable_truncation(4)
     tokenizer.save(str(folder / "tokenizer.json"))

@@ -10,6 +10,7 @@ import pytest
 from router.questions import DIM, TIERS, kind, outcomes
 from ruvllm.router.features import FEATURE_VERSION, NUM_FEATURES, ProbeView, RouterInputs
 from ruvllm.router.fitted import FittedRouter, fit
+from ruvllm.router.model import CONTEXT_BINS
 from ruvllm.router.outcome_memory import OutcomeMemory
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.policy import Policy
@@ -113,3 +114,11 @@ def test_a_router_of_other_tiers_is_not_adopted(fitted: FittedRouter) -> None:
 def test_one_tier_is_refused() -> None:
     with pytest.raises(ValueError, match="at least two"):
         Router(TIERS[:1], OutcomeMemory(TIERS[:1], DIM), POLICY)
+
+
+def test_the_context_is_chosen_once_enough_answers_told_what_they_used(fitted: FittedRouter) -> None:
+    router = Router(TIERS, fitted.memory, POLICY)
+    router.adopt(fitted.learnt, 1)
+    assert ask(router, 0).context_tokens == 0
+    router.adopt(replace(fitted.learnt, context_labels=500), 2)
+    assert ask(router, 0).context_tokens in CONTEXT_BINS

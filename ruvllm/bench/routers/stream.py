@@ -33,7 +33,7 @@ __all__ = ["run"]
 Floats64 = npt.NDArray[np.float64]
 
 LAMBDAS = (0.04, 0.4, 4.0, 40.0)
-SHIPPED = 0.4  # ewc_lambda beside replay
+SHIPPED = 0.04  # ewc_lambda beside replay
 TESTED = 3  # every so manieth question of a topic is tested on
 MAX_FORGETTING, MAX_PLASTICITY_LOSS = 0.02, 0.03
 CONFIG = TrainingConfig(w_density=1.0, patience=30)

@@ -57,7 +57,7 @@ class Care(OpenedBrain):
             BrainLocked, BrainReadOnly: `repair` where writing is refused.
         """
         if repair:
-            self._require_writable()
+            self.require_writable()
         self._writeback.flush()
         return run_check(
             self._store,
@@ -78,7 +78,7 @@ class Care(OpenedBrain):
 
         Afterwards no text of what was forgotten is left in the database file.
         """
-        self._require_writable()
+        self.require_writable()
         started = time.perf_counter()
         self._writeback.flush()
         self._store.write(lambda connection: delete_ended(connection, self.config.store.history_days, time.time()))
@@ -113,7 +113,7 @@ class Care(OpenedBrain):
             ValueError: an age or count below 0, or archived nodes are in another file.
             BrainError: the file cannot be written, or is another brain's.
         """
-        self._require_writable()
+        self.require_writable()
         if not (math.isfinite(max_age_days) and max_age_days >= 0):
             raise ValueError(f"max_age_days must be >= 0 ({max_age_days})")
         if min_use_count < 0:
@@ -129,7 +129,7 @@ class Care(OpenedBrain):
             KeyError: a node does not exist here.
             BrainError: the cold file, or a node in it, is missing.
         """
-        self._require_writable()
+        self.require_writable()
         return self._archive.rehydrate(ids)
 
     def reembed(self, embedder: Embedder, *, on_progress: Callable[[ReembedProgress], None] | None = None) -> int:
@@ -143,7 +143,7 @@ class Care(OpenedBrain):
             ModelDamaged: the embedder gives NaN, infinities or zeros; the brain stays as it is.
             BrainError: nodes are archived; `rehydrate` them before.
         """
-        self._require_writable()
+        self.require_writable()
         self._writeback.flush()
 
         def after() -> None:

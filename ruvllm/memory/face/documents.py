@@ -40,7 +40,7 @@ class Documents(OpenedBrain):
         A changed document replaces its chunks; the old ones are history. What cannot be read is listed in the report
         and the rest is stored.
         """
-        self._require_writable()
+        self.require_writable()
         neighbours = Neighbours(self._nearest, self._space.project, self.config.linking)
         report = Ingester(
             self._store, self._derived, self._linker, neighbours, self._embedder, self.namespace, self.config.ingest
@@ -69,7 +69,7 @@ class Documents(OpenedBrain):
         Raises:
             ValueError: nothing is known by this name.
         """
-        self._require_writable()
+        self.require_writable()
         self._writeback.flush()
         learning, now = self.config.learning, time.time()
 
@@ -94,7 +94,7 @@ class Documents(OpenedBrain):
         Raises:
             ValueError: nothing is known by this name, or the trust is not in [0, 1].
         """
-        self._require_writable()
+        self.require_writable()
         trust = checked_weight(trust, "trust")
         trusted = self._store.write(
             lambda connection: trust_source(connection, self.namespace, str(source), trust),
@@ -136,7 +136,7 @@ class Documents(OpenedBrain):
                 is imported.
             BrainError: the embedder has no sound vector for a text; the others are stored.
         """
-        self._require_writable()
+        self.require_writable()
         documents = read_documents(Path(file), format)
         if documents is not None:
             failures = self.ingest(documents, on_progress=on_progress).failures

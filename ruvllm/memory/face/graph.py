@@ -146,7 +146,7 @@ class GraphOfNodes(OpenedBrain):
         Raises:
             TypeError, ValueError: a text is empty, a trust is not in [0, 1], or a metadata is not JSON.
         """
-        self._require_writable()
+        self.require_writable()
         new = [new_node(node) for node in nodes]
         type = NodeType(type)
         if not new:
@@ -172,7 +172,7 @@ class GraphOfNodes(OpenedBrain):
         Raises:
             ValueError: a node does not exist, or the weight is not in [0, 1].
         """
-        self._require_writable()
+        self.require_writable()
         type, weight, now = EdgeType(type), checked_weight(weight), time.time()
 
         def work(connection: apsw.Connection) -> None:
@@ -219,7 +219,7 @@ class GraphOfNodes(OpenedBrain):
         Raises:
             ValueError: a number out of range, fewer than two nodes, or one that is unknown or archived.
         """
-        self._require_writable()
+        self.require_writable()
         outcome, parts = Outcome(quality, success), credits_of(nodes, credits)
         name, rater, now = named(id), checked_text(rater, "rater"), time.time()
 
@@ -240,7 +240,7 @@ class GraphOfNodes(OpenedBrain):
             floor: only edges whose weight is below it are pruned, and never those that say where something came from
                 or belongs (Derived, Contains, Follows).
         """
-        self._require_writable()
+        self.require_writable()
         return apply_decay(
             self._store, self._links, self.config.learning, rate=rate, min_interactions=min_interactions, floor=floor
         )

@@ -21,7 +21,7 @@ class Learning(OpenedBrain):
         Credit goes to the sources that attribution, or a mark, says were needed. What ranks a held-out fifth of the
         answers worse than the untrained engine does is discarded; below ten good answers nothing is tried.
         """
-        self._require_writable()
+        self.require_writable()
         self._writeback.flush()
         if self._space.known() is None:
             return TrainingReport(0, 0, None, None, accepted=False)
@@ -33,7 +33,7 @@ class Learning(OpenedBrain):
         Raises:
             ValueError: a quality is not in [0, 1].
         """
-        self._require_writable()
+        self.require_writable()
         engine = AttentionEngine(self._lessons.engine().params())
         biases = engine.train_on_patterns(patterns, learning_rate=learning_rate)
         self._lessons.adopt(engine.params(), {"patterns": True})
@@ -41,7 +41,7 @@ class Learning(OpenedBrain):
 
     def rollback_attention(self) -> int:
         """Take the last change of the ranking back; return the version now in force, 0 for the untrained."""
-        self._require_writable()
+        self.require_writable()
         return self._lessons.rollback()
 
     def get_edge_bias_weights(self) -> dict[EdgeType, float]:

@@ -222,7 +222,8 @@ class OpenedBrain:
         mode = ", read_only=True" if self.read_only else ""
         return f"Memory({str(self.path)!r}, namespace={self.namespace!r}{mode})"
 
-    def _require_writable(self) -> None:
+    def require_writable(self) -> None:
+        """Raise BrainLocked or BrainReadOnly where nothing can be written, ValueError where the memory is closed."""
         if self._is_closed:
             raise ValueError(f"{self.path} is closed")
         if isinstance(self._why_read_only, BrainLocked):

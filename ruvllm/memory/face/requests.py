@@ -30,7 +30,7 @@ class Requests(OpenedBrain):
         Never raises: what cannot be stored is logged and counted in `stats`. Waits only while the queue is full.
         """
         try:
-            self._require_writable()
+            self.require_writable()
             self._writeback.put(interaction)
         except (BrainError, ValueError) as error:
             self._skipped_records += 1
@@ -48,7 +48,7 @@ class Requests(OpenedBrain):
         Raises:
             ValueError: the id is unknown, or a mark is of a source that the answer did not show.
         """
-        self._require_writable()
+        self.require_writable()
         record = self.interaction(interaction_id)
         vectors = None
         if feedback.correction is not None:
@@ -84,7 +84,7 @@ class Requests(OpenedBrain):
         Raises:
             ValueError: there is no such answer.
         """
-        self._require_writable()
+        self.require_writable()
         self._store.write(lambda connection: promote(connection, node_id, self.namespace), after=self._follow)
 
     def revoke(self, node_id: int) -> None:
@@ -93,7 +93,7 @@ class Requests(OpenedBrain):
         Raises:
             ValueError: there is no such answer.
         """
-        self._require_writable()
+        self.require_writable()
         now = time.time()
         self._store.write(lambda connection: revoke(connection, node_id, self.namespace, now), after=self._follow)
 

@@ -99,7 +99,7 @@ class Routing(OpenedBrain):
         Raises:
             ValueError: the id is unknown, or a tier was no choice there.
         """
-        self._require_writable()
+        self.require_writable()
         self._writeback.flush()
         now = time.time()
         self._store.write(lambda connection: insert_outcomes(connection, self.namespace, id, outcomes, now))
@@ -113,7 +113,7 @@ class Routing(OpenedBrain):
         Raises:
             ValueError: the id is unknown, the tier gave no answer to it, or the quality is not in [0, 1].
         """
-        self._require_writable()
+        self.require_writable()
         self._writeback.flush()
         now = time.time()
         return self._store.write(lambda connection: judge(connection, self.namespace, id, tier, quality, source, now))

@@ -1,0 +1,63 @@
+"""The certificate of one brain: issued on calibration rows, kept on disk, ended when what it is about changes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ruvllm.router.certificate import Certificate
+
+__all__ = ["Issued", "PromiseFile"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate with what the brain held when it was issued."""
+
+    certificate: Certificate
+    nodes: int
+    interactions: int
+
+
+class PromiseFile:
+    """Keeps the certificate in force, and how many were tried: every one spends of the same confidence.
+
+    Args:
+        path: of the file, written as a whole; one that is damaged promises nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> tuple[Issued | None, int]:
+        """Return the certificate in force, None without one, and how many calibrations there were."""
+        try:
+            fields: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+            attempts, issued = int(fields["attempts"]), fields["issued"]
+            if issued is None:
+                return None, attempts
+            return Issued(
+                Certificate.from_dict(issued["certificate"]), int(issued["nodes"]), int(issued["interactions"])
+            ), attempts
+        except FileNotFoundError:
+            return None, 0
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.warning("%s is damaged, nothing is promised: %s", self._path, error)
+            return None, 0
+
+    def save(self, issued: Issued | None, attempts: int) -> None:
+        """Replace what is kept; durable on return."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        kept = None if issued is None else asdict(issued) | {"certificate": issued.certificate.to_dict()}
+        part = self._path.with_suffix(".tmp")
+        with part.open("w", encoding="utf-8") as stream:
+            json.dump({"attempts": attempts, "issued": kept}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(self._path)
