@@ -235,9 +235,8 @@ def _slow(rows: Routed, chosen: Tiers) -> Estimate:
     parts = said + weights[:, np.newaxis] * ((latency[:, np.newaxis] <= levels) - said)
 
     def reached(means: Floats) -> Floats:
-        risen = np.maximum.accumulate(means, axis=-1) >= SLOW
-        risen[..., -1] = True
-        return np.asarray(levels[risen.argmax(axis=-1)])
+        risen = np.maximum.accumulate(np.atleast_2d(means), axis=1)
+        return np.array([np.interp(SLOW, row, levels) for row in risen])
 
     n, rng = len(parts), np.random.default_rng(0)
     found = []
@@ -245,4 +244,4 @@ def _slow(rows: Routed, chosen: Tiers) -> Estimate:
         copies = np.array([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(CHUNK)], np.float64)
         found.append(reached(copies @ parts / n))
     low, high = np.percentile(np.concatenate(found), [2.5, 97.5])
-    return Estimate(float(reached(parts.mean(axis=0))), float(low), float(high), effective)
+    return Estimate(float(reached(parts.mean(axis=0))[0]), float(low), float(high), effective)
