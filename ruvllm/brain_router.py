@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
@@ -19,7 +20,16 @@ from ruvllm.inference.runtime_engine import Probe
 from ruvllm.learning.promise import Issued, PromiseFile
 from ruvllm.learning.router_training import rows_of, scores_of, train_router
 from ruvllm.memory import LoggedOutcomes, Memory
-from ruvllm.router.certificate import Certificate, Refusal, certify, fingerprint, rows_needed
+from ruvllm.router.certificate import (
+    Certificate,
+    Refusal,
+    Watch,
+    certify,
+    fingerprint,
+    losses,
+    routes,
+    rows_needed,
+)
 from ruvllm.router.features import FEATURE_VERSION, NUM_FEATURES, Machine, ProbeView, Retrieved, RouterInputs
 from ruvllm.router.learn import Report, with_tiers
 from ruvllm.router.learnt import Learnt
@@ -66,6 +76,8 @@ class BrainRouter:
         self._checkpoints = Checkpoints(folder, form=f"router-{FEATURE_VERSION}")
         self._promise = PromiseFile(folder / "certificate.json")
         self._issued: Issued | None = None
+        self._watched: set[str] = set()  # ids of the calibration rows that the watch has seen
+        self._watch = Watch(self._config.risk)
         self._router: Router | None = None
         self._is_stale = False
         self._asked = 0
@@ -103,6 +115,8 @@ class BrainRouter:
             self._is_stale = True
         else:
             _remember(router.memory, logged)
+            with self._lock:
+                self._watch_over(router, logged)
 
     def forget(self) -> None:
         """Read the log anew before the next question."""
@@ -173,10 +187,10 @@ class BrainRouter:
         issued = None
         if isinstance(verdict, Certificate):
             stats = self._memory.stats()
-            issued = Issued(verdict, stats.nodes, stats.interactions)
+            issued = Issued(verdict, time.time(), stats.nodes, stats.interactions)
         self._promise.save(issued, attempts + 1)
         with self._lock:
-            self._issued = issued
+            self._start_promise(issued)
             router.certify(None if issued is None else issued.certificate.threshold)
         return verdict
 
@@ -190,14 +204,16 @@ class BrainRouter:
         with self._lock:
             if self._router is None:
                 seed = int(self._seeds.generate_state(1)[0])
-                router = Router(self._tiers, self._read(native_dim), self._policy, seed=seed)
+                logged = self._logged()
+                router = Router(self._tiers, self._memory_of(logged, native_dim), self._policy, seed=seed)
                 router.adopt(learnt := self._saved(), self._version() if learnt is not None else 0)
-                self._issued, _ = self._promise.load()
+                self._start_promise(self._promise.load()[0])
                 self._router = router
                 self._end_promise(router)
+                self._watch_over(router, logged)
             elif self._is_stale or self._router.memory.native_dim != native_dim:
                 self._is_stale = False
-                self._router.memory = self._read(native_dim)
+                self._router.memory = self._memory_of(self._logged(), native_dim)
             return self._router
 
     def _adopt(self, router: Router, learnt: Learnt | None, version: int) -> None:
@@ -219,6 +235,30 @@ class BrainRouter:
     def _version(self) -> int:
         checkpoint = self._checkpoints.current()
         return 0 if checkpoint is None else checkpoint.version
+
+    def _start_promise(self, issued: Issued | None) -> None:
+        """Begin to watch over a certificate. The lock is held."""
+        self._issued = issued
+        self._watched.clear()
+        self._watch = Watch(self._config.risk)
+
+    def _watch_over(self, router: Router, logged: LoggedOutcomes) -> None:
+        """Look whether calibration rows that came since break the certificate's promise. The lock is held."""
+        if self._issued is None or router.learnt is None:
+            return
+        certificate = self._issued.certificate
+        is_row = logged.calibrates & ~np.isnan(logged.quality).any(axis=1) & (logged.created > self._issued.at)
+        places = [i for i in np.flatnonzero(is_row) if logged.ids[i] not in self._watched]
+        rows = rows_of(logged, np.array(places, np.int64))
+        tiers = routes(scores_of(rows, router.memory, router.learnt).astype(np.float64), certificate.threshold)
+        lost = losses(rows.quality.astype(np.float64), certificate.floor, certificate.loss)
+        self._watched.update(rows.ids)
+        for i, tier in enumerate(tiers):
+            if self._watch.observe(float(lost[i, tier])):
+                logger.warning("the certificate has ended: newer calibration rows break its promise")
+                self._start_promise(None)
+                router.certify(None)
+                return
 
     def _end_promise(self, router: Router) -> None:
         """Put the certificate in force, or end it and say why. The lock is held."""
@@ -247,9 +287,9 @@ class BrainRouter:
             "policy": fingerprint(repr(policy), repr((self._config.risk, self._config.certificate_confidence))),
         }
 
-    def _read(self, native_dim: int) -> OutcomeMemory:
+    def _memory_of(self, logged: LoggedOutcomes, native_dim: int) -> OutcomeMemory:
         memory = OutcomeMemory(self._tiers, native_dim)
-        _remember(memory, self._logged())
+        _remember(memory, logged)
         logger.info("the router knows %d questions", len(memory))
         return memory
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -224,6 +225,23 @@ def test_certified_the_proof_decides_and_ends_with_the_router(learnt: tuple[Memo
     assert decided(again, asked(memory, EASY)).decided_by == "certificate"
     stricter = BrainRouter(memory, TIERS, configured(**SURE, certified=True, risk=0.1), seed=2)
     assert decided(stricter, asked(memory, EASY)).tier == "large" and stricter.promise() is None
+
+
+def test_rows_that_break_the_promise_end_it(tmp_path: Path) -> None:
+    config = configured(**SURE, certified=True, risk=0.2)
+    with Memory(tmp_path / "brain", embedder=WordEmbedder(), config=config) as memory:
+        filled(memory, calibrating=60)
+        router = BrainRouter(memory, TIERS, config, seed=0)
+        assert router.train().accepted and isinstance(router.certify(), Certificate)
+        for i in range(40):  # what was easy is not any more
+            created = time.time() + 1.0
+            memory.record(routed(f"n{i}", query=EASY, session=None, calibrates=True, created=created))
+            memory.add_outcomes(f"n{i}", [TierOutcome("large", latency_ms=20.0, answer="Unseen.")])
+            memory.judge_outcome(f"n{i}", "large", 0.9, source="task")
+            memory.feedback(f"n{i}", Feedback(quality=0.1))
+            router.heard(f"n{i}")
+        assert router.promise() is None
+        assert decided(router, asked(memory, EASY)).tier == "large"
 
 
 def test_too_few_rows_prove_nothing(learnt: tuple[Memory, BrainRouter]) -> None:

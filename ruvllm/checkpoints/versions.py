@@ -61,7 +61,12 @@ class Checkpoints:
     def current(self) -> Checkpoint | None:
         """Return the version in force; None for the untrained, also where its file is missing, damaged or another's."""
         version = self._named()
-        return self._load(version) if version else None
+        return self.load(version) if version else None
+
+    def load(self, version: int) -> Checkpoint | None:
+        """Return a version; None when its file is missing, damaged, or of another form."""
+        read = self._read(version)
+        return None if read is None else Checkpoint(version, read[1], read[0]["about"], read[2])
 
     def save(
         self,
@@ -127,11 +132,6 @@ class Checkpoints:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-    def _load(self, version: int) -> Checkpoint | None:
-        """Return a version; None when its file is missing, damaged, or of another form."""
-        read = self._read(version)
-        return None if read is None else Checkpoint(version, read[1], read[0]["about"], read[2])
 
     def _read(self, version: int) -> tuple[dict[str, Any], npt.NDArray[np.float32], dict[str, npt.NDArray[Any]]] | None:
         try:

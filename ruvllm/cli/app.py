@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import ruvllm
-from ruvllm.cli import bench, brain, demo, models, reembed, router
+from ruvllm.cli import bench, brain, demo, models, reembed, router, router_report
 from ruvllm.cli.console import err, print_error
 from ruvllm.errors import ModelMissing, RuvLLMError
 
@@ -32,6 +32,7 @@ models.register(app)
 demo.register(app)
 reembed.register(app)
 router.register(app)
+router_report.register()
 bench.register(app)
 
 

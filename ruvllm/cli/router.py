@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from ruvllm.cli import router_learn
 from ruvllm.cli.brain import DEFAULT_BRAIN, BrainOption, existing
 from ruvllm.cli.console import out
+from ruvllm.cli.router_explain import number, policy_for, print_explanation, print_table
 from ruvllm.memory import LoggedDecision, Memory
+from ruvllm.router.explain import Explanation
 from ruvllm.types import Decision, TierOutcome
 
 __all__ = ["register", "router_app"]
@@ -45,7 +44,7 @@ def log(
     if not found:
         out.print("nothing is logged yet")
         return
-    _print_table(
+    print_table(
         ("id", "when", "tier", "decided by", "expected", "quality", "ms", "cost", "question"),
         [_line(logged) for logged in found],
     )
@@ -57,11 +56,13 @@ def explain(
     brain: BrainOption = DEFAULT_BRAIN,
     json: JsonOption = False,
 ) -> None:
-    """Show one decision: what was expected of each tier, how likely each was chosen, and what they did."""
+    """Show one decision: what was expected of each tier, what that is made of, and what they did."""
     with Memory(existing(brain), read_only=True) as memory:
         logged = memory.routed(id)
+        why = _explained(memory, logged)
     if json:
-        print(msgspec.json.encode(logged).decode())
+        found = {"explanation": None, "not_explained": why} if isinstance(why, str) else {"explanation": why}
+        print(msgspec.json.encode(msgspec.to_builtins(logged) | found).decode())
         return
     decision = logged.decision
     if decision is None:
@@ -69,21 +70,38 @@ def explain(
         return
     out.print(f"{decision.tier} answered ({_how(decision)}): {decision.reason or 'no reason given'}", markup=False)
     done = {outcome.tier: outcome for outcome in logged.outcomes}
-    _print_table(
+    print_table(
         ("tier", "score", "chance", "expected", "ms", "cost", "quality", "said by", "real ms", "real cost"),
         [
             (
                 escape(one.tier),
-                _number(one.score),
-                _number(one.propensity),
-                _number(one.quality),
-                _number(one.latency_ms),
-                _number(one.cost),
+                number(one.score),
+                number(one.propensity),
+                number(one.quality),
+                number(one.latency_ms),
+                number(one.cost),
                 *_done(done.get(one.tier)),
             )
             for one in decision.estimates
         ],
     )
+    if isinstance(why, str):
+        out.print(f"not explained: {why}", markup=False)
+    else:
+        print_explanation(why)
+
+
+def _explained(memory: Memory, logged: LoggedDecision) -> Explanation | str:
+    """Return why a request was routed as it was, or why that is not known."""
+    from ruvllm.learning.explained import explained
+
+    if logged.decision is None:
+        return "there was no choice"
+    try:
+        policy = policy_for(memory.config, [one.tier for one in logged.decision.estimates])
+        return explained(memory, logged, policy)
+    except ValueError as error:
+        return str(error)
 
 
 def _line(logged: LoggedDecision) -> tuple[str, ...]:
@@ -94,7 +112,7 @@ def _line(logged: LoggedDecision) -> tuple[str, ...]:
         f"{datetime.fromtimestamp(logged.created):%Y-%m-%d %H:%M}",
         escape(decision.tier if decision else shown.tier if shown else ""),
         _how(decision) if decision else "no choice",
-        _number(decision.chosen.quality if decision else None),
+        number(decision.chosen.quality if decision else None),
         quality,
         latency_ms,
         cost,
@@ -111,24 +129,12 @@ def _done(outcome: TierOutcome | None) -> tuple[str, str, str, str]:
     """Return what a tier did, empty where nothing is known."""
     if outcome is None:
         return "", "", "", ""
-    return _number(outcome.quality), outcome.source or "", _number(outcome.latency_ms), _number(outcome.cost)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    return number(outcome.quality), outcome.source or "", number(outcome.latency_ms), number(outcome.cost)
 
 
 def _shortened(text: str, chars: int = 60) -> str:
     line = " ".join(text.split())
     return line if len(line) <= chars else line[: chars - 1] + "…"
-
-
-def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(*titles, box=None)
-    for row in rows:
-        table.add_row(*row)
-    # a terminal breaks long cells; a file takes lines as long as they are
-    (out if out.is_terminal else Console(highlight=False, width=10_000)).print(table)
 
 
 def register(app: typer.Typer) -> None:

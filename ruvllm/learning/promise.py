@@ -18,9 +18,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate with what the brain held when it was issued."""
+    """A certificate with what the brain held when it was issued, `at` seconds since the epoch."""
 
     certificate: Certificate
+    at: float
     nodes: int
     interactions: int
 
@@ -42,9 +43,9 @@ class PromiseFile:
             attempts, issued = int(fields["attempts"]), fields["issued"]
             if issued is None:
                 return None, attempts
-            return Issued(
-                Certificate.from_dict(issued["certificate"]), int(issued["nodes"]), int(issued["interactions"])
-            ), attempts
+            certificate = Certificate.from_dict(issued["certificate"])
+            then = float(issued["at"]), int(issued["nodes"]), int(issued["interactions"])
+            return Issued(certificate, *then), attempts
         except FileNotFoundError:
             return None, 0
         except (OSError, ValueError, KeyError, TypeError) as error:

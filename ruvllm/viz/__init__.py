@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from ruvllm.viz.curves import CurvePoint, curve
+from ruvllm.viz.curves import CurvePoint, curve, curve_svg
 from ruvllm.viz.graph import draw_graph, label_of, picture
 from ruvllm.viz.layout import place
+from ruvllm.viz.svg import stacked
 from ruvllm.viz.tables import hits_html, node_html, report_html, response_html
 
 __all__ = [
     "CurvePoint",
     "curve",
+    "curve_svg",
     "draw_graph",
     "hits_html",
     "label_of",
@@ -18,4 +20,5 @@ __all__ = [
     "place",
     "report_html",
     "response_html",
+    "stacked",
 ]

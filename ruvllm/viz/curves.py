@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ruvllm.viz.svg import PALETTE, STYLE, checked_file, clean, clipped, text_width, write
 
-__all__ = ["CurvePoint", "curve"]
+__all__ = ["CurvePoint", "curve", "curve_svg"]
 
 WIDTH, HEIGHT = 720.0, 400.0
 LEFT, RIGHT, TOP, BOTTOM = 72.0, 24.0, 48.0, 56.0
@@ -37,20 +37,34 @@ def curve(
         ValueError: there are no rows, one is not finite, or `file` does not end in .svg.
         OSError: `file` cannot be written.
     """
+    svg = curve_svg(rows, title=title, x_label=x_label, y_label=y_label)
+    return write(svg, checked_file(file))
+
+
+def curve_svg(
+    rows: Iterable[CurvePoint], *, title: str = "", x_label: str = "", y_label: str = "", y_holds: Sequence[float] = ()
+) -> str:
+    """Return the SVG text of the same picture.
+
+    Args:
+        y_holds: values that the y axis shows whatever the rows are.
+
+    Raises:
+        ValueError: there are no rows, or one is not finite.
+    """
     points = sorted(rows, key=lambda point: point.x)
     if not points:
         raise ValueError("rows must not be empty")
     for point in points:
         if not all(map(math.isfinite, (point.x, point.y, *(point.interval or ())))):
             raise ValueError(f"rows must be finite ({point})")
-    path = checked_file(file)
-    return write(_draw(points, title, x_label, y_label), path)
+    return _draw(points, title, x_label, y_label, y_holds)
 
 
-def _draw(points: Sequence[CurvePoint], title: str, x_label: str, y_label: str) -> str:
+def _draw(points: Sequence[CurvePoint], title: str, x_label: str, y_label: str, y_holds: Sequence[float]) -> str:
     names = sorted({point.series for point in points})
     x_ticks = _ticks([point.x for point in points])
-    y_ticks = _ticks([value for point in points for value in (point.y, *(point.interval or ()))])
+    y_ticks = _ticks([*y_holds, *(value for point in points for value in (point.y, *(point.interval or ())))])
     names_width = min(max(text_width(name) for name in names), NAME_WIDTH) + 44.0
     right, bottom = WIDTH - RIGHT - names_width, HEIGHT - BOTTOM
     to_x, to_y = _scale(x_ticks, LEFT, right), _scale(y_ticks, bottom, TOP)

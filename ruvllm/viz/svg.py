@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-__all__ = ["PALETTE", "STYLE", "checked_file", "clean", "clipped", "text_width", "write"]
+__all__ = ["PALETTE", "STYLE", "checked_file", "clean", "clipped", "stacked", "text_width", "write"]
 
 PALETTE = ("#2f7ed8", "#d9822b", "#1f9d6b", "#c2407a", "#8a63d2", "#b59a00", "#2a9fb5", "#d1495b")
 """Told apart on white and on near-black."""
@@ -26,6 +27,7 @@ text { font-family: "Noto Sans", "DejaVu Sans", "Segoe UI", Helvetica, Arial, sa
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")  # would turn what follows around
 _JOINER = "\u200d"
+_SIZE = re.compile(r'<svg [^>]*width="([\d.]+)"\s+height="([\d.]+)"')
 
 
 def clean(text: object) -> str:
@@ -75,6 +77,25 @@ def checked_file(file: str | Path) -> Path:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"file: the folder {path.parent} does not exist")
     return path
+
+
+def stacked(svgs: Sequence[str]) -> str:
+    """Return one picture with the given ones, each as `curve_svg` makes it, one below the other."""
+    sizes = [_SIZE.search(svg) for svg in svgs]
+    if not all(sizes):
+        raise ValueError("svgs must state their width and height")
+    widths, heights = zip(*((float(size[1]), float(size[2])) for size in sizes if size), strict=True)
+    tops = [sum(heights[:i]) for i in range(len(heights))]
+    inner = [svg.replace("<svg ", f'<svg y="{top:.0f}" ', 1) for svg, top in zip(svgs, tops, strict=True)]
+    width, height = max(widths), sum(heights)
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
+            f'height="{height:.0f}" role="img">',
+            *inner,
+            "</svg>\n",
+        ]
+    )
 
 
 def write(svg: str, file: Path) -> Path:

@@ -74,3 +74,11 @@ def test_what_is_kept_beside_the_parameters_comes_back(tmp_path: Path) -> None:
     current = checkpoints.current()
     assert current is not None
     np.testing.assert_array_equal(current.arrays["support"], mask)
+
+
+def test_a_version_before_the_one_in_force_can_be_read(checkpoints: Checkpoints) -> None:
+    checkpoints.save(params(1.0), {"loss": 0.5})
+    checkpoints.save(params(2.0), {})
+    loaded = checkpoints.load(1)
+    assert loaded is not None and (loaded.params[0], loaded.about) == (1.0, {"loss": 0.5})
+    assert checkpoints.load(3) is None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ruvllm import viz
-from ruvllm.viz import CurvePoint
+from ruvllm.viz import CurvePoint, curve_svg
 from ruvllm.viz.curves import _ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -60,3 +60,8 @@ def test_no_rows_is_an_error(tmp_path: Path) -> None:
 def test_a_row_that_is_not_finite_is_an_error(tmp_path: Path, bad: CurvePoint) -> None:
     with pytest.raises(ValueError, match="rows must be finite"):
         viz.curve([bad], tmp_path / "c.svg")
+
+
+def test_an_axis_holds_what_it_is_told_to() -> None:
+    root = ET.fromstring(curve_svg([CurvePoint("a", 0, 0.4), CurvePoint("a", 1, 0.5)], y_holds=(0.0, 1.0)))
+    assert {"0", "1"} <= {e.text for e in root.iter(f"{SVG}text") if e.get("text-anchor") == "end"}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ruvllm.viz import CurvePoint, curve_svg, stacked
 from ruvllm.viz.svg import clipped, text_width
 
 
@@ -29,3 +33,14 @@ def test_joined_emoji_are_not_taken_apart() -> None:
 
 def test_marks_that_turn_the_text_around_are_left_out() -> None:
     assert clipped("a\u202eb", 100.0) == "ab"
+
+
+def test_pictures_are_stacked_below_each_other() -> None:
+    one = curve_svg([CurvePoint("a", 0.0, 1.0), CurvePoint("a", 1.0, 2.0)], title="<t>")
+    root = ET.fromstring(stacked([one, one]))
+    assert [inner.get("y") for inner in root] == ["0", "400"] and root.get("height") == "800"
+
+
+def test_what_is_no_picture_is_not_stacked() -> None:
+    with pytest.raises(ValueError, match="svgs must state"):
+        stacked(["<svg/>"])
