@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from models import tiny, tiny_lfm2
 
@@ -82,10 +83,10 @@ def routes(llm: ruvllm.RuvLLM, questions: Sequence[str], *, session: str | None 
     return [llm.ask(question, session=session).route.tier for question in questions]
 
 
-def expected_of_smallest(llm: ruvllm.RuvLLM, question: str) -> float:
-    decision = llm.memory.routed(llm.ask(question).id).decision
-    assert decision is not None and decision.estimates[0].quality is not None
-    return decision.estimates[0].quality
+def expected_of_smallest(llm: ruvllm.RuvLLM, questions: Sequence[str]) -> float:
+    """Return the quality that is expected of the smallest tier, the mean over questions."""
+    decisions = [llm.memory.routed(llm.ask(question).id).decision for question in questions]
+    return float(np.mean([decision.estimates[0].quality for decision in decisions if decision]))
 
 
 def only_largest_proves(response: Response) -> bool:
@@ -191,11 +192,11 @@ def test_one_installed_tier_answers_for_all_and_says_so(
 def test_who_rates_everything_bad_moves_the_router_no_further_than_allowed(
     brain: Path, configure: Configure, max_labels_per_day: int, is_moved: bool
 ) -> None:
-    config = configure(explore=1.0, max_labels_per_day=max_labels_per_day)
+    config, asked = configure(explore=1.0, max_labels_per_day=max_labels_per_day), [capital(i) for i in range(700, 715)]
     with ruvllm.open(brain, config=config) as llm:
-        before = expected_of_smallest(llm, capital(700))
+        before = expected_of_smallest(llm, asked)
         for i in range(150):
             llm.feedback(llm.ask(capital(i)).id, rating=1, rater="adversary")
         llm.train_router()
     with ruvllm.open(brain, config=config) as llm:
-        assert (before - expected_of_smallest(llm, capital(700)) > 0.25) == is_moved
+        assert (before - expected_of_smallest(llm, asked) > 0.35) == is_moved
