@@ -19,7 +19,7 @@ from ruvllm.inference.open import is_remote
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.learning.promise import Issued, PromiseFile
 from ruvllm.learning.router_training import rows_of, scores_of, train_router
-from ruvllm.memory import LoggedOutcomes, Memory
+from ruvllm.memory import LoggedOutcomes, Memory, MemoryStats
 from ruvllm.router.certificate import (
     Certificate,
     Refusal,
@@ -68,6 +68,8 @@ class BrainRouter:
         self._memory = memory
         self._tiers = tuple(tiers)
         self._names = [tier.name for tier in tiers]
+        self._paths = config.models.tiers  # the names with which models are found
+        self._models = config.models
         self._config = config.router
         self._policy = policy_of(config, self._names)
         self._seeds = np.random.SeedSequence(seed)
@@ -187,7 +189,7 @@ class BrainRouter:
         issued = None
         if isinstance(verdict, Certificate):
             stats = self._memory.stats()
-            issued = Issued(verdict, time.time(), stats.nodes, stats.interactions)
+            issued = Issued(verdict, time.time(), _documents(stats), stats.interactions)
         self._promise.save(issued, attempts + 1)
         with self._lock:
             self._start_promise(issued)
@@ -269,7 +271,7 @@ class BrainRouter:
         why = self._issued.certificate.ended(
             self._bound_to(router),
             requests=stats.interactions - self._issued.interactions,
-            new_nodes=(stats.nodes - self._issued.nodes) / max(self._issued.nodes, 1),
+            new_nodes=(_documents(stats) - self._issued.nodes) / max(self._issued.nodes, 1),
         )
         if why is None:
             router.certify(self._issued.certificate.threshold)
@@ -282,7 +284,7 @@ class BrainRouter:
         policy = replace(self._policy, threshold=None)
         return {
             "router": "" if router.learnt is None else router.learnt.sha256(),
-            "models": fingerprint(*map(repr, self._tiers)),
+            "models": fingerprint(*map(repr, self._tiers), *(_files_of(name, self._models) for name in self._paths)),
             "embedder": self._memory.stats().embedder or "",
             "policy": fingerprint(repr(policy), repr((self._config.risk, self._config.certificate_confidence))),
         }
@@ -299,8 +301,14 @@ class BrainRouter:
         )
 
 
+def _documents(stats: MemoryStats) -> int:
+    """Return how many nodes there are to answer from: not the questions and answers themselves."""
+    return stats.nodes - sum(stats.nodes_by_type.get(kind, 0) for kind in (NodeType.QUERY, NodeType.ANSWER))
+
+
 def _without_calibration(logged: LoggedOutcomes) -> LoggedOutcomes:
-    return rows_of(logged, np.flatnonzero(~logged.calibrates))
+    """Return what may be learnt from: rated rows that no certificate needs."""
+    return rows_of(logged, np.flatnonzero(~logged.calibrates & ~np.isnan(logged.quality).all(axis=1)))
 
 
 def training_of(section: RouterConfig) -> TrainingConfig:
@@ -315,7 +323,7 @@ def training_of(section: RouterConfig) -> TrainingConfig:
 
 
 def _remember(memory: OutcomeMemory, logged: LoggedOutcomes) -> None:
-    """Put what is known into the memory, but for calibration rows, which nothing may learn from."""
+    """Put rated rows into the memory: others would take the places of neighbours that tell something."""
     logged = _without_calibration(logged)
     if len(logged):
         latency_ms = np.where(logged.latency_ms > 0.0, logged.latency_ms, np.float32(np.nan))
@@ -331,6 +339,7 @@ def policy_of(config: Config, names: Sequence[str]) -> Policy:
         hysteresis=section.hysteresis,
         explore=section.explore,
         safe_default=names.index(shown(section.safe_default or config.generation.model)),
+        max_latency_ms=section.latency_sla_ms or None,
         certified=section.certified,
     )
 
@@ -350,6 +359,17 @@ def tiers_of(names: Sequence[str], config: ModelsConfig) -> tuple[TierInfo, ...]
             cost = cost_of_tokens(ORDINARY_TOKENS, parameters)
         tiers.append(TierInfo(shown(name), parameters, cost, is_local=not is_remote(name)))
     return tuple(tiers)
+
+
+def _files_of(name: str, config: ModelsConfig) -> str:
+    """Return the hashes of a model's files; "" for an endpoint and for what is not there yet."""
+    if is_remote(name):
+        return ""
+    try:
+        files = models.read_card(models.find(name, config, task="generate")).files
+    except ModelError:
+        return ""
+    return ",".join(f"{file}:{record.sha256}" for file, record in sorted(files.items()))
 
 
 def _parameters(name: str, config: ModelsConfig) -> int | None:

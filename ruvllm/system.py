@@ -65,8 +65,9 @@ class RuvLLM:
         model: a catalogue name, a model directory, or "http://host:port/v1#model"; the configured one when None.
         config: the whole configuration; `path`/ruvllm.toml, environment and defaults when None.
         namespace: which part of the brain is seen and written.
-        quality_floor, risk, confidence, latency_sla_ms: any of them turns certified mode on (see `RouterConfig`): with
-            this confidence at most a share `risk` of the answers misses the floor where the largest tier meets it.
+        quality_floor, risk, confidence: any of them turns certified mode on (see `RouterConfig`): with this confidence
+            at most a share `risk` of the answers misses the floor where the largest tier meets it.
+        latency_sla_ms: the latest that an answer should come; nothing is promised about it.
 
     Raises:
         BrainTooNew, BrainDamaged: the directory holds a database that cannot be used.
@@ -381,14 +382,10 @@ def _promised(
     quality_floor: float | None, risk: float | None, confidence: float | None, latency_sla_ms: float | None
 ) -> dict[str, Any]:
     """Return the settings of the router that a caller's promises stand for, certified mode among them."""
-    given = {
-        "quality_floor": quality_floor,
-        "risk": risk,
-        "certificate_confidence": confidence,
-        "latency_sla_ms": latency_sla_ms,
-    }
+    given = {"quality_floor": quality_floor, "risk": risk, "certificate_confidence": confidence}
     promised: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return promised | {"certified": True} if promised else {}
+    promised |= {"certified": True} if promised else {}
+    return promised if latency_sla_ms is None else promised | {"latency_sla_ms": latency_sla_ms}
 
 
 def _check_model(name: str, section: ModelsConfig, *, repair: bool) -> list[Finding]:

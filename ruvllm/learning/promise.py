@@ -16,6 +16,9 @@ __all__ = ["Issued", "PromiseFile"]
 logger = logging.getLogger(__name__)
 
 
+DAMAGED_ATTEMPTS = 20  # calibrations that a file which cannot be read counts as: more than there were, most likely
+
+
 @dataclass(frozen=True, slots=True)
 class Issued:
     """A certificate with what the brain held when it was issued, `at` seconds since the epoch."""
@@ -50,7 +53,7 @@ class PromiseFile:
             return None, 0
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s is damaged, nothing is promised: %s", self._path, error)
-            return None, 0
+            return None, DAMAGED_ATTEMPTS
 
     def save(self, issued: Issued | None, attempts: int) -> None:
         """Replace what is kept; durable on return."""

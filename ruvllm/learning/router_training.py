@@ -124,10 +124,11 @@ def train_router(
     rated = np.flatnonzero((~np.isnan(logged.quality)).any(axis=1))
     if len(rated) < 2:
         return None, Report(len(rated), len(rated), None, None, accepted=False, reason="nothing was rated yet")
+    logged = rows_of(logged, rated)
     rng = np.random.default_rng(seed)
     log = _Log(logged, tiers, _evidence(logged, tiers))
-    sequences = _sequences(logged, rated)
-    nearest = np.asarray(log.evidence.nearest_similarity)[rated]
+    sequences = _sequences(logged)
+    nearest = np.asarray(log.evidence.nearest_similarity)
     newest, older = sequences[-NEWEST:], sequences[:-NEWEST]
     if before is None or not older:
         embedding_map = EmbeddingMap.fit(logged.vectors, rng)
@@ -155,12 +156,11 @@ def _evidence(logged: LoggedOutcomes, tiers: tuple[TierInfo, ...]) -> Evidence:
     return OutcomeMemory.from_outcomes(outcomes).near_rows(logged.texts)
 
 
-def _sequences(logged: LoggedOutcomes, rated: Rows) -> list[Rows]:
-    """Return the rated rows as turns of one session each, oldest first; a question without a session is alone."""
+def _sequences(logged: LoggedOutcomes) -> list[Rows]:
+    """Return the rows as turns of one session each, oldest first; a question without a session is alone."""
     by_session: dict[str, list[int]] = {}
     found: list[list[int]] = []
-    for row in rated.tolist():
-        session = logged.sessions[row]
+    for row, session in enumerate(logged.sessions):
         turns = by_session.get(session) if session is not None else None
         if turns is None or len(turns) == MAX_STEPS:
             turns = []

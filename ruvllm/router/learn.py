@@ -15,7 +15,7 @@ from ruvllm.router.learnt import Learnt
 from ruvllm.router.model import NUM_EVIDENCE, NUM_STATIC, RouterModel, prior_quality, sigmoid
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.replay import replayed
-from ruvllm.router.training import Lessons, TrainingConfig, held_out_loss, judge, train
+from ruvllm.router.training import Lessons, TrainingConfig, cheapest_good, held_out_loss, judge, train
 
 __all__ = ["Report", "learn", "learn_gated", "with_tiers"]
 
@@ -191,7 +191,7 @@ def _calibrated(
     judged = judge(model, params, held_out)
     raw = sigmoid(judged.quality_logit)
     each = tuple(_platt(raw[..., i], held_out.quality[..., i]) for i in range(len(model.tiers)))
-    chosen = judged.tier_logit.argmax(axis=-1)[..., np.newaxis]
+    chosen = cheapest_good(judged.quality_logit, quality_floor)[..., np.newaxis]
     reached = np.take_along_axis(held_out.quality, chosen, axis=-1)[..., 0]
     met = np.where(np.isnan(reached), np.nan, reached >= quality_floor)
     return each, _platt(judged.confidence, met)

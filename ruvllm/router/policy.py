@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class Policy:
 
     Attributes:
         safe_default: place of the tier that answers what the router is not sure of.
+        max_latency_ms: of requests that say nothing about it; None for no limit.
         threshold: certified: the cheapest tier whose quality estimate clears it answers, else the largest one. None
             when no certificate is in force.
     """
@@ -31,6 +32,7 @@ class Policy:
     hysteresis: float = 0.05
     explore: float = 0.02
     safe_default: int = 0
+    max_latency_ms: float | None = None
     certified: bool = False
     threshold: float | None = None
 
@@ -97,10 +99,15 @@ def choose(
     Raises:
         ValueError: privacy leaves no tier.
     """
+    if policy.max_latency_ms is not None and constraints.max_latency_ms is None and not policy.certified:
+        constraints = replace(constraints, max_latency_ms=policy.max_latency_ms)
     places, broken = permitted(tiers, latency_ms, constraints)
     if policy.certified:
-        tier, reason = _certified(places, quality, policy)
-        return _certain(tier, len(tiers), "certificate" if policy.threshold is not None else "safe default", reason)
+        tier, reason = _certified(quality, policy)
+        if tier in places:
+            return _certain(tier, len(tiers), "certificate" if policy.threshold is not None else "safe default", reason)
+        reason = f"{broken or 'the constraints exclude what the certificate is about'}: nothing is promised"
+        return _certain(places[-1], len(tiers), "constraints", reason)
     floor = policy.quality_floor if constraints.min_quality is None else constraints.min_quality
     tier, decided_by, reason = _best(places, quality, confidence, policy, floor, previous)
     if policy.explore == 0.0 or len(places) == 1:
@@ -118,14 +125,15 @@ def choose(
     return Choice(tier, tuple(propensity), decided_by, broken or reason)
 
 
-def _certified(places: Sequence[int], quality: Sequence[float], policy: Policy) -> tuple[int, str]:
+def _certified(quality: Sequence[float], policy: Policy) -> tuple[int, str]:
     """A certificate is about the policy it was computed for: nothing but its threshold decides."""
+    largest = len(quality) - 1
     if policy.threshold is None:
-        return places[-1], "no certificate is in force: the largest tier answers"
-    clear = [i for i in places if quality[i] >= policy.threshold]
-    if clear and clear[0] != places[-1]:
-        return clear[0], f"expected quality {quality[clear[0]]:.2f} clears the certified {policy.threshold:.2f}"
-    return places[-1], f"no smaller tier clears the certified {policy.threshold:.2f}"
+        return largest, "no certificate is in force: the largest tier answers"
+    clear = next((i for i in range(largest) if quality[i] >= policy.threshold), largest)
+    if clear != largest:
+        return clear, f"expected quality {quality[clear]:.2f} clears the certified {policy.threshold:.2f}"
+    return largest, f"no smaller tier clears the certified {policy.threshold:.2f}"
 
 
 def _best(

@@ -22,7 +22,7 @@ from ruvllm.router.losses import (
 from ruvllm.router.model import Judgement, RouterModel, TierInputs, sigmoid
 from ruvllm.router.replay import Replayed
 
-__all__ = ["Lessons", "Trained", "TrainingConfig", "held_out_loss", "judge", "train"]
+__all__ = ["Lessons", "Trained", "TrainingConfig", "cheapest_good", "held_out_loss", "judge", "train"]
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -120,6 +120,13 @@ def judge(model: RouterModel, params: Floats, lessons: Lessons) -> Judgement:
     h_0 = np.zeros((len(lessons), model.cell.hidden_size), np.float32)
     _, outputs = model.cell.forward(lessons.features, h_0)
     return model.read(outputs, lessons.inputs)
+
+
+def cheapest_good(quality_logit: Floats, quality_floor: float) -> npt.NDArray[np.int64]:
+    """Return the tier that the policy takes, (...): the cheapest expected to reach the floor, else the best."""
+    enough = sigmoid(quality_logit) >= quality_floor
+    tiers: npt.NDArray[np.int64] = np.where(enough.any(axis=-1), enough.argmax(axis=-1), quality_logit.argmax(axis=-1))
+    return tiers
 
 
 def held_out_loss(model: RouterModel, params: Floats, lessons: Lessons, config: TrainingConfig) -> float:
@@ -235,7 +242,7 @@ def _gradient(
     by_quality = by_quality + config.difference_weight * difference_loss(judged.quality_logit, batch.quality)[1]
     losses, expected = _losses(judged, batch, config, rho)
     by_tier = policy_loss(judged.tier_logit, losses, entropy_weight=config.entropy_weight)[1]
-    chosen = judged.tier_logit.argmax(axis=-1)[..., np.newaxis]
+    chosen = cheapest_good(judged.quality_logit, config.quality_floor)[..., np.newaxis]
     reached = np.take_along_axis(batch.quality, chosen, axis=-1)
     met = np.where(np.isnan(reached), np.nan, reached >= config.quality_floor)
     raw = judged.confidence[..., np.newaxis]

@@ -111,3 +111,16 @@ def test_certified_decides_by_the_threshold_alone() -> None:
 def test_certified_without_a_certificate_leaves_the_largest() -> None:
     choice = chosen(policy=replace(POLICY, certified=True, threshold=None))
     assert choice.tier == 3 and "no certificate" in choice.reason
+
+
+def test_certified_says_when_constraints_leave_nothing_promised() -> None:
+    certified = replace(POLICY, certified=True, threshold=0.9)
+    choice = chosen(policy=certified, constraints=Constraints(max_cost=1.0))
+    assert choice.tier == 1 and choice.decided_by == "constraints" and "nothing is promised" in choice.reason
+
+
+def test_the_configured_latency_holds_where_a_request_says_nothing() -> None:
+    policy = replace(POLICY, max_latency_ms=150.0)
+    assert chosen((0.1, 0.2, 0.3, 0.9), policy=policy).tier == 1
+    assert chosen((0.1, 0.2, 0.3, 0.9), policy=policy, constraints=Constraints(max_latency_ms=300.0)).tier == 2
+    assert chosen(policy=replace(policy, certified=True)).tier == 3
