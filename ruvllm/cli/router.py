@@ -9,6 +9,7 @@ import msgspec
 import typer
 from rich.markup import escape
 
+from ruvllm.brain_router import tiers_of
 from ruvllm.cli import router_learn
 from ruvllm.cli.brain import DEFAULT_BRAIN, BrainOption, existing
 from ruvllm.cli.console import out
@@ -99,7 +100,7 @@ def _explained(memory: Memory, logged: LoggedDecision) -> Explanation | str:
         return "there was no choice"
     try:
         policy = policy_for(memory.config, [one.tier for one in logged.decision.estimates])
-        return explained(memory, logged, policy)
+        return explained(memory, logged, policy, tiers_of(memory.config.models.tiers, memory.config.models))
     except ValueError as error:
         return str(error)
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from ruvllm.checkpoints import Checkpoints
+from ruvllm.learning.promise import PromiseFile
 from ruvllm.memory import LoggedDecision, Memory
 from ruvllm.router.explain import Explanation, explain
 from ruvllm.router.features import FEATURE_VERSION
+from ruvllm.router.learn import with_tiers
 from ruvllm.router.learnt import Learnt
+from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.policy import Policy
 from ruvllm.types import Decision
 
@@ -15,8 +21,12 @@ __all__ = ["explained"]
 NEWEST = 10_000  # requests of the log among which the session's earlier turns are looked for
 
 
-def explained(memory: Memory, logged: LoggedDecision, policy: Policy) -> Explanation:
+def explained(memory: Memory, logged: LoggedDecision, policy: Policy, tiers: Sequence[TierInfo] = ()) -> Explanation:
     """Return why a request was routed as it was.
+
+    Args:
+        policy: today's; where a certificate decided, the threshold of the one in force is added.
+        tiers: of today: a checkpoint of other tiers decides for these by what it knows of them.
 
     Raises:
         ValueError: there was no choice, nothing was learnt, or its checkpoint is gone or does not fit.
@@ -26,12 +36,21 @@ def explained(memory: Memory, logged: LoggedDecision, policy: Policy) -> Explana
         raise ValueError(f"id: there was no choice behind {logged.id!r}")
     if decision.checkpoint == 0:
         raise ValueError("nothing was learnt yet when it was decided")
-    checkpoints = Checkpoints(memory.path / "checkpoints" / "router", form=f"router-{FEATURE_VERSION}")
-    checkpoint = checkpoints.load(decision.checkpoint)
+    folder = memory.path / "checkpoints" / "router"
+    checkpoint = Checkpoints(folder, form=f"router-{FEATURE_VERSION}").load(decision.checkpoint)
     if checkpoint is None:
         raise ValueError(f"checkpoint {decision.checkpoint}, which decided it, is not on disk any more")
     learnt = Learnt.restored(checkpoint.params, checkpoint.arrays, checkpoint.about)
-    return explain(decision, learnt, checkpoint.version, policy, earlier=_earlier(memory, logged))
+    issued, _ = PromiseFile(folder / "certificate.json").load()
+    if decision.decided_by == "certificate" and issued is not None:
+        policy = replace(policy, threshold=issued.certificate.threshold)
+    earlier = _earlier(memory, logged)
+    try:
+        return explain(decision, learnt, checkpoint.version, policy, earlier=earlier)
+    except ValueError:
+        if not tiers:
+            raise
+    return explain(decision, with_tiers(learnt, tiers), checkpoint.version, policy, earlier=earlier)
 
 
 def _earlier(memory: Memory, logged: LoggedDecision) -> list[Decision]:
