@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ruvllm import models
 from ruvllm.checkpoints import Checkpoints
@@ -18,7 +19,7 @@ from ruvllm.errors import ModelError
 from ruvllm.inference.open import is_remote
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.learning.promise import Issued, PromiseFile
-from ruvllm.learning.router_training import rows_of, scores_of, train_router
+from ruvllm.learning.router_training import is_kept, rows_of, scores_of, train_router
 from ruvllm.memory import LoggedOutcomes, Memory, MemoryStats
 from ruvllm.router.certificate import (
     Certificate,
@@ -45,8 +46,10 @@ __all__ = ["BrainRouter", "inputs_of", "machine", "policy_of", "tiers_of", "trai
 
 logger = logging.getLogger(__name__)
 
+Bools = npt.NDArray[np.bool_]
 Cancelled = Callable[[], bool]
 
+MAX_MOVED = 0.02  # share of the known outcomes that may have changed since a certificate was issued
 CHECKED_EVERY = 50  # questions between two looks at whether the certificate still holds
 EWC_LAMBDA = 0.04  # beside replay, where a log is so long that training goes on from what is in force
 
@@ -109,16 +112,17 @@ class BrainRouter:
 
     def heard(self, id: str) -> None:
         """Let what was said about one answer count."""
-        router = self._router
-        if router is None or self._is_stale:
-            return
-        logged = self._logged(id)
-        if len(logged) and logged.vectors.shape[1] != router.memory.native_dim:  # the brain has moved
-            self._is_stale = True
-        else:
-            _remember(router.memory, logged)
-            with self._lock:
-                self._watch_over(router, logged)
+        with self._lock:  # a reading of the log that has begun must not miss it
+            router = self._router
+            if router is None or self._is_stale:
+                return
+            logged = self._logged(id)
+            if len(logged) and logged.vectors.shape[1] != router.memory.native_dim:  # the brain has moved
+                self._is_stale = True
+                return
+            if self._issued is None:  # a certificate is about scores that come of the outcomes known then
+                _remember(router.memory, logged)
+            self._watch_over(router, logged)
 
     def forget(self) -> None:
         """Read the log anew before the next question."""
@@ -129,8 +133,8 @@ class BrainRouter:
     def train(self, cancelled: Cancelled = lambda: False) -> Report:
         """Train on the whole log; adopt what judges requests it never saw better than what is in force.
 
-        Rows drawn for calibration are left out: certificates need rows that nothing was trained on. Until the new
-        version is on disk, and where training fails or is stopped, the old one decides.
+        Half of the rows drawn for calibration are left out: certificates need rows that nothing was trained on. Until
+        the new version is on disk, and where training fails or is stopped, the old one decides.
 
         Raises:
             RuntimeError: a training is running.
@@ -139,15 +143,19 @@ class BrainRouter:
             raise RuntimeError("the router is being trained already")
         try:
             logged = self._logged()
-            dim = logged.vectors.shape[1]
+            dim, embedder = logged.vectors.shape[1], self._embedder()
             before = self._ready(dim).learnt if dim else None
             learnt, report = train_router(
-                _without_calibration(logged), self._tiers, before, training_of(self._config), cancelled=cancelled
+                _without_proof(logged),
+                self._tiers,
+                before,
+                training_of(self._config),
+                default_tier=self._policy.safe_default,
+                cancelled=cancelled,
             )
             if learnt is not None:
-                version = self._checkpoints.save(
-                    learnt.trained.params, learnt.about() | {"report": asdict(report)}, learnt.arrays()
-                )
+                about = learnt.about() | {"embedder": embedder, "report": asdict(report)}
+                version = self._checkpoints.save(learnt.trained.params, about, learnt.arrays())
                 self._adopt(self._ready(dim), learnt, version)
                 logger.info("version %d of the router is in force", version)
             return report
@@ -165,32 +173,47 @@ class BrainRouter:
     def certify(self) -> Certificate | Refusal:
         """Issue a certificate on the calibration rows of the log, or say why there is none; durable on return.
 
-        Each call is another attempt, and spends of the same confidence (`certificate.spent`).
+        Each call is another attempt, and spends of the same confidence (`certificate.spent`). Rows count whose every
+        answer was judged, by a judge or a task; what somebody chose to say by feedback does not.
+
+        Raises:
+            RuntimeError: a training is running.
         """
+        if not self._training.acquire(blocking=False):
+            raise RuntimeError("the router is being trained: certify what comes of it")
+        try:
+            return self._certify()
+        finally:
+            self._training.release()
+
+    def _certify(self) -> Certificate | Refusal:
         logged = self._logged()
         router = self._ready(logged.vectors.shape[1]) if len(logged) else None
-        if router is None or router.learnt is None:
+        learnt = None if router is None else router.learnt
+        if router is None or learnt is None:
             needed = rows_needed(self._config.risk, 1.0 - self._config.certificate_confidence)
             return Refusal(("no router was trained yet: there is nothing to certify",), 1.0, needed)
-        is_row = logged.calibrates & ~np.isnan(logged.quality).any(axis=1)
-        rows = rows_of(logged, np.flatnonzero(is_row))
-        _, attempts = self._promise.load()
+        attempt = self._promise.load()[1] + 1
+        self._promise.save(None, attempt)  # spent from here on, whatever happens
+        with self._lock:
+            router.memory = self._memory_of(logged, router.memory.native_dim)
+        rows = rows_of(logged, np.flatnonzero(_proves(logged)))
         said = sorted(set(rows.sources.ravel().tolist()) - {""})
         verdict = certify(
-            scores_of(rows, router.memory, router.learnt).astype(np.float64),
+            self._scores(rows, router),
             rows.quality.astype(np.float64),
             floor=self._config.quality_floor,
             risk=self._config.risk,
             confidence=self._config.certificate_confidence,
-            attempt=attempts + 1,
+            attempt=attempt,
             label_source=", ".join(said) or "nobody",
             bound_to=self._bound_to(router),
         )
         issued = None
         if isinstance(verdict, Certificate):
             stats = self._memory.stats()
-            issued = Issued(verdict, time.time(), _documents(stats), stats.interactions)
-        self._promise.save(issued, attempts + 1)
+            issued = Issued(verdict, time.time(), _documents(stats), stats.interactions, *_outcomes(router.memory))
+        self._promise.save(issued, attempt)
         with self._lock:
             self._start_promise(issued)
             router.certify(None if issued is None else issued.certificate.threshold)
@@ -215,7 +238,11 @@ class BrainRouter:
                 self._watch_over(router, logged)
             elif self._is_stale or self._router.memory.native_dim != native_dim:
                 self._is_stale = False
+                has_moved = self._router.memory.native_dim != native_dim
                 self._router.memory = self._memory_of(self._logged(), native_dim)
+                if has_moved:
+                    self._router.adopt(None, 0)
+                self._end_promise(self._router)
             return self._router
 
     def _adopt(self, router: Router, learnt: Learnt | None, version: int) -> None:
@@ -228,11 +255,17 @@ class BrainRouter:
         checkpoint = self._checkpoints.current()
         if checkpoint is None:
             return None
+        if checkpoint.about.get("embedder") != self._embedder():
+            logger.warning("version %d of the router was made for another embedder", checkpoint.version)
+            return None
         try:
             return with_tiers(Learnt.restored(checkpoint.params, checkpoint.arrays, checkpoint.about), self._tiers)
         except ValueError as error:
             logger.warning("version %d of the router is not used: %s", checkpoint.version, error)
             return None
+
+    def _embedder(self) -> str:
+        return self._memory.stats().embedder or ""
 
     def _version(self) -> int:
         checkpoint = self._checkpoints.current()
@@ -249,10 +282,10 @@ class BrainRouter:
         if self._issued is None or router.learnt is None:
             return
         certificate = self._issued.certificate
-        is_row = logged.calibrates & ~np.isnan(logged.quality).any(axis=1) & (logged.created > self._issued.at)
+        is_row = _proves(logged) & (logged.created > self._issued.at)
         places = [i for i in np.flatnonzero(is_row) if logged.ids[i] not in self._watched]
         rows = rows_of(logged, np.array(places, np.int64))
-        tiers = routes(scores_of(rows, router.memory, router.learnt).astype(np.float64), certificate.threshold)
+        tiers = routes(self._scores(rows, router), certificate.threshold)
         lost = losses(rows.quality.astype(np.float64), certificate.floor, certificate.loss)
         self._watched.update(rows.ids)
         for i, tier in enumerate(tiers):
@@ -261,6 +294,12 @@ class BrainRouter:
                 self._start_promise(None)
                 router.certify(None)
                 return
+
+    def _scores(self, rows: LoggedOutcomes, router: Router) -> npt.NDArray[np.float64]:
+        """Return what the router in force expects of every tier on rows that it does not know, (n, T)."""
+        assert router.learnt is not None
+        default_tier = self._policy.safe_default
+        return scores_of(rows, router.memory, router.learnt, default_tier=default_tier).astype(np.float64)
 
     def _end_promise(self, router: Router) -> None:
         """Put the certificate in force, or end it and say why. The lock is held."""
@@ -273,6 +312,10 @@ class BrainRouter:
             requests=stats.interactions - self._issued.interactions,
             new_nodes=(_documents(stats) - self._issued.nodes) / max(self._issued.nodes, 1),
         )
+        known, good = _outcomes(router.memory)
+        moved = abs(known - self._issued.known) + abs(good - self._issued.good)
+        if why is None and moved > MAX_MOVED * max(self._issued.known, 1.0):
+            why = "what is known of earlier answers changed"
         if why is None:
             router.certify(self._issued.certificate.threshold)
             return
@@ -285,8 +328,10 @@ class BrainRouter:
         return {
             "router": "" if router.learnt is None else router.learnt.sha256(),
             "models": fingerprint(*map(repr, self._tiers), *(_files_of(name, self._models) for name in self._paths)),
-            "embedder": self._memory.stats().embedder or "",
-            "policy": fingerprint(repr(policy), repr((self._config.risk, self._config.certificate_confidence))),
+            "embedder": self._embedder(),
+            "policy": fingerprint(
+                repr(policy), repr((self._config.risk, self._config.certificate_confidence, self._config.probe))
+            ),
         }
 
     def _memory_of(self, logged: LoggedOutcomes, native_dim: int) -> OutcomeMemory:
@@ -306,9 +351,27 @@ def _documents(stats: MemoryStats) -> int:
     return stats.nodes - sum(stats.nodes_by_type.get(kind, 0) for kind in (NodeType.QUERY, NodeType.ANSWER))
 
 
-def _without_calibration(logged: LoggedOutcomes) -> LoggedOutcomes:
+def _is_proof(logged: LoggedOutcomes) -> Bools:
+    """Return which rows only certificates may use: half of those that the coin drew, by their ids."""
+    return np.array([c and is_kept(id, 2) for c, id in zip(logged.calibrates, logged.ids, strict=True)], np.bool_)
+
+
+def _proves(logged: LoggedOutcomes) -> Bools:
+    """Return which rows a certificate can be issued on: every tier's answer was judged, by nobody who chose to."""
+    is_judged = np.asarray(~(np.isnan(logged.quality) | logged.volunteered).any(axis=1))
+    return _is_proof(logged) & is_judged
+
+
+def _without_proof(logged: LoggedOutcomes) -> LoggedOutcomes:
     """Return what may be learnt from: rated rows that no certificate needs."""
-    return rows_of(logged, np.flatnonzero(~logged.calibrates & ~np.isnan(logged.quality).all(axis=1)))
+    is_rated = np.asarray((~np.isnan(logged.quality)).any(axis=1))
+    return rows_of(logged, np.flatnonzero(~_is_proof(logged) & is_rated))
+
+
+def _outcomes(memory: OutcomeMemory) -> tuple[float, float]:
+    """Return how many qualities are known, and their sum."""
+    known, good = memory.totals()
+    return float(known.sum()), float(good.sum())
 
 
 def training_of(section: RouterConfig) -> TrainingConfig:
@@ -324,7 +387,7 @@ def training_of(section: RouterConfig) -> TrainingConfig:
 
 def _remember(memory: OutcomeMemory, logged: LoggedOutcomes) -> None:
     """Put rated rows into the memory: others would take the places of neighbours that tell something."""
-    logged = _without_calibration(logged)
+    logged = _without_proof(logged)
     if len(logged):
         latency_ms = np.where(logged.latency_ms > 0.0, logged.latency_ms, np.float32(np.nan))
         memory.extend(logged.ids, logged.texts, logged.vectors, logged.quality, latency_ms)

@@ -27,6 +27,7 @@ from ruvllm.types import (
     GenerationOptions,
     Hits,
     IngestReport,
+    QualitySource,
     Request,
     Response,
     Turn,
@@ -259,6 +260,13 @@ class RuvLLM:
         if self._router is not None:
             self._router.heard(id)
 
+    def judge_outcome(self, id: str, tier: str, quality: float, *, source: QualitySource = "judge") -> bool:
+        """Say how good the answer of one model was, also one that nobody saw; see `Memory.judge_outcome`."""
+        counts = self.memory.judge_outcome(id, tier, quality, source=source)
+        if self._router is not None:
+            self._router.heard(id)
+        return counts
+
     def _marks(self, id: str, helped: Iterable[int], unhelpful: Iterable[int]) -> dict[int, bool]:
         """Return node id -> helped for numbers of the sources that the answer `id` showed."""
         numbers = {"helped": list(helped), "unhelpful": list(unhelpful)}
@@ -310,7 +318,7 @@ class RuvLLM:
         What is promised is the configuration's: at most a share `router.risk` of the answers misses
         `router.quality_floor` where the largest model would have met it, with probability
         `router.certificate_confidence`. Which requests every model answers, a coin decides beforehand
-        (`router.calibrate`); their answers' quality is told by `memory.judge_outcome`.
+        (`router.calibrate`); their answers' quality is told by `judge_outcome`.
 
         Raises:
             ValueError: there is one model.

@@ -13,9 +13,10 @@ from memory.fakes import WordEmbedder, interaction, routed
 from ruvllm.brain_router import BrainRouter, inputs_of, machine, policy_of, tiers_of
 from ruvllm.config import Config, ModelsConfig, load_config
 from ruvllm.inference.runtime_engine import Probe
+from ruvllm.learning.router_training import rows_of
 from ruvllm.memory import Memory
 from ruvllm.router.certificate import Certificate, Refusal
-from ruvllm.router.features import NUM_FEATURES, features
+from ruvllm.router.features import NUM_FEATURES, RouterInputs, features
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.routing import Asked
 from ruvllm.types import Constraints, Decision, Feedback, TierOutcome
@@ -140,11 +141,13 @@ def filled(memory: Memory, n: int = 240, *, calibrating: int = 0) -> None:
         query = f"When does the ship arrive on day {i}?" if is_easy else f"Prove theorem {i} about algebraic groups."
         both = {"small": 0.9 if is_easy else 0.1, "large": 0.9}
         memory.record(routed(f"q{i}", tier, query=query, session=None, calibrates=calibrates))
-        memory.feedback(f"q{i}", Feedback(quality=both[tier]))
         if calibrates:
             other = "large" if tier == "small" else "small"
             memory.add_outcomes(f"q{i}", [TierOutcome(other, latency_ms=20.0, answer="Unseen.")])
-            memory.judge_outcome(f"q{i}", other, both[other], source="task")
+            for name in both:
+                memory.judge_outcome(f"q{i}", name, both[name], source="task")
+        else:
+            memory.feedback(f"q{i}", Feedback(quality=both[tier]))
 
 
 def qualities(router: BrainRouter, memory: Memory, query: str) -> list[float | None]:
@@ -162,7 +165,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Memory, B
     config = configured(**SURE)
     with Memory(tmp_path_factory.mktemp("learnt") / "brain", embedder=WordEmbedder(), config=config) as memory:
         memory.add(["The supply ship arrives every six weeks."])
-        filled(memory, calibrating=60)
+        filled(memory, calibrating=120)
         router = BrainRouter(memory, TIERS, config, seed=0)
         report = router.train()
         assert report.accepted, report
@@ -219,7 +222,7 @@ def test_certified_the_proof_decides_and_ends_with_the_router(learnt: tuple[Memo
     router = BrainRouter(memory, TIERS, configured(**SURE, certified=True, risk=0.2), seed=1)
     assert decided(router, asked(memory, EASY)).tier == "large"
     verdict = router.certify()
-    assert isinstance(verdict, Certificate) and verdict.rows == 60 and verdict.label_source == "task, user"
+    assert isinstance(verdict, Certificate) and 30 < verdict.rows < 90 and verdict.label_source == "task"
     assert decided(router, asked(memory, EASY)).decided_by == "certificate"
     again = BrainRouter(memory, TIERS, configured(**SURE, certified=True, risk=0.2), seed=2)
     assert decided(again, asked(memory, EASY)).decided_by == "certificate"
@@ -230,15 +233,15 @@ def test_certified_the_proof_decides_and_ends_with_the_router(learnt: tuple[Memo
 def test_rows_that_break_the_promise_end_it(tmp_path: Path) -> None:
     config = configured(**SURE, certified=True, risk=0.2)
     with Memory(tmp_path / "brain", embedder=WordEmbedder(), config=config) as memory:
-        filled(memory, calibrating=60)
+        filled(memory, calibrating=120)
         router = BrainRouter(memory, TIERS, config, seed=0)
         assert router.train().accepted and isinstance(router.certify(), Certificate)
-        for i in range(40):  # what was easy is not any more
+        for i in range(80):  # what was easy is not any more
             created = time.time() + 1.0
             memory.record(routed(f"n{i}", query=EASY, session=None, calibrates=True, created=created))
             memory.add_outcomes(f"n{i}", [TierOutcome("large", latency_ms=20.0, answer="Unseen.")])
             memory.judge_outcome(f"n{i}", "large", 0.9, source="task")
-            memory.feedback(f"n{i}", Feedback(quality=0.1))
+            memory.judge_outcome(f"n{i}", "small", 0.1, source="task")
             router.heard(f"n{i}")
         assert router.promise() is None
         assert decided(router, asked(memory, EASY)).tier == "large"
@@ -250,6 +253,18 @@ def test_too_few_rows_prove_nothing(learnt: tuple[Memory, BrainRouter]) -> None:
     verdict = router.certify()
     assert isinstance(verdict, Refusal) and "too few" in verdict.reasons[0]
     assert decided(router, asked(memory, EASY)).tier == "large"
+
+
+def test_what_somebody_chose_to_say_proves_nothing(learnt: tuple[Memory, BrainRouter]) -> None:
+    memory, _ = learnt
+    router = BrainRouter(memory, TIERS, configured(**SURE, certified=True, risk=0.2), seed=1)
+    before = router.certify()
+    for logged in memory.route_log(500):
+        if logged.decision is not None and logged.decision.calibrates:
+            memory.feedback(logged.id, Feedback(rating=5))
+    after = router.certify()
+    assert isinstance(before, Certificate) and isinstance(after, Certificate)
+    assert (after.rows, after.total) == (before.rows, before.total)
 
 
 def test_rolling_back_the_only_version_leaves_the_safe_default(learnt: tuple[Memory, BrainRouter]) -> None:
@@ -265,3 +280,37 @@ def test_nothing_trained_nothing_certified(memory: Memory) -> None:
 
 def test_an_empty_log_teaches_nothing(memory: Memory) -> None:
     assert BrainRouter(memory, TIERS, configured(), seed=0).train().reason == "nothing was rated yet"
+
+
+def test_scores_of_a_certificate_are_those_that_decide(tmp_path: Path) -> None:
+    config = configured(**SURE, safe_default="small")
+    with Memory(tmp_path / "brain", embedder=WordEmbedder(), config=config) as memory:
+        filled(memory, calibrating=20)
+        router = BrainRouter(memory, TIERS, config, seed=0)
+        assert router.train().accepted
+        logged = router._logged()
+        rows = rows_of(logged, np.flatnonzero(logged.calibrates)[:5])
+        assert router._router is not None
+        scores = router._scores(rows, router._router)
+        for row, text in zip(scores, rows.texts, strict=True):
+            inputs = RouterInputs(text, vector=memory.encode([text])[0], default_tier=0)
+            decision = router._router.decide(inputs, Constraints())
+            assert [one.quality for one in decision.estimates] == pytest.approx(row.tolist(), abs=1e-3)
+
+
+def test_another_embedder_leaves_the_safe_default_until_training(tmp_path: Path) -> None:
+    config = configured(**SURE)
+    with Memory(tmp_path / "brain", embedder=WordEmbedder(), config=config) as memory:
+        filled(memory)
+        assert BrainRouter(memory, TIERS, config, seed=0).train().accepted
+    checkpoint = tmp_path / "brain" / "checkpoints" / "router" / "000001.npz"
+    other = WordEmbedder(96, "words-96")
+    with Memory(tmp_path / "other", embedder=other, config=config) as memory:
+        filled(memory)
+        target = memory.path / "checkpoints" / "router"
+        target.mkdir(parents=True)
+        (target / checkpoint.name).write_bytes(checkpoint.read_bytes())
+        (target / "current").write_text("1")
+        router = BrainRouter(memory, TIERS, config, seed=0)
+        assert decided(router, asked(memory, EASY)).checkpoint == 0
+        assert router.train().accepted and decided(router, asked(memory, EASY)).checkpoint == 2

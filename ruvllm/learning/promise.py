@@ -21,12 +21,19 @@ DAMAGED_ATTEMPTS = 20  # calibrations that a file which cannot be read counts as
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate with what the brain held when it was issued, `at` seconds since the epoch."""
+    """A certificate with what the brain held when it was issued, `at` seconds since the epoch.
+
+    Attributes:
+        nodes: that there were to answer from. interactions: requests that had been answered.
+        known, good: how many qualities the router knew, and their sum.
+    """
 
     certificate: Certificate
     at: float
     nodes: int
     interactions: int
+    known: float
+    good: float
 
 
 class PromiseFile:
@@ -47,8 +54,8 @@ class PromiseFile:
             if issued is None:
                 return None, attempts
             certificate = Certificate.from_dict(issued["certificate"])
-            then = float(issued["at"]), int(issued["nodes"]), int(issued["interactions"])
-            return Issued(certificate, *then), attempts
+            then = {name: float(issued[name]) for name in ("at", "known", "good")}
+            return Issued(certificate, nodes=issued["nodes"], interactions=issued["interactions"], **then), attempts
         except FileNotFoundError:
             return None, 0
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ruvllm.router.outcome_memory import Evidence, OutcomeMemory
 from ruvllm.router.outcomes import Outcomes, TierInfo
 from ruvllm.router.training import Lessons, TrainingConfig
 
-__all__ = ["rows_of", "scores_of", "train_router"]
+__all__ = ["is_kept", "rows_of", "scores_of", "train_router"]
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -27,6 +28,7 @@ Rows = npt.NDArray[np.int64]
 NEWEST = 10_000  # questions that a training goes through; of older ones a sample is replayed
 FRAME_TOKENS = 80  # of a prompt beside its question and sources
 CHARS_PER_TOKEN = 4.0
+GATE_SHARE = 7  # one of so many requests or sessions judges trainings, and is never learnt from
 MAX_STEPS = 4  # turns of a session that are learnt as one sequence
 
 
@@ -37,11 +39,14 @@ class _Log:
     logged: LoggedOutcomes
     tiers: tuple[TierInfo, ...]
     evidence: Evidence
+    default_tier: int
 
     def lessons(self, embedding_map: EmbeddingMap, sequences: Sequence[Rows]) -> Lessons:
         """Return rows as sequences of turns; shorter ones end with turns of which nothing is known."""
         logged = self.logged
-        made, _ = feature_rows(logged.texts, logged.vectors, self.evidence, embedding_map)
+        made, _ = feature_rows(
+            logged.texts, logged.vectors, self.evidence, embedding_map, default_tier=self.default_tier
+        )
         kept = np.asarray(logged.present.any(axis=1))  # what was seen then, but for what neighbours say today
         features = np.where(kept[:, np.newaxis], logged.features, made)
         for group in ("embedding", "outcomes"):
@@ -76,6 +81,11 @@ def _context_labels(logged: LoggedOutcomes) -> npt.NDArray[np.int64]:
     return np.where(logged.used_chars >= 0, bins, -1).astype(np.int64)
 
 
+def is_kept(name: str, share: int) -> bool:
+    """Return whether a request or session is among one in `share`, by its name: the same ones for every training."""
+    return int.from_bytes(sha256(name.encode()).digest()[:4], "big") % share == 0
+
+
 def rows_of(logged: LoggedOutcomes, rows: Rows) -> LoggedOutcomes:
     """Return the chosen rows of a log, in that order."""
     chosen: dict[str, Any] = {}
@@ -86,13 +96,17 @@ def rows_of(logged: LoggedOutcomes, rows: Rows) -> LoggedOutcomes:
     return replace(logged, **chosen)
 
 
-def scores_of(logged: LoggedOutcomes, memory: OutcomeMemory, learnt: Learnt) -> Floats:
-    """Return what `learnt` expects of every tier on rows that `memory` does not hold, (n, T): each on its own."""
+def scores_of(logged: LoggedOutcomes, memory: OutcomeMemory, learnt: Learnt, *, default_tier: int) -> Floats:
+    """Return what `learnt` expects of every tier on rows that `memory` does not hold, (n, T): each on its own.
+
+    Args:
+        default_tier: place of the safe default, which features tell of.
+    """
     if not len(logged):
         return np.empty((0, len(learnt.tiers)), np.float32)
     evidence = memory.near_many(logged.vectors, logged.texts)
     alone = [np.array([row], np.int64) for row in range(len(logged))]
-    lessons = _Log(logged, learnt.tiers, evidence).lessons(learnt.embedding_map, alone)
+    lessons = _Log(logged, learnt.tiers, evidence, default_tier).lessons(learnt.embedding_map, alone)
     h_0 = np.zeros((len(lessons), learnt.model.cell.hidden_size), np.float32)
     _, outputs = learnt.model.cell.forward(lessons.features, h_0)
     judged = learnt.model.read(outputs, lessons.inputs)
@@ -105,6 +119,7 @@ def train_router(
     before: Learnt | None,
     config: TrainingConfig,
     *,
+    default_tier: int | None = None,
     seed: int = 0,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[Learnt | None, Report]:
@@ -115,7 +130,8 @@ def train_router(
 
     Args:
         logged: of the same tiers, in the same order.
-        before: what is in force, also of other tiers.
+        before: what is in force, also of other tiers; made for the same embedder.
+        default_tier: place of the safe default; the largest when None.
     """
     tiers = tuple(tiers)
     if before is not None:
@@ -126,15 +142,20 @@ def train_router(
         return None, Report(len(rated), len(rated), None, None, accepted=False, reason="nothing was rated yet")
     logged = rows_of(logged, rated)
     rng = np.random.default_rng(seed)
-    log = _Log(logged, tiers, _evidence(logged, tiers))
+    default_tier = len(tiers) - 1 if default_tier is None else default_tier
+    log = _Log(logged, tiers, _evidence(logged, tiers), default_tier)
     sequences = _sequences(logged)
     nearest = np.asarray(log.evidence.nearest_similarity)
     newest, older = sequences[-NEWEST:], sequences[:-NEWEST]
+    judges = np.array([is_kept(_first_of(logged, rows), GATE_SHARE) for rows in sequences], np.bool_)
+    gate, older = judges[-NEWEST:], [rows for rows, is_judge in zip(older, judges, strict=False) if not is_judge]
     if before is None or not older:
         embedding_map = EmbeddingMap.fit(logged.vectors, rng)
         lessons = log.lessons(embedding_map, newest)
         in_force = None if before is None else (before, log.lessons(before.embedding_map, newest))
-        return learn_gated(tiers, lessons, embedding_map, nearest, config, rng, in_force=in_force, cancelled=cancelled)
+        return learn_gated(
+            tiers, lessons, embedding_map, nearest, config, rng, gate=gate, in_force=in_force, cancelled=cancelled
+        )
     lessons = log.lessons(before.embedding_map, newest)
     return learn_gated(
         tiers,
@@ -143,10 +164,17 @@ def train_router(
         nearest,
         config,
         rng,
+        gate=gate,
         in_force=(before, lessons),
         older=log.lessons(before.embedding_map, older),
         cancelled=cancelled,
     )
+
+
+def _first_of(logged: LoggedOutcomes, rows: Rows) -> str:
+    """Return the name of a sequence: its session, or else its request."""
+    first = int(rows[0])
+    return logged.sessions[first] or logged.ids[first]
 
 
 def _evidence(logged: LoggedOutcomes, tiers: tuple[TierInfo, ...]) -> Evidence:

@@ -34,6 +34,8 @@ Bools = npt.NDArray[np.bool_]
 
 MAX_ROWS = 100_000  # the newest that training looks at
 
+_IS_DRAWN = "EXISTS (SELECT 1 FROM decisions d WHERE d.interaction = tier_outcomes.interaction AND d.calibrates)"
+
 _DECISION_FIELDS = [field.name for field in fields(Decision)]
 _DECISION = ", ".join(f"decisions.{name}" for name in _DECISION_FIELDS)
 _OUTCOME_FIELDS = [field.name for field in fields(TierOutcome)]
@@ -70,6 +72,7 @@ class LoggedOutcomes:
         propensity: (n, T) float32: the chance that the tier answered; 1 where every tier answers and where there was no
             choice, NaN for tiers that were no choice.
         sources: (n, T) who said the quality, "" where it is NaN.
+        volunteered: (n, T) bool: somebody chose to say so, by feedback.
         shown: (n, T) bool: the tier whose answer the user saw.
         calibrates: (n,) bool: every tier answers, by a coin that fell before any answer.
         sessions, turns: the session of each, None without one, and (n,) int64 its place in there, from 0.
@@ -88,6 +91,7 @@ class LoggedOutcomes:
     cost: Floats
     propensity: Floats
     sources: npt.NDArray[np.str_]
+    volunteered: Bools
     shown: Bools
     calibrates: Bools
     sessions: tuple[str | None, ...]
@@ -164,6 +168,8 @@ def rate(
 ) -> None:
     """Let the tier whose answer was shown have the quality that feedback states, in the place of any before.
 
+    Only on a request that a coin drew for calibration, what a judge or a task said stays: who rates, chose to.
+
     Feedback that states none, or whose quality and task success disagree, takes back what feedback said before.
     """
     if outcome is None or outcome.is_good is None:
@@ -176,7 +182,8 @@ def rate(
     is_task = feedback.quality is None and feedback.rating is None and feedback.task_success is not None
     source: QualitySource = "task" if is_task else "user"
     connection.execute(
-        "UPDATE tier_outcomes SET quality = ?2, source = ?3, rater = ?4, at = ?5 WHERE interaction = ?1 AND shown = 1",
+        "UPDATE tier_outcomes SET quality = ?2, source = ?3, rater = ?4, at = ?5 WHERE interaction = ?1 AND shown = 1 "
+        f"AND NOT (source IS NOT NULL AND rater IS NULL AND {_IS_DRAWN})",
         (interaction, outcome.quality, source, feedback.rater, now),
     )
 
@@ -206,15 +213,22 @@ def judge(
 ) -> bool:
     """Say how good a tier's answer was; return whether that is what counts now: a judge's word yields to all others.
 
+    On a request that a coin drew for calibration it takes the place of feedback, which somebody chose to give.
+
     Raises:
         ValueError: the id is unknown, the tier gave no answer to it, or the quality is not in [0, 1].
     """
     said = TierOutcome(tier, quality, source=source)
     _require_answer(connection, namespace, id)
-    rows = fetch(connection, "SELECT source FROM tier_outcomes WHERE interaction = ? AND tier = ?", (id, tier))
+    rows = fetch(
+        connection,
+        f"SELECT source, rater IS NOT NULL AND {_IS_DRAWN} FROM tier_outcomes WHERE interaction = ?1 AND tier = ?2",
+        (id, tier),
+    )
     if not rows:
         raise ValueError(f"tier: {tier!r} did not answer {id!r}")
-    if source == "judge" and rows[0][0] in ("user", "task"):
+    before, gives_way = rows[0]
+    if source == "judge" and before in ("user", "task") and not gives_way:
         return False
     connection.execute(
         "UPDATE tier_outcomes SET quality = ?3, source = ?4, rater = NULL, at = ?5 "
@@ -286,7 +300,8 @@ _ROUTED = (
 
 # A rater's qualities of one day beyond the cap are missing. Which these are, nobody but chance decides: ids are random.
 _TRIED = (
-    "SELECT interaction, tier, shown, iif(place > ?3, NULL, quality), latency_ms, cost, iif(place > ?3, NULL, source) "
+    "SELECT interaction, tier, shown, iif(place > ?3, NULL, quality), latency_ms, cost, rater IS NOT NULL, "
+    "iif(place > ?3, NULL, source) "
     "FROM (SELECT o.*, iif(rater IS NULL, 0, row_number() OVER (PARTITION BY rater, cast(at / 86400.0 AS INTEGER) "
     "ORDER BY interaction)) AS place FROM tier_outcomes o JOIN interactions i ON i.id = o.interaction "
     "WHERE i.namespace = ?1 AND (?4 IS NULL OR o.interaction = ?4 OR (rater, cast(at / 86400.0 AS INTEGER)) IN "
@@ -318,7 +333,7 @@ def read_outcomes(
     column = {tier: t for t, tier in enumerate(tiers)}
     n, shape = len(rows), (len(rows), len(tiers))
     quality, latency_ms, cost, propensity = (np.full(shape, np.nan, np.float32) for _ in range(4))
-    sources, shown = np.full(shape, "", "<U5"), np.zeros(shape, np.bool_)
+    sources, shown, volunteered = np.full(shape, "", "<U5"), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     features, present = np.zeros((n, num_features), np.float32), np.zeros((n, num_features), np.bool_)
     for i, (*_, values, mask, version, estimates, calibrates) in enumerate(rows):
         if version == feature_version and len(values) >= 4 * num_features:  # what follows is about the tiers of then
@@ -327,11 +342,13 @@ def read_outcomes(
         for estimate in json.loads(estimates or "[]"):
             if estimate["tier"] in column:
                 propensity[i, column[estimate["tier"]]] = 1.0 if calibrates else estimate["propensity"]
-    for interaction, tier, is_shown, *values, source in store.rows(_TRIED, (namespace, names, max_labels_per_day, id)):
+    for interaction, tier, is_shown, *values, is_volunteered, source in store.rows(
+        _TRIED, (namespace, names, max_labels_per_day, id)
+    ):
         if interaction in place:
             at = place[interaction], column[tier]
             quality[at], latency_ms[at], cost[at] = (np.nan if value is None else value for value in values)
-            sources[at], shown[at] = source or "", is_shown
+            sources[at], shown[at], volunteered[at] = source or "", is_shown, is_volunteered
             if np.isnan(propensity[at]):
                 propensity[at] = 1.0  # there was no choice
     columns = list(zip(*rows, strict=True)) if rows else [()] * 13
@@ -348,6 +365,7 @@ def read_outcomes(
         cost=cost,
         propensity=propensity,
         sources=sources,
+        volunteered=volunteered,
         shown=shown,
         calibrates=np.array(calibrate, object).astype(np.bool_),  # NULL where there was no choice
         sessions=sessions,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ruvllm.kernels.fastgrnn import FastGrnnTape
 from ruvllm.router.losses import softmax
 from ruvllm.router.model import RouterModel, TierInputs, sigmoid
 
@@ -40,7 +41,13 @@ def ewc_penalty(params: Floats, anchor_params: Floats, fisher_diagonal: Floats, 
 
 
 def fisher_diagonal(
-    model: RouterModel, params: Floats, features: Floats, inputs: TierInputs, rng: np.random.Generator
+    model: RouterModel,
+    params: Floats,
+    features: Floats,
+    inputs: TierInputs,
+    rng: np.random.Generator,
+    *,
+    turns: npt.NDArray[np.int64] | None = None,
 ) -> Floats:
     """Return the diagonal of the Fisher matrix at `params`, (num_params,), scaled to mean 1.
 
@@ -48,35 +55,37 @@ def fisher_diagonal(
     F = sum_k p_k (J_k - sum_j p_j J_j)^2 with the Jacobian J of its logits. Independent heads add.
 
     Args:
-        features: (n, steps, 128). inputs: (n, steps, T). At most `FISHER_EXAMPLES` of them are drawn; the last turn of
-            each counts.
+        features: (n, steps, 128). inputs: (n, steps, T). At most `FISHER_EXAMPLES` of them are drawn.
+        turns: (n,), the turn of each that counts; the last one when None.
     """
     chosen = rng.permutation(len(features))[:FISHER_EXAMPLES]
     model.cell.set_params(params)
     total = np.zeros(len(params), np.float64)
-    num_tiers = len(model.tiers)
     for i in chosen:
         x = np.ascontiguousarray(features[i : i + 1])
         one = TierInputs(inputs.quality[i : i + 1], inputs.latency_ms[i : i + 1], inputs.evidence[i : i + 1])
         _, outputs, tape = model.cell.forward_with_tape(x, np.zeros((1, model.cell.hidden_size), np.float32))
         judged = model.read(outputs, one)
+        turn = -1 if turns is None else int(turns[i])
 
-        def jacobian(head: str, tape=tape, one=one, shape=judged.tier_logit.shape) -> npt.NDArray[np.float64]:  # type: ignore[no-untyped-def]
-            rows = []
-            for tier in range(num_tiers):
-                pick = np.zeros(shape, np.float32)
-                pick[0, -1, tier] = 1.0
-                rows.append(tape.backward(d_logits=model.d_outputs({head: pick}, one)).params.astype(np.float64))
-            return np.stack(rows)
-
-        p = sigmoid(judged.quality_logit[0, -1].astype(np.float64))
-        total += ((p * (1.0 - p))[:, np.newaxis] * jacobian("quality") ** 2).sum(axis=0)
-        p = softmax(judged.tier_logit[0, -1]).astype(np.float64)
-        by_tier = jacobian("tier")
+        p = sigmoid(judged.quality_logit[0, turn].astype(np.float64))
+        total += ((p * (1.0 - p))[:, np.newaxis] * _jacobian(model, tape, one, "quality", turn) ** 2).sum(axis=0)
+        p = softmax(judged.tier_logit[0, turn]).astype(np.float64)
+        by_tier = _jacobian(model, tape, one, "tier", turn)
         total += (p[:, np.newaxis] * (by_tier - p @ by_tier) ** 2).sum(axis=0)
     mean = total.mean()
     scaled: Floats = (total / mean if mean > 0.0 else np.ones_like(total)).astype(np.float32)
     return scaled
+
+
+def _jacobian(model: RouterModel, tape: FastGrnnTape, one: TierInputs, head: str, turn: int) -> npt.NDArray[np.float64]:
+    """Return the gradients of one head's scores at one turn of a sequence, (T, num_params)."""
+    rows = []
+    for tier in range(len(model.tiers)):
+        pick = np.zeros(one.quality.shape, np.float32)
+        pick[0, turn, tier] = 1.0
+        rows.append(tape.backward(d_logits=model.d_outputs({head: pick}, one)).params.astype(np.float64))
+    return np.stack(rows)
 
 
 def consolidate(before: Consolidation | None, params: Floats, fisher: Floats, *, decay: float = DECAY) -> Consolidation:

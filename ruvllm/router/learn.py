@@ -20,8 +20,9 @@ from ruvllm.router.training import Lessons, TrainingConfig, cheapest_good, held_
 __all__ = ["Report", "learn", "learn_gated", "with_tiers"]
 
 Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
-HELD_OUT = 0.15  # share of the sequences that stops training and calibrates, and another such share for the gate
+HELD_OUT = 0.15  # share of the sequences that stops training and calibrates
 NUM_QUANTILES = 200
 MIN_SEQUENCES = 40  # fewer teach nothing
 
@@ -73,7 +74,8 @@ def learn(
             judged = judge(model, start.params, older)
             replay = replayed(older, judged.quality_logit, judged.tier_logit)
             kept = replay.lessons
-            fisher = fisher_diagonal(model, start.params, kept.features, kept.inputs, rng)
+            turns = kept.last_turns()
+            fisher = fisher_diagonal(model, start.params, kept.features, kept.inputs, rng, turns=turns)
             consolidation = consolidate(None, start.params, fisher)
     trained = train(
         model,
@@ -103,6 +105,7 @@ def learn_gated(
     config: TrainingConfig,
     rng: np.random.Generator,
     *,
+    gate: Mask,
     in_force: tuple[Learnt, Lessons] | None = None,
     older: Lessons | None = None,
     cancelled: Cancelled = lambda: False,
@@ -110,26 +113,26 @@ def learn_gated(
     """Return what `learn` does, None when it judges lessons it never saw no better than what is in force.
 
     Args:
+        gate: (n,) bool, the lessons that decide. They must be the same for every training, since what is in force must
+            not have learnt from them either.
         in_force: what is, and the same lessons with the features of its own embedding map; without one, the evidence
             alone decides, which an untrained network repeats.
         older: given, training goes on from what is in force; see `learn`.
     """
     turns, labels = int((~np.isnan(lessons.quality)).any(axis=-1).sum()), int((~np.isnan(lessons.quality)).sum())
-    if len(lessons) < MIN_SEQUENCES:
+    if len(lessons) < MIN_SEQUENCES or not gate.any():
         reason = f"fewer than {MIN_SEQUENCES} rated requests or sessions"
         return None, Report(turns, labels, None, None, accepted=False, reason=reason)
-    order = rng.permutation(len(lessons))
-    cut = max(1, round(HELD_OUT * len(order)))
-    gate, others = order[:cut], lessons.take(order[cut:])
+    judges, others = np.flatnonzero(gate), lessons.take(np.flatnonzero(~gate))
     model = RouterModel(tiers)
     before, seen = (None, lessons) if in_force is None else in_force
     params = model.initial_params(rng) if before is None else before.trained.params
-    before_loss = held_out_loss(model, params, seen.take(gate), config)
+    before_loss = held_out_loss(model, params, seen.take(judges), config)
     going_on = before if older is not None else None
     learnt = learn(
         tiers, others, embedding_map, nearest, config, rng, before=going_on, older=older, cancelled=cancelled
     )
-    loss = held_out_loss(model, learnt.trained.params, lessons.take(gate), config)
+    loss = held_out_loss(model, learnt.trained.params, lessons.take(judges), config)
     if cancelled():
         return None, Report(turns, labels, before_loss, loss, accepted=False, reason="training was stopped")
     if not loss < before_loss:

@@ -21,6 +21,7 @@ __all__ = [
 Floats = npt.NDArray[np.float32]
 
 LATENCY_QUANTILE = 0.9
+LEAST_PROPENSITY = 0.02  # a rarer try counts as this: 50 times itself; also one that no draw decided, 0
 
 
 def softmax(logits: Floats) -> Floats:
@@ -85,7 +86,7 @@ def doubly_robust(model: Floats, observed: Floats, propensity: Floats) -> Floats
     Source: Dudik et al. 2011 (arXiv:1103.4601).
     """
     tried = ~np.isnan(observed)
-    weight = np.where(tried, 1.0 / np.where(tried, propensity, 1.0), 0.0)
+    weight = np.where(tried, 1.0 / np.where(tried, np.maximum(propensity, LEAST_PROPENSITY), 1.0), 0.0)
     value: Floats = (model + weight * np.where(tried, observed - model, 0.0)).astype(np.float32)
     return value
 

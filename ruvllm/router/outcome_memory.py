@@ -143,6 +143,11 @@ class OutcomeMemory:
         """Return how many known qualities each tier has."""
         return list(map(int, self._view.totals[1, : len(self.tiers)].tolist()))
 
+    def totals(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return how many known qualities each tier has, and their sum, (T,) each."""
+        sums, numbers = self._view.totals[:, : len(self.tiers)]
+        return numbers, sums
+
     @property
     def nbytes(self) -> int:
         """How much memory it takes, in bytes, but for the keys' own text."""

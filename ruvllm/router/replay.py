@@ -36,7 +36,7 @@ def replayed(
     lessons: Lessons, quality_logit: Floats, tier_logit: Floats, *, capacity: int = CAPACITY, seed: int = 0
 ) -> Replayed:
     """Return a sample of `capacity` sequences, stratified by the tier that answered last, so that no tier leaves it."""
-    known = ~np.isnan(lessons.quality[:, -1])
+    known = ~np.isnan(lessons.quality[np.arange(len(lessons)), lessons.last_turns()])
     labels = np.where(known.any(axis=-1), known.argmax(axis=-1), -1).astype(np.int64)
     reservoir = Reservoir(capacity, seed=seed)
     reservoir.add_many(len(lessons), labels=labels)

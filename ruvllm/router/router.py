@@ -33,7 +33,7 @@ Probing = Callable[[], ProbeView | None]
 class _Session:
     state: Floats
     turns: int
-    tier: int
+    tier: int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +68,7 @@ class Router:
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._lock = threading.Lock()
         self._rng = np.random.default_rng(seed)
+        self._drawn = [0] * len(tiers)  # by exploration: who is never rated is not drawn forever
         self._initial_state = np.zeros(HIDDEN_SIZE, np.float32)
 
     @property
@@ -136,6 +137,9 @@ class Router:
                 seen = self._see(in_force, replace(inputs, probe=view))
                 state, expected = self._judge(in_force, seen, before)
         choice = self._choose(in_force, expected, before, constraints)
+        if choice.explored:
+            with self._lock:
+                self._drawn[choice.tier] += 1
         self._remember(session, in_force, before, state, choice)
         return self._decision(choice, seen, expected, in_force, is_probed)
 
@@ -166,7 +170,7 @@ class Router:
             in_force.policy,
             constraints,
             self._rng,
-            counts=self.memory.counts(),
+            counts=[max(known, drawn) for known, drawn in zip(self.memory.counts(), self._drawn, strict=True)],
             previous=None if before is None else before.tier,
         )
 
@@ -197,8 +201,9 @@ class Router:
             if self._in_force.learnt is not in_force.learnt:
                 return
             self._sessions.pop(session, None)
-            if turns < MAX_TURNS:
-                self._sessions[session] = _Session(state, turns, choice.tier)
+            if turns < MAX_TURNS:  # what was drawn to learn from it is no habit of the session
+                tier = (None if before is None else before.tier) if choice.explored else choice.tier
+                self._sessions[session] = _Session(state, turns, tier)
             while len(self._sessions) > MAX_SESSIONS:
                 self._sessions.popitem(last=False)
 

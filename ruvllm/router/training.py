@@ -51,6 +51,15 @@ class Lessons:
     def __len__(self) -> int:
         return len(self.features)
 
+    def is_turn(self) -> Mask:
+        """Return which turns have an outcome, (n, steps)."""
+        return np.asarray((~np.isnan(self.quality)).any(axis=-1))
+
+    def last_turns(self) -> npt.NDArray[np.int64]:
+        """Return the place of each sequence's last turn with an outcome, (n,); the last one where there is none."""
+        steps = self.quality.shape[1]
+        return np.asarray(steps - 1 - self.is_turn()[:, ::-1].argmax(axis=1))
+
     def take(self, rows: npt.NDArray[np.int64]) -> Lessons:
         """Return the chosen sequences, in that order."""
         chosen = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "inputs"}
@@ -235,7 +244,7 @@ def _gradient(
     h_0 = np.zeros((len(batch), model.cell.hidden_size), np.float32)
     _, outputs, tape = model.cell.forward_with_tape(batch.features, h_0)
     judged = model.read(outputs, batch.inputs)
-    is_turn = np.asarray(np.isfinite(batch.quality).any(axis=-1))
+    is_turn = batch.is_turn()
     weight = np.float32(1.0 / max(int(is_turn.sum()), 1))
 
     by_quality = binary_loss(judged.quality_logit, batch.quality)[1]
@@ -286,6 +295,8 @@ def _replay_gradient(
     by_quality = config.replay_logits * (judged.quality_logit - stored)
     by_quality = by_quality + config.replay_labels * binary_loss(judged.quality_logit, batch.quality)[1]
     by_tier = config.replay_logits * (judged.tier_logit - replay.tier_logit[rows])
-    weight = np.float32(1.0 / len(batch))
+    is_turn = batch.is_turn()[..., np.newaxis]
+    by_quality, by_tier = by_quality * is_turn, by_tier * is_turn
+    weight = np.float32(1.0 / max(int(is_turn.sum()), 1))
     gradients = {"quality": (weight * by_quality).astype(np.float32), "tier": (weight * by_tier).astype(np.float32)}
     return tape.backward(d_logits=model.d_outputs(gradients, batch.inputs)).params
