@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Self
@@ -61,6 +62,11 @@ class EmbeddingMap:
         """Return 16 hexadecimal digits that differ between maps."""
         return hashlib.sha256(self.to_array().astype("<f4").tobytes()).hexdigest()[:16]
 
+    @cached_property
+    def _direction(self) -> Floats:
+        """Return the mean as a unit vector, (dim,); zeros where it is zero."""
+        return np.asarray(self.mean / max(float(np.linalg.norm(self.mean)), 1e-12))
+
     def place(self, vectors: Floats) -> Floats:
         """Return what is known of (n, dim) vectors, (n, 28): coordinates, typicality, entropy, similarities.
 
@@ -74,9 +80,9 @@ class EmbeddingMap:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise ValueError(f"vector must have {self.dim} dimensions (shape {vectors.shape[1:]})")
         unit = _unit_rows(vectors)
-        typical = unit @ (self.mean / max(float(np.linalg.norm(self.mean)), 1e-12))
+        typical = unit @ self._direction
         share = np.square(unit)
-        entropy = -(share * np.log(share + 1e-12)).sum(axis=1) / max(np.log(self.dim), 1e-12)
+        entropy = -(share * np.log(share + 1e-12)).sum(axis=1) / max(math.log(self.dim), 1e-12)
         coordinates = (unit - self.mean) @ self.components.T
         columns = (coordinates, typical[:, np.newaxis], entropy[:, np.newaxis], unit @ self.centres.T)
         return np.concatenate(columns, axis=1, dtype=np.float32)

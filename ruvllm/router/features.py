@@ -408,20 +408,22 @@ def _of_evidence(evidence: Evidence, default_tier: int | None) -> Floats:
     default = num_tiers - 1 if default_tier is None else default_tier
     if not 0 <= default < num_tiers:
         raise ValueError(f"default_tier must be a tier in [0, {num_tiers}) ({default_tier})")
-    views = np.stack([evidence.near_quality, evidence.broad_quality, evidence.lexical_quality])
-    means = views.mean(axis=0)  # (n, T)
-    best = np.where(np.isnan(means), -np.inf, means).argmax(axis=1)
+    columns = np.empty((n, num_tiers, 5), np.float32)
+    columns[..., 0], columns[..., 1] = evidence.near_quality, evidence.broad_quality
+    columns[..., 2], columns[..., 3] = evidence.lexical_quality, np.log(evidence.latency_ms)
+    columns[..., 4] = np.log1p(evidence.count)
+    means = columns[..., :3].mean(axis=2)  # (n, T), NaN where a tier has no outcome
+    is_known = means == means
+    columns[~is_known, 4] = np.nan
+    best = np.where(is_known, means, -np.inf).argmax(axis=1)
     raw = np.empty((n, len(_OUTCOMES)), np.float32)
-    columns = np.stack([*views, np.log(evidence.latency_ms), np.log1p(evidence.count)], axis=-1)  # (n, T, 5)
-    columns[..., 4] = np.where(np.isnan(means), np.nan, columns[..., 4])
     for place, tier in enumerate((0, default, best, num_tiers - 1)):
         raw[:, 5 * place : 5 * place + 5] = columns[np.arange(n), tier]
-    is_empty = np.isnan(means).all(axis=1)
-    spread = np.where(np.isnan(means), 0.0, evidence.spread).sum(axis=1) / np.maximum((~np.isnan(means)).sum(axis=1), 1)
-    raw[:, 20] = np.where(is_empty, np.nan, evidence.nearest_similarity)
-    raw[:, 21] = np.where(is_empty, np.nan, evidence.nearest_lexical)
+    raw[:, 20], raw[:, 21] = evidence.nearest_similarity, evidence.nearest_lexical
     raw[:, 22] = means[:, -1] - means[:, 0]
-    raw[:, 23] = np.where(is_empty, np.nan, spread)
+    num_known = is_known.sum(axis=1)
+    raw[:, 23] = np.where(is_known, evidence.spread, 0.0).sum(axis=1) / np.maximum(num_known, 1)
+    raw[num_known == 0, 20:] = np.nan
     return raw
 
 

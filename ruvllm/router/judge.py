@@ -81,16 +81,10 @@ class Judge:
         by_quality, by_latency = outputs[self._scored].reshape(2, -1).dot(d.T).tolist()
         known = self._familiarity(nearest_similarity)
         quality, latency_ms = [], []
-        tiers = zip(
-            told.quality.tolist(),
-            told.latency_ms.tolist(),
-            by_quality,
-            by_latency,
-            self._calibrated,
-            self._mean_quality,
-            strict=True,
-        )
-        for said, said_ms, more, more_latency, calibrated, mean in tiers:
+        told_quality, told_ms = told.quality.tolist(), told.latency_ms.tolist()
+        for said, said_ms, more, more_latency, calibrated, mean in zip(
+            told_quality, told_ms, by_quality, by_latency, self._calibrated, self._mean_quality, strict=True
+        ):
             quality.append(known * calibrated(_logit(said, MIN_P) + more) + (1.0 - known) * mean)
             latency_ms.append(said_ms * math.exp(more_latency))
         confidence = self._confidence(_logit(outputs.item(self._confidence_output), EDGE))

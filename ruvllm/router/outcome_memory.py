@@ -409,14 +409,16 @@ def _weighted(values: Floats, weights: Floats, means: Floats) -> tuple[Floats, F
         weights: (n, 3, k) of each, for three views.
         means: (n, c) over all rows.
     """
-    is_known = (values == values).astype(np.float32)
-    values = np.nan_to_num(values)
-    total = weights @ is_known  # (n, 3, k) @ (n, k, c) -> (n, 3, c)
-    mean = (weights @ values) / (total + TINY)
-    variance = (weights @ np.square(values)) / (total + TINY) - np.square(mean)
-    count = np.square(total) / (np.square(weights) @ is_known + TINY)
+    c = values.shape[2]
+    is_known = values == values
+    values = np.where(is_known, values, np.float32(0.0))
+    table = np.concatenate([is_known, values, values * values], axis=2, dtype=np.float32)
+    sums = weights @ table  # (n, 3, k) @ (n, k, 3c) -> (n, 3, 3c)
+    total = sums[..., :c]
+    mean, square = sums[..., c : 2 * c] / (total + TINY), sums[..., 2 * c :] / (total + TINY)
+    count = np.square(total) / (np.square(weights) @ table[..., :c] + TINY)
     shrunk = (total * mean + SHRINK * means[:, np.newaxis]) / (total + SHRINK)
-    return shrunk, np.sqrt(np.maximum(variance, 0.0)), count
+    return shrunk, np.sqrt(np.maximum(square - mean * mean, 0.0)), count
 
 
 def _first(similarities: Floats) -> Floats:
@@ -433,11 +435,12 @@ def _totals(columns: Floats) -> npt.NDArray[np.float64]:
 
 def _means(view: _View, num_questions: int, without: Rows | None) -> Floats:
     """Return the mean of each column over all rows, (n, 3T), without question i's own row; NaN where none is known."""
-    sums, numbers = np.broadcast_to(view.totals[:, np.newaxis], (2, num_questions, view.totals.shape[1]))
+    sums, numbers = view.totals[:, np.newaxis]
     if without is not None:
         own = view.values[without]
         sums, numbers = sums - np.nan_to_num(own), numbers - np.isfinite(own)
-    return np.where(numbers > 0.0, sums / np.maximum(numbers, 1.0), np.nan).astype(np.float32)
+    means = np.where(numbers > 0.0, sums / np.maximum(numbers, 1.0), np.nan).astype(np.float32)
+    return np.broadcast_to(means, (num_questions, means.shape[1]))
 
 
 def _grown(array: npt.NDArray[_Number], count: int, size: int) -> npt.NDArray[_Number]:
