@@ -29,6 +29,7 @@ Tiers = npt.NDArray[np.int64]
 
 NEWEST = 100_000  # requests of a log that are looked at
 DAY_S = 86_400.0
+MAX_NEVER = 0.05  # share of the requests for which nothing but the model speaks
 SLOW = 0.95  # the quantile of latency
 LEVELS = 100  # latencies at which their distribution is estimated
 RATIOS = 21  # of real to expected latency that place those
@@ -44,7 +45,7 @@ class Routed:
         quality, latency_ms, cost: (n, T) what was expected of each tier.
         confidence: (n,). limits: of each request. sessions: None where there was none.
         real: quality, latency_ms and cost by name, (n, T): what tiers did, NaN where that is not known.
-        tier: (n,) the chosen one. propensity: (n,) the chance with which it was.
+        tier: (n,) the chosen one. chances: (n, T), with which each was.
         calibrates: (n,) bool, every tier answers.
     """
 
@@ -57,7 +58,7 @@ class Routed:
     sessions: tuple[str | None, ...]
     real: dict[str, Floats]
     tier: Tiers
-    propensity: Floats
+    chances: Floats
     calibrates: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -133,7 +134,7 @@ def routed_log(memory: Memory, decisions: Sequence[LoggedDecision]) -> Routed:
             "cost": logged.cost[rows].astype(np.float64),
         },
         tier=tier,
-        propensity=np.array([one.chosen.propensity for one in taken], np.float64),
+        chances=expected("propensity"),
         calibrates=np.array([one.calibrates for one in taken], np.bool_),
     )
 
@@ -171,10 +172,17 @@ def what_if(rows: Routed, policy: Policy) -> WhatIf:
     Where every tier answers, the outcome of its own choice counts, as sure as it is known.
 
     Raises:
-        ValueError: the log is worth fewer than 100 requests of this policy, in any of the three.
+        ValueError: the log is worth fewer than 100 requests of this policy, in any of the three, or the policy sends
+            requests where no draw ever could.
     """
     chosen = targets(rows, policy)
     shares = np.bincount(chosen, minlength=len(rows.tiers)) / max(len(rows), 1)
+    never = (rows.chances[np.arange(len(rows)), chosen] <= 0.0) & ~rows.calibrates
+    if len(rows) and never.mean() > MAX_NEVER:
+        raise ValueError(
+            f"quality_floor {policy.quality_floor:g} cannot be judged: {never.mean():.0%} of the requests would go "
+            f"where the log never could (router.explore draws tiers to learn from)"
+        )
     try:
         cost, latency, quality = mean_of(rows, chosen, "cost"), _slow(rows, chosen), mean_of(rows, chosen, "quality")
     except TooFewSamples as few:
@@ -209,8 +217,9 @@ def mean_of(rows: Routed, chosen: Tiers, name: str) -> Estimate:
 def _tried(rows: Routed, chosen: Tiers, name: str) -> tuple[Tiers, Floats, Floats]:
     """Return the tier whose outcome counts of each row, its propensity, and the outcome."""
     tier = np.where(rows.calibrates, chosen, rows.tier)
-    propensity = np.where(rows.calibrates, 1.0, rows.propensity)
-    return tier, propensity, rows.real[name][np.arange(len(rows)), tier]
+    at = np.arange(len(rows))
+    propensity = np.where(rows.calibrates, 1.0, rows.chances[at, rows.tier])
+    return tier, propensity, rows.real[name][at, tier]
 
 
 def _slow(rows: Routed, chosen: Tiers) -> Estimate:

@@ -168,7 +168,7 @@ class Learnt:
                 rho=float(about["rho"]),
                 losses=tuple(about["losses"]),
             )
-            return cls(
+            learnt = cls(
                 tiers=tuple(TierInfo(*fields) for fields in about["tiers"]),
                 trained=trained,
                 embedding_map=EmbeddingMap.from_array(np.asarray(arrays["embedding_map"], np.float32)),
@@ -178,8 +178,19 @@ class Learnt:
                 nearest=np.asarray(arrays["nearest"], np.float32),
                 context_labels=int(about["context_labels"]),
             )
-        except (KeyError, TypeError, IndexError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f"the router's checkpoint is damaged: {error!r}") from error
+        mean, nearest, num_tiers = learnt.mean_quality, learnt.nearest, len(learnt.tiers)
+        is_sound = (
+            mean.shape == (num_tiers,)
+            and len(learnt.calibrations) == num_tiers
+            and bool(((mean >= 0.0) & (mean <= 1.0)).all())
+            and nearest.ndim == 1
+            and bool((np.diff(nearest) >= 0.0).all())
+        )
+        if not is_sound:
+            raise ValueError("the router's checkpoint is damaged: its parts do not fit each other")
+        return learnt
 
 
 def estimates(learnt: Learnt, judged: Judgement, nearest: npt.NDArray[np.floating]) -> Estimates:

@@ -104,7 +104,8 @@ def choose(
     places, broken = permitted(tiers, latency_ms, constraints)
     if policy.certified:
         tier, reason = _certified(quality, policy)
-        if tier in places:
+        asks_more = constraints.min_quality is not None and constraints.min_quality > policy.quality_floor
+        if tier in places and (tier == len(tiers) - 1 or not asks_more):
             return _certain(tier, len(tiers), "certificate" if policy.threshold is not None else "safe default", reason)
         reason = f"{broken or 'the constraints exclude what the certificate is about'}: nothing is promised"
         return _certain(places[-1], len(tiers), "constraints", reason)

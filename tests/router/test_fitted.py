@@ -71,6 +71,21 @@ def test_a_damaged_checkpoint_is_refused(fitted: FittedRouter, lost: str) -> Non
         Learnt.restored(fitted.learnt.trained.params, arrays, fitted.learnt.about())
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("mean_quality", [0.5]),
+        ("mean_quality", [np.nan, 0.5]),
+        ("mean_quality", [7.0, 0.5]),
+        ("nearest", [[0.5], [0.6]]),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(fitted: FittedRouter, part: str, value: object) -> None:
+    arrays = {**fitted.learnt.arrays(), part: np.array(value, np.float32)}
+    with pytest.raises(ValueError, match="damaged"):
+        Learnt.restored(fitted.learnt.trained.params, arrays, fitted.learnt.about())
+
+
 def test_features_of_another_version_are_refused(fitted: FittedRouter) -> None:
     about = {**fitted.learnt.about(), "feature_version": 999}
     with pytest.raises(ValueError, match="999"):

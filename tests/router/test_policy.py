@@ -117,6 +117,10 @@ def test_certified_says_when_constraints_leave_nothing_promised() -> None:
     certified = replace(POLICY, certified=True, threshold=0.9)
     choice = chosen(policy=certified, constraints=Constraints(max_cost=1.0))
     assert choice.tier == 1 and choice.decided_by == "constraints" and "nothing is promised" in choice.reason
+    bold = replace(certified, threshold=0.6)
+    assert chosen(policy=bold).decided_by == "certificate"
+    choice = chosen(policy=bold, constraints=Constraints(min_quality=0.9))
+    assert choice.tier == 3 and choice.decided_by == "constraints"
 
 
 def test_the_configured_latency_holds_where_a_request_says_nothing() -> None:
