@@ -290,9 +290,7 @@ class BrainRouter:
         self._watched.update(rows.ids)
         for i, tier in enumerate(tiers):
             if self._watch.observe(float(lost[i, tier])):
-                logger.warning("the certificate has ended: newer calibration rows break its promise")
-                self._start_promise(None)
-                router.certify(None)
+                self._end(router, "newer calibration rows break its promise")
                 return
 
     def _scores(self, rows: LoggedOutcomes, router: Router) -> npt.NDArray[np.float64]:
@@ -319,9 +317,13 @@ class BrainRouter:
         if why is None:
             router.certify(self._issued.certificate.threshold)
             return
+        self._end(router, why)
+
+    def _end(self, router: Router, why: str) -> None:
         logger.warning("the certificate has ended: %s", why)
-        self._issued = None
+        self._start_promise(None)
         router.certify(None)
+        self._is_stale = True  # what was heard meanwhile counts from now on
 
     def _bound_to(self, router: Router) -> dict[str, str]:
         policy = replace(self._policy, threshold=None)

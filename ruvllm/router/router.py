@@ -126,7 +126,7 @@ class Router:
             inputs = replace(inputs, evidence=self.memory.near(inputs.vector, inputs.text))
         in_force, before = self._in_force, self._session(session)
         if in_force.policy.certified:
-            before = None  # a certificate is about questions, each on its own
+            before = probe = None  # a certificate is about questions, each on its own, as it was computed
         seen = self._see(in_force, inputs)
         state, expected = self._judge(in_force, seen, before)
         is_probed = False
