@@ -19,7 +19,7 @@ from ruvllm.errors import ModelError
 from ruvllm.inference.open import is_remote
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.learning.promise import Issued, PromiseFile
-from ruvllm.learning.router_training import is_kept, rows_of, scores_of, train_router
+from ruvllm.learning.router_training import expected_of, is_kept, rows_of, train_router
 from ruvllm.memory import LoggedOutcomes, Memory, MemoryStats
 from ruvllm.router.certificate import (
     Certificate,
@@ -27,13 +27,14 @@ from ruvllm.router.certificate import (
     Watch,
     certify,
     fingerprint,
+    latency_factor,
     losses,
     routes,
     rows_needed,
 )
 from ruvllm.router.features import FEATURE_VERSION, NUM_FEATURES, Machine, ProbeView, Retrieved, RouterInputs
 from ruvllm.router.learn import Report, with_tiers
-from ruvllm.router.learnt import Learnt
+from ruvllm.router.learnt import Estimates, Learnt
 from ruvllm.router.outcome_memory import OutcomeMemory
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.policy import Policy
@@ -199,8 +200,10 @@ class BrainRouter:
             router.memory = self._memory_of(logged, router.memory.native_dim)
         rows = rows_of(logged, np.flatnonzero(_proves(logged)))
         said = sorted(set(rows.sources.ravel().tolist()) - {""})
+        expected = self._expected(rows, router) if len(rows) else None
+        shape = (len(rows), len(self._tiers))
         verdict = certify(
-            self._scores(rows, router),
+            np.empty(shape) if expected is None else expected.quality.astype(np.float64),
             rows.quality.astype(np.float64),
             floor=self._config.quality_floor,
             risk=self._config.risk,
@@ -210,7 +213,9 @@ class BrainRouter:
             bound_to=self._bound_to(router),
         )
         issued = None
-        if isinstance(verdict, Certificate):
+        if isinstance(verdict, Certificate) and expected is not None:
+            factor = _latency_factor(rows, expected, verdict)
+            verdict = replace(verdict, latency_factor=factor)
             stats = self._memory.stats()
             issued = Issued(verdict, time.time(), _documents(stats), stats.interactions, *_outcomes(router.memory))
         self._promise.save(issued, attempt)
@@ -284,8 +289,10 @@ class BrainRouter:
         certificate = self._issued.certificate
         is_row = _proves(logged) & (logged.created > self._issued.at)
         places = [i for i in np.flatnonzero(is_row) if logged.ids[i] not in self._watched]
+        if not places:
+            return
         rows = rows_of(logged, np.array(places, np.int64))
-        tiers = routes(self._scores(rows, router), certificate.threshold)
+        tiers = routes(self._expected(rows, router).quality.astype(np.float64), certificate.threshold)
         lost = losses(rows.quality.astype(np.float64), certificate.floor, certificate.loss)
         self._watched.update(rows.ids)
         for i, tier in enumerate(tiers):
@@ -293,11 +300,10 @@ class BrainRouter:
                 self._end(router, "newer calibration rows break its promise")
                 return
 
-    def _scores(self, rows: LoggedOutcomes, router: Router) -> npt.NDArray[np.float64]:
-        """Return what the router in force expects of every tier on rows that it does not know, (n, T)."""
+    def _expected(self, rows: LoggedOutcomes, router: Router) -> Estimates:
+        """Return what the router in force expects of every tier on rows that it does not know."""
         assert router.learnt is not None
-        default_tier = self._policy.safe_default
-        return scores_of(rows, router.memory, router.learnt, default_tier=default_tier).astype(np.float64)
+        return expected_of(rows, router.memory, router.learnt, default_tier=self._policy.safe_default)
 
     def _end_promise(self, router: Router) -> None:
         """Put the certificate in force, or end it and say why. The lock is held."""
@@ -362,6 +368,16 @@ def _proves(logged: LoggedOutcomes) -> Bools:
     """Return which rows a certificate can be issued on: every tier's answer was judged, by nobody who chose to."""
     is_judged = np.asarray(~(np.isnan(logged.quality) | logged.volunteered).any(axis=1))
     return _is_proof(logged) & is_judged
+
+
+def _latency_factor(rows: LoggedOutcomes, expected: Estimates, certificate: Certificate) -> float | None:
+    """Return how many times its expected latency an answer takes at most, at the certificate's risk; None: unknown."""
+    tier = routes(expected.quality.astype(np.float64), certificate.threshold)
+    at = np.arange(len(rows)), tier
+    real, told = rows.latency_ms[at].astype(np.float64), expected.latency_ms[at].astype(np.float64)
+    known = real > 0.0
+    factor = latency_factor(real[known], told[known], certificate.risk)
+    return factor if np.isfinite(factor) else None
 
 
 def _without_proof(logged: LoggedOutcomes) -> LoggedOutcomes:

@@ -13,6 +13,7 @@ from memory.fakes import WordEmbedder, interaction, routed
 from ruvllm.brain_router import BrainRouter, inputs_of, machine, policy_of, tiers_of
 from ruvllm.config import Config, ModelsConfig, load_config
 from ruvllm.inference.runtime_engine import Probe
+from ruvllm.learning.forgetting import forgetting_of
 from ruvllm.learning.router_training import rows_of
 from ruvllm.memory import Memory
 from ruvllm.router.certificate import Certificate, Refusal
@@ -223,6 +224,7 @@ def test_certified_the_proof_decides_and_ends_with_the_router(learnt: tuple[Memo
     assert decided(router, asked(memory, EASY)).tier == "large"
     verdict = router.certify()
     assert isinstance(verdict, Certificate) and 30 < verdict.rows < 90 and verdict.label_source == "task"
+    assert verdict.latency_factor is not None and 0.3 < verdict.latency_factor < 3.0  # all took about as long
     assert decided(router, asked(memory, EASY)).decided_by == "certificate"
     again = BrainRouter(memory, TIERS, configured(**SURE, certified=True, risk=0.2), seed=2)
     assert decided(again, asked(memory, EASY)).decided_by == "certificate"
@@ -267,6 +269,13 @@ def test_what_somebody_chose_to_say_proves_nothing(learnt: tuple[Memory, BrainRo
     assert after.rows == before.rows and after.shares[0] <= before.shares[0]  # a later attempt is stricter
 
 
+def test_versions_are_judged_on_spans_of_the_log(learnt: tuple[Memory, BrainRouter]) -> None:
+    memory, _ = learnt
+    found = forgetting_of(memory, default_tier="small")
+    assert found is not None and found.versions == (1,) and found.forgotten is None
+    assert len(found.right[0]) == 5 and min(found.right[0]) > 0.8
+
+
 def test_rolling_back_the_only_version_leaves_the_safe_default(learnt: tuple[Memory, BrainRouter]) -> None:
     memory, router = learnt
     assert router.rollback() == 0
@@ -291,7 +300,7 @@ def test_scores_of_a_certificate_are_those_that_decide(tmp_path: Path) -> None:
         logged = router._logged()
         rows = rows_of(logged, np.flatnonzero(logged.calibrates)[:5])
         assert router._router is not None
-        scores = router._scores(rows, router._router)
+        scores = router._expected(rows, router._router).quality
         for row, text in zip(scores, rows.texts, strict=True):
             inputs = RouterInputs(text, vector=memory.encode([text])[0], default_tier=0)
             decision = router._router.decide(inputs, Constraints())

@@ -57,6 +57,9 @@ def certify(brain: BrainOption = DEFAULT_BRAIN, json: JsonOption = False) -> Non
         out.print(f"certified on {verdict.rows} requests, judged by {verdict.label_source}:")
         out.print(f"with probability {verdict.confidence:g}, {promise}")
         out.print("shares of the models, the cheapest first: " + ", ".join(f"{s:.0%}" for s in verdict.shares))
+        if verdict.latency_factor is not None:
+            factor = f"{verdict.latency_factor:.2f} times the latency expected of it"
+            out.print(f"with probability {1 - verdict.risk:g}, an answer takes at most {factor}")
         if not section.certified:
             out.print("router.certified is off: set it, and the certificate decides")
     else:

@@ -19,6 +19,7 @@ from ruvllm.memory import Memory
 from ruvllm.viz.svg import checked_file, write
 
 if TYPE_CHECKING:
+    from ruvllm.learning.forgetting import Forgetting
     from ruvllm.learning.router_report import RouterReport
     from ruvllm.learning.whatif import WhatIf
     from ruvllm.router.off_policy import Estimate
@@ -71,6 +72,7 @@ def report(
     json: JsonOption = False,
 ) -> None:
     """Show how the router does: what each floor gives, what its word is worth, who answered when."""
+    from ruvllm.learning.forgetting import forgetting_of
     from ruvllm.learning.router_report import pictures, router_report
     from ruvllm.learning.whatif import decisions_of, routed_log
 
@@ -78,12 +80,15 @@ def report(
         decisions = decisions_of(memory, days)
         rows = routed_log(memory, decisions)
         policy = policy_for(memory.config, [tier.name for tier in rows.tiers])
+        forgot = forgetting_of(memory, default_tier=rows.tiers[policy.safe_default].name)
     found = router_report(decisions, rows, policy)
     written = [] if file is None else _drawn(pictures(found), file)
     if json:
-        print(msgspec.json.encode(found).decode())
+        print(msgspec.json.encode(msgspec.to_builtins(found) | {"forgetting": forgot}).decode())
         return
     _print_report(found, len(rows))
+    if forgot is not None:
+        _print_forgetting(forgot)
     for path in written:
         out.print(f"drawn: {path}", markup=False)
 
@@ -122,6 +127,18 @@ def _print_report(found: RouterReport, trained: int) -> None:
         print_table(("policy", "quality", "cost", "worth requests"), lines)
     if found.refused:
         out.print(f"the log is worth too little to judge: {', '.join(found.refused)}", markup=False)
+
+
+def _print_forgetting(forgot: Forgetting) -> None:
+    spans = tuple(f"{count} requests" for count in forgot.requests)
+    lines = [
+        (str(version), *(f"{share:.0%}" for share in row))
+        for version, row in zip(forgot.versions, forgot.right, strict=True)
+    ]
+    out.print("outcomes put on the right side of the floor, by version and span of the log, oldest first:")
+    print_table(("version", *spans), lines)
+    if forgot.forgotten is not None:
+        out.print(f"forgotten by the newest version: {100 * forgot.forgotten:.1f} points")
 
 
 def _line(floor: float, name: str, one: WhatIf) -> tuple[str, ...]:

@@ -14,13 +14,13 @@ from ruvllm.memory import LoggedOutcomes
 from ruvllm.router.embedding_map import EmbeddingMap
 from ruvllm.router.features import GROUPS, feature_rows
 from ruvllm.router.learn import Report, learn_gated, with_tiers
-from ruvllm.router.learnt import Learnt, estimates, tier_inputs
+from ruvllm.router.learnt import Estimates, Learnt, estimates, tier_inputs
 from ruvllm.router.model import CONTEXT_BINS, TierInputs
 from ruvllm.router.outcome_memory import Evidence, OutcomeMemory
 from ruvllm.router.outcomes import Outcomes, TierInfo
 from ruvllm.router.training import Lessons, TrainingConfig
 
-__all__ = ["is_kept", "rows_of", "scores_of", "train_router"]
+__all__ = ["expected_of", "is_kept", "looking_back", "rows_of", "train_router"]
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -96,21 +96,29 @@ def rows_of(logged: LoggedOutcomes, rows: Rows) -> LoggedOutcomes:
     return replace(logged, **chosen)
 
 
-def scores_of(logged: LoggedOutcomes, memory: OutcomeMemory, learnt: Learnt, *, default_tier: int) -> Floats:
-    """Return what `learnt` expects of every tier on rows that `memory` does not hold, (n, T): each on its own.
+def expected_of(logged: LoggedOutcomes, memory: OutcomeMemory, learnt: Learnt, *, default_tier: int) -> Estimates:
+    """Return what `learnt` expects on rows that `memory` does not hold, with a first axis of n: each on its own.
 
     Args:
         default_tier: place of the safe default, which features tell of.
     """
-    if not len(logged):
-        return np.empty((0, len(learnt.tiers)), np.float32)
     evidence = memory.near_many(logged.vectors, logged.texts)
-    alone = [np.array([row], np.int64) for row in range(len(logged))]
-    lessons = _Log(logged, learnt.tiers, evidence, default_tier).lessons(learnt.embedding_map, alone)
+    return _expected(_Log(logged, learnt.tiers, evidence, default_tier), learnt)
+
+
+def looking_back(logged: LoggedOutcomes, learnt: Learnt, *, default_tier: int) -> Estimates:
+    """Return what `learnt` expects on the rows of a log, with a first axis of n, by what all other rows say."""
+    return _expected(_Log(logged, learnt.tiers, _evidence(logged, learnt.tiers), default_tier), learnt)
+
+
+def _expected(log: _Log, learnt: Learnt) -> Estimates:
+    alone = [np.array([row], np.int64) for row in range(len(log.logged))]
+    lessons = log.lessons(learnt.embedding_map, alone)
     h_0 = np.zeros((len(lessons), learnt.model.cell.hidden_size), np.float32)
     _, outputs = learnt.model.cell.forward(lessons.features, h_0)
     judged = learnt.model.read(outputs, lessons.inputs)
-    return estimates(learnt, judged, np.asarray(evidence.nearest_similarity)[:, np.newaxis]).quality[:, 0]
+    found = estimates(learnt, judged, np.asarray(log.evidence.nearest_similarity)[:, np.newaxis])
+    return Estimates(*(getattr(found, name)[:, 0] for name in Estimates.__slots__))
 
 
 def train_router(

@@ -158,6 +158,8 @@ class Certificate:
         label_source: where the quality of the calibration rows came from: "user", "task" or "judge".
         bound_to: fingerprints of all that the promise depends on, such as router, models, embedder and policy.
         max_requests, max_new_nodes: how many requests it lasts, and which share of new nodes.
+        latency_factor: an answer takes at most so many times what was expected, with probability 1 - risk; None when
+            too few latencies are known.
     """
 
     threshold: float
@@ -175,6 +177,7 @@ class Certificate:
     bound_to: Mapping[str, str] = field(default_factory=dict)
     max_requests: int = 100_000
     max_new_nodes: float = 0.02
+    latency_factor: float | None = None
 
     def ended(self, bound_to: Mapping[str, str], *, requests: int = 0, new_nodes: float = 0.0) -> str | None:
         """Return why the certificate no longer holds, None while it does.

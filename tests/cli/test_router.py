@@ -146,4 +146,5 @@ def test_report_draws_into_a_folder(learnt: Path, tmp_path: Path) -> None:
 
 def test_report_in_json_has_all_figures(learnt: Path) -> None:
     found = json.loads(on(learnt, "report", "--days", "1e6", "--json")[1])
+    assert found["forgetting"] is None  # this brain's vectors are not those that its router was made for
     assert found["requests"] == 600 and found["reliability"]["ece"] < 0.1 and len(found["frontier"]) == 11
