@@ -113,11 +113,11 @@ class BrainRouter:
 
     def heard(self, id: str) -> None:
         """Let what was said about one answer count."""
-        with self._lock:  # a reading of the log that has begun must not miss it
+        logged = self._logged(id)
+        with self._lock:  # after a reading of the log that has begun, which may have missed it
             router = self._router
             if router is None or self._is_stale:
                 return
-            logged = self._logged(id)
             if len(logged) and logged.vectors.shape[1] != router.memory.native_dim:  # the brain has moved
                 self._is_stale = True
                 return
