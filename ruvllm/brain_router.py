@@ -50,6 +50,7 @@ logger = logging.getLogger(__name__)
 Bools = npt.NDArray[np.bool_]
 Cancelled = Callable[[], bool]
 
+PROMISED = ("risk", "certificate_confidence", "loss", "probe")  # settings that a certificate is about, too
 MAX_MOVED = 0.02  # share of the known outcomes that may have changed since a certificate was issued
 CHECKED_EVERY = 50  # questions between two looks at whether the certificate still holds
 EWC_LAMBDA = 0.04  # beside replay, where a log is so long that training goes on from what is in force
@@ -208,6 +209,7 @@ class BrainRouter:
             floor=self._config.quality_floor,
             risk=self._config.risk,
             confidence=self._config.certificate_confidence,
+            loss=self._config.loss,
             attempt=attempt,
             label_source=", ".join(said) or "nobody",
             bound_to=self._bound_to(router),
@@ -337,9 +339,7 @@ class BrainRouter:
             "router": "" if router.learnt is None else router.learnt.sha256(),
             "models": fingerprint(*map(repr, self._tiers), *(_files_of(name, self._models) for name in self._paths)),
             "embedder": self._embedder(),
-            "policy": fingerprint(
-                repr(policy), repr((self._config.risk, self._config.certificate_confidence, self._config.probe))
-            ),
+            "policy": fingerprint(repr(policy), repr([getattr(self._config, name) for name in PROMISED])),
         }
 
     def _memory_of(self, logged: LoggedOutcomes, native_dim: int) -> OutcomeMemory:

@@ -245,6 +245,7 @@ class RouterConfig(_Section, frozen=True):
     # Certified mode promises: with certificate_confidence, at most a share `risk` of the answers misses the floor where
     # the largest tier would have met it. Without calibration data that proves it, the largest tier answers.
     certified: bool = False
+    loss: Literal["harm", "absolute"] = "harm"  # "absolute": misses count also where the largest tier misses, too
     risk: float = 0.05
     certificate_confidence: float = 0.9
     safe_default: str = ""  # one of models.tiers, for what the router is not sure of; "" = generation.model

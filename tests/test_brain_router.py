@@ -232,6 +232,14 @@ def test_certified_the_proof_decides_and_ends_with_the_router(learnt: tuple[Memo
     assert decided(stricter, asked(memory, EASY)).tier == "large" and stricter.promise() is None
 
 
+def test_an_absolute_floor_out_of_reach_is_refused_with_what_could_be(learnt: tuple[Memory, BrainRouter]) -> None:
+    memory, _ = learnt
+    strict = SURE | {"quality_floor": 0.95}  # no answer of this brain is so good
+    verdict = BrainRouter(memory, TIERS, configured(**strict, certified=True, risk=0.2, loss="absolute")).certify()
+    assert isinstance(verdict, Refusal) and verdict.reachable_risk > 0.9
+    assert any("largest tier itself misses" in reason for reason in verdict.reasons)
+
+
 def test_rows_that_break_the_promise_end_it(tmp_path: Path) -> None:
     config = configured(**SURE, certified=True, risk=0.2)
     with Memory(tmp_path / "brain", embedder=WordEmbedder(), config=config) as memory:

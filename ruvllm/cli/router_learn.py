@@ -53,7 +53,8 @@ def certify(brain: BrainOption = DEFAULT_BRAIN, json: JsonOption = False) -> Non
         fields = verdict.to_dict() if isinstance(verdict, Certificate) else msgspec.to_builtins(verdict)
         print(msgspec.json.encode(fields | {"certified": isinstance(verdict, Certificate)}).decode())
     elif isinstance(verdict, Certificate):
-        promise = f"at most {verdict.risk:.1%} of the answers miss {verdict.floor:g} where the largest model meets it"
+        where = " where the largest model meets it" if verdict.loss == "harm" else ""
+        promise = f"at most {verdict.risk:.1%} of the answers miss {verdict.floor:g}{where}"
         out.print(f"certified on {verdict.rows} requests, judged by {verdict.label_source}:")
         out.print(f"with probability {verdict.confidence:g}, {promise}")
         out.print("shares of the models, the cheapest first: " + ", ".join(f"{s:.0%}" for s in verdict.shares))
