@@ -147,7 +147,8 @@ def train_router(
         before = with_tiers(before, tiers) if any(tier.name in known for tier in tiers) else None
     rated = np.flatnonzero((~np.isnan(logged.quality)).any(axis=1))
     if len(rated) < 2:
-        return None, Report(len(rated), len(rated), None, None, accepted=False, reason="nothing was rated yet")
+        reason = "only one request was rated yet" if len(rated) else "nothing was rated yet"
+        return None, Report(len(rated), len(rated), None, None, accepted=False, reason=reason)
     logged = rows_of(logged, rated)
     rng = np.random.default_rng(seed)
     default_tier = len(tiers) - 1 if default_tier is None else default_tier
