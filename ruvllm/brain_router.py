@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,11 +11,8 @@ from dataclasses import asdict, replace
 import numpy as np
 import numpy.typing as npt
 
-from ruvllm import models
 from ruvllm.checkpoints import Checkpoints
-from ruvllm.config import Config, ModelsConfig, RouterConfig
-from ruvllm.errors import ModelError
-from ruvllm.inference.open import is_remote
+from ruvllm.config import Config
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.learning.promise import Issued, PromiseFile
 from ruvllm.learning.router_training import expected_of, is_kept, rows_of, train_router
@@ -32,18 +28,17 @@ from ruvllm.router.certificate import (
     routes,
     rows_needed,
 )
-from ruvllm.router.features import FEATURE_VERSION, NUM_FEATURES, Machine, ProbeView, Retrieved, RouterInputs
+from ruvllm.router.features import FEATURE_VERSION, NUM_FEATURES, ProbeView
 from ruvllm.router.learn import Report, with_tiers
 from ruvllm.router.learnt import Estimates, Learnt
 from ruvllm.router.outcome_memory import OutcomeMemory
 from ruvllm.router.outcomes import TierInfo
-from ruvllm.router.policy import Policy
 from ruvllm.router.router import Router
-from ruvllm.router.training import TrainingConfig
-from ruvllm.routing import Asked, cost_of_tokens, shown
+from ruvllm.router_inputs import files_of, inputs_of, policy_of, training_of, view_of
+from ruvllm.routing import Asked
 from ruvllm.types import Decision, NodeType
 
-__all__ = ["BrainRouter", "inputs_of", "machine", "policy_of", "tiers_of", "training_of"]
+__all__ = ["BrainRouter"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +48,6 @@ Cancelled = Callable[[], bool]
 PROMISED = ("risk", "certificate_confidence", "loss", "probe")  # settings that a certificate is about, too
 MAX_MOVED = 0.02  # share of the known outcomes that may have changed since a certificate was issued
 CHECKED_EVERY = 50  # questions between two looks at whether the certificate still holds
-EWC_LAMBDA = 0.04  # beside replay, where a log is so long that training goes on from what is in force
-
-ORDINARY_TOKENS = 600  # prompt and answer of an ordinary question, for what a tier costs before it was asked
 
 
 class BrainRouter:
@@ -102,7 +94,7 @@ class BrainRouter:
 
         def view() -> ProbeView | None:
             seen = probe()
-            return None if seen is None else _view(*seen)
+            return None if seen is None else view_of(*seen)
 
         decision = router.decide(
             replace(inputs_of(asked), default_tier=self._policy.safe_default),
@@ -337,7 +329,7 @@ class BrainRouter:
         policy = replace(self._policy, threshold=None)
         return {
             "router": "" if router.learnt is None else router.learnt.sha256(),
-            "models": fingerprint(*map(repr, self._tiers), *(_files_of(name, self._models) for name in self._paths)),
+            "models": fingerprint(*map(repr, self._tiers), *(files_of(name, self._models) for name in self._paths)),
             "embedder": self._embedder(),
             "policy": fingerprint(repr(policy), repr([getattr(self._config, name) for name in PROMISED])),
         }
@@ -392,111 +384,9 @@ def _outcomes(memory: OutcomeMemory) -> tuple[float, float]:
     return float(known.sum()), float(good.sum())
 
 
-def training_of(section: RouterConfig) -> TrainingConfig:
-    """Return how the configuration wants the router trained."""
-    return TrainingConfig(
-        cost_weight=section.cost_weight,
-        latency_weight=section.latency_weight,
-        quality_floor=section.quality_floor,
-        latency_sla_ms=section.latency_sla_ms,
-        ewc_lambda=EWC_LAMBDA,
-    )
-
-
 def _remember(memory: OutcomeMemory, logged: LoggedOutcomes) -> None:
     """Put rated rows into the memory: others would take the places of neighbours that tell something."""
     logged = _without_proof(logged)
     if len(logged):
         latency_ms = np.where(logged.latency_ms > 0.0, logged.latency_ms, np.float32(np.nan))
         memory.extend(logged.ids, logged.texts, logged.vectors, logged.quality, latency_ms)
-
-
-def policy_of(config: Config, names: Sequence[str]) -> Policy:
-    """Return how the configuration wants tiers chosen."""
-    section = config.router
-    return Policy(
-        quality_floor=section.quality_floor,
-        confidence_threshold=section.confidence_threshold,
-        hysteresis=section.hysteresis,
-        explore=section.explore,
-        safe_default=names.index(shown(section.safe_default or config.generation.model)),
-        max_latency_ms=section.latency_sla_ms or None,
-        certified=section.certified,
-    )
-
-
-def tiers_of(names: Sequence[str], config: ModelsConfig) -> tuple[TierInfo, ...]:
-    """Return what is known of tiers before they are asked, in the given order.
-
-    Cost is that of an ordinary question in the router's unit. A model whose size nobody tells, as an endpoint's, is
-    counted as twice the tier before it: tiers are listed by their cost.
-    """
-    tiers: list[TierInfo] = []
-    for name in names:
-        parameters = _parameters(name, config)
-        if parameters is None:
-            cost = 2.0 * tiers[-1].cost if tiers else 1.0
-        else:
-            cost = cost_of_tokens(ORDINARY_TOKENS, parameters)
-        tiers.append(TierInfo(shown(name), parameters, cost, is_local=not is_remote(name)))
-    return tuple(tiers)
-
-
-def _files_of(name: str, config: ModelsConfig) -> str:
-    """Return the hashes of a model's files; "" for an endpoint and for what is not there yet."""
-    if is_remote(name):
-        return ""
-    try:
-        files = models.read_card(models.find(name, config, task="generate")).files
-    except ModelError:
-        return ""
-    return ",".join(f"{file}:{record.sha256}" for file, record in sorted(files.items()))
-
-
-def _parameters(name: str, config: ModelsConfig) -> int | None:
-    if is_remote(name):
-        return None
-    try:
-        return models.read_card(models.find(name, config, task="generate")).parameters
-    except ModelError:  # not pulled yet
-        entry = models.catalogue().get(name.partition("@")[0])
-        return None if entry is None else entry.parameters
-
-
-def inputs_of(asked: Asked) -> RouterInputs:
-    """Return what features are made of, all but evidence and probe."""
-    hits = asked.hits
-    retrieved = Retrieved(
-        similarities=np.array([hit.similarity or 0.0 for hit in hits], np.float32),
-        hops=np.array([hit.hops for hit in hits], np.int64),
-        weights=np.array([hit.score for hit in hits], np.float32),
-        is_concept=np.array([hit.node.type == NodeType.CONCEPT for hit in hits], np.bool_),
-        num_edges=asked.hit_links,
-        vectors=asked.hit_vectors,
-    )
-    return RouterInputs(
-        text=asked.query,
-        turn_index=asked.turn,
-        user_questions=asked.turn,
-        vector=asked.vector,
-        retrieved=retrieved,
-        constraints=asked.constraints,
-        machine=machine(),
-    )
-
-
-def _view(probe: Probe, num_tokens: int) -> ProbeView:
-    return ProbeView(probe.top_probability, probe.margin, probe.entropy, probe.prompt_logprob, num_tokens)
-
-
-def machine() -> Machine | None:
-    """Return how busy this machine is; None where it does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            told = dict(line.split(":", 1) for line in file)
-        free, total = (int(told[name].split()[0]) for name in ("MemAvailable", "MemTotal"))
-        load = os.getloadavg()[0]
-    except (OSError, KeyError, ValueError):
-        return None
-    cores = os.cpu_count() or 1
-    return Machine(free_memory=free / total, load=load / cores, num_cores=cores)

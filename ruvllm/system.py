@@ -381,7 +381,8 @@ def _router(memory: Memory, names: Sequence[str], config: Config) -> BrainRouter
     """Return what chooses among several tiers; None where there is nothing to choose."""
     if len(names) < 2 or not config.router.enabled:
         return None
-    from ruvllm.brain_router import BrainRouter, tiers_of
+    from ruvllm.brain_router import BrainRouter
+    from ruvllm.router_inputs import tiers_of
 
     return BrainRouter(memory, tiers_of(names, config.models), config)
 

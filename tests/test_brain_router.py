@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from memory.fakes import WordEmbedder, interaction, routed
 
-from ruvllm.brain_router import BrainRouter, inputs_of, machine, policy_of, tiers_of
+from ruvllm.brain_router import BrainRouter
 from ruvllm.config import Config, ModelsConfig, load_config
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.learning.forgetting import forgetting_of
@@ -19,6 +19,7 @@ from ruvllm.memory import Memory
 from ruvllm.router.certificate import Certificate, Refusal
 from ruvllm.router.features import NUM_FEATURES, RouterInputs, features
 from ruvllm.router.outcomes import TierInfo
+from ruvllm.router_inputs import inputs_of, machine, policy_of, tiers_of
 from ruvllm.routing import Asked
 from ruvllm.types import Constraints, Decision, Feedback, TierOutcome
 

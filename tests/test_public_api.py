@@ -19,6 +19,7 @@ FLOORS = [
     {"memory"},
     {"learning"},
     {"context", "orchestrator", "routing"},
+    {"router_inputs"},
     {"pipeline", "brain_router"},
     {"system"},
     {"bench", "demo"},

@@ -9,13 +9,13 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from ruvllm.brain_router import tiers_of
 from ruvllm.cli import router_learn
 from ruvllm.cli.brain import DEFAULT_BRAIN, BrainOption, existing
 from ruvllm.cli.console import out
 from ruvllm.cli.router_explain import number, policy_for, print_explanation, print_table
 from ruvllm.memory import LoggedDecision, Memory
 from ruvllm.router.explain import Explanation
+from ruvllm.router_inputs import tiers_of
 from ruvllm.types import Decision, TierOutcome
 
 __all__ = ["register", "router_app"]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from ruvllm.brain_router import policy_of
 from ruvllm.cli.console import out
 from ruvllm.config import Config
 from ruvllm.router.explain import Counterfactual, Explanation
 from ruvllm.router.policy import Policy
+from ruvllm.router_inputs import policy_of
 from ruvllm.routing import shown
 
 __all__ = ["number", "policy_for", "print_explanation", "print_table"]

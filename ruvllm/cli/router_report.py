@@ -15,18 +15,28 @@ from ruvllm.cli.brain import DEFAULT_BRAIN, BrainOption, existing
 from ruvllm.cli.console import out
 from ruvllm.cli.router import JsonOption, router_app
 from ruvllm.cli.router_explain import number, policy_for, print_table
-from ruvllm.memory import Memory
+from ruvllm.memory import LoggedDecision, Memory
 from ruvllm.viz.svg import checked_file, write
 
 if TYPE_CHECKING:
     from ruvllm.learning.forgetting import Forgetting
     from ruvllm.learning.router_report import RouterReport
-    from ruvllm.learning.whatif import WhatIf
+    from ruvllm.learning.whatif import Routed, WhatIf
     from ruvllm.router.off_policy import Estimate
+    from ruvllm.router.policy import Policy
 
 __all__ = ["register"]
 
 DaysOption = Annotated[float, typer.Option("--days", help="How far back the log is read.")]
+
+
+def _routed(memory: Memory, days: float) -> tuple[list[LoggedDecision], Routed, Policy]:
+    """Return the decisions of the newest days, those of them that a trained router took, and today's policy."""
+    from ruvllm.learning.whatif import decisions_of, routed_log
+
+    decisions = decisions_of(memory, days)
+    rows = routed_log(memory, decisions)
+    return decisions, rows, policy_for(memory.config, [tier.name for tier in rows.tiers])
 
 
 def whatif(
@@ -36,12 +46,10 @@ def whatif(
     json: JsonOption = False,
 ) -> None:
     """Estimate quality, cost and latency that another quality floor would have given, from the requests of the log."""
-    from ruvllm.learning.whatif import as_it_was, decisions_of, routed_log, what_if
+    from ruvllm.learning.whatif import as_it_was, what_if
 
     with Memory(existing(brain), read_only=True) as memory:
-        decisions = decisions_of(memory, days)
-        rows = routed_log(memory, decisions)
-        policy = policy_for(memory.config, [tier.name for tier in rows.tiers])
+        decisions, rows, policy = _routed(memory, days)
     floors = {"asked for": quality_floor, "today's": policy.quality_floor}
     floored = {name: replace(policy, quality_floor=floor, certified=False) for name, floor in floors.items()}
     found = {name: what_if(rows, one) for name, one in floored.items()}
@@ -74,12 +82,9 @@ def report(
     """Show how the router does: what each floor gives, what its word is worth, who answered when."""
     from ruvllm.learning.forgetting import forgetting_of
     from ruvllm.learning.router_report import pictures, router_report
-    from ruvllm.learning.whatif import decisions_of, routed_log
 
     with Memory(existing(brain), read_only=True) as memory:
-        decisions = decisions_of(memory, days)
-        rows = routed_log(memory, decisions)
-        policy = policy_for(memory.config, [tier.name for tier in rows.tiers])
+        decisions, rows, policy = _routed(memory, days)
         forgot = forgetting_of(memory, default_tier=rows.tiers[policy.safe_default].name)
     found = router_report(decisions, rows, policy)
     written = [] if file is None else _drawn(pictures(found), file)
