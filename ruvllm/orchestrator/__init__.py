@@ -2,7 +2,8 @@
 
 from ruvllm.orchestrator.deadline import Deadline
 from ruvllm.orchestrator.limits import Limits
+from ruvllm.orchestrator.response_cache import ResponseCache
 from ruvllm.orchestrator.sessions import SessionQueue
 from ruvllm.orchestrator.spare_time import SpareTime
 
-__all__ = ["Deadline", "Limits", "SessionQueue", "SpareTime"]
+__all__ = ["Deadline", "Limits", "ResponseCache", "SessionQueue", "SpareTime"]

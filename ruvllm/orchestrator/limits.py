@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from ruvllm.config import LimitsConfig
 from ruvllm.errors import RateLimited
 
-__all__ = ["MAX_KEYS", "MAX_KEY_CHARS", "Limits"]
+__all__ = ["MAX_KEYS", "Limits"]
 
 MAX_KEYS = 10_000  # whose buckets are remembered: a few megabytes
-MAX_KEY_CHARS = 256
 LOOKED_AT = 8  # least recently used keys that are looked at for one that can be forgotten
 
 
