@@ -12,7 +12,7 @@ import numpy as np
 from ruvllm.config import GenerationConfig
 from ruvllm.context import Prompt, mark_used
 from ruvllm.inference import confidence
-from ruvllm.pipeline.asking import Asking, Draft, Reader
+from ruvllm.pipeline.asking import UNFINISHED, Asking, Draft, Reader
 from ruvllm.routing import cost_of
 from ruvllm.text import sentence_spans
 from ruvllm.types import Decision, GenerationOptions, Interaction, Response, Route, TierOutcome
@@ -21,7 +21,8 @@ __all__ = ["finished", "interaction_of", "options_of", "outcome_of", "route_of"]
 
 EXTRACT_SOURCES = 3  # sources whose sentences compete for the quoted passage
 
-Encode = Callable[[Sequence[str]], np.ndarray]
+Nearness = Callable[[Sequence[str]], np.ndarray]
+"""How near (n,) texts lie to the question, higher is nearer."""
 
 
 def options_of(section: GenerationConfig, decision: Decision | None) -> GenerationOptions:
@@ -61,9 +62,12 @@ def route_of(reader: Reader, options: GenerationOptions, context_tokens: int, *,
 
 
 def finished(
-    asking: Asking, prompt: Prompt, route: Route, draft: Draft, *, min_confidence: float, encode: Encode
+    asking: Asking, prompt: Prompt, route: Route, draft: Draft, *, min_confidence: float, nearness: Nearness
 ) -> Response:
-    """Return the answer, or the best passage when no model answered or it was not sure of its own words."""
+    """Return the answer, or the best passage when no model answered or it was not sure of its own words.
+
+    Warnings are not in it yet.
+    """
     text = draft.text.strip()
     sure = confidence(draft.logprobs) if draft.logprobs else None
     response = Response(
@@ -78,20 +82,19 @@ def finished(
         prompt_tokens=draft.prompt_tokens,
         completion_tokens=draft.completion_tokens,
         timings_ms=asking.watch.ms,
-        warnings=tuple(asking.warnings),
     )
     options = asking.request.options
     is_structured = options is not None and options.json_schema is not None
     unsure = sure is not None and sure < min_confidence and not is_structured  # a passage is no value of the schema
-    if draft.finish_reason == "cancelled" or (text and not unsure):
+    if draft.finish_reason in UNFINISHED or (text and not unsure):
         return response
     if unsure and text:
-        reason = f"the model was not sure of its answer (confidence {sure:.2f} < {min_confidence:.2f})"
-        response = replace(response, warnings=(*response.warnings, reason), draft=text)
-    return _extracted(response, asking.vector, encode)
+        asking.note("generate", f"the model was not sure of its answer (confidence {sure:.2f} < {min_confidence:.2f})")
+        response = replace(response, draft=text)
+    return _extracted(response, nearness)
 
 
-def _extracted(response: Response, query_vector: np.ndarray, encode: Encode) -> Response:
+def _extracted(response: Response, nearness: Nearness) -> Response:
     """Quote the sentence of the best sources that lies nearest to the question."""
     candidates = [
         (source, " ".join(source.text[start:end].split()))
@@ -101,8 +104,8 @@ def _extracted(response: Response, query_vector: np.ndarray, encode: Encode) -> 
     if not candidates:
         text, used = "I do not know, and memory holds nothing on this.", -1
     else:
-        vectors = encode([sentence for _, sentence in candidates])
-        source, sentence = candidates[int(np.argmax(vectors @ query_vector))]
+        near = nearness([sentence for _, sentence in candidates])
+        source, sentence = candidates[int(np.argmax(near))]
         where = source.title or source.source or f"source {source.number}"
         text, used = f"I cannot answer this with confidence. The closest passage ({where}): {sentence}", source.number
     return replace(
@@ -114,7 +117,13 @@ def _extracted(response: Response, query_vector: np.ndarray, encode: Encode) -> 
 
 
 def interaction_of(
-    response: Response, query_vector: np.ndarray, namespace: str, reader: Reader, draft: Draft
+    response: Response,
+    namespace: str,
+    reader: Reader,
+    draft: Draft,
+    *,
+    query_vector: np.ndarray | None,
+    answer_vector: np.ndarray | None = None,
 ) -> Interaction:
     """Return an answered request as memory keeps it."""
     return Interaction(
@@ -131,6 +140,7 @@ def interaction_of(
         finish_reason=response.finish_reason,
         timings_ms=response.timings_ms,
         query_vector=query_vector,
+        answer_vector=answer_vector,
         outcome=None if reader.engine is None else outcome_of(reader, draft),
         decision=reader.decision,
     )

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ruvllm.errors import DeadlineExceeded
 from ruvllm.inference import Engine
-from ruvllm.types import Decision, FinishReason, Hits, Request, Turn
+from ruvllm.orchestrator import Deadline
+from ruvllm.orchestrator.response_cache import CacheKey
+from ruvllm.types import Decision, FinishReason, Hits, Message, Request, Turn
 
-__all__ = ["Asking", "Draft", "Reader", "Stopwatch"]
+__all__ = ["UNFINISHED", "Asking", "Draft", "Reader", "Stopwatch"]
+
+UNFINISHED = ("cancelled", "deadline")  # answers that are neither judged nor kept
 
 
 class Stopwatch:
@@ -38,17 +44,52 @@ class Stopwatch:
 
 @dataclass(slots=True, eq=False)
 class Asking:
-    """One request on its way, and what memory has on it."""
+    """One request on its way, and what memory has on it; `vector` is None until the question is embedded."""
 
     request: Request
     query: str
     k: int
     cancelled: Callable[[], bool]
+    deadline: Deadline
     watch: Stopwatch = field(default_factory=Stopwatch)
     warnings: list[str] = field(default_factory=list)
-    vector: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    is_degraded: bool = False  # a part failed, so that the next answer may be a better one
+    key: CacheKey | None = None  # where the answer may be one given before
+    vector: np.ndarray | None = None
     hits: Hits = field(default_factory=Hits)
     turns: list[Turn] = field(default_factory=list)
+    why_no_choice: str = ""  # of who answers
+    tokens: int = 0  # read and written by models so far
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage, which begins only while the request is wanted and has time left.
+
+        Raises:
+            CancelledError: nobody wants the answer any more.
+            DeadlineExceeded: the time is over, or was over while the body waited for something.
+        """
+        if self.cancelled():
+            raise CancelledError
+        self.deadline.check(name)
+        with self.watch.stage(name):
+            try:
+                yield
+            except DeadlineExceeded:
+                raise
+            except TimeoutError as error:
+                if self.deadline.has_passed:
+                    raise DeadlineExceeded(name, self.deadline.timeout_s) from error
+                raise
+
+    def note(self, stage: str, what: str) -> None:
+        """Tell the caller something about the answer."""
+        self.warnings.append(f"{stage}: {what}")
+
+    def degrade(self, stage: str, what: str) -> None:
+        """Tell the caller what failed, and what was done without it."""
+        self.is_degraded = True
+        self.note(stage, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +111,4 @@ class Draft:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     latency_ms: float = 0.0  # of the engine alone, however slowly its words were taken
+    messages: tuple[Message, ...] = ()  # what the model was sent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError
 from dataclasses import replace
 
 from ruvllm.memory import Memory
@@ -34,6 +35,8 @@ def answers_of_others(
         while left:
             try:
                 response, reader, draft = answers(left[0], must_stop)
+            except CancelledError:
+                return False
             except down as error:
                 logger.info("%s gives no answer for calibration: %s", left[0], error)
             else:

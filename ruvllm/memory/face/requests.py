@@ -15,7 +15,7 @@ from ruvllm.memory.face.opened import OpenedBrain, checked_count
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.interactions import Record, count_turns, read_answer_vector, read_record, read_turns
 from ruvllm.memory.probation import Change, promote, reconsider, revoke
-from ruvllm.memory.rows import checked_text
+from ruvllm.memory.rows import checked_name, checked_text
 from ruvllm.memory.sessions import Session, delete_session, insert_session, read_sessions
 from ruvllm.types import Feedback, Interaction, Turn
 
@@ -160,7 +160,7 @@ class Requests(OpenedBrain):
         """
         self.require_writable()
         self._writeback.flush()
-        name = f"session-{secrets.token_hex(6)}" if name is None else checked_text(name, "name")
+        name = f"session-{secrets.token_hex(6)}" if name is None else checked_name(name, "name")
         self._store.write(lambda connection: insert_session(connection, self.namespace, name, time.time()))
         return name
 
