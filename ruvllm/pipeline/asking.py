@@ -16,9 +16,14 @@ from ruvllm.orchestrator import Deadline
 from ruvllm.orchestrator.response_cache import CacheKey
 from ruvllm.types import Decision, FinishReason, Hits, Message, Request, Turn
 
-__all__ = ["UNFINISHED", "Asking", "Draft", "Reader", "Stopwatch"]
+__all__ = ["UNFINISHED", "Asking", "Draft", "Reader", "Stopwatch", "reason"]
 
 UNFINISHED = ("cancelled", "deadline")  # answers that are neither judged nor kept
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says, its name where it says nothing."""
+    return str(error) or type(error).__name__
 
 
 class Stopwatch:

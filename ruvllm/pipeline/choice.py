@@ -16,7 +16,7 @@ from ruvllm.inference.open import is_remote
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.memory import Memory
 from ruvllm.orchestrator import SpareTime
-from ruvllm.pipeline.asking import Asking, Reader
+from ruvllm.pipeline.asking import Asking, Reader, reason
 from ruvllm.routing import Asked, Lends, Routes, allowed, probe_with, shown
 from ruvllm.types import Constraints, Decision
 
@@ -73,7 +73,7 @@ class Choice:
         try:
             return Reader(shown(tier), lease.enter_context(self.lend(tier, asking)))
         except MISSING as error:
-            asking.degrade("load", f"no model answered: {error}")
+            asking.degrade("load", f"no model answered: {reason(error)}")
             return Reader()
 
     def decide(self, asking: Asking, tiers: tuple[str, ...]) -> Decision | None:
@@ -85,7 +85,7 @@ class Choice:
                 return self._decision(self._router, asking, asking.vector, tiers)
             except Exception as error:
                 logger.warning("the router failed", exc_info=True)
-                asking.degrade("route", f"the default tier answers: {error or type(error).__name__}")
+                asking.degrade("route", f"the default tier answers: {reason(error)}")
         asking.why_no_choice = "the router failed"
         return None
 

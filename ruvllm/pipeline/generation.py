@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from ruvllm.context import Prompt
-from ruvllm.errors import DeadlineExceeded
+from ruvllm.errors import DeadlineExceeded, EngineError
 from ruvllm.inference import Engine
 from ruvllm.pipeline.asking import Asking, Draft
 from ruvllm.types import GenerationOptions
@@ -40,6 +40,10 @@ def generate(engine: Engine, prompt: Prompt, options: GenerationOptions, asking:
                 draft.completion_tokens = piece.completion_tokens
             if piece.text:
                 yield piece.text
+    except EngineError:
+        if not asking.deadline.has_passed:
+            raise
+        draft.finish_reason = "cancelled"  # an endpoint that was silent for longer than there was time
     finally:
         asking.tokens += (draft.prompt_tokens + draft.completion_tokens) or len(draft.logprobs)
     if draft.finish_reason == "cancelled" and not asking.cancelled():

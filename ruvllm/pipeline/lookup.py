@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ruvllm.memory import Memory
-from ruvllm.pipeline.asking import Asking
+from ruvllm.pipeline.asking import Asking, reason
 from ruvllm.text import containment
 from ruvllm.types import Hits
 
@@ -32,7 +32,7 @@ def embed(memory: Memory, asking: Asking) -> None:
             raise
         except Exception as error:
             logger.warning("a question is not embedded", exc_info=True)
-            asking.degrade("embed", f"searched by words alone: {error}")
+            asking.degrade("embed", f"searched by words alone: {reason(error)}")
 
 
 def retrieve(memory: Memory, asking: Asking) -> None:
@@ -59,7 +59,7 @@ def _found(memory: Memory, asking: Asking) -> Hits:
 
 
 def _degrade(asking: Asking, what: str, error: Exception) -> None:
-    asking.degrade("retrieve", f"{what}: {error or type(error).__name__}")
+    asking.degrade("retrieve", f"{what}: {reason(error)}")
 
 
 def nearness(memory: Memory, asking: Asking, texts: Sequence[str]) -> np.ndarray:
@@ -69,5 +69,5 @@ def nearness(memory: Memory, asking: Asking, texts: Sequence[str]) -> np.ndarray
             return np.asarray(memory.encode(texts) @ asking.vector)
         except Exception as error:
             logger.warning("sentences are not embedded", exc_info=True)
-            asking.degrade("prompt", f"sentences chosen by words alone: {error}")
+            asking.degrade("prompt", f"sentences chosen by words alone: {reason(error)}")
     return np.array([containment(asking.query, text) for text in texts], np.float32)

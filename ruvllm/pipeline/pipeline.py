@@ -17,7 +17,7 @@ from ruvllm.orchestrator import Deadline, Limits, ResponseCache, SessionQueue, S
 from ruvllm.orchestrator.response_cache import Entry
 from ruvllm.pipeline.again import given_again, keep, known
 from ruvllm.pipeline.answer import finished, interaction_of, options_of, route_of
-from ruvllm.pipeline.asking import UNFINISHED, Asking, Draft, Reader, Stopwatch
+from ruvllm.pipeline.asking import UNFINISHED, Asking, Draft, Reader, Stopwatch, reason
 from ruvllm.pipeline.calibration import answers_of_others
 from ruvllm.pipeline.checks import checked
 from ruvllm.pipeline.choice import DOWN, MISSING, Choice
@@ -162,7 +162,7 @@ class Pipeline:
                     if draft.text:  # half an answer is out
                         raise
                     down = error
-            asking.degrade("generate", f"{tier} did not answer: {down}")
+            asking.degrade("generate", f"{tier} did not answer: {reason(down)}")
         if down is not None and not isinstance(down, MISSING):
             raise down
         return (yield from self._answer(asking, Reader(), Draft()))

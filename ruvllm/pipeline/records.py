@@ -8,7 +8,7 @@ from dataclasses import replace
 from ruvllm.judging import Answered, Judges
 from ruvllm.memory import Memory
 from ruvllm.orchestrator import Limits
-from ruvllm.pipeline.asking import Asking, Draft
+from ruvllm.pipeline.asking import Asking, Draft, reason
 from ruvllm.types import Response
 
 __all__ = ["Records", "judged"]
@@ -37,7 +37,7 @@ def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draf
             judgement = judge.judge(answered)
         except Exception as error:
             logger.warning("an answer is not judged", exc_info=True)
-            asking.note("judge", f"nothing is said about quality: {error or type(error).__name__}")
+            asking.note("judge", f"nothing is said about quality: {reason(error)}")
             return response
     return replace(response, quality=judgement.quality, quality_source=judgement.source)
 
