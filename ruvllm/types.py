@@ -453,6 +453,8 @@ class Response:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     draft: str | None = None
+    quality: float | None = None
+    quality_source: str = ""
 
     def _repr_html_(self) -> str:
         from ruvllm.viz import response_html

@@ -99,11 +99,17 @@ def learning(
     fit_corpus: FitCorpus = None,
     fit_questions: FitQuestions = None,
     cache: Cache = None,
+    whole: Annotated[bool, typer.Option("--system", help="A whole brain instead of its ranking alone.")] = False,
+    tier: Annotated[list[str], typer.Option(help="With --system: a model; repeat, the cheapest first.")] = [],  # noqa: B006
+    rated: Annotated[int, typer.Option(min=1, help="With --system: questions that are asked and rated.")] = 400,
+    held_out: Annotated[int, typer.Option(min=1, help="With --system: questions kept for the curve.")] = 200,
     json: Json = False,
 ) -> None:
-    """What ratings teach: by regime, with mistakes, under attack, on untouched topics, on another corpus."""
-    from ruvllm.bench.learning import METRIC, run
-    from ruvllm.bench.plot import line_plot
+    """What ratings teach: by regime, with mistakes, under attack, on untouched topics, on another corpus.
+
+    With --system: a whole brain, with judge, router, attention and concepts, from its first question to its last.
+    """
+    from ruvllm.bench import learning, system
 
     with measured(
         titles=titles,
@@ -115,9 +121,13 @@ def learning(
         fit_questions=fit_questions,
         cache=cache,
     ) as settings:
-        learnt = run(corpus, questions, settings, ask_corpus=ask_corpus, ask_questions=ask_questions)
+        learnt = (
+            system.run(corpus, questions, settings, system.Stream(tuple(tier), rated, held_out))
+            if whole
+            else learning.run(corpus, questions, settings, ask_corpus=ask_corpus, ask_questions=ask_questions)
+        )
     if plot is not None:
-        plot.write_text(line_plot(learnt.curves, x_label="ratings", y_label=METRIC), encoding="utf-8")
+        plot.write_text(learnt.plot(), encoding="utf-8")
     print_report(learnt.report, json=json)
 
 
