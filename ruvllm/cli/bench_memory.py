@@ -50,7 +50,7 @@ def progress() -> Iterator[Show]:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (retrieval, learning, conversation, attribution, scale):
+    for command in (retrieval, learning, forgetting, conversation, attribution, scale):
         app.command()(command)
 
 
@@ -129,6 +129,22 @@ def learning(
     if plot is not None:
         plot.write_text(learnt.plot(), encoding="utf-8")
     print_report(learnt.report, json=json)
+
+
+def forgetting(
+    data: Annotated[Path, typer.Argument(help="JSON Lines of {text, intent, domain}.")],
+    interactions: Annotated[int, typer.Option(min=1, help="On other topics.")] = 10_000,
+    orders: Orders = 5,
+    seed: Seed = 0,
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """What thousands of interactions on other topics cost a topic that was learnt before."""
+    from ruvllm.bench.forgetting import run
+
+    with measured(orders=orders, seed=seed, cache=cache) as settings:
+        report = run(data, settings, interactions=interactions)
+    print_report(report, json=json)
 
 
 def conversation(
