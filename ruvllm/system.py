@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from ruvllm.attention.training import TrainingReport
-from ruvllm.config import Config, ModelsConfig, load_config, without_userinfo
+from ruvllm.config import Config, GenerationConfig, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelError, ModelMissing, PullError
-from ruvllm.inference import ModelPool
+from ruvllm.inference import Engine, ModelPool, open_engine
 from ruvllm.memory import CompactReport, DecayReport, Memory, Session
 from ruvllm.memory.feedback import outcome_of
 from ruvllm.memory.outcomes import Outcome
@@ -27,6 +27,7 @@ from ruvllm.orchestrator import SpareTime
 from ruvllm.pipeline import AnswerStream, Pipeline
 from ruvllm.types import (
     Constraints,
+    Embedder,
     Feedback,
     Filter,
     GenerationOptions,
@@ -75,6 +76,8 @@ class RuvLLM:
         quality_floor, risk, confidence: any of them turns certified mode on (see `RouterConfig`): with this confidence
             at most a share `risk` of the answers misses the floor where the largest tier meets it.
         latency_sla_ms: the latest that an answer should come; nothing is promised about it.
+        embedder: an embedder of one's own; the configured one when None.
+        open_engine: makes the engine of a tier, for engines of one's own.
 
     Raises:
         BrainTooNew, BrainDamaged: the directory holds a database that cannot be used.
@@ -95,6 +98,8 @@ class RuvLLM:
         risk: float | None = None,
         confidence: float | None = None,
         latency_sla_ms: float | None = None,
+        embedder: Embedder | None = None,
+        open_engine: Callable[[str, GenerationConfig, ModelsConfig], Engine] = open_engine,
     ) -> None:
         folder = Path(path)
         promised = _promised(quality_floor, risk, confidence, latency_sla_ms)
@@ -106,8 +111,8 @@ class RuvLLM:
         elif promised:
             config = msgspec.structs.replace(config, router=msgspec.structs.replace(config.router, **promised))
         self.config = config
-        self.memory = Memory(path, config=config, namespace=namespace, read_only=read_only)
-        self.pool = ModelPool(config.generation, config.models)
+        self.memory = Memory(path, embedder=embedder, config=config, namespace=namespace, read_only=read_only)
+        self.pool = ModelPool(config.generation, config.models, open=open_engine)
         self._executor: ThreadPoolExecutor | None = None
         self._router = _router(self.memory, self.pool.tiers, config)
         self._spare_time = SpareTime()

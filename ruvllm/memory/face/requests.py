@@ -63,7 +63,7 @@ class Requests(OpenedBrain):
 
         def work(connection: apsw.Connection) -> tuple[FeedbackChanges, Change]:
             changes = apply_feedback(connection, interaction_id, feedback, vector, self.config.learning)
-            return changes, reconsider(connection, interaction_id, time.time())
+            return changes, reconsider(connection, interaction_id, time.time(), self._rated)
 
         def after(changed: tuple[FeedbackChanges, Change]) -> None:
             changes, change = changed
