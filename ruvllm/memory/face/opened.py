@@ -246,8 +246,7 @@ class OpenedBrain:
     def _checked_vector(self, vector: np.ndarray) -> np.ndarray:
         if np.ndim(vector) != 1:
             raise ValueError(f"query_vector must be one vector (shape {np.shape(vector)})")
-        native_dim = int(self._store.value("SELECT value FROM meta WHERE key = 'native_dim'"))
-        row: np.ndarray = as_unit_rows(vector, native_dim, "query_vector")[0]
+        row: np.ndarray = as_unit_rows(vector, self._space.native_dim(), "query_vector")[0]
         return row
 
     def _commit_interactions(self, group: Sequence[Interaction]) -> int:
