@@ -75,7 +75,7 @@ class _Seeds:
 
 
 class GraphSearch:
-    """Searches one namespace; holds no state of its own but what filters let through and what was seen last."""
+    """Searches one namespace; holds no state of its own but what was seen last."""
 
     def __init__(
         self,
@@ -85,6 +85,7 @@ class GraphSearch:
         links: Links,
         linker: Linker,
         traits: Traits,
+        passing: PassingIds,
         engine: Callable[[], AttentionEngine],
         namespace: str,
         config: RetrievalConfig,
@@ -98,7 +99,7 @@ class GraphSearch:
         self._engine = engine
         self._namespace = namespace
         self._config = config
-        self._passing = PassingIds(store, namespace)
+        self._passing = passing
         self.seen = Seen()
 
     def search(

@@ -13,8 +13,7 @@ import pytest
 from ruvllm.memory import Memory
 from ruvllm.memory.keywords import Keywords, snapshot_path
 from ruvllm.memory.nearest import SEARCHED_IDS
-from ruvllm.text import query_terms
-from ruvllm.text import terms
+from ruvllm.text import query_terms, terms
 from ruvllm.types import Feedback
 
 from .fakes import interaction
