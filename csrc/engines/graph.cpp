@@ -74,7 +74,7 @@ std::size_t Graph::num_edges() const {
 
 std::size_t Graph::bytes() const {
     const std::shared_lock reading(lock_);
-    return sizeof(*this) + storage_.bytes();
+    return sizeof(*this) + storage_.bytes() + hubs_.bytes();
 }
 
 std::vector<std::uint32_t> Graph::rows_of(const std::int64_t* ids, std::size_t n, const char* name) const {
@@ -98,6 +98,13 @@ std::vector<Incoming> Graph::slots_of(const EdgeBatch& batch) const {
         }
     }
     return slots;
+}
+
+void Graph::forget_hub_edges(const std::vector<Incoming>& edges) {
+    for (const Incoming& edge : edges) {
+        hubs_.forget(edge.src);
+        hubs_.forget(storage_.columns().dst[edge.slot]);
+    }
 }
 
 std::size_t Graph::add_nodes(const std::int64_t* ids, std::size_t n) {
@@ -130,6 +137,8 @@ void Graph::remove_nodes(const std::int64_t* ids, std::size_t n) {
     }
     const std::unique_lock writing(lock_);
     storage_.reserve_removals(rows.size());
+    forget_hub_edges(edges);
+    for (const std::uint32_t row : rows) hubs_.forget(row);
     storage_.erase(edges);
     for (const std::uint32_t row : rows) storage_.remove_row(row);
 }
@@ -184,6 +193,12 @@ std::size_t Graph::add_edges(const EdgeBatch& batch) {
     }
     items.resize(num_new);
     const std::unique_lock writing(lock_);
+    for (const std::vector<EdgeItem>* changed : {&items, &known}) {
+        for (const EdgeItem& item : *changed) {
+            hubs_.forget(static_cast<std::uint32_t>(item.key >> 32));
+            hubs_.forget(static_cast<std::uint32_t>(item.key));
+        }
+    }
     storage_.insert(items, batch);
     for (const EdgeItem& item : known) {
         const auto src = static_cast<std::uint32_t>(item.key >> 32), dst = static_cast<std::uint32_t>(item.key);
@@ -196,6 +211,7 @@ void Graph::update_edges(const EdgeBatch& batch) {
     const std::lock_guard turn(writer_);
     const std::vector<Incoming> slots = slots_of(batch);
     const std::unique_lock writing(lock_);
+    forget_hub_edges(slots);
     for (std::size_t i = 0; i < batch.n; ++i) storage_.write(slots[i].slot, batch, i);
 }
 
@@ -206,6 +222,7 @@ void Graph::remove_edges(const EdgeBatch& batch) {
     const auto is_same = [](const Incoming& a, const Incoming& b) { return a.slot == b.slot; };
     slots.erase(std::unique(slots.begin(), slots.end(), is_same), slots.end());
     const std::unique_lock writing(lock_);
+    forget_hub_edges(slots);
     storage_.erase(slots);
 }
 
@@ -238,6 +255,7 @@ std::size_t Graph::reinforce(const std::int64_t* ids, std::size_t n, const Outco
     fade(edges, outcome.now);
 
     const std::unique_lock writing(lock_);
+    for (const std::uint32_t row : nodes.rows()) hubs_.forget(row);
     for (std::size_t i = 0; i < slots.size(); ++i) {
         const std::uint32_t slot = slots[i];
         const float w = edges.weights[i];
@@ -259,6 +277,7 @@ std::size_t Graph::decay(double now, float floor, std::uint32_t min_interactions
     edges.reserve(most);
     scratch.reserve(most);
     const std::unique_lock writing(lock_);
+    hubs_.forget_all();
     EdgeColumns& c = storage_.columns();
     const std::size_t count =
         kernels::edge_decay_and_mark(c.weight.data(), c.last_used.data(), c.type.data(), c.counts.data(),

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engines/graph_hubs.hpp"
 #include "engines/graph_storage.hpp"
 #include "engines/readers_writer_lock.hpp"
 
@@ -145,12 +146,14 @@ class Graph {
     std::vector<std::uint32_t> rows_of(const std::int64_t* ids, std::size_t n, const char* name) const;
     std::vector<Incoming> slots_of(const EdgeBatch& batch) const;
     kernels::EdgeDecay decay_until(double now) const;
+    void forget_hub_edges(const std::vector<Incoming>& edges);  // both ends: their heaviest edges may be others now
     void fade(AdjacencyColumns& edges, std::optional<double> now) const;  // stored weights, brought to `now`
 
     double epoch_, decayed_at_;
     std::size_t num_types_;
     std::vector<float> half_life_s_;  // by type
     GraphStorage storage_;
+    mutable Hubs hubs_;
     std::mutex writer_;                // one writer at a time: it may read without the lock
     mutable ReadersWriterLock lock_;  // taken shared to read, exclusively while something changes
 };

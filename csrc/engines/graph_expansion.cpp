@@ -96,8 +96,34 @@ void prefetch_incoming(const GraphStorage& storage, std::uint32_t row) {
     }
 }
 
+// What the heaviest edges of a node lead to, heaviest first; a hub's are read once.
+class Followed {
+  public:
+    Followed(const GraphStorage& storage, const ExpansionLimits& limits, Hubs& hubs)
+        : storage_(storage), limits_(limits), hubs_(hubs),
+          sees_all_(limits.types.all() && limits.min_weight == 0.0f && limits.direction == Direction::both) {}
+
+    const std::vector<std::uint32_t>& from(std::uint32_t row) {
+        const bool is_kept = sees_all_ && Hubs::is_hub(storage_.node(row));
+        if (is_kept && hubs_.find(row, limits_.fan_out, neighbours_)) return neighbours_;
+        heaviest(storage_, row, limits_, best_);
+        neighbours_.clear();
+        for (const Candidate& candidate : best_) neighbours_.push_back(candidate.row);
+        if (is_kept) hubs_.keep(row, limits_.fan_out, neighbours_);
+        return neighbours_;
+    }
+
+  private:
+    const GraphStorage& storage_;
+    const ExpansionLimits& limits_;
+    Hubs& hubs_;
+    bool sees_all_;
+    std::vector<Candidate> best_;
+    std::vector<std::uint32_t> neighbours_;
+};
+
 LocalNodes discover(const GraphStorage& storage, const std::vector<std::uint32_t>& seeds, const ExpansionLimits& limits,
-                    std::vector<std::int32_t>& hops) {
+                    Hubs& hubs, std::vector<std::int32_t>& hops) {
     LocalNodes nodes;
     const auto add = [&](std::uint32_t row, std::int32_t hop) {
         if (nodes.rows().size() >= limits.max_nodes || !nodes.add(row)) return;
@@ -107,7 +133,7 @@ LocalNodes discover(const GraphStorage& storage, const std::vector<std::uint32_t
     for (const std::uint32_t row : seeds) {
         if (row != kNone) add(row, 0);
     }
-    std::vector<Candidate> best;
+    Followed followed(storage, limits, hubs);
     const auto is_expanded = [&](std::size_t i) {
         return i < nodes.rows().size() && static_cast<std::size_t>(hops[i]) < limits.hops;
     };
@@ -116,9 +142,8 @@ LocalNodes discover(const GraphStorage& storage, const std::vector<std::uint32_t
     for (std::size_t i = 0; is_expanded(i) && nodes.rows().size() < limits.max_nodes; ++i) {
         if (is_expanded(i + kEdgesAhead)) prefetch_edges(storage, nodes.rows()[i + kEdgesAhead]);
         if (is_expanded(i + kIncomingAhead)) prefetch_incoming(storage, nodes.rows()[i + kIncomingAhead]);
-        heaviest(storage, nodes.rows()[i], limits, best);
         const std::int32_t hop = hops[i] + 1;
-        for (const Candidate& candidate : best) add(candidate.row, hop);
+        for (const std::uint32_t row : followed.from(nodes.rows()[i])) add(row, hop);
     }
     return nodes;
 }
@@ -231,7 +256,7 @@ Subgraph Graph::expand(const std::int64_t* seeds, std::size_t n, const Expansion
     Subgraph subgraph;
     const std::shared_lock reading(lock_);
     storage_.find_rows(seeds, n, seed_rows.data());
-    const LocalNodes nodes = discover(storage_, seed_rows, limits, subgraph.hops);
+    const LocalNodes nodes = discover(storage_, seed_rows, limits, hubs_, subgraph.hops);
     subgraph.ids = ids_of(storage_, nodes);
     induce(storage_, nodes, limits, subgraph);
     fade(subgraph, now);
@@ -243,7 +268,7 @@ Reached Graph::reach(const std::int64_t* seeds, std::size_t n, const ExpansionLi
     Reached reached;
     const std::shared_lock reading(lock_);
     storage_.find_rows(seeds, n, seed_rows.data());
-    reached.ids = ids_of(storage_, discover(storage_, seed_rows, limits, reached.hops));
+    reached.ids = ids_of(storage_, discover(storage_, seed_rows, limits, hubs_, reached.hops));
     return reached;
 }
 

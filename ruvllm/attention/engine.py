@@ -70,10 +70,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """Weights of the candidates, (n,) summing to 1, and the prior they started from."""
+    """Weights of the candidates, (n,) summing to 1, the prior they started from, and what the kernel was given."""
 
     weights: Floats
     prior: Floats
+    inputs: Inputs
 
 
 class AttentionEngine:
@@ -140,7 +141,7 @@ class AttentionEngine:
         """
         prior = pagerank_prior(candidates, self._type_bias)
         inputs = make_inputs(candidates, edge_features, prior)
-        return Ranked(self._kernel.forward(*inputs.arrays()).weights, prior)  # type: ignore[arg-type]
+        return Ranked(self._kernel.forward(*inputs.arrays()).weights, prior, inputs)  # type: ignore[arg-type]
 
     # -- edge types --------------------------------------------------------------------------------------------------
 

@@ -94,8 +94,9 @@ class Graph:
     max(last_used, decayed_at), at least 0. Reading with `now` gives what is left then, reading without what is stored.
 
     Memory: 25 bytes an edge and about 41 a node after a bulk load; up to two thirds more after edges were added one by
-    one. Following the edges of a node reads all of them once, O(degree): 0.3 ms for a hub with 100 000. Adding one edge
-    to a node with d incoming ones moves up to 8 d bytes.
+    one. Following the edges of a node reads all of them, O(degree): 0.3 ms for a hub with 100 000; what the heaviest
+    edges of a node with 64 or more lead to is kept until one of them changes. Adding one edge to a node with d incoming
+    ones moves up to 8 d bytes.
     """
 
     def __init__(

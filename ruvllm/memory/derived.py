@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from ruvllm.memory.embedder_lock import EmbedderLock
+from ruvllm.memory.filters import PassingIds
 from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
@@ -18,14 +19,23 @@ __all__ = ["Derived"]
 
 
 class Derived:
-    """Vectors, keywords, links, names and traits of a namespace. What fails throws its own state away."""
+    """Vectors, keywords, links, names, traits and filters of a namespace. What fails throws its own state away."""
 
-    def __init__(self, nearest: Nearest, keywords: Keywords, links: Links, linker: Linker, traits: Traits) -> None:
+    def __init__(
+        self,
+        nearest: Nearest,
+        keywords: Keywords,
+        links: Links,
+        linker: Linker,
+        traits: Traits,
+        passing: PassingIds,
+    ) -> None:
         self._nearest = nearest
         self._keywords = keywords
         self._links = links
         self._linker = linker
         self._traits = traits
+        self._passing = passing
         self.embedder_lock = EmbedderLock()
         self.changes = 0  # that were taken in; raised once searches see one
 
@@ -36,6 +46,7 @@ class Derived:
             are_linked: whether any of them may have edges or names.
         """
         with ExitStack() as each:
+            each.callback(self._passing.changed)
             each.callback(self._nearest.added, ids, vectors)
             each.callback(self._keywords.added, ids)
             each.callback(self._traits.added, ids)
@@ -47,6 +58,7 @@ class Derived:
     def removed(self, ids: Sequence[int]) -> None:
         """Forget nodes that were just deleted."""
         with ExitStack() as each:
+            each.callback(self._passing.changed)
             each.callback(self._nearest.removed, ids)
             each.callback(self._keywords.removed, ids)
             each.callback(self._links.removed, ids)
@@ -63,6 +75,7 @@ class Derived:
     def reload(self) -> None:
         """Throw everything away; the next search reads it again from the database."""
         with ExitStack() as each:
+            each.callback(self._passing.changed)
             each.callback(self._nearest.reload)
             each.callback(self._keywords.reload)
             each.callback(self._links.reload)

@@ -227,7 +227,7 @@ def seconds_of(value: Any, name: str) -> float:
 
 
 class PassingIds:
-    """The searched nodes that filters let through; the last few answers are kept until the database changes.
+    """The searched nodes that filters let through; the last few answers are kept until searched nodes change.
 
     Of 100,000 nodes a filter on a metadata key takes about 100 ms, half of it reading JSON; one that is kept 0.2 ms.
     """
@@ -236,12 +236,20 @@ class PassingIds:
         self._store = store
         self._namespace = namespace
         self._lock = threading.Lock()
-        self._kept: dict[tuple[str, tuple[Any, ...]], tuple[int, np.ndarray]] = {}  # the oldest first
+        self._changes = 0
+        self._kept: dict[tuple[str, tuple[Any, ...]], tuple[tuple[int, int], np.ndarray]] = {}  # the oldest first
+
+    def changed(self) -> None:
+        """Hear that nodes were added, changed or removed; counts of uses are none of that."""
+        with self._lock:
+            self._changes += 1
 
     def ids_of(self, condition: tuple[str, Iterable[Any]]) -> np.ndarray:
         """Return the ids, (m,) int64, that pass a condition of `condition_of`; not to be written to."""
         key = (condition[0], tuple(condition[1]))
-        version = self._store.version()
+        # any commit may be another process's, or a count of uses, which moves last_used
+        sees_all = self._store.read_only or "nodes.last_used" in key[0]
+        version = self._changes, self._store.version() if sees_all else 0
         with self._lock:
             known = self._kept.pop(key, None)
             if known is not None and known[0] == version:

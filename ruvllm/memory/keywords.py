@@ -18,7 +18,7 @@ from ruvllm.memory.index import fsync_folder
 from ruvllm.memory.nearest import MIN_UNSAVED, SEARCHED_IDS, index_base
 from ruvllm.memory.rows import SEARCHED, title_of
 from ruvllm.memory.store import Store
-from ruvllm.text import TERMS_VERSION, query_terms, terms
+from ruvllm.text import TERMS_VERSION, terms
 
 __all__ = ["Keywords", "SnapshotUnusable", "read_snapshot", "snapshot_path"]
 
@@ -77,19 +77,20 @@ class Keywords:
 
     # -- search ------------------------------------------------------------------------------------------------------
 
-    def search(self, question: str, k: int, *, among: np.ndarray | None = None) -> dict[int, float]:
-        """Return the scores of the `k` best nodes for any of the words of `question`, best first, by id.
+    def search(self, words: np.ndarray, k: int, *, among: np.ndarray | None = None) -> dict[int, float]:
+        """Return the scores of the `k` best nodes for any of the words of a question, best first, by id.
 
         Args:
+            words: as `query_terms` gives them.
             among: (m,) int64, the only ids that may come back; all when None.
         """
-        ids, scores = self.load().search(query_terms(question), k, among=among)
+        ids, scores = self.load().search(words, k, among=among)
         return dict(zip(ids.tolist(), scores.tolist(), strict=True))
 
-    def scores_of(self, question: str, nodes: Iterable[tuple[int, str, str]]) -> dict[int, float]:
+    def scores_of(self, words: np.ndarray, nodes: Iterable[tuple[int, str, str]]) -> dict[int, float]:
         """Return the scores that nodes outside the index, (id, text, metadata), would have, where they have one."""
         rows = list(nodes)
-        scores = self.load().scores_of(query_terms(question), *_documents(rows)).tolist()
+        scores = self.load().scores_of(words, *_documents(rows)).tolist()
         return {row[0]: score for row, score in zip(rows, scores, strict=True) if score > 0.0}
 
     # -- keeping in step ---------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from ruvllm.checkpoints import Checkpoints
 from ruvllm.memory.feedback import outcome_of, read_feedback
 from ruvllm.memory.rows import fetch_nodes, title_of, vector_of
 from ruvllm.memory.search import GraphSearch
+from ruvllm.memory.seen import Returned
 from ruvllm.memory.store import Store
 from ruvllm.types import Interaction
 
@@ -131,17 +132,29 @@ class Lessons:
         self, search: GraphSearch, query: str, answer: str, vector: np.ndarray, shown: Sequence[int]
     ) -> dict[int, float]:
         """Return the credit of each shown source that the question finds, by node id."""
+        found = search.seen.take(query, vector)
+        if found is None or not found.keys() >= set(shown):
+            found = self._found(search, query, vector, shown)
+        known = [node for node in shown if node in found]
+        if not known:
+            return {}
+        nodes = [found[node][0] for node in known]
+        texts = [f"{title_of(node.metadata)} {node.text}" for node in nodes]
+        features = np.stack([found[node][1] for node in known])
+        return dict(zip(known, attribute(query, answer, texts, features).tolist(), strict=True))
+
+    def _found(self, search: GraphSearch, query: str, vector: np.ndarray, shown: Sequence[int]) -> Returned:
+        """Return what a search knows now of nodes that were shown, where it finds them at all."""
         found = search.inputs(query, vector, self._project(vector[np.newaxis])[0], CANDIDATES)
-        nodes = fetch_nodes(self._store, shown)
         if found is None:
             return {}
         place = {node: i for i, node in enumerate(found[0].tolist())}
-        known = [node for node in shown if node in place and node in nodes]
-        if not known:
-            return {}
-        texts = [f"{title_of(nodes[node].metadata)} {nodes[node].text}" for node in known]
-        features = found[1].node_features[[place[node] for node in known]]
-        return dict(zip(known, attribute(query, answer, texts, features).tolist(), strict=True))
+        nodes = fetch_nodes(self._store, shown)
+        return {
+            node: (nodes[node], found[1].node_features[place[node]])
+            for node in shown
+            if node in place and node in nodes
+        }
 
     # -- training ----------------------------------------------------------------------------------------------------
 

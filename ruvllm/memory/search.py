@@ -26,8 +26,10 @@ from ruvllm.memory.links import Links
 from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.paths import Found, explain
 from ruvllm.memory.rows import fetch_nodes, vector_of
+from ruvllm.memory.seen import Seen
 from ruvllm.memory.store import Store
 from ruvllm.memory.traits import TRAIT, Traits, type_code
+from ruvllm.text import query_terms
 from ruvllm.types import Filter, Hit, Hits, NodeType
 
 __all__ = ["GraphSearch", "fuse"]
@@ -36,9 +38,9 @@ MAX_SESSION_NODES = 2048  # newest on probation that are searched within their s
 NAMED_NODES = 128  # around the nodes that the question names
 EXPLAINED_SEEDS = 4  # strongest nodes whose part is taken off the question for the feature "rest"
 
-VISIBLE = (
-    "nodes.namespace = ? AND nodes.tier = 'hot' AND nodes.ended IS NULL AND (nodes.probation = 0 OR "
-    "nodes.session IS NOT NULL AND nodes.session = ? AND (nodes.type <> 'Query' OR ?))"
+ON_PROBATION = (  # of a session; in words that lead SQLite to the index by session
+    "nodes.namespace = ? AND nodes.session = ? AND nodes.probation = 1 AND nodes.tier = 'hot' "
+    "AND nodes.ended IS NULL AND (nodes.type <> 'Query' OR ?) AND nodes.created <= ?"
 )
 
 _WORD = re.compile(r"\w+")
@@ -60,6 +62,7 @@ def fuse(rankings: Iterable[Sequence[int]], rrf_k: int) -> dict[int, float]:
 class _Seeds:
     """Where a search starts: node id -> what is known of it."""
 
+    words: np.ndarray  # terms of the question
     similarity: dict[int, float]
     relevance: dict[int, float]
     graph: kernels.Graph
@@ -72,7 +75,7 @@ class _Seeds:
 
 
 class GraphSearch:
-    """Searches one namespace; holds no state of its own but what filters let through."""
+    """Searches one namespace; holds no state of its own but what was seen last."""
 
     def __init__(
         self,
@@ -82,6 +85,7 @@ class GraphSearch:
         links: Links,
         linker: Linker,
         traits: Traits,
+        passing: PassingIds,
         engine: Callable[[], AttentionEngine],
         namespace: str,
         config: RetrievalConfig,
@@ -95,7 +99,8 @@ class GraphSearch:
         self._engine = engine
         self._namespace = namespace
         self._config = config
-        self._passing = PassingIds(store, namespace)
+        self._passing = passing
+        self.seen = Seen()
 
     def search(
         self,
@@ -118,12 +123,15 @@ class GraphSearch:
             return Hits()
         ids = candidates.graph.ids
         ranked = self._engine().rank(candidates, _edge_features(seeds, candidates))
+        features = ranked.inputs.node_features
         scores = ranked.weights * candidates.trust
         if concept_boost != 1.0:
             is_concept = self._traits_of(ids, seeds)["type"] == type_code(NodeType.CONCEPT)
             scores = _boosted(scores, is_concept, candidates.graph, concept_boost)
         best = self._best(ids, scores, candidates, seeds, k)
         nodes = fetch_nodes(self._store, [int(ids[i]) for i in best])
+        if filter is None and as_of is None and not self._store.read_only:
+            self.seen.note(query, native, [(node, features[i]) for i in best if (node := nodes.get(int(ids[i])))])
         found = Found(candidates, ranked.prior, seeds.named, seeds.ranking[: self._config.strong], seeds.keyword_rank)
         return Hits(
             Hit(
@@ -170,16 +178,17 @@ class GraphSearch:
             named = {node: weight for node, weight in named.items() if node in known}
         ids, cosines = self._nearest.search(vector, count, among=among)
         similarity = dict(zip(ids.tolist(), cosines.tolist(), strict=True))
-        relevance = self._keywords.search(query, count, among=among)
+        words = query_terms(query)
+        relevance = self._keywords.search(words, count, among=among)
         graph = self._links.load() if as_of is None else self._links.at(as_of)
-        seeds = _Seeds(similarity, relevance, graph, named, among=among)
+        seeds = _Seeds(words, similarity, relevance, graph, named, among=among)
         if session is not None:
             wants_queries = filter is not None and "type" in filter
             parameters = [self._namespace, session, wants_queries, math.inf if as_of is None else as_of, *condition[1]]
-            guests += self._on_probation((f"{VISIBLE} AND created <= ? AND {condition[0]}", parameters))
+            guests += self._on_probation((f"{ON_PROBATION} AND {condition[0]}", parameters))
         if guests:
             similarity |= _cosines(native, ((node_id, vector) for node_id, _, _, vector in guests))
-            relevance |= self._keywords.scores_of(query, (node[:3] for node in guests))
+            relevance |= self._keywords.scores_of(words, (node[:3] for node in guests))
             seeds.guests, seeds.guest_traits = self._traits.of_others(node[0] for node in guests)
         by_vector, by_keyword = _best(similarity, count), _best(relevance, count)
         fused = fuse([by_vector, by_keyword], self._config.rrf_k)
@@ -212,7 +221,7 @@ class GraphSearch:
         """Return (id, text, metadata, vector) of the visible nodes on probation, the newest first."""
         return self._store.rows(
             "SELECT id, text, metadata, ifnull(vector, x'') FROM nodes LEFT JOIN vectors ON node = id "
-            f"WHERE {visible[0]} AND probation = 1 ORDER BY id DESC LIMIT ?",
+            f"WHERE {visible[0]} ORDER BY id DESC LIMIT ?",
             (*visible[1], MAX_SESSION_NODES),
         )
 
@@ -228,7 +237,7 @@ class GraphSearch:
         subgraph = replace(graph.among(ids, now=time.time()), hops=distances)
         place = {node: i for i, node in enumerate(ids.tolist())}
         similarity, rest = self._similarities(vector, seeds, subgraph, len(strong))
-        relevance = seeds.relevance | self._keywords.search(query, len(ids), among=ids)
+        relevance = seeds.relevance | self._keywords.search(seeds.words, len(ids), among=ids)
         best = max(relevance.values(), default=0.0)
         fused = {node: 1.0 / (rank + 2) for rank, node in enumerate(seeds.ranking[: 2 * self._config.strong])}
         traits = self._traits_of(ids, seeds)

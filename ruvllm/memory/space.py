@@ -39,11 +39,22 @@ class Space:
         self._dim = dim
         self._embedder = embedder
         self._projection: Projection | None = None
+        self._is_known = False
         self._lock = threading.Lock()
 
     def known(self) -> tuple[int, str] | None:
         """Return (dim, id) of the space; None while the brain holds no vector."""
         return None if self._store.value("SELECT count(*) FROM meta WHERE key = 'embedder'") == 0 else self.dim_and_id()
+
+    def is_known(self) -> bool:
+        """Return whether the brain holds any vector, or did; asked of the database until it does."""
+        self._is_known = self._is_known or self._store.value("SELECT 1 FROM meta WHERE key = 'embedder'") is not None
+        return self._is_known
+
+    def native_dim(self) -> int:
+        """Return how long the brain's own vectors are."""
+        projection = self._projection  # another process may have moved a brain that is only read
+        return self._native()[1] if projection is None or self._store.read_only else projection.native_dim
 
     def dim_and_id(self) -> tuple[int, str]:
         """Return how long searched vectors are, and a name for what they depend on: embedder and projection."""

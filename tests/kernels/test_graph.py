@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -321,6 +322,41 @@ def test_a_hub_is_expanded_to_its_heaviest_edges_and_keeps_its_edges_among_the_c
     graph.remove_nodes(outer[::2].copy())
     assert graph.num_edges == spokes
     assert graph.edge(0, 2, 0) is not None and graph.edge(2, 0, 1) is not None
+
+
+HUB_CHANGES: dict[str, Callable[[Graph], object]] = {
+    "a new edge": lambda graph: graph.add_edges(*map(np.array, ([0], [201])), *one_edge(1.0)),
+    "a new incoming edge": lambda graph: graph.add_edges(*map(np.array, ([201], [0])), *one_edge(1.0)),
+    "a known edge": lambda graph: graph.add_edges(*map(np.array, ([0], [6])), *one_edge(1.0)),
+    "a weight": lambda graph: graph.update_edges(np.array([0]), np.array([6]), np.zeros(1, B), weights=np.ones(1, F)),
+    "a removed edge": lambda graph: graph.remove_edges(np.array([0]), np.array([200]), np.zeros(1, B)),
+    "a removed node": lambda graph: graph.remove_nodes(np.array([200])),
+    "an outcome": lambda graph: graph.reinforce(np.array([0, 6]), quality=1.0, now=1.0, eta=1.0),
+    "decay": lambda graph: graph.decay(100.0),
+}
+
+
+def one_edge(weight: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.zeros(1, B), np.array([weight], F), np.zeros(1, F)
+
+
+@pytest.mark.parametrize("change", HUB_CHANGES.values(), ids=list(HUB_CHANGES))
+def test_a_hub_is_followed_along_what_is_heaviest_now(change: Callable[[Graph], object]) -> None:
+    spokes = [(0, i, i % 2, i / 400) for i in range(1, 201)]
+    half_life_s = np.array([10.0, np.inf, np.inf], F)
+    hub, asked_before = (graph_of(*spokes, nodes=(201,), half_life_s=half_life_s) for _ in range(2))
+    before, _ = asked_before.reach(np.array([0], I), hops=1, fan_out=8)
+    for graph in (hub, asked_before):
+        change(graph)
+    after, _ = asked_before.reach(np.array([0], I), hops=1, fan_out=8)
+    assert after.tolist() == hub.reach(np.array([0], I), hops=1, fan_out=8)[0].tolist() != before.tolist()
+
+
+def test_a_hub_is_followed_as_far_as_is_asked() -> None:
+    graph = graph_of(*[(0, i, 0, i / 400) for i in range(1, 201)])
+    for fan_out in (8, 3, 16):
+        ids, _ = graph.reach(np.array([0], I), hops=1, fan_out=fan_out)
+        assert ids.tolist() == [0, *range(200, 200 - fan_out, -1)]
 
 
 def test_a_hub_keeps_its_parallel_edges_of_every_type() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from ruvllm.config import Config
 from ruvllm.memory import Memory
 from ruvllm.memory import filters as filters_module
-from ruvllm.memory.filters import PassingIds, condition_of
+from ruvllm.memory.filters import condition_of
 from ruvllm.memory.store import Store
 
 from .fakes import PATIENT
@@ -213,10 +214,28 @@ def test_what_a_filter_lets_through_is_read_once_until_something_changes(
 ) -> None:
     monkeypatch.setattr(filters_module, "KEPT_RESULTS", 1)
     memory.add([{"text": "a tale", "metadata": {"n": 1}}])
-    passing, condition = PassingIds(memory._store, "default"), condition_of({"n": 1})
+    passing, condition = memory._passing, condition_of({"n": 1})
     first = passing.ids_of(condition)
     assert passing.ids_of(condition) is first
     passing.ids_of(condition_of({"n": 2}))
     assert passing.ids_of(condition) is not first
     memory.add([{"text": "another tale", "metadata": {"n": 1}}])
     assert passing.ids_of(condition).tolist() == [1, 2]
+
+
+def test_counts_of_uses_change_nothing_but_the_time_of_the_last_use(memory: Memory) -> None:
+    memory.add([{"text": "a tale", "metadata": {"n": 1}}])
+    by_key, by_time = condition_of({"n": 1}), condition_of({"last_used": {"gt": time.time() + 1.0}})
+    kept = memory._passing.ids_of(by_key)
+    assert memory._passing.ids_of(by_time).tolist() == []
+    memory._store.write(lambda connection: connection.execute("UPDATE nodes SET last_used = 1e11") and None)
+    assert memory._passing.ids_of(by_key) is kept
+    assert memory._passing.ids_of(by_time).tolist() == [1]
+
+
+def test_who_reads_a_brain_that_another_writes_asks_again_after_each_commit(memory: Memory) -> None:
+    memory.add([{"text": "a tale", "metadata": {"n": 1}}])
+    with Memory(memory.path, embedder=memory._given, read_only=True) as reader:
+        assert reader._passing.ids_of(condition_of({"n": 1})).tolist() == [1]
+        memory.add([{"text": "another tale", "metadata": {"n": 1}}])
+        assert reader._passing.ids_of(condition_of({"n": 1})).tolist() == [1, 2]

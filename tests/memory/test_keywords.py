@@ -13,7 +13,7 @@ import pytest
 from ruvllm.memory import Memory
 from ruvllm.memory.keywords import Keywords, snapshot_path
 from ruvllm.memory.nearest import SEARCHED_IDS
-from ruvllm.text import terms
+from ruvllm.text import query_terms, terms
 from ruvllm.types import Feedback
 
 from .fakes import interaction
@@ -234,7 +234,7 @@ def test_few_documents_are_not_worth_a_snapshot(open_memory: OpenMemory, brain: 
 
 def test_scores_are_those_of_the_texts_terms(memory: Memory) -> None:
     memory.add(["zebras graze", "zebras sleep standing"])
-    found = memory._keywords.search("zebra sleep", 10)
+    found = memory._keywords.search(query_terms("zebra sleep"), 10)
     index = memory._keywords.load()
     documents = [terms(text) for text in ("zebras graze", "zebras sleep standing")]
     indptr = np.cumsum([0, *map(len, documents)])

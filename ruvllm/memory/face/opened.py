@@ -21,6 +21,7 @@ from ruvllm.memory.decay import half_lives
 from ruvllm.memory.derived import Derived
 from ruvllm.memory.duplicates import Duplicates
 from ruvllm.memory.embedder_lock import with_one_embedder
+from ruvllm.memory.filters import PassingIds
 from ruvllm.memory.interactions import commit_interactions
 from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.lessons import Lessons
@@ -96,7 +97,8 @@ class OpenedBrain:
         )
         self._linker = Linker(self._store, namespace, self.config.linking)
         self._traits = Traits(self._store, namespace)
-        self._derived = Derived(self._nearest, self._keywords, self._links, self._linker, self._traits)
+        self._passing = PassingIds(self._store, namespace)
+        self._derived = Derived(self._nearest, self._keywords, self._links, self._linker, self._traits, self._passing)
         self._archive = Archive(self._store, self.path, namespace, self._derived)
         self._lessons = Lessons(self._store, namespace, self.path, self._space.project)
         self._search = GraphSearch(
@@ -106,6 +108,7 @@ class OpenedBrain:
             self._links,
             self._linker,
             self._traits,
+            self._passing,
             self._lessons.engine,
             namespace,
             self.config.retrieval,
@@ -248,8 +251,7 @@ class OpenedBrain:
     def _checked_vector(self, vector: np.ndarray) -> np.ndarray:
         if np.ndim(vector) != 1:
             raise ValueError(f"query_vector must be one vector (shape {np.shape(vector)})")
-        native_dim = int(self._store.value("SELECT value FROM meta WHERE key = 'native_dim'"))
-        row: np.ndarray = as_unit_rows(vector, native_dim, "query_vector")[0]
+        row: np.ndarray = as_unit_rows(vector, self._space.native_dim(), "query_vector")[0]
         return row
 
     def _commit_interactions(self, group: Sequence[Interaction]) -> int:

@@ -99,7 +99,7 @@ class Searches(OpenedBrain):
         if hops is not None and (isinstance(hops, bool) or hops not in range(MAX_HOPS + 1)):
             raise ValueError(f"hops must be a whole number in [0, {MAX_HOPS}] ({hops!r})")
         moment = None if as_of is None else seconds_of(as_of, "as_of")
-        if self._space.known() is None:
+        if not self._space.is_known():
             return Hits()
         native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
         hits = self._search.search(
@@ -171,7 +171,7 @@ class Searches(OpenedBrain):
     def candidates(self, query: str, *, query_vector: np.ndarray | None = None) -> tuple[np.ndarray, Inputs] | None:
         """Return the node ids that a search looks at, (n,), and what the engine is given for them; None without any."""
         checked_text(query, "query")
-        if self._space.known() is None:
+        if not self._space.is_known():
             return None
         native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
         return self._search.inputs(query, native, self._space.project(native[np.newaxis])[0], 10)
