@@ -1,6 +1,6 @@
 """What stands between callers and the pipeline: today, the order of requests within a session."""
 
+from ruvllm.learning.spare_time import SpareTime
 from ruvllm.orchestrator.sessions import SessionQueue
-from ruvllm.orchestrator.spare_time import SpareTime
 
 __all__ = ["SessionQueue", "SpareTime"]
