@@ -28,7 +28,7 @@ class Learning(OpenedBrain):
         self.require_writable()
         self._writeback.flush()
         if self._space.known() is None:
-            return TrainingReport(0, 0, None, None, accepted=False)
+            return TrainingReport(0, 0, None, None, accepted=False, reason="fewer than 10 good answers")
         return self._lessons.train(self._search, cancelled)
 
     def train_on_patterns(self, patterns: Iterable[Pattern], *, learning_rate: float = 0.1) -> dict[EdgeType, float]:
