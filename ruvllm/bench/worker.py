@@ -31,6 +31,7 @@ __all__ = ["run"]
 TIERS = (TierInfo("small", 100_000_000, 0.06), TierInfo("large", 2_000_000_000, 1.2))
 ROUTED = {"models": {"tiers": ["small", "large"]}, "generation": {"model": "large", "min_confidence": 0.0}}
 PART = 5_000  # documents of one call of ingest
+WARM_UP = 200  # requests before anything is timed
 TAUGHT = 600  # questions that are rated: what is trained on
 LOAD = 0.3  # of what is served when nothing waits
 WITHOUT_PAUSE = WorkerConfig(start_after_s=0.0, idle_s=0.0, cpu_share=1.0)
@@ -111,9 +112,8 @@ def _measured(brain: _Served, asked: Sequence[Question], settings: Settings, blo
     def serve(i: int) -> None:
         brain.answer(asked[i % len(asked)].question)
 
-    for i in range(200):  # everything is loaded
-        serve(i)
-    alone = served(serve, np.zeros(400))
+    served(serve, np.zeros(WARM_UP))
+    alone = served(serve, np.zeros(2 * WARM_UP))
     rate = len(alone) / alone[-1]
     p95: dict[bool, list[float]] = {False: [], True: []}
     runs, cpu = _runs(brain), 0.0
