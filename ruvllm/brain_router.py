@@ -142,7 +142,7 @@ class BrainRouter:
         if not self._training.acquire(blocking=False):
             raise RuntimeError("the router is being trained already")
         try:
-            logged = self._logged()
+            logged = self._logged(pause=cancelled)
             dim, embedder = logged.vectors.shape[1], self._embedder()
             before = self._ready(dim).learnt if dim else None
             learnt, report = train_router(
@@ -346,9 +346,9 @@ class BrainRouter:
         logger.info("the router knows %d questions", len(memory))
         return memory
 
-    def _logged(self, id: str | None = None) -> LoggedOutcomes:
+    def _logged(self, id: str | None = None, *, pause: Callable[[], object] = lambda: None) -> LoggedOutcomes:
         return self._memory.logged_outcomes(
-            self._names, num_features=NUM_FEATURES, feature_version=FEATURE_VERSION, id=id
+            self._names, num_features=NUM_FEATURES, feature_version=FEATURE_VERSION, id=id, pause=pause
         )
 
 

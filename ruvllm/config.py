@@ -29,6 +29,7 @@ __all__ = [
     "RouterConfig",
     "SessionsConfig",
     "StoreConfig",
+    "WorkerConfig",
     "cache_dir",
     "load_config",
     "without_userinfo",
@@ -322,6 +323,34 @@ class SessionsConfig(_Section, frozen=True):
         )
 
 
+class WorkerConfig(_Section, frozen=True):
+    """What a brain that is open for writing learns by itself while nobody waits; see docs/learning.md."""
+
+    enabled: bool = True
+    start_after_s: float = 60.0  # after opening, so that a process that answers one question trains nothing
+    idle_s: float = 1.0  # without a request, before a job begins
+    cpu_share: float = 0.5  # of one processor that a job takes
+    # Hours from the end of a job to its next beginning; 0 = only by `learn` and the like.
+    attention_hours: float = 24.0
+    attention_after_s: float = 10.0  # shortest time between trainings of the ranking after new outcomes; 0 = none
+    router_hours: float = 24.0
+    decay_hours: float = 24.0
+    index_hours: float = 24.0  # and whenever a fifth of it is deleted
+    archival_hours: float = 0.0  # what is hardly used leaves search: somebody has to want that
+
+    def __post_init__(self) -> None:
+        for name in ("start_after_s", "idle_s", "attention_after_s"):
+            value = getattr(self, name)
+            _require(0.0 <= value < float("inf"), f"worker.{name} must be >= 0 ({value})")
+        _require(0.01 <= self.cpu_share <= 1.0, f"worker.cpu_share must be in [0.01, 1] ({self.cpu_share})")
+        for name in (field for field in self.__struct_fields__ if field.endswith("_hours")):
+            hours = getattr(self, name)
+            _require(
+                hours == 0.0 or 0.001 <= hours <= 1e5,
+                f"worker.{name} must be 0 = only on demand, or in [0.001, 1e5] ({hours})",
+            )
+
+
 class Config(_Section, frozen=True):
     """The whole tree; each component receives its own section."""
 
@@ -338,6 +367,7 @@ class Config(_Section, frozen=True):
     limits: LimitsConfig = LimitsConfig()
     cache: CacheConfig = CacheConfig()
     sessions: SessionsConfig = SessionsConfig()
+    worker: WorkerConfig = WorkerConfig()
 
     def __post_init__(self) -> None:
         room = self.embedding.max_tokens - 2  # [CLS] and [SEP]

@@ -19,11 +19,12 @@ from ruvllm.attention.training import TrainingReport
 from ruvllm.config import Config, GenerationConfig, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelError, ModelMissing, PullError
 from ruvllm.inference import Engine, ModelPool, open_engine
+from ruvllm.learning.jobs import News, brain_jobs
+from ruvllm.learning.worker import Worker
 from ruvllm.memory import CompactReport, DecayReport, Memory, Session
 from ruvllm.memory.feedback import outcome_of
 from ruvllm.memory.outcomes import Outcome
 from ruvllm.memory.rows import checked_name
-from ruvllm.orchestrator import SpareTime
 from ruvllm.pipeline import AnswerStream, Pipeline
 from ruvllm.types import (
     Constraints,
@@ -41,6 +42,7 @@ from ruvllm.types import (
 
 if TYPE_CHECKING:
     from ruvllm.brain_router import BrainRouter
+    from ruvllm.learning.report import LearnHistory
     from ruvllm.memory import CheckReport, Finding, IngestProgress, MemoryStats
     from ruvllm.router.certificate import Certificate, Refusal
     from ruvllm.router.learn import Report as RouterReport
@@ -115,10 +117,13 @@ class RuvLLM:
         self.pool = ModelPool(config.generation, config.models, open=open_engine)
         self._executor: ThreadPoolExecutor | None = None
         self._router = _router(self.memory, self.pool.tiers, config)
-        self._spare_time = SpareTime()
-        self._pipeline = Pipeline(
-            self.memory, self.pool.engine, config, router=self._router, spare_time=self._spare_time
-        )
+        self._news = News()
+        train_router = None if self._router is None else self._router.train
+        jobs = brain_jobs(self.memory, config.worker, self._news, train_router=train_router)
+        self.worker = Worker(self.memory.job_table, jobs, config.worker)
+        self._pipeline = Pipeline(self.memory, self.pool.engine, config, router=self._router, spare_time=self.worker)
+        if config.worker.enabled and not self.read_only:
+            self.worker.start()
 
     @property
     def path(self) -> Path:
@@ -141,7 +146,8 @@ class RuvLLM:
         `sources` is a file, a folder (read with all below it), or an iterable of paths and texts; a text may be a
         mapping with text, title, source and metadata. Documents that cannot be read are listed in the report.
         """
-        return self.memory.ingest(sources, on_progress=on_progress)
+        with self.worker.request():
+            return self.memory.ingest(sources, on_progress=on_progress)
 
     def ask(
         self,
@@ -234,7 +240,7 @@ class RuvLLM:
         return AnswerStream(self._answers(request, cancelled))
 
     def _answers(self, request: Request, cancelled: Callable[[], bool]) -> Any:
-        with self._spare_time.request():
+        with self.worker.request():
             return (yield from self._pipeline.run(request, cancelled))
 
     def retrieve(
@@ -249,7 +255,8 @@ class RuvLLM:
         as_of: float | str | None = None,
     ) -> Hits:
         """Return the `k` best pieces of memory for `query`, best first, without asking a model; see `Memory.search`."""
-        return self.memory.search(query, k, filter=filter, session=session, hops=hops, explain=explain, as_of=as_of)
+        with self.worker.request():
+            return self.memory.search(query, k, filter=filter, session=session, hops=hops, explain=explain, as_of=as_of)
 
     def feedback(
         self,
@@ -282,6 +289,7 @@ class RuvLLM:
         outcome = outcome_of(said)
         if correction is not None or outcome is None or not outcome.is_good:
             self._say_not_again(id)
+        self._news.heard()
         if self._router is not None:
             self._router.heard(id)
 
@@ -317,16 +325,40 @@ class RuvLLM:
         return marks
 
     def learn(self) -> LearnReport:
-        """Run one pass of the medium-term loops and return what it did.
+        """Do now what the background worker does on its schedule, and return what it did; see docs/learning.md.
 
         The ranking is trained on the answers that were rated good (see `Memory.train_attention`); weights of edges fade
         for good (see `Memory.apply_decay`); the index is compacted; with several models, the router is trained on what
         they did (see `train_router`).
         """
-        attention = self.memory.train_attention()
-        decay = self.memory.apply_decay()
-        router = None if self._router is None else self._router.train()
-        return LearnReport(attention, decay, self.memory.compact(), router)
+        self.memory.require_writable()
+        attention, decay = self.worker.run("attention"), self.worker.run("decay")
+        router = None if self._router is None else self.worker.run("router")
+        return LearnReport(attention, decay, self.worker.run("index"), router)
+
+    def learn_report(self) -> LearnHistory:
+        """Return what was learnt when, on how much, what the gates said and what is in force, and the jobs."""
+        from ruvllm.learning.report import learn_history
+
+        return learn_history(self.memory)
+
+    def rollback(self, name: str) -> int:
+        """Put the version before of what was learnt in force again; return its number, 0 for the untrained.
+
+        Args:
+            name: attention, or router where there are several models.
+
+        Raises:
+            ValueError: there is nothing of that name.
+        """
+        self.memory.require_writable()
+        ways = {"attention": self.memory.rollback_attention}
+        if self._router is not None:
+            ways["router"] = self._router.rollback
+        if name not in ways:
+            raise ValueError(f"name must be one of {', '.join(sorted(ways))} ({name!r})")
+        with self.worker.alone():
+            return ways[name]()
 
     def train_router(self, *, cancelled: Callable[[], bool] = _never) -> RouterReport:
         """Train the router on all that models did on questions; durable on return.
@@ -338,13 +370,15 @@ class RuvLLM:
 
         Raises:
             ValueError: there is one model: it answers everything.
-            RuntimeError: a training is running.
         """
-        return self._routing().train(cancelled)
+        self._routing()
+        report: RouterReport = self.worker.run("router", cancelled)
+        return report
 
     def rollback_router(self) -> int:
         """Put the router before in force again; return its version, 0 for none: then the safe default answers."""
-        return self._routing().rollback()
+        self._routing()
+        return self.rollback("router")
 
     def certify_router(self) -> Certificate | Refusal:
         """Prove, on requests that every model answered, how far questions may go to smaller models; or say why not.
@@ -357,7 +391,9 @@ class RuvLLM:
         Raises:
             ValueError: there is one model.
         """
-        return self._routing().certify()
+        router = self._routing()
+        with self.worker.alone():
+            return router.certify()
 
     def _routing(self) -> BrainRouter:
         self.memory.require_writable()
@@ -451,7 +487,7 @@ class RuvLLM:
         """Finish writing and let go of everything. May be called twice."""
         if self._executor is not None:
             self._executor.shutdown()
-        self._spare_time.close()
+        self.worker.close()
         self.pool.close()
         self.memory.close()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ruvllm
-from ruvllm.config import Config, ModelsConfig, RouterConfig
+from ruvllm.config import Config, ModelsConfig, RouterConfig, WorkerConfig
 
 
 def test_a_promise_turns_certified_mode_on(tmp_path: Path) -> None:
@@ -42,3 +42,32 @@ def test_several_tiers_have_a_router_unless_it_is_switched_off(tmp_path: Path) -
         assert llm._router is None
     with ruvllm.open(tmp_path / "c", config=Config(models=ModelsConfig(tiers=tiers.tiers[:1]))) as llm:
         assert llm._router is None
+
+
+def test_a_brain_works_in_the_background_where_it_may(tmp_path: Path) -> None:
+    with ruvllm.open(tmp_path) as llm:
+        assert llm.worker._thread is not None
+        with ruvllm.open(tmp_path) as second:  # which only reads
+            assert second.read_only and second.worker._thread is None
+    with ruvllm.open(tmp_path, config=Config(worker=WorkerConfig(enabled=False))) as llm:
+        assert llm.worker._thread is None
+
+
+def test_a_process_of_seconds_writes_nothing_about_jobs(tmp_path: Path) -> None:
+    with ruvllm.open(tmp_path) as llm:
+        assert llm.stats().jobs == ()
+
+
+def test_learn_runs_the_same_jobs_as_the_background(tmp_path: Path) -> None:
+    with ruvllm.open(tmp_path) as llm:
+        report = llm.learn()
+        assert {job.name: job.runs for job in llm.stats().jobs} == {"attention": 1, "decay": 1, "index": 1}
+        assert llm.learn_report().jobs == llm.stats().jobs
+    assert report.attention.reason == "fewer than 10 good answers"
+
+
+def test_only_what_learns_can_be_taken_back(tmp_path: Path) -> None:
+    with ruvllm.open(tmp_path) as llm:
+        assert llm.rollback("attention") == 0
+        with pytest.raises(ValueError, match="name must be one of attention \\('router'\\)"):
+            llm.rollback("router")

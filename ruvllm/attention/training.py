@@ -28,13 +28,17 @@ Cancelled = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """What a training pass did. Losses are means over the held-out examples, None without any."""
+    """What a training pass did. Losses are means over the held-out examples, None without any.
+
+    `reason` says why it was not accepted, "" where it was.
+    """
 
     examples: int
     held_out: int
     untrained_loss: float | None
     loss: float | None
     accepted: bool
+    reason: str = ""
 
 
 def listwise_loss(weights: Floats, credit: Floats) -> tuple[float, Floats]:
@@ -63,6 +67,7 @@ def train(
 
     Args:
         start: parameters to go on from; the untrained ones when None.
+        cancelled: asked before each example; the parameters so far come back.
     """
     engine = AttentionEngine(start)
     anchor = engine.untrained()
@@ -73,11 +78,11 @@ def train(
     for name, view in engine.kernel.views(stiffness).items():
         if name.endswith("_bias"):
             view[...] = 1.0
-    for step in range(1, steps + 1):
-        if cancelled() or total <= 0.0:
-            break
+    for step in range(1, steps + 1 if total > 0.0 else 1):
         gradient = np.zeros_like(params)
         for example in examples:
+            if cancelled():
+                return params
             gradient += _gradient(engine, example) * np.float32(example.weight / total)
         kernels.adamw_step(
             params,
@@ -105,13 +110,15 @@ def _gradient(engine: AttentionEngine, example: Example) -> Floats:
     return gradient
 
 
-def mean_loss(params: Floats, examples: Sequence[Example]) -> float:
-    """Return the mean loss of the examples under these parameters, by their weights."""
+def mean_loss(params: Floats, examples: Sequence[Example], *, cancelled: Cancelled = lambda: False) -> float:
+    """Return the mean loss of the examples under these parameters, by their weights; NaN when cancelled."""
     engine = AttentionEngine(params)
-    losses = [
-        listwise_loss(engine.kernel.forward(*e.inputs.arrays()).weights, e.credit)[0]  # type: ignore[arg-type]
-        for e in examples
-    ]
+    losses = []
+    for example in examples:
+        if cancelled():
+            return float("nan")
+        weights = engine.kernel.forward(*example.inputs.arrays()).weights  # type: ignore[arg-type]
+        losses.append(listwise_loss(weights, example.credit)[0])
     return float(np.average(losses, weights=[example.weight for example in examples]))
 
 
@@ -124,11 +131,15 @@ def train_gated(
     engine does. Only then is the whole used.
     """
     if len(examples) < MIN_EXAMPLES:
-        return None, TrainingReport(len(examples), 0, None, None, accepted=False)
+        reason = f"fewer than {MIN_EXAMPLES} good answers"
+        return None, TrainingReport(len(examples), 0, None, None, accepted=False, reason=reason)
     held_out = list(examples[::HELD_OUT])
     others = [example for i, example in enumerate(examples) if i % HELD_OUT]
-    untrained = mean_loss(AttentionEngine().untrained(), held_out)
-    loss = mean_loss(train(others, cancelled=cancelled), held_out)
-    accepted = loss < untrained and not cancelled()
-    report = TrainingReport(len(examples), len(held_out), untrained, loss, accepted)
-    return (train(examples, cancelled=cancelled) if accepted else None), report
+    untrained = mean_loss(AttentionEngine().untrained(), held_out, cancelled=cancelled)
+    loss = mean_loss(train(others, cancelled=cancelled), held_out, cancelled=cancelled)
+    params = train(examples, cancelled=cancelled) if loss < untrained else None
+    if cancelled():
+        reason = "training was stopped"
+        return None, TrainingReport(len(examples), len(held_out), None, None, accepted=False, reason=reason)
+    reason = "" if params is not None else "it ranks answers it never saw no better than the untrained"
+    return params, TrainingReport(len(examples), len(held_out), untrained, loss, params is not None, reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Checkpoint", "Checkpoints"]
+__all__ = ["Checkpoint", "Checkpoints", "Saved"]
 
 KEPT = 20  # newest versions that stay on disk beside the one in force
 
@@ -41,6 +42,16 @@ class Checkpoint:
     params: npt.NDArray[np.float32]
     about: Mapping[str, Any]
     arrays: Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What is said of a version on disk: its number, when it was saved (seconds since 1970), and whether it counts."""
+
+    version: int
+    at: float
+    about: Mapping[str, Any]
+    in_force: bool
 
 
 class Checkpoints:
@@ -83,7 +94,7 @@ class Checkpoints:
         version = max([*self.versions(), self._named()], default=0) + 1
         part = self._path(version).with_suffix(".tmp")
         with part.open("wb") as stream:
-            head = json.dumps({"form": self._form, "before": self._named(), "about": dict(about)})
+            head = json.dumps({"form": self._form, "before": self._named(), "at": time.time(), "about": dict(about)})
             beside = {_BESIDE + name: array for name, array in (arrays or {}).items()}
             np.savez(stream, params=np.asarray(params, np.float32), head=np.array(head), **beside)  # type: ignore[arg-type]
             stream.flush()
@@ -110,6 +121,20 @@ class Checkpoints:
         if not self._folder.is_dir():
             return []
         return sorted(int(found[1]) for name in os.listdir(self._folder) if (found := _FILE.fullmatch(name)))
+
+    def history(self) -> tuple[Saved, ...]:
+        """Return what is said of each sound version on disk, of whatever form, the oldest first."""
+        found = []
+        for version in self.versions():
+            path = self._path(version)
+            try:
+                with np.load(path, allow_pickle=False) as file:
+                    head = json.loads(str(file["head"]))
+                at = float(head.get("at", path.stat().st_mtime))
+                found.append(Saved(version, at, dict(head["about"]), version == self._named()))
+            except DAMAGE:
+                continue
+        return tuple(found)
 
     def _path(self, version: int) -> Path:
         return self._folder / f"{version:06d}.npz"

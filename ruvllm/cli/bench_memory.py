@@ -1,4 +1,4 @@
-"""`ruvllm bench retrieval | learning | conversation | attribution | scale`: what memory finds, learns and costs."""
+"""`ruvllm bench retrieval | learning | conversation | attribution | scale | worker`: what memory finds and costs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def progress() -> Iterator[Show]:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (retrieval, learning, forgetting, conversation, attribution, scale):
+    for command in (retrieval, learning, forgetting, conversation, attribution, scale, worker):
         app.command()(command)
 
 
@@ -209,6 +209,25 @@ def scale(
 
     with measured(seed=seed, cache=cache) as settings:
         report = run(corpus, questions, settings, nodes=nodes)
+    print_report(report, json=json)
+
+
+def worker(
+    corpus: Annotated[list[Path], typer.Option(help="JSON Lines of {pid, title, text}; may be repeated.")],
+    questions: Questions,
+    nodes: Annotated[int, typer.Option(min=1, help="Documents; sentences of the corpora fill up.")] = 20_000,
+    blocks: Annotated[int, typer.Option(min=2, help="Pairs of blocks, one with the worker and one without.")] = 10,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a block.")] = 5.0,
+    limit: Limit = None,
+    seed: Seed = 0,
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """How much later answers come while the background trains without a pause; embedding and reading cost nothing."""
+    from ruvllm.bench.worker import run
+
+    with measured(seed=seed, cache=cache, limit=limit) as settings:
+        report = run(corpus, questions, settings, nodes=nodes, blocks=blocks, seconds=seconds)
     print_report(report, json=json)
 
 

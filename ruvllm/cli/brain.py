@@ -14,6 +14,7 @@ from rich.markup import escape
 from ruvllm import models, viz
 from ruvllm.cli.console import err, ingest_bar, out, print_error, print_graph, print_ingest, stream_answer
 from ruvllm.cli.models import fetch_missing
+from ruvllm.cli.schedule import print_jobs
 from ruvllm.config import load_config
 from ruvllm.errors import RuvLLMError
 from ruvllm.memory import Memory
@@ -165,7 +166,9 @@ def stats(
         print(msgspec.json.encode(found).decode())
         return
     for name, value in msgspec.to_builtins(found).items():
-        out.print(f"{name.replace('_', ' '):24} {_shown(value)}")
+        if name != "jobs":
+            out.print(f"{name.replace('_', ' '):24} {_shown(value)}")
+    print_jobs(found.jobs)
 
 
 def forget(

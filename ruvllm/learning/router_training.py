@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from typing import Any
@@ -17,7 +17,7 @@ from ruvllm.router.learn import Report, learn_gated, with_tiers
 from ruvllm.router.learnt import Estimates, Learnt, estimates, tier_inputs
 from ruvllm.router.model import CONTEXT_BINS, TierInputs
 from ruvllm.router.outcome_memory import Evidence, OutcomeMemory
-from ruvllm.router.outcomes import Outcomes, TierInfo
+from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.training import Lessons, TrainingConfig
 
 __all__ = ["expected_of", "is_kept", "looking_back", "rows_of", "train_router"]
@@ -29,7 +29,27 @@ NEWEST = 10_000  # questions that a training goes through; of older ones a sampl
 FRAME_TOKENS = 80  # of a prompt beside its question and sources
 CHARS_PER_TOKEN = 4.0
 GATE_SHARE = 7  # one of so many requests or sessions judges trainings, and is never learnt from
+PART = 32  # rows prepared between two looks at whether to stop: a few milliseconds
 MAX_STEPS = 4  # turns of a session that are learnt as one sequence
+
+
+Cancelled = Callable[[], bool]
+
+
+def _never() -> bool:
+    return False
+
+
+class _Stopped(Exception):
+    """Whoever trains is to stop."""
+
+
+def _parts(count: int, cancelled: Cancelled) -> Iterator[slice]:
+    """Yield slices of so many rows, asking before each, so that a training beside requests lets those go first."""
+    for start in range(0, max(count, 1), PART):
+        if cancelled():
+            raise _Stopped
+        yield slice(start, start + PART)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,13 +60,12 @@ class _Log:
     tiers: tuple[TierInfo, ...]
     evidence: Evidence
     default_tier: int
+    cancelled: Cancelled = _never
 
     def lessons(self, embedding_map: EmbeddingMap, sequences: Sequence[Rows]) -> Lessons:
         """Return rows as sequences of turns; shorter ones end with turns of which nothing is known."""
         logged = self.logged
-        made, _ = feature_rows(
-            logged.texts, logged.vectors, self.evidence, embedding_map, default_tier=self.default_tier
-        )
+        made = np.concatenate([self._features(embedding_map, part) for part in _parts(len(logged), self.cancelled)])
         kept = np.asarray(logged.present.any(axis=1))  # what was seen then, but for what neighbours say today
         features = np.where(kept[:, np.newaxis], logged.features, made)
         for group in ("embedding", "outcomes"):
@@ -56,7 +75,9 @@ class _Log:
         priced = np.array([tier.cost for tier in self.tiers], np.float32)
         cost = np.minimum(np.where(np.isnan(logged.cost), priced, logged.cost) / dearest, 10.0)
         steps = max(map(len, sequences))
-        places = np.stack([np.pad(rows, (0, steps - len(rows)), constant_values=-1) for rows in sequences])
+        places = np.full((len(sequences), steps), -1, np.int64)
+        for place, rows in zip(places, sequences, strict=True):
+            place[: len(rows)] = rows
         is_turn = (places >= 0)[..., np.newaxis]
 
         def taken(column: npt.NDArray[np.floating], missing: float) -> Floats:
@@ -71,6 +92,15 @@ class _Log:
             propensity=taken(np.where(np.isnan(logged.propensity), 1.0, logged.propensity), 1.0),
             context_label=np.where(places >= 0, _context_labels(logged)[places], -1),
         )
+
+    def _features(self, embedding_map: EmbeddingMap, part: slice) -> Floats:
+        """Return the features of some rows, as they would be made today, (m, 128)."""
+        logged = self.logged
+        evidence = Evidence(*(getattr(self.evidence, name)[part] for name in Evidence.__slots__))
+        values, _ = feature_rows(
+            logged.texts[part], logged.vectors[part], evidence, embedding_map, default_tier=self.default_tier
+        )
+        return values
 
 
 def _context_labels(logged: LoggedOutcomes) -> npt.NDArray[np.int64]:
@@ -129,7 +159,7 @@ def train_router(
     *,
     default_tier: int | None = None,
     seed: int = 0,
-    cancelled: Callable[[], bool] = lambda: False,
+    cancelled: Cancelled = _never,
 ) -> tuple[Learnt | None, Report]:
     """Return what a log teaches about `tiers`, None where the gate keeps `before`; the same for the same seed.
 
@@ -140,8 +170,23 @@ def train_router(
         logged: of the same tiers, in the same order.
         before: what is in force, also of other tiers; made for the same embedder.
         default_tier: place of the safe default; the largest when None.
+        cancelled: asked every few milliseconds; True ends the training.
     """
-    tiers = tuple(tiers)
+    try:
+        return _trained(logged, tuple(tiers), before, config, default_tier, np.random.default_rng(seed), cancelled)
+    except _Stopped:
+        return None, Report(len(logged), 0, None, None, accepted=False, reason="training was stopped")
+
+
+def _trained(
+    logged: LoggedOutcomes,
+    tiers: tuple[TierInfo, ...],
+    before: Learnt | None,
+    config: TrainingConfig,
+    default_tier: int | None,
+    rng: np.random.Generator,
+    cancelled: Cancelled,
+) -> tuple[Learnt | None, Report]:
     if before is not None:
         known = {tier.name for tier in before.tiers}
         before = with_tiers(before, tiers) if any(tier.name in known for tier in tiers) else None
@@ -150,9 +195,8 @@ def train_router(
         reason = "only one request was rated yet" if len(rated) else "nothing was rated yet"
         return None, Report(len(rated), len(rated), None, None, accepted=False, reason=reason)
     logged = rows_of(logged, rated)
-    rng = np.random.default_rng(seed)
     default_tier = len(tiers) - 1 if default_tier is None else default_tier
-    log = _Log(logged, tiers, _evidence(logged, tiers), default_tier)
+    log = _Log(logged, tiers, _evidence(logged, tiers, cancelled), default_tier, cancelled)
     sequences = _sequences(logged)
     nearest = np.asarray(log.evidence.nearest_similarity)
     newest, older = sequences[-NEWEST:], sequences[:-NEWEST]
@@ -186,11 +230,17 @@ def _first_of(logged: LoggedOutcomes, rows: Rows) -> str:
     return logged.sessions[first] or logged.ids[first]
 
 
-def _evidence(logged: LoggedOutcomes, tiers: tuple[TierInfo, ...]) -> Evidence:
+def _evidence(logged: LoggedOutcomes, tiers: tuple[TierInfo, ...], cancelled: Cancelled = _never) -> Evidence:
     """Return what all other rows say of each row."""
+    count = len(logged)
     latency_ms = np.where(logged.latency_ms > 0.0, logged.latency_ms, np.float32(np.nan))
-    outcomes = Outcomes(tiers, logged.texts, logged.vectors, logged.quality, latency_ms, logged.cost, logged.propensity)
-    return OutcomeMemory.from_outcomes(outcomes).near_rows(logged.texts)
+    memory = OutcomeMemory(tiers, logged.vectors.shape[1], capacity=max(100_000, count))
+    for part in _parts(count, cancelled):
+        keys = range(count)[part]
+        memory.extend(keys, logged.texts[part], logged.vectors[part], logged.quality[part], latency_ms[part])
+    rows = np.arange(count)
+    found = [memory.near_rows(logged.texts[part], rows[part]) for part in _parts(count, cancelled)]
+    return Evidence(*(np.concatenate([getattr(part, name) for part in found]) for name in Evidence.__slots__))
 
 
 def _sequences(logged: LoggedOutcomes) -> list[Rows]:

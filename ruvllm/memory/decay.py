@@ -54,7 +54,14 @@ def weight_left(half_life_s: Mapping[EdgeType, float], since: str = "max(edges.l
 
 
 def apply_decay(
-    store: Store, links: Links, config: LearningConfig, *, rate: float | None, min_interactions: int, floor: float
+    store: Store,
+    links: Links,
+    config: LearningConfig,
+    *,
+    rate: float | None,
+    min_interactions: int,
+    floor: float,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> DecayReport:
     """Make the decay of all edges permanent and prune, a few thousand edges in a transaction; see `Memory.apply_decay`.
 
@@ -66,7 +73,7 @@ def apply_decay(
     lives = half_lives(config) if rate is None else _lives_at(rate)
     decayed = pruned = 0
     after: int | None = -1
-    while after is not None:
+    while after is not None and not cancelled():
         work = _batch(after, lives, now, floor, min_interactions)
         after, count, gone = store.write(work, after=lambda done: links.pruned(done[2]))
         decayed, pruned = decayed + count, pruned + len(gone)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from operator import itemgetter
 from typing import Any
@@ -33,6 +33,7 @@ Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 MAX_ROWS = 100_000  # the newest that training looks at
+PAUSE_ROWS = 256  # read between two pauses: a few milliseconds
 
 _IS_DRAWN = "EXISTS (SELECT 1 FROM decisions d WHERE d.interaction = tier_outcomes.interaction AND d.calibrates)"
 
@@ -320,12 +321,14 @@ def read_outcomes(
     max_labels_per_day: int,
     limit: int = MAX_ROWS,
     id: str | None = None,
+    pause: Callable[[], object] = lambda: None,
 ) -> LoggedOutcomes:
     """Return what `tiers` did on the newest `limit` questions; other tiers, and forgotten questions, are left out.
 
     Args:
         num_features: F, of the layout `feature_version`.
         max_labels_per_day: qualities of one rater and UTC day that are read.
+        pause: called every few hundred rows; it may wait.
     """
     names = json.dumps(list(tiers))
     rows = sorted(store.rows(_ROUTED, (namespace, names, limit, id)), key=itemgetter(0, 1))  # oldest first
@@ -336,15 +339,18 @@ def read_outcomes(
     sources, shown, volunteered = np.full(shape, "", "<U5"), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     features, present = np.zeros((n, num_features), np.float32), np.zeros((n, num_features), np.bool_)
     for i, (*_, values, mask, version, estimates, calibrates) in enumerate(rows):
+        if i % PAUSE_ROWS == 0:
+            pause()
         if version == feature_version and len(values) >= 4 * num_features:  # what follows is about the tiers of then
             features[i] = np.frombuffer(values, "<f4", count=num_features)
             present[i] = np.unpackbits(np.frombuffer(mask, np.uint8), count=num_features)
         for estimate in json.loads(estimates or "[]"):
             if estimate["tier"] in column:
                 propensity[i, column[estimate["tier"]]] = 1.0 if calibrates else estimate["propensity"]
-    for interaction, tier, is_shown, *values, is_volunteered, source in store.rows(
-        _TRIED, (namespace, names, max_labels_per_day, id)
-    ):
+    tried = store.rows(_TRIED, (namespace, names, max_labels_per_day, id))
+    for i, (interaction, tier, is_shown, *values, is_volunteered, source) in enumerate(tried):
+        if i % PAUSE_ROWS == 0:
+            pause()
         if interaction in place:
             at = place[interaction], column[tier]
             quality[at], latency_ms[at], cost[at] = (np.nan if value is None else value for value in values)

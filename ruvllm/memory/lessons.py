@@ -65,6 +65,7 @@ class Lessons:
         self._engine: AttentionEngine | None = None
         self.version = 0  # of the engine in force; 0 for the untrained one, and before the first use
         self._lock = threading.Lock()
+        self._training = threading.Lock()  # one at a time
 
     # -- the engine --------------------------------------------------------------------------------------------------
 
@@ -160,15 +161,18 @@ class Lessons:
 
     def train(self, search: GraphSearch, cancelled: Callable[[], bool] = lambda: False) -> TrainingReport:
         """Train on all good answers from the start; adopt what ranks held-out ones better than the untrained engine."""
-        params, report = train_gated(self.examples(search), cancelled=cancelled)
-        if params is not None:
-            self.adopt(params, asdict(report))
-        return report
+        with self._training:
+            params, report = train_gated(self.examples(search, cancelled), cancelled=cancelled)
+            if params is not None:
+                self.adopt(params, asdict(report))
+            return report
 
-    def examples(self, search: GraphSearch) -> list[Example]:
+    def examples(self, search: GraphSearch, cancelled: Callable[[], bool] = lambda: False) -> list[Example]:
         """Return the newest answers that were rated good, or of which a source was marked as helpful, oldest first."""
         found = []
         for one in self._answered("AND EXISTS (SELECT 1 FROM feedback f WHERE f.interaction = i.id)"):
+            if cancelled():
+                return []
             said = read_feedback(self._store.rows, one.id)
             outcome = outcome_of(said)
             helped = {node for node, is_good in (said.marks if said else {}).items() if is_good}

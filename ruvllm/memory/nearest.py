@@ -36,6 +36,7 @@ INLINE_ROWS = 1024  # so few are indexed at once by the thread that needs them
 FEW_KEPT = 0.1  # a filter that keeps at most this share is searched exactly
 LEAST_ASKED = 200  # through a filter: the ten nearest of a fifth of 100,000 are found to 99.5 %, with 50 to 96 %
 FEW_PRODUCTS = 500_000  # of vectors, about 5 ms: so few are not worth waiting for another thread
+LOOK_S = 0.05  # between two looks at whether waiting for a builder is to end
 MIN_UNSAVED = 256  # below this many changes saving on close is not worth writing the whole file
 
 SEARCHED_IDS = f"SELECT id FROM nodes WHERE namespace = ? AND {SEARCHED}"
@@ -263,24 +264,40 @@ class Nearest:
     def _count(self) -> int:
         return int(self._store.value(f"SELECT count(*) FROM ({SEARCHED_IDS})", (self._namespace,)))
 
-    def settle(self) -> None:
-        """Wait until the index, if one is being built, is in use, and holds all vectors."""
+    def settle(self, cancelled: Callable[[], bool] | None = None) -> None:
+        """Wait until the index, if one is being built, is in use, and holds all vectors; or until `cancelled`."""
         builder = self._builder
         if builder is not None:
-            builder.join()
+            while builder.is_alive() and not (cancelled is not None and cancelled()):
+                builder.join(None if cancelled is None else LOOK_S)
         index = self._index
-        if index is not None:
+        if index is not None and not (cancelled is not None and cancelled()):
             index.settle()
 
-    def compact(self) -> bool:
-        """Build the index anew when too much of it is deleted; return whether that was done."""
+    @property
+    def wants_rebuild(self) -> bool:
+        """Whether too much of the index in use is deleted."""
+        index = self._index
+        return index is not None and index.tombstones > MAX_TOMBSTONES
+
+    def compact(self, cancelled: Callable[[], bool] = lambda: False) -> bool:
+        """Build the index anew when too much of it is deleted; return whether that was done.
+
+        The old one answers until the new one is ready. Where `cancelled` ends the waiting, building goes on.
+        """
         self.load()
-        self.settle()
+        self.settle(cancelled)
         with self._lock:
-            if self._index is None or self._index.tombstones <= MAX_TOMBSTONES:
+            old = self._index
+            if self._matrix is None or not self.wants_rebuild or cancelled():
                 return False
-        self.rebuild()
-        return True
+            if len(self._matrix) < self._config.exact_below:
+                self._index = None
+                remove_saved(self._base)
+                return True
+            self._start_builder()
+        self.settle(cancelled)
+        return self._index is not old
 
     def rebuild(self) -> None:
         """Drop the index, also the saved one, and build it from the database; exact search answers meanwhile."""

@@ -254,6 +254,24 @@ MIGRATIONS: tuple[str, ...] = (
             ON CONFLICT (namespace) DO UPDATE SET version = version + 1;
     END;
     """,
+    # 5: what runs in the background
+    """
+    CREATE TABLE jobs (
+        namespace TEXT NOT NULL,
+        name TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('waiting', 'running')),
+        every_s REAL,  -- NULL: only on demand
+        due REAL,  -- NULL: only on demand
+        started REAL,
+        finished REAL,
+        runs INTEGER NOT NULL DEFAULT 0,  -- that came to their end
+        failures INTEGER NOT NULL DEFAULT 0,  -- in all
+        failed_in_row INTEGER NOT NULL DEFAULT 0,
+        last_error TEXT,
+        attempts TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(attempts)),  -- the newest first: {at, seconds, report}
+        PRIMARY KEY (namespace, name)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ruvllm.memory.jobs import JobState
 from ruvllm.memory.nearest import IndexState
 from ruvllm.memory.store import Store
 
@@ -36,6 +37,7 @@ class MemoryStats:
     failed_records: int
     schema_version: int
     read_only: bool
+    jobs: tuple[JobState, ...] = ()  # that work in the background, by name
 
 
 def read_stats(
@@ -47,6 +49,7 @@ def read_stats(
     indexed: int,
     queued: int,
     failed_records: int,
+    jobs: tuple[JobState, ...],
 ) -> MemoryStats:
     """Count what `namespace` holds and measure the directory."""
     row = store.rows(
@@ -84,6 +87,7 @@ def read_stats(
         failed_records=failed_records,
         schema_version=store.value("PRAGMA user_version"),
         read_only=store.read_only,
+        jobs=jobs,
     )
 
 

@@ -15,6 +15,7 @@ from ruvllm.memory.check import CheckReport, run_check
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.history import delete_ended
+from ruvllm.memory.jobs import JobTable
 from ruvllm.memory.nearest import remove_all_saved
 from ruvllm.memory.reembed import ReembedProgress, reembed
 from ruvllm.memory.stats import MemoryStats, read_stats, size_of
@@ -47,6 +48,7 @@ class Care(OpenedBrain):
             indexed=self._nearest.indexed,
             queued=len(self._writeback.pending()),
             failed_records=self._writeback.failed + self._skipped_records,
+            jobs=JobTable(self._store, self.namespace).states(),
         )
 
     @with_one_embedder
@@ -72,30 +74,45 @@ class Care(OpenedBrain):
         )
 
     @with_one_embedder
-    def compact(self) -> CompactReport:
+    def compact(self, cancelled: Callable[[], bool] = lambda: False) -> CompactReport:
         """Delete history older than `store.history_days`, build the index anew when a fifth of it is deleted, save it,
         and fold the database's log into its file.
 
-        Afterwards no text of what was forgotten is left in the database file.
+        Afterwards no text of what was forgotten is left in the database file. Searches go on meanwhile.
+
+        Args:
+            cancelled: asked between steps and while the index is built; True ends it there, and a later call goes on.
         """
         self.require_writable()
         started = time.perf_counter()
         self._writeback.flush()
+        rebuilt = saved = False
+
+        def report(log_bytes: int = 0) -> CompactReport:
+            return CompactReport(rebuilt, saved, self._nearest.indexed, log_bytes, time.perf_counter() - started)
+
         self._store.write(lambda connection: delete_ended(connection, self.config.store.history_days, time.time()))
         self._archive.tidy()
-        rebuilt = saved = False
         if self._space.known() is not None:
-            rebuilt = self._nearest.compact()
+            rebuilt = self._nearest.compact(cancelled)
+            if cancelled():
+                return report()
             saved = self._nearest.save(force=True)
             self._keywords.load()
             saved = self._keywords.save(force=True) or saved
             saved = self._links.save() or saved
+        if cancelled():
+            return report()
         log_bytes = size_of(self.path.glob("brain.db-wal"))
         with self._store.exclusive() as connection:
             connection.pragma("optimize")
             connection.execute("INSERT INTO keywords (keywords) VALUES ('optimize')")  # words of deleted nodes go
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        return CompactReport(rebuilt, saved, self._nearest.indexed, log_bytes, time.perf_counter() - started)
+        return report(log_bytes)
+
+    def index_wants_rebuild(self) -> bool:
+        """Return whether so much of the vector index is deleted that `compact` would build it anew."""
+        return self._nearest.wants_rebuild
 
     @with_one_embedder
     def run_archival(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -230,7 +230,14 @@ class GraphOfNodes(OpenedBrain):
 
         return self._store.write(work, after=lambda moved: self._links.reweighted(moved.edges)).count
 
-    def apply_decay(self, rate: float | None = None, min_interactions: int = 5, floor: float = 0.05) -> DecayReport:
+    def apply_decay(
+        self,
+        rate: float | None = None,
+        min_interactions: int = 5,
+        floor: float = 0.05,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> DecayReport:
         """Make permanent what faded from all edges of the brain since their last use, and prune; as often as you like.
 
         Args:
@@ -239,10 +246,17 @@ class GraphOfNodes(OpenedBrain):
             min_interactions: edges with fewer outcomes than this are not pruned.
             floor: only edges whose weight is below it are pruned, and never those that say where something came from
                 or belongs (Derived, Contains, Follows).
+            cancelled: asked every few thousand edges; True ends the pass, and the next one does the rest.
         """
         self.require_writable()
         return apply_decay(
-            self._store, self._links, self.config.learning, rate=rate, min_interactions=min_interactions, floor=floor
+            self._store,
+            self._links,
+            self.config.learning,
+            rate=rate,
+            min_interactions=min_interactions,
+            floor=floor,
+            cancelled=cancelled,
         )
 
     def co_retrieved(self, node_id: int, k: int = 10) -> list[tuple[Node, int]]:

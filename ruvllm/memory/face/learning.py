@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ruvllm.attention import AttentionEngine, Pattern
 from ruvllm.attention.training import TrainingReport
 from ruvllm.memory.face.opened import OpenedBrain
+from ruvllm.memory.jobs import JobState, JobTable
 from ruvllm.types import EdgeType
 
 __all__ = ["Learning"]
@@ -20,17 +21,20 @@ class Learning(OpenedBrain):
         """Which version of the ranking is in force, 0 for the untrained one and before the first search."""
         return self._lessons.version
 
-    def train_attention(self) -> TrainingReport:
+    def train_attention(self, cancelled: Callable[[], bool] = lambda: False) -> TrainingReport:
         """Train the ranking on all answers that were rated good; durable on return.
 
         Credit goes to the sources that attribution, or a mark, says were needed. What ranks a held-out fifth of the
         answers worse than the untrained engine does is discarded; below ten good answers nothing is tried.
+
+        Args:
+            cancelled: asked between examples; True ends the training, and nothing changes.
         """
         self.require_writable()
         self._writeback.flush()
         if self._space.known() is None:
-            return TrainingReport(0, 0, None, None, accepted=False)
-        return self._lessons.train(self._search)
+            return TrainingReport(0, 0, None, None, accepted=False, reason="fewer than 10 good answers")
+        return self._lessons.train(self._search, cancelled)
 
     def train_on_patterns(self, patterns: Iterable[Pattern], *, learning_rate: float = 0.1) -> dict[EdgeType, float]:
         """Move the bias of each edge type by how good the answers were that used it; return the new biases.
@@ -52,3 +56,14 @@ class Learning(OpenedBrain):
     def get_edge_bias_weights(self) -> dict[EdgeType, float]:
         """Return the learnt bias of each edge type, 0 at the start: above it, such edges are followed more readily."""
         return self._lessons.engine().get_edge_bias_weights()
+
+    # -- in the background -------------------------------------------------------------------------------------------
+
+    @property
+    def job_table(self) -> JobTable:
+        """The state of background jobs in the store."""
+        return JobTable(self._store, self.namespace)
+
+    def jobs(self) -> tuple[JobState, ...]:
+        """Return the background jobs that this brain has had, with their last runs and when they are due, by name."""
+        return self.job_table.states()

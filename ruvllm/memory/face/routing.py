@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -69,6 +69,7 @@ class Routing(OpenedBrain):
         feature_version: int,
         limit: int = 100_000,
         id: str | None = None,
+        pause: Callable[[], object] = lambda: None,
     ) -> LoggedOutcomes:
         """Return what `tiers` did on the newest `limit` questions that still exist: what a router is trained on.
 
@@ -80,6 +81,7 @@ class Routing(OpenedBrain):
 
         Args:
             num_features, feature_version: the layout wanted; of a decision by another one no feature is present.
+            pause: called every few hundred rows; it may wait.
         """
         self._writeback.flush()
         return read_outcomes(
@@ -91,6 +93,7 @@ class Routing(OpenedBrain):
             max_labels_per_day=self.config.router.max_labels_per_day,
             limit=checked_count(limit, "limit"),
             id=id,
+            pause=pause,
         )
 
     def add_outcomes(self, id: str, outcomes: Sequence[TierOutcome]) -> None:

@@ -1,4 +1,4 @@
-"""ruvllm/orchestrator/spare_time.py: jobs run while nobody waits, and never beside a request."""
+"""ruvllm/learning/spare_time.py: jobs run while nobody waits, and never beside a request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ruvllm.orchestrator.spare_time import CAPACITY, TRIES, SpareTime
+from ruvllm.learning.spare_time import CAPACITY, TRIES, SpareTime
 
 WAIT_S = 10.0
 

@@ -1,0 +1,154 @@
+"""`ruvllm bench worker`: how much later answers come while the background trains without a pause."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ruvllm.bench.corpora import Question, read_corpus, read_questions, sample
+from ruvllm.bench.evaluation import documents
+from ruvllm.bench.report import Report, Row, bootstrap_interval, make_report
+from ruvllm.bench.scale import grown
+from ruvllm.bench.serving import FreeEmbedder, FreeReader, served
+from ruvllm.bench.setup import Settings, open_tools
+from ruvllm.brain_router import BrainRouter
+from ruvllm.config import Config, WorkerConfig, load_config
+from ruvllm.learning.jobs import News, brain_jobs
+from ruvllm.learning.worker import Job, Worker
+from ruvllm.memory import Memory
+from ruvllm.pipeline import AnswerStream, Pipeline
+from ruvllm.router.outcomes import TierInfo
+from ruvllm.types import Feedback, Request
+
+__all__ = ["run"]
+
+TIERS = (TierInfo("small", 100_000_000, 0.06), TierInfo("large", 2_000_000_000, 1.2))
+ROUTED = {"models": {"tiers": ["small", "large"]}, "generation": {"model": "large", "min_confidence": 0.0}}
+PART = 5_000  # documents of one call of ingest
+WARM_UP = 200  # requests before anything is timed
+TAUGHT = 600  # questions that are rated: what is trained on
+LOAD = 0.3  # of what is served when nothing waits
+WITHOUT_PAUSE = WorkerConfig(start_after_s=0.0, idle_s=0.0, cpu_share=1.0)
+AT_ONCE_S = 1e-3
+TARGET = 1.10
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """A brain that answers, with the worker beside it."""
+
+    memory: Memory
+    worker: Worker
+    answer: Callable[[str], str]
+
+
+def run(
+    corpora: Sequence[Path], questions: Path, settings: Settings, *, nodes: int, blocks: int, seconds: float
+) -> Report:
+    """Return the 95th percentiles of answering with and without training beside it, and their ratio.
+
+    Requests come by chance at LOAD of what one thread can answer; embedding and reading cost nothing, so that nothing
+    hides what the worker does. Each block without the worker is followed, or led, by one with it and the same arrivals.
+
+    Args:
+        corpora: JSON Lines of {pid, title, text}; see `grown` for how they become `nodes` documents.
+        blocks: pairs of blocks. seconds: length of one block.
+    """
+    passages = list(grown([p for corpus in corpora for p in read_corpus(corpus)], nodes, settings.seed))
+    asked = sample(read_questions(questions), settings.limit or 1_000_000, settings.seed)
+    config = load_config(environment={}, overrides=ROUTED | {"router": {"explore": 0.5, "calibrate": 0.0}})
+    with open_tools(settings) as tools, tempfile.TemporaryDirectory(prefix="ruvllm-bench-") as folder:
+        embedder = FreeEmbedder(tools.embedder, [question.question for question in asked])
+        with _brain(Path(folder), embedder, config) as brain:
+            for start in range(0, len(passages), PART):
+                brain.memory.ingest(documents(passages[start : start + PART]))
+                settings.on_progress("ingest", min(start + PART, len(passages)), len(passages))
+            embedder.is_open = False
+            _teach(brain, asked[:TAUGHT])
+            return make_report("worker", _measured(brain, asked, settings, blocks, seconds))
+
+
+@contextmanager
+def _brain(folder: Path, embedder: FreeEmbedder, config: Config) -> Iterator[_Served]:
+    with Memory(folder, embedder=embedder, config=config) as memory:
+        router = BrainRouter(memory, TIERS, config, seed=0)
+        jobs = brain_jobs(memory, WITHOUT_PAUSE, News(), train_router=router.train)
+        again = [Job(job.name, job.body, AT_ONCE_S) for job in jobs if job.name in ("attention", "router")]
+        worker = Worker(memory.job_table, again, WITHOUT_PAUSE)
+        readers = {tier.name: FreeReader(tier.name) for tier in TIERS}
+        pipeline = Pipeline(memory, lambda tier: readers[tier].lent(), config, router=router, spare_time=worker)
+
+        def answer(question: str) -> str:
+            with worker.request():
+                return AnswerStream(pipeline.run(Request(question), lambda: False)).response.id
+
+        worker.pause()
+        worker.start()
+        try:
+            yield _Served(memory, worker, answer)
+        finally:
+            worker.close()
+
+
+def _teach(brain: _Served, questions: Sequence[Question]) -> None:
+    """Rate answers by whether they showed the evidence, and mark what of it they showed."""
+    for i, question in enumerate(questions):
+        id = brain.answer(question.question)
+        shown = brain.memory.interaction(id).source_ids
+        gold = {node: brain.memory.get(node).source in question.gold_pids for node in shown}
+        marks = {node: True for node, is_gold in gold.items() if is_gold}
+        brain.memory.feedback(id, Feedback(rating=5 if marks else 1, rater=f"rater {i}", marks=marks))
+
+
+def _measured(brain: _Served, asked: Sequence[Question], settings: Settings, blocks: int, seconds: float) -> list[Row]:
+    rng = np.random.default_rng(settings.seed)
+
+    def serve(i: int) -> None:
+        brain.answer(asked[i % len(asked)].question)
+
+    served(serve, np.zeros(WARM_UP))
+    alone = served(serve, np.zeros(2 * WARM_UP))
+    rate = len(alone) / alone[-1]
+    p95: dict[bool, list[float]] = {False: [], True: []}
+    runs, cpu = _runs(brain), 0.0
+    for block in range(blocks):
+        arrivals = np.cumsum(rng.exponential(1.0 / (LOAD * rate), max(int(LOAD * rate * seconds), 1)))
+        for works in (False, True) if block % 2 == 0 else (True, False):
+            if works:
+                brain.worker.resume()
+            time.sleep(0.2)  # what went before has ended
+            before = time.process_time()
+            took = served(serve, arrivals)
+            cpu += (time.process_time() - before) * (1 if works else -1)
+            brain.worker.pause()
+            p95[works].append(1e3 * float(np.percentile(took, 95)))
+        settings.on_progress("blocks", block + 1, blocks)
+    logs = np.log(np.array(p95[True]) / np.array(p95[False]))
+    low, high = bootstrap_interval(logs, seed=settings.seed)
+    ratio = float(np.exp(logs.mean()))
+    without, beside = float(np.mean(p95[False])), float(np.mean(p95[True]))
+    return [
+        Row("answers a second, one thread", rate, "1/s"),
+        Row("p95 without the worker", without, "ms"),
+        Row("p95 while it trains", beside, "ms", peers={"without": without}, ratio=beside / without),
+        Row(
+            "p95 while it trains over p95 without, pairs of blocks",
+            ratio,
+            "ratio",
+            interval=(float(np.exp(low)), float(np.exp(high))),
+            target=TARGET,
+            met=ratio <= TARGET,
+        ),
+        Row("trainings that came to their end", _runs(brain) - runs, ""),
+        Row("processor that the worker took", cpu / (blocks * seconds), "cores"),
+    ]
+
+
+def _runs(brain: _Served) -> int:
+    return sum(state.runs for state in brain.memory.jobs())
