@@ -26,6 +26,7 @@ __all__ = [
     "RetrievalConfig",
     "RouterConfig",
     "StoreConfig",
+    "TelemetryConfig",
     "cache_dir",
     "load_config",
     "without_userinfo",
@@ -275,6 +276,16 @@ class RouterConfig(_Section, frozen=True):
         _require(self.max_labels_per_day >= 1, f"router.max_labels_per_day must be >= 1 ({self.max_labels_per_day})")
 
 
+class TelemetryConfig(_Section, frozen=True):
+    """What is told to the outside; metrics and log records always are there for whoever asks."""
+
+    traces: bool = False  # each request as OpenTelemetry spans, to the provider that the program has set
+
+    def __post_init__(self) -> None:
+        is_there = not self.traces or importlib.util.find_spec("opentelemetry") is not None
+        _require(is_there, "telemetry.traces needs OpenTelemetry: pip install 'ruvllm[otel]'")
+
+
 class Config(_Section, frozen=True):
     """The whole tree; each component receives its own section."""
 
@@ -288,6 +299,7 @@ class Config(_Section, frozen=True):
     store: StoreConfig = StoreConfig()
     learning: LearningConfig = LearningConfig()
     router: RouterConfig = RouterConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
         room = self.embedding.max_tokens - 2  # [CLS] and [SEP]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -410,7 +409,7 @@ class Pipeline:
         sure = confidence(draft.logprobs) if draft.logprobs else None
         floor = self._config.generation.min_confidence
         response = Response(
-            id=secrets.token_hex(8),
+            id=asking.request.id,
             query=asking.query,
             text=text,
             sources=mark_used(text, prompt.sources),

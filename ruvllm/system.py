@@ -18,8 +18,11 @@ from ruvllm.config import Config, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelError, ModelMissing, PullError
 from ruvllm.inference import ModelPool
 from ruvllm.memory import CompactReport, DecayReport, Memory
+from ruvllm.memory.stats import gauges_of
+from ruvllm.metrics import Gauge, Metrics
 from ruvllm.orchestrator import SessionQueue, SpareTime
 from ruvllm.pipeline import AnswerStream, Pipeline
+from ruvllm.telemetry import Telemetry
 from ruvllm.types import (
     Constraints,
     Feedback,
@@ -106,6 +109,8 @@ class RuvLLM:
         self._executor: ThreadPoolExecutor | None = None
         self._router = _router(self.memory, self.pool.tiers, config)
         self._spare_time = SpareTime()
+        self._metrics = Metrics(self._sizes)
+        self._telemetry = Telemetry(self._metrics, config.telemetry)
         self._pipeline = Pipeline(
             self.memory, self.pool.engine, config, router=self._router, spare_time=self._spare_time
         )
@@ -131,7 +136,9 @@ class RuvLLM:
         `sources` is a file, a folder (read with all below it), or an iterable of paths and texts; a text may be a
         mapping with text, title, source and metadata. Documents that cannot be read are listed in the report.
         """
-        return self.memory.ingest(sources, on_progress=on_progress)
+        report = self.memory.ingest(sources, on_progress=on_progress)
+        self._metrics.ingested(report)
+        return report
 
     def ask(
         self,
@@ -200,7 +207,7 @@ class RuvLLM:
             raise
 
     def _stream(self, request: Request, *, cancelled: Callable[[], bool]) -> AnswerStream:
-        return AnswerStream(self._answers(request, cancelled))
+        return AnswerStream(self._telemetry.follow(request.id, self._answers(request, cancelled)))
 
     def _answers(self, request: Request, cancelled: Callable[[], bool]) -> Any:
         with self._spare_time.request():
@@ -256,7 +263,9 @@ class RuvLLM:
                 is unknown.
         """
         marks = self._marks(id, helped, unhelpful)
-        self.memory.feedback(id, Feedback(rating, quality, task_success, correction, rater, marks))
+        given = Feedback(rating, quality, task_success, correction, rater, marks)
+        self.memory.feedback(id, given)
+        self._metrics.heard(given)
         if self._router is not None:
             self._router.heard(id)
 
@@ -345,6 +354,15 @@ class RuvLLM:
     def stats(self) -> MemoryStats:
         """Return counts and sizes."""
         return self.memory.stats()
+
+    def metrics(self) -> Metrics:
+        """Return what was counted since this brain was opened; `.text()` is Prometheus' text format."""
+        return self._metrics
+
+    def _sizes(self) -> list[Gauge]:
+        pool = self.pool.stats()
+        loaded = Gauge("ruvllm_models_loaded", "Models in memory.", len(pool.loaded))
+        return [*gauges_of(self.memory.stats()), loaded, Gauge("ruvllm_models_bytes", "What they hold.", pool.bytes)]
 
     def check(self, *, repair: bool = False) -> CheckReport:
         """Compare database, index, files and models with what was recorded; mend with `repair`, models by pulling."""

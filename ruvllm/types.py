@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -272,6 +273,10 @@ class Constraints:
             _require_share(self.min_quality, "min_quality")
 
 
+def _new_id() -> str:
+    return secrets.token_hex(8)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One question: within a session or alone, over all sources or a `filter` of them, `k` sources at most."""
@@ -282,6 +287,7 @@ class Request:
     filter: Filter | None = None
     options: GenerationOptions | None = None
     constraints: Constraints | None = None
+    id: str = field(default_factory=_new_id)  # its response's, too
 
 
 @dataclass(frozen=True, slots=True)

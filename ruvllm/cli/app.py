@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import ruvllm
-from ruvllm.cli import bench, brain, demo, models, reembed, router, router_report
+from ruvllm.cli import bench, brain, demo, models, reembed, router, router_report, stats
 from ruvllm.cli.console import err, print_error
 from ruvllm.errors import ModelMissing, RuvLLMError
 
@@ -28,6 +28,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 brain.register(app)
+stats.register(app)
 models.register(app)
 demo.register(app)
 reembed.register(app)
