@@ -27,6 +27,7 @@ SECONDS = (
 )
 SHARES = tuple(i / 10 for i in range(1, 11))
 SIZES_SHARE = 0.05  # of the time that may go into counting what the brain holds: seconds, at millions of edges
+OUTCOMES = {"cancelled": "cancelled", "extract": "extracted", "deadline": "deadline"}  # by reason; others answered
 MARKS = frozenset({"total", "first_token"})  # timings that are moments, no stages
 
 
@@ -56,7 +57,7 @@ FIRST_TOKEN = _Family("ruvllm_first_token_seconds", "Until the first words of an
 STAGES = _Family("ruvllm_stage_seconds", "Time of each stage of answered requests.", ("stage",), SECONDS)
 TOKENS = _Family("ruvllm_tokens", "Tokens read (prompt) and written (completion) by models.", ("kind",))
 CONFIDENCE = _Family("ruvllm_confidence", "Mean token probability of answers.", (), SHARES)
-WARNINGS = _Family("ruvllm_warnings", "Ways in which answers were degraded.")
+WARNINGS = _Family("ruvllm_warnings", "Ways in which answers were degraded, by the stage.", ("stage",))
 ERRORS = _Family("ruvllm_errors", "Requests that raised, by the class of the error.", ("error",))
 FEEDBACK = _Family("ruvllm_feedback", "What was said about answers.", ("kind",))
 DOCUMENTS = _Family("ruvllm_documents_ingested", "Documents given to ingest, by what became of them.", ("result",))
@@ -99,7 +100,7 @@ class Metrics:
 
     def answered(self, response: Response, seconds: float) -> None:
         """Count a request that has a response; one that its caller cancelled half way counts as that."""
-        outcome = {"cancelled": "cancelled", "extract": "extracted"}.get(response.finish_reason, "answered")
+        outcome = OUTCOMES.get(response.finish_reason, "answered")
         with self._lock:
             self._ended(outcome, response.route.tier or "none", seconds)
             for stage, ms in response.timings_ms.items():
@@ -109,7 +110,8 @@ class Metrics:
                 self._observe(FIRST_TOKEN, response.timings_ms["first_token"] / 1e3)
             self._counts[TOKENS, ("prompt",)] += response.prompt_tokens
             self._counts[TOKENS, ("completion",)] += response.completion_tokens
-            self._counts[WARNINGS, ()] += len(response.warnings)
+            for warning in response.warnings:
+                self._counts[WARNINGS, (_stage_of(warning),)] += 1
             if response.confidence is not None:
                 self._observe(CONFIDENCE, response.confidence)
 
@@ -216,6 +218,12 @@ class Metrics:
             took = time.monotonic() - started
             self._sizes_due = started + took / SIZES_SHARE
         return self._sizes
+
+
+def _stage_of(warning: str) -> str:
+    """Return the stage that a warning begins with, "retrieve: ..."; never other words of it."""
+    stage, colon, _ = warning.partition(": ")
+    return stage if colon and stage.isidentifier() else "other"
 
 
 _SUFFIXES = frozenset({"", "_total", "_bucket", "_count", "_sum"})

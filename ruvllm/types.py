@@ -287,7 +287,7 @@ class Request:
     filter: Filter | None = None
     options: GenerationOptions | None = None
     constraints: Constraints | None = None
-    id: str = field(default_factory=_new_id)  # its response's, too
+    id: str = field(default_factory=_new_id, compare=False)  # its response's, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def test_an_answer_that_quotes_for_want_of_confidence_is_told_apart(tmp_path: Pa
 
 def test_a_response_gives_stages_tokens_confidence_and_warnings() -> None:
     metrics = Metrics()
-    metrics.answered(response(warnings=("no index", "not remembered")), 0.05)
+    metrics.answered(response(warnings=("retrieve: no index", "not remembered: the disk is full")), 0.05)
     assert metrics.value("ruvllm_requests_total", outcome="answered", route="small") == 1.0
     assert metrics.value("ruvllm_stage_seconds_sum", stage="generate") == pytest.approx(0.04)
     assert metrics.value("ruvllm_stage_seconds_count") == 2.0  # "total" and "first_token" are no stages
@@ -58,6 +58,7 @@ def test_a_response_gives_stages_tokens_confidence_and_warnings() -> None:
     assert metrics.value("ruvllm_confidence_bucket", le="0.7") == 0.0
     assert metrics.value("ruvllm_confidence_bucket", le="0.8") == 1.0
     assert metrics.value("ruvllm_warnings_total") == 2.0
+    assert metrics.value("ruvllm_warnings_total", stage="retrieve") == 1.0
 
 
 def test_feedback_is_counted_by_all_that_was_said() -> None:

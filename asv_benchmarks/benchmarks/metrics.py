@@ -15,7 +15,7 @@ class MetricsOfARequest:
         timings = STAGES | {"first_token": 40.0, "total": 310.0}
         self.response = Response(
             "id", "question", "answer", (), Route("reader", 2048, 0.0, 1.0, tier="small"), 0.9, "stop",
-            prompt_tokens=600, completion_tokens=64, timings_ms=timings, warnings=("no index",),
+            prompt_tokens=600, completion_tokens=64, timings_ms=timings, warnings=("retrieve: no index",),
         )  # fmt: skip
         self.metrics = Metrics()
         self.metrics.answered(self.response, 0.31)
