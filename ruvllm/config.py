@@ -29,6 +29,7 @@ __all__ = [
     "RouterConfig",
     "SessionsConfig",
     "StoreConfig",
+    "TelemetryConfig",
     "WorkerConfig",
     "cache_dir",
     "load_config",
@@ -351,6 +352,16 @@ class WorkerConfig(_Section, frozen=True):
             )
 
 
+class TelemetryConfig(_Section, frozen=True):
+    """What is told to the outside; metrics and log records always are there for whoever asks."""
+
+    traces: bool = False  # each request as OpenTelemetry spans, to the provider that the program has set
+
+    def __post_init__(self) -> None:
+        is_there = not self.traces or importlib.util.find_spec("opentelemetry") is not None
+        _require(is_there, "telemetry.traces needs OpenTelemetry: pip install 'ruvllm[otel]'")
+
+
 class Config(_Section, frozen=True):
     """The whole tree; each component receives its own section."""
 
@@ -368,6 +379,7 @@ class Config(_Section, frozen=True):
     cache: CacheConfig = CacheConfig()
     sessions: SessionsConfig = SessionsConfig()
     worker: WorkerConfig = WorkerConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
         room = self.embedding.max_tokens - 2  # [CLS] and [SEP]

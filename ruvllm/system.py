@@ -25,7 +25,10 @@ from ruvllm.memory import CompactReport, DecayReport, Memory, Session
 from ruvllm.memory.feedback import outcome_of
 from ruvllm.memory.outcomes import Outcome
 from ruvllm.memory.rows import checked_name
+from ruvllm.memory.stats import gauges_of
+from ruvllm.metrics import Gauge, Metrics
 from ruvllm.pipeline import AnswerStream, Pipeline
+from ruvllm.telemetry import Telemetry
 from ruvllm.types import (
     Constraints,
     Embedder,
@@ -121,6 +124,8 @@ class RuvLLM:
         train_router = None if self._router is None else self._router.train
         jobs = brain_jobs(self.memory, config.worker, self._news, train_router=train_router)
         self.worker = Worker(self.memory.job_table, jobs, config.worker)
+        self._metrics = Metrics(self._sizes)
+        self._telemetry = Telemetry(self._metrics, config.telemetry)
         self._pipeline = Pipeline(self.memory, self.pool.engine, config, router=self._router, spare_time=self.worker)
         if config.worker.enabled and not self.read_only:
             self.worker.start()
@@ -147,7 +152,9 @@ class RuvLLM:
         mapping with text, title, source and metadata. Documents that cannot be read are listed in the report.
         """
         with self.worker.request():
-            return self.memory.ingest(sources, on_progress=on_progress)
+            report = self.memory.ingest(sources, on_progress=on_progress)
+        self._metrics.ingested(report)
+        return report
 
     def ask(
         self,
@@ -237,7 +244,7 @@ class RuvLLM:
             raise
 
     def _stream(self, request: Request, *, cancelled: Callable[[], bool]) -> AnswerStream:
-        return AnswerStream(self._answers(request, cancelled))
+        return AnswerStream(self._telemetry.follow(request.id, self._answers(request, cancelled)))
 
     def _answers(self, request: Request, cancelled: Callable[[], bool]) -> Any:
         with self.worker.request():
@@ -290,6 +297,7 @@ class RuvLLM:
         if correction is not None or outcome is None or not outcome.is_good:
             self._say_not_again(id)
         self._news.heard()
+        self._metrics.heard(said)
         if self._router is not None:
             self._router.heard(id)
 
@@ -471,6 +479,15 @@ class RuvLLM:
     def stats(self) -> MemoryStats:
         """Return counts and sizes."""
         return self.memory.stats()
+
+    def metrics(self) -> Metrics:
+        """Return what was counted since this brain was opened; `.text()` is Prometheus' text format."""
+        return self._metrics
+
+    def _sizes(self) -> list[Gauge]:
+        pool = self.pool.stats()
+        loaded = Gauge("ruvllm_models_loaded", "Models in memory.", len(pool.loaded))
+        return [*gauges_of(self.memory.stats()), loaded, Gauge("ruvllm_models_bytes", "What they hold.", pool.bytes)]
 
     def check(self, *, repair: bool = False) -> CheckReport:
         """Compare database, index, files and models with what was recorded; mend with `repair`, models by pulling."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -273,6 +274,10 @@ class Constraints:
             _require_share(self.min_quality, "min_quality")
 
 
+def _new_id() -> str:
+    return secrets.token_hex(8)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One question: within a session or alone, over all sources or a `filter` of them, `k` sources at most.
@@ -289,6 +294,7 @@ class Request:
     timeout_s: float | None = None
     key: str = "local"
     asked: float = field(default_factory=time.monotonic, compare=False)
+    id: str = field(default_factory=_new_id, compare=False)  # its response's, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import ruvllm
-from ruvllm.cli import bench, brain, demo, learn, models, reembed, router, router_report, sessions
+from ruvllm.cli import bench, brain, demo, learn, models, reembed, router, router_report, sessions, stats
 from ruvllm.cli.console import err, print_error
 from ruvllm.errors import ModelMissing, RuvLLMError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 brain.register(app)
 learn.register(app)
+stats.register(app)
 models.register(app)
 demo.register(app)
 reembed.register(app)

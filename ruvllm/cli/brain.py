@@ -1,4 +1,4 @@
-"""Commands on a brain directory: ingest, ask, chat, feedback, check, stats, forget, graph, export, import, config."""
+"""Commands on a brain directory: ingest, ask, chat, feedback, check, forget, graph, export, import, config."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from rich.markup import escape
 from ruvllm import models, viz
 from ruvllm.cli.console import err, ingest_bar, out, print_error, print_graph, print_ingest, stream_answer
 from ruvllm.cli.models import fetch_missing
-from ruvllm.cli.schedule import print_jobs
 from ruvllm.config import load_config
 from ruvllm.errors import RuvLLMError
 from ruvllm.memory import Memory
@@ -155,22 +154,6 @@ def check(
         raise typer.Exit(1)
 
 
-def stats(
-    brain: BrainOption = DEFAULT_BRAIN,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Show what the brain holds."""
-    with Memory(existing(brain), read_only=True) as memory:
-        found = memory.stats()
-    if json:
-        print(msgspec.json.encode(found).decode())
-        return
-    for name, value in msgspec.to_builtins(found).items():
-        if name != "jobs":
-            out.print(f"{name.replace('_', ' '):24} {_shown(value)}")
-    print_jobs(found.jobs)
-
-
 def forget(
     source: Annotated[str, typer.Argument(help="A source as `ask` shows it, or a folder of sources.")],
     brain: BrainOption = DEFAULT_BRAIN,
@@ -262,7 +245,7 @@ def config_show(brain: BrainOption = DEFAULT_BRAIN) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (ingest, ask, chat, feedback, check, stats, forget, graph, export):
+    for command in (ingest, ask, chat, feedback, check, forget, graph, export):
         app.command()(command)
     app.command("import")(import_)
     app.add_typer(config_app, name="config")
@@ -286,7 +269,3 @@ def existing(brain: Path) -> Path:
     if not (brain / "brain.db").exists():
         raise FileNotFoundError(f"brain: there is no brain in {brain}; {hint}")
     return brain
-
-
-def _shown(value: object) -> str:
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)

@@ -21,7 +21,15 @@ from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store
 from ruvllm.types import EdgeType, Embedder, Feedback, FinishReason, Interaction, NodeType, Route, Turn
 
-__all__ = ["Record", "commit_interactions", "count_turns", "read_answer_vector", "read_record", "read_turns"]
+__all__ = [
+    "Record",
+    "commit_interactions",
+    "count_turns",
+    "read_answer_vector",
+    "read_record",
+    "read_timings",
+    "read_turns",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -267,6 +275,12 @@ def read_answer_vector(store: Store, namespace: str, id: str) -> np.ndarray | No
         (id, namespace),
     )
     return None if blob is None else vector_of(blob)
+
+
+def read_timings(store: Store, namespace: str, limit: int) -> list[dict[str, float]]:
+    """Return the milliseconds by stage of the `limit` requests that were stored last, the newest first."""
+    sql = "SELECT timings_ms FROM interactions WHERE namespace = ? ORDER BY rowid DESC LIMIT ?"
+    return [json.loads(row[0]) for row in store.rows(sql, (namespace, limit))]
 
 
 def read_record(store: Store, namespace: str, id: str) -> Record:

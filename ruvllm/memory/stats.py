@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from ruvllm.memory.jobs import JobState
 from ruvllm.memory.nearest import IndexState
 from ruvllm.memory.store import Store
+from ruvllm.metrics import Gauge
 
-__all__ = ["MemoryStats", "read_stats", "size_of"]
+__all__ = ["MemoryStats", "gauges_of", "read_stats", "size_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,32 @@ def read_stats(
         read_only=store.read_only,
         jobs=jobs,
     )
+
+
+def gauges_of(stats: MemoryStats) -> list[Gauge]:
+    """Return the same as metrics."""
+    sizes = [
+        ("nodes_on_probation", "Nodes that are not trusted yet.", stats.on_probation),
+        ("nodes_archived", "Nodes in the cold tier.", stats.archived),
+        ("edges", "Links between nodes.", stats.edges),
+        ("documents", "Documents read in.", stats.documents),
+        ("interactions", "Answered requests that are remembered.", stats.interactions),
+        ("rated_interactions", "Of these, with feedback.", stats.feedback),
+        ("sessions", "Conversations.", stats.sessions),
+        ("indexed_vectors", "Vectors in the index in use.", stats.indexed),
+        ("database_bytes", "Size of the database's files.", stats.database_bytes),
+        ("index_bytes", "Size of the derived files.", stats.index_bytes),
+        ("queued_records", "Answered requests that wait to be stored.", stats.queued),
+        ("records_failed_total", "Answered requests that could not be stored.", stats.failed_records),
+        ("read_only", "Whether writing is refused.", stats.read_only),
+    ]
+    gauges = [Gauge(f"ruvllm_{name}", help_, float(value)) for name, help_, value in sizes]
+    for type_, count in stats.nodes_by_type.items():
+        gauges.append(Gauge("ruvllm_nodes", "Nodes, by type.", count, {"type": type_}))
+    for state in get_args(IndexState):
+        is_it = float(state == stats.index)
+        gauges.append(Gauge("ruvllm_index_state", "1 for how vectors are searched.", is_it, {"state": state}))
+    return gauges
 
 
 def size_of(files: Iterable[Path]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import replace
 
 from ruvllm.config import Config
@@ -56,7 +55,7 @@ def given_again(entry: Entry, asking: Asking, memory: Memory) -> Response:
         entry.answer_vector = memory.answer_vector(entry.response.id)
     return replace(
         entry.response,
-        id=secrets.token_hex(8),
+        id=asking.request.id,
         query=asking.query,
         session=asking.request.session,
         prompt_tokens=0,

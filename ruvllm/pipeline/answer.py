@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -71,7 +70,7 @@ def finished(
     text = draft.text.strip()
     sure = confidence(draft.logprobs) if draft.logprobs else None
     response = Response(
-        id=secrets.token_hex(8),
+        id=asking.request.id,
         query=asking.query,
         text=text,
         sources=mark_used(text, prompt.sources),

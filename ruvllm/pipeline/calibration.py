@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
 from dataclasses import replace
 
-from ruvllm.memory import Memory
 from ruvllm.learning.spare_time import Job
+from ruvllm.memory import Memory
 from ruvllm.pipeline.answer import outcome_of
 from ruvllm.pipeline.asking import Draft, Reader
 from ruvllm.types import Response

@@ -13,7 +13,7 @@ from ruvllm.errors import BrainError
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.opened import OpenedBrain, checked_count
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
-from ruvllm.memory.interactions import Record, count_turns, read_answer_vector, read_record, read_turns
+from ruvllm.memory.interactions import Record, count_turns, read_answer_vector, read_record, read_timings, read_turns
 from ruvllm.memory.probation import Change, promote, reconsider, revoke
 from ruvllm.memory.rows import checked_name, checked_text
 from ruvllm.memory.sessions import Session, delete_session, insert_session, read_sessions
@@ -151,6 +151,10 @@ class Requests(OpenedBrain):
             one for one in self._writeback.pending() if (one.namespace, one.session) == (self.namespace, session)
         ]
         return len(pending) + count_turns(self._store, self.namespace, session, [one.id for one in pending])
+
+    def timings(self, limit: int = 1000) -> list[dict[str, float]]:
+        """Return the milliseconds by stage of the newest `limit` stored requests, the newest first."""
+        return read_timings(self._store, self.namespace, checked_count(limit, "limit"))
 
     def new_session(self, name: str | None = None) -> str:
         """Keep a session that has no turns yet, under a name nobody has when None; return its name. Durable on return.
