@@ -35,7 +35,7 @@ from ruvllm.types import (
 
 if TYPE_CHECKING:
     from ruvllm.brain_router import BrainRouter
-    from ruvllm.memory import CheckReport, Finding, IngestProgress, MemoryStats
+    from ruvllm.memory import CheckReport, Finding, IngestProgress, MemoryStats, Why
     from ruvllm.router.certificate import Certificate, Refusal
     from ruvllm.router.learn import Report as RouterReport
 
@@ -50,12 +50,16 @@ def _never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LearnReport:
-    """What one pass of `learn` did: to the ranking, to the edges, to the index, to the router where there is one."""
+    """What one pass of `learn` did: to the ranking, to the edges, to the index, to the router where there is one.
+
+    `signals` counts answers against which something speaks that was done and not said (`SignalsConfig`).
+    """
 
     attention: TrainingReport
     decay: DecayReport
     index: CompactReport
     router: RouterReport | None = None
+    signals: int = 0
 
 
 class RuvLLM:
@@ -260,6 +264,14 @@ class RuvLLM:
         if self._router is not None:
             self._router.heard(id)
 
+    def why(self, id: str | None = None) -> Why:
+        """Return how an answer, the newest when no `id` is given, came about and what was learnt from it since.
+
+        Raises:
+            ValueError: the id is unknown, or nothing was answered yet.
+        """
+        return self.memory.why(id)
+
     def judge_outcome(self, id: str, tier: str, quality: float, *, source: QualitySource = "judge") -> bool:
         """Say how good the answer of one model was, also one that nobody saw; see `Memory.judge_outcome`."""
         counts = self.memory.judge_outcome(id, tier, quality, source=source)
@@ -289,10 +301,11 @@ class RuvLLM:
         for good (see `Memory.apply_decay`); the index is compacted; with several models, the router is trained on what
         they did (see `train_router`).
         """
+        signals = self.memory.notice_signals() if self.config.signals.enabled else 0
         attention = self.memory.train_attention()
         decay = self.memory.apply_decay()
         router = None if self._router is None else self._router.train()
-        return LearnReport(attention, decay, self.memory.compact(), router)
+        return LearnReport(attention, decay, self.memory.compact(), router, signals)
 
     def train_router(self, *, cancelled: Callable[[], bool] = _never) -> RouterReport:
         """Train the router on all that models did on questions; durable on return.

@@ -35,6 +35,7 @@ __all__ = [
     "Request",
     "Response",
     "Route",
+    "SignalKind",
     "Source",
     "Step",
     "Tier",
@@ -64,6 +65,10 @@ Privacy = Literal["any", "local"]
 
 QualitySource = Literal["user", "task", "judge"]
 """Who says how good an answer was: somebody who read it, the task it served, or a model."""
+
+
+SignalKind = Literal["rephrase", "abandon"]
+"""What somebody did after an answer: asked again in other words, or did so and then went away."""
 
 
 class NodeType(StrEnum):
@@ -453,6 +458,8 @@ class Response:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     draft: str | None = None
+    quality: float | None = None
+    quality_source: str = ""
 
     def _repr_html_(self) -> str:
         from ruvllm.viz import response_html

@@ -11,6 +11,7 @@ from ruvllm.memory.memory import Memory
 from ruvllm.memory.reembed import ReembedProgress
 from ruvllm.memory.sources import SourceSummary
 from ruvllm.memory.stats import MemoryStats
+from ruvllm.memory.why import Why, WhyEdge, WhySource
 
 __all__ = [
     "CheckReport",
@@ -26,4 +27,7 @@ __all__ = [
     "Record",
     "ReembedProgress",
     "SourceSummary",
+    "Why",
+    "WhyEdge",
+    "WhySource",
 ]

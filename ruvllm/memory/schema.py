@@ -224,6 +224,15 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX tier_outcomes_with_answer ON tier_outcomes (interaction) WHERE answer IS NOT NULL;
     """,
+    # 4: what people did after an answer, where they said nothing about it
+    """
+    CREATE TABLE signals (  -- weak evidence against an answer, until somebody says how it was
+        interaction TEXT PRIMARY KEY REFERENCES interactions (id) ON DELETE CASCADE,
+        kind TEXT NOT NULL CHECK (kind IN ('rephrase', 'abandon')),
+        quality REAL NOT NULL CHECK (quality BETWEEN 0.0 AND 1.0),  -- of the outcome that it stands for
+        at REAL NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 
