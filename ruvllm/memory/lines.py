@@ -198,7 +198,7 @@ class _TierOutcome(msgspec.Struct):
 
 class _Signal(msgspec.Struct):
     interaction: str
-    kind: SignalKind
+    signal: SignalKind
     quality: Share
     at: Seconds
 

@@ -228,7 +228,7 @@ MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE signals (  -- weak evidence against an answer, until somebody says how it was
         interaction TEXT PRIMARY KEY REFERENCES interactions (id) ON DELETE CASCADE,
-        kind TEXT NOT NULL CHECK (kind IN ('rephrase', 'abandon')),
+        signal TEXT NOT NULL CHECK (signal IN ('rephrase', 'abandon')),
         quality REAL NOT NULL CHECK (quality BETWEEN 0.0 AND 1.0),  -- of the outcome that it stands for
         at REAL NOT NULL
     ) STRICT, WITHOUT ROWID;

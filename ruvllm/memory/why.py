@@ -146,7 +146,7 @@ def explain_answer(
         newcomers=tuple(h for h in ranked[: max(len(record.source_ids), 1)] if h.node.created > record.created),
         feedback=read_feedback(store.rows, record.id),
         correction=correction,
-        signal=_one(store, "SELECT kind FROM signals WHERE interaction = ?", record.id),
+        signal=_one(store, "SELECT signal FROM signals WHERE interaction = ?", record.id),
         versions=versions,
     )
 
@@ -237,4 +237,10 @@ def _edges(store: Store, record: Record, correction: int | None, config: Learnin
         {"id": record.id, "nodes": json.dumps(list(among)), "now": time.time()},
     )
     edges = [WhyEdge(edge_of(row[:-2]), *row[-2:]) for row in rows]
-    return tuple(sorted(edges, key=lambda one: (-abs(one.moved_here), -abs(one.moved), -one.edge.weight)))
+    return tuple(sorted(edges, key=_most_moved))
+
+
+def _most_moved(one: WhyEdge) -> tuple[object, ...]:
+    """Order edges by what a reader sees of them, so that they stay in order while they fade."""
+    seen = (-abs(one.moved_here), -abs(one.moved), -one.edge.weight)
+    return (*(round(value, 3) for value in seen), one.edge.src, one.edge.dst, one.edge.type)
