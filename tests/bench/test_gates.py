@@ -39,7 +39,7 @@ def passing() -> dict[str, list[Any]]:
     }
 
 
-def tests_of(folder: Path, percent: float = 85.0, bad: str = "") -> Path:
+def ran(folder: Path, percent: float = 85.0, bad: str = "") -> Path:
     (folder / "coverage.json").write_text(json.dumps({"totals": {"percent_covered": percent}}))
     cases = f'<testcase classname="tests.integration.a" name="x">{bad}</testcase>' + (
         '<testcase classname="tests.integration.b" name="y"/><testcase classname="tests.memory.c"><failure/></testcase>'
@@ -58,7 +58,7 @@ def test_nothing_measured_is_nothing_met() -> None:
 
 
 def test_all_gates_can_be_met(tmp_path: Path) -> None:
-    assert all(row.met for row in gates(passing(), tests_of(tmp_path)).rows)
+    assert all(row.met for row in gates(passing(), ran(tmp_path)).rows)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_all_gates_can_be_met(tmp_path: Path) -> None:
     ],
 )
 def test_a_figure_beyond_its_target_or_too_small_a_run_is_no_pass(bench: str, rows: list[Any], tmp_path: Path) -> None:
-    report = gates(passing() | {bench: [rows]}, tests_of(tmp_path))
+    report = gates(passing() | {bench: [rows]}, ran(tmp_path))
     assert sum(not row.met for row in report.rows) == 1
 
 
@@ -94,7 +94,7 @@ def test_quality_that_nobody_judged_is_not_measured() -> None:
 
 @pytest.mark.parametrize("bad", ["<failure/>", "<error/>", "<skipped/>"])
 def test_an_integration_test_that_did_not_pass_shows(tmp_path: Path, bad: str) -> None:
-    shown = gates({}, tests_of(tmp_path, bad=bad)).rows[1]
+    shown = gates({}, ran(tmp_path, bad=bad)).rows[1]
     assert (shown.value, shown.met) == (50.0, False)
 
 
