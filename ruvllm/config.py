@@ -28,6 +28,7 @@ __all__ = [
     "RetrievalConfig",
     "RouterConfig",
     "SessionsConfig",
+    "SignalsConfig",
     "StoreConfig",
     "TelemetryConfig",
     "WorkerConfig",
@@ -237,6 +238,28 @@ class LearningConfig(_Section, frozen=True):
             )
 
 
+class SignalsConfig(_Section, frozen=True):
+    """What people do after an answer, read as weak evidence against it by `learn`; whatever they say counts instead.
+
+    Somebody who asks nearly the same again soon was not helped, perhaps; going away afterwards says so once more. Going
+    away alone says nothing: a good answer ends a conversation, too.
+    """
+
+    enabled: bool = False
+    rephrase_within_s: float = 120.0
+    rephrase_similarity: float = 0.8  # cosine of the two questions, at least
+    abandon_after_s: float = 1800.0
+    weight: float = 0.2  # of what a rating of 1 would move
+
+    def __post_init__(self) -> None:
+        for name in ("rephrase_within_s", "abandon_after_s"):
+            value = getattr(self, name)
+            _require(0.0 < value < float("inf"), f"signals.{name} must be > 0 ({value})")
+        similarity = self.rephrase_similarity
+        _require(0.0 < similarity <= 1.0, f"signals.rephrase_similarity must be in (0, 1] ({similarity})")
+        _require(0.0 < self.weight <= 0.5, f"signals.weight must be in (0, 0.5] ({self.weight})")
+
+
 class RouterConfig(_Section, frozen=True):
     """Which of models.tiers answers; without effect while there is one."""
 
@@ -374,6 +397,7 @@ class Config(_Section, frozen=True):
     retrieval: RetrievalConfig = RetrievalConfig()
     store: StoreConfig = StoreConfig()
     learning: LearningConfig = LearningConfig()
+    signals: SignalsConfig = SignalsConfig()
     router: RouterConfig = RouterConfig()
     limits: LimitsConfig = LimitsConfig()
     cache: CacheConfig = CacheConfig()

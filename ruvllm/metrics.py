@@ -58,9 +58,7 @@ STAGES = _Family("ruvllm_stage_seconds", "Time of each stage of answered request
 TOKENS = _Family("ruvllm_tokens", "Tokens read (prompt) and written (completion) by models.", ("kind",))
 CONFIDENCE = _Family("ruvllm_confidence", "Mean token probability of answers.", (), SHARES)
 QUALITY = _Family("ruvllm_quality", "What the judge says of answers.", (), SHARES)
-CACHE = _Family(
-    "ruvllm_cache_requests", "Requests with a response, by whether the answer was given before.", ("result",)
-)
+CACHE = _Family("ruvllm_cache_requests", "Responses, by whether the answer was given before.", ("result",))
 WARNINGS = _Family("ruvllm_warnings", "Ways in which answers were degraded, by the stage.", ("stage",))
 ERRORS = _Family("ruvllm_errors", "Requests that raised, by the class of the error.", ("error",))
 FEEDBACK = _Family("ruvllm_feedback", "What was said about answers.", ("kind",))

@@ -46,7 +46,7 @@ from ruvllm.types import (
 if TYPE_CHECKING:
     from ruvllm.brain_router import BrainRouter
     from ruvllm.learning.report import LearnHistory
-    from ruvllm.memory import CheckReport, Finding, IngestProgress, MemoryStats
+    from ruvllm.memory import CheckReport, Finding, IngestProgress, MemoryStats, Why
     from ruvllm.router.certificate import Certificate, Refusal
     from ruvllm.router.learn import Report as RouterReport
 
@@ -62,12 +62,16 @@ def _never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LearnReport:
-    """What one pass of `learn` did: to the ranking, to the edges, to the index, to the router where there is one."""
+    """What one pass of `learn` did: to the ranking, to the edges, to the index, to the router where there is one.
+
+    `signals` counts answers against which something speaks that was done and not said (`SignalsConfig`).
+    """
 
     attention: TrainingReport
     decay: DecayReport
     index: CompactReport
     router: RouterReport | None = None
+    signals: int = 0
 
 
 class RuvLLM:
@@ -301,6 +305,14 @@ class RuvLLM:
         if self._router is not None:
             self._router.heard(id)
 
+    def why(self, id: str | None = None) -> Why:
+        """Return how an answer, the newest when no `id` is given, came about and what was learnt from it since.
+
+        Raises:
+            ValueError: the id is unknown, or nothing was answered yet.
+        """
+        return self.memory.why(id)
+
     def judge_outcome(self, id: str, tier: str, quality: float, *, source: QualitySource = "judge") -> bool:
         """Say how good the answer of one model was, also one that nobody saw; see `Memory.judge_outcome`."""
         counts = self.memory.judge_outcome(id, tier, quality, source=source)
@@ -340,9 +352,10 @@ class RuvLLM:
         they did (see `train_router`).
         """
         self.memory.require_writable()
+        signals = self.memory.notice_signals() if self.config.signals.enabled else 0
         attention, decay = self.worker.run("attention"), self.worker.run("decay")
         router = None if self._router is None else self.worker.run("router")
-        return LearnReport(attention, decay, self.worker.run("index"), router)
+        return LearnReport(attention, decay, self.worker.run("index"), router, signals)
 
     def learn_report(self) -> LearnHistory:
         """Return what was learnt when, on how much, what the gates said and what is in force, and the jobs."""

@@ -37,6 +37,7 @@ __all__ = [
     "Request",
     "Response",
     "Route",
+    "SignalKind",
     "Source",
     "Step",
     "Tier",
@@ -66,6 +67,10 @@ Privacy = Literal["any", "local"]
 
 QualitySource = Literal["user", "task", "judge"]
 """Who says how good an answer was: somebody who read it, the task it served, or a model."""
+
+
+SignalKind = Literal["rephrase", "abandon"]
+"""What somebody did after an answer: asked again in other words, or did so and then went away."""
 
 
 class NodeType(StrEnum):

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from ruvllm.cli import bench_certificate, bench_ladder, bench_memory, bench_models, bench_routers, bench_service
+from ruvllm.cli import (
+    bench_certificate,
+    bench_ladder,
+    bench_memory,
+    bench_models,
+    bench_quality,
+    bench_routers,
+    bench_service,
+)
 from ruvllm.cli.bench_report import print_report
 from ruvllm.cli.console import err
 
@@ -69,4 +77,5 @@ def register(app: typer.Typer) -> None:
     bench_routers.register(bench_app)
     bench_certificate.register(bench_app)
     bench_service.register(bench_app)
+    bench_quality.register(bench_app)
     app.add_typer(bench_app, name="bench")

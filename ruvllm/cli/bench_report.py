@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -36,7 +37,9 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    if value is None or math.isnan(value):
+        return "" if value is None else "not measured"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 COLUMNS: dict[str, Callable[[Row], str]] = {

@@ -1,4 +1,4 @@
-"""Commands on a brain directory: ingest, ask, chat, feedback, check, forget, graph, export, import, config."""
+"""Commands on a brain directory: ingest, ask, chat, feedback, why, check, forget, graph, export and the others."""
 
 from __future__ import annotations
 
@@ -138,6 +138,20 @@ def feedback(
     out.print("noted")
 
 
+def why(
+    id: Annotated[str | None, typer.Argument(help="The answer's id; the newest answer when left out.")] = None,
+    brain: BrainOption = DEFAULT_BRAIN,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say why an answer is what it is: sources, ranking, route, edges, and what was learnt from it since."""
+    with Memory(existing(brain), read_only=True) as memory:
+        found = memory.why(id)
+    if json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        out.print(repr(found), markup=False)
+
+
 def check(
     brain: BrainOption = DEFAULT_BRAIN,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
@@ -245,7 +259,7 @@ def config_show(brain: BrainOption = DEFAULT_BRAIN) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (ingest, ask, chat, feedback, check, forget, graph, export):
+    for command in (ingest, ask, chat, feedback, why, check, forget, graph, export):
         app.command()(command)
     app.command("import")(import_)
     app.add_typer(config_app, name="config")

@@ -12,6 +12,7 @@ from ruvllm.memory.reembed import ReembedProgress
 from ruvllm.memory.sessions import Session
 from ruvllm.memory.sources import SourceSummary
 from ruvllm.memory.stats import MemoryStats
+from ruvllm.memory.why import Why, WhyEdge, WhySource
 
 __all__ = [
     "CheckReport",
@@ -28,4 +29,7 @@ __all__ = [
     "ReembedProgress",
     "Session",
     "SourceSummary",
+    "Why",
+    "WhyEdge",
+    "WhySource",
 ]

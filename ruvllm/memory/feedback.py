@@ -15,14 +15,13 @@ import numpy as np
 from ruvllm.config import LearningConfig
 from ruvllm.memory.decisions import rate
 from ruvllm.memory.links import EdgeRow
-from ruvllm.memory.outcomes import Outcome, replace_outcome
+from ruvllm.memory.outcomes import Outcome, credits_for, replace_outcome
 from ruvllm.memory.rows import delete_nodes, insert_edge, insert_node
+from ruvllm.memory.signals import drop_signal
 from ruvllm.memory.store import fetch
 from ruvllm.types import EdgeType, Feedback, NodeType
 
 __all__ = ["FeedbackChanges", "apply_feedback", "outcome_of", "read_feedback"]
-
-USED_CREDIT, SHOWN_CREDIT = 1.0, 0.25  # where nobody has decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +109,11 @@ def apply_feedback(
         (interaction, merged.rating, merged.quality, merged.task_success, merged.correction, now, merged.rater),
     )
     _insert_marks(connection, interaction, feedback.marks)
-    credits = _credits(connection, interaction, merged, shown, used)
-    if answer is not None:
-        credits[answer] = 1.0
+    drop_signal(connection, interaction)
     outcome = outcome_of(merged)
+    credits = _credits(connection, interaction, merged, answer, shown, used)
+    if outcome is not None and outcome.is_good is False:  # then credit is blame, which what helped does not have
+        credits |= {node: float(not helped) for node, helped in merged.marks.items() if node in credits}
     moved = replace_outcome(connection, interaction, outcome, credits, rater=merged.rater, config=config, now=now)
     rate(connection, interaction, outcome, merged, now)
     if correction_vector is None or not corrects:
@@ -145,17 +145,18 @@ def _insert_marks(connection: apsw.Connection, interaction: str, marks: Mapping[
 
 
 def _credits(
-    connection: apsw.Connection, interaction: str, said: Feedback, shown: list[int], used: list[int]
+    connection: apsw.Connection,
+    interaction: str,
+    said: Feedback,
+    answer: int | None,
+    shown: list[int],
+    used: list[int],
 ) -> dict[int, float]:
-    """Return the credit of each shown source: as decided by a mark or by attribution, else by whether it was used.
-
-    Where nothing was said but marks, nothing was said about the other sources.
-    """
+    """Return the credit of the answer and of its sources; where only marks were given, nothing was said of others."""
     if any(value is not None for value in (said.quality, said.rating, said.task_success)):
-        credits = {node: USED_CREDIT if node in used else SHOWN_CREDIT for node in shown}
-        decided = fetch(connection, "SELECT node, credit FROM credits WHERE interaction = ?", (interaction,))
-        return credits | {node: credit for node, credit in decided if node in credits}
-    return {node: float(helped) for node, helped in said.marks.items()}
+        return credits_for(connection, interaction, answer, shown, used)
+    credits = {node: float(helped) for node, helped in said.marks.items()}
+    return credits if answer is None else credits | {answer: 1.0}
 
 
 def _insert_correction(

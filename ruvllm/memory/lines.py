@@ -13,7 +13,17 @@ from typing import IO, Annotated, Any, Literal, NamedTuple, cast
 import msgspec
 from msgspec import Meta
 
-from ruvllm.types import EdgeType, Feedback, FinishReason, NodeType, QualitySource, Route, Tier, TierEstimate
+from ruvllm.types import (
+    EdgeType,
+    Feedback,
+    FinishReason,
+    NodeType,
+    QualitySource,
+    Route,
+    SignalKind,
+    Tier,
+    TierEstimate,
+)
 
 __all__ = [
     "BLOB_COLUMNS",
@@ -29,7 +39,7 @@ __all__ = [
     "require_sound",
 ]
 
-VERSION = 3
+VERSION = 4
 
 Text = Annotated[str, Meta(pattern=r"\S")]
 Count = Annotated[int, Meta(ge=0)]
@@ -186,6 +196,13 @@ class _TierOutcome(msgspec.Struct):
     at: Seconds
 
 
+class _Signal(msgspec.Struct):
+    interaction: str
+    signal: SignalKind
+    quality: Share
+    at: Seconds
+
+
 class Table(NamedTuple):
     """Where the lines of one kind come from: in `order` they are the same whatever the ids are."""
 
@@ -212,6 +229,7 @@ TABLES = {
     "co_retrieval": Table("co_retrievals", _CoRetrieval, "a, b"),
     "decision": Table("decisions", _Decision, "interaction"),
     "tier_outcome": Table("tier_outcomes", _TierOutcome, "interaction, tier"),
+    "signal": Table("signals", _Signal, "interaction"),
 }
 
 

@@ -6,14 +6,14 @@ from ruvllm.memory.face.care import Care
 from ruvllm.memory.face.documents import Documents
 from ruvllm.memory.face.graph import GraphOfNodes
 from ruvllm.memory.face.learning import Learning
-from ruvllm.memory.face.requests import Requests
 from ruvllm.memory.face.routing import Routing
 from ruvllm.memory.face.search import Searches
+from ruvllm.memory.face.why import Explained
 
 __all__ = ["Memory"]
 
 
-class Memory(Documents, Searches, GraphOfNodes, Requests, Routing, Learning, Care):
+class Memory(Documents, Searches, GraphOfNodes, Explained, Routing, Learning, Care):
     """A brain's memory. Safe from several threads; one process writes, others read.
 
     Args:

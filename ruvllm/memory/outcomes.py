@@ -18,10 +18,20 @@ from ruvllm.memory.links import EdgeRow
 from ruvllm.memory.rows import checked_text, checked_weight
 from ruvllm.memory.store import fetch
 
-__all__ = ["Moved", "Outcome", "apply_outcome", "credits_of", "moved_weight", "named", "replace_outcome"]
+__all__ = [
+    "Moved",
+    "Outcome",
+    "apply_outcome",
+    "credits_for",
+    "credits_of",
+    "moved_weight",
+    "named",
+    "replace_outcome",
+]
 
 MAX_NODES = 1000  # in one outcome: what an answer used, not a whole brain
 LEAST = 1e-12  # moves below it are rounding
+USED_CREDIT, SHOWN_CREDIT = 1.0, 0.25  # where nobody has decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +177,14 @@ def replace_outcome(
     rater: str,
     config: LearningConfig,
     now: float,
+    counts: bool = True,
 ) -> Moved:
     """Take back what the outcome `id` did before, and move every edge among the nodes of `credits` (id -> credit).
 
     An edge has the smaller credit of its two ends. All is reckoned in weights as they are left at `now`; what an
     outcome did is its part of the weight and fades with it. One rater's moves of an edge in one UTC day add up to at
-    most `max_move_per_day`; what is beyond neither moves nor counts. Nodes that do not exist are passed over.
+    most `max_move_per_day`; what is beyond neither moves nor counts. Nodes that do not exist are passed over. One that
+    does not count moves weights alone, and leaves the numbers of successes and failures.
     """
     lives = half_lives(config)
     sql = TOUCHED.format(weight_left=weight_left(lives), moved_left=weight_left(lives, "max(old.at, edges.decayed)"))
@@ -185,6 +197,7 @@ def replace_outcome(
         weight, is_good = _weighed_anew(edge, outcome, credit, config)
         if is_good is None and not edge.was_moved:
             continue
+        is_good = is_good if counts else None
         success = max(edge.success - (edge.was_good == 1) + (is_good is True), 0)
         failure = max(edge.failure - (edge.was_good == 0) + (is_good is False), 0)
         edges.append((edge.src, edge.dst, edge.type, weight, now, success, failure, min(edge.decayed, now)))
@@ -199,6 +212,18 @@ def replace_outcome(
     )
     connection.executemany("INSERT INTO edge_moves VALUES (?, ?, ?, ?, ?, ?, ?, ?)", moves)
     return Moved(sum(is_good is not None for *_, is_good, _ in moves), edges)
+
+
+def credits_for(
+    connection: apsw.Connection, interaction: str, answer: int | None, shown: Iterable[int], used: Iterable[int]
+) -> dict[int, float]:
+    """Return the credit of an answer's node and of each source that it showed: decided by a mark or by attribution,
+    else by whether it was used."""
+    was_used = set(used)
+    credits = {node: USED_CREDIT if node in was_used else SHOWN_CREDIT for node in shown}
+    decided = fetch(connection, "SELECT node, credit FROM credits WHERE interaction = ?", (interaction,))
+    credits |= {node: credit for node, credit in decided if node in credits}
+    return credits if answer is None else credits | {answer: 1.0}
 
 
 def _weighed_anew(

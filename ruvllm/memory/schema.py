@@ -272,6 +272,15 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (namespace, name)
     ) STRICT, WITHOUT ROWID;
     """,
+    # 6: what people did after an answer, where they said nothing about it
+    """
+    CREATE TABLE signals (  -- weak evidence against an answer, until somebody says how it was
+        interaction TEXT PRIMARY KEY REFERENCES interactions (id) ON DELETE CASCADE,
+        signal TEXT NOT NULL CHECK (signal IN ('rephrase', 'abandon')),
+        quality REAL NOT NULL CHECK (quality BETWEEN 0.0 AND 1.0),  -- of the outcome that it stands for
+        at REAL NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from ruvllm.viz.curves import CurvePoint, curve, curve_svg
 from ruvllm.viz.graph import draw_graph, label_of, picture
 from ruvllm.viz.layout import place
+from ruvllm.viz.png import can_draw_png, curve_png
 from ruvllm.viz.svg import stacked
 from ruvllm.viz.tables import hits_html, node_html, report_html, response_html
+from ruvllm.viz.why import why_html, why_text
 
 __all__ = [
     "CurvePoint",
+    "can_draw_png",
     "curve",
+    "curve_png",
     "curve_svg",
     "draw_graph",
     "hits_html",
@@ -21,4 +25,6 @@ __all__ = [
     "report_html",
     "response_html",
     "stacked",
+    "why_html",
+    "why_text",
 ]

@@ -8,7 +8,7 @@ from ruvllm.types import Hit, IngestReport, Node, Response
 from ruvllm.viz.graph import label_of
 from ruvllm.viz.svg import clean
 
-__all__ = ["hits_html", "node_html", "report_html", "response_html"]
+__all__ = ["hits_html", "node_html", "report_html", "response_html", "snippet", "table"]
 
 SNIPPET_CHARS = 200
 LEFT = ' style="text-align: left"'
@@ -17,16 +17,16 @@ LEFT = ' style="text-align: left"'
 def hits_html(hits: Sequence[Hit]) -> str:
     """Return a table of hits, best first."""
     rows = (
-        (rank, f"{hit.score:.4f}", _number(hit.similarity), _title(hit.node), _snippet(hit.node.text), hit.node.source)
+        (rank, f"{hit.score:.4f}", _number(hit.similarity), _title(hit.node), snippet(hit.node.text), hit.node.source)
         for rank, hit in enumerate(hits, start=1)
     )
-    return _table(("rank", "score", "similarity", "title", "text", "source"), rows)
+    return table(("rank", "score", "similarity", "title", "text", "source"), rows)
 
 
 def response_html(response: Response) -> str:
     """Return an answer with its sources, * before those it used, and how it came about."""
     rows = (
-        ("*" if source.used else "", source.number, source.title, _snippet(source.text), source.source)
+        ("*" if source.used else "", source.number, source.title, snippet(source.text), source.source)
         for source in response.sources
     )
     route = f"{response.route.model} ({response.route.decided_by})"
@@ -35,7 +35,7 @@ def response_html(response: Response) -> str:
     if response.draft:
         parts.append(f"<p>The reader was not sure of its draft: {clean(response.draft)}</p>")
     if response.sources:
-        parts.append(_table(("used", "number", "title", "text", "source"), rows))
+        parts.append(table(("used", "number", "title", "text", "source"), rows))
     parts.append(f"<p><small>id {clean(response.id)}, {clean(route)}, confidence {clean(confidence)}</small></p>")
     parts += [f"<p><b>note:</b> {clean(warning)}</p>" for warning in response.warnings]
     return "".join(parts)
@@ -52,18 +52,19 @@ def node_html(node: Node) -> str:
         "used": f"{node.use_count} times",
         "tier": node.tier.value,
     }
-    return _table(("field", "value"), (*fields.items(), *node.metadata.items()))
+    return table(("field", "value"), (*fields.items(), *node.metadata.items()))
 
 
 def report_html(report: IngestReport) -> str:
     """Return what an ingest did, then what could not be read."""
     names = ("added", "updated", "unchanged", "chunks")
-    counts = _table((*names, "seconds"), [(*(getattr(report, name) for name in names), f"{report.seconds:.1f}")])
+    counts = table((*names, "seconds"), [(*(getattr(report, name) for name in names), f"{report.seconds:.1f}")])
     failures = [(failure.source, failure.reason) for failure in report.failures]
-    return counts + (_table(("not read", "reason"), failures) if failures else "")
+    return counts + (table(("not read", "reason"), failures) if failures else "")
 
 
-def _table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table; every value is escaped."""
     head = "".join(f"<th{LEFT}>{name}</th>" for name in names)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -81,6 +82,7 @@ def _title(node: Node) -> str | None:
     return label_of(node) if node.metadata.get("title") or node.metadata.get("heading") else None
 
 
-def _snippet(text: str) -> str:
+def snippet(text: str) -> str:
+    """Return the beginning of a text, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= SNIPPET_CHARS else line[: SNIPPET_CHARS - 1] + "…"

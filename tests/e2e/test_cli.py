@@ -20,14 +20,16 @@ DOCUMENTS = Path(str(files("ruvllm") / "demo" / "docs"))
 COMMAND = [str(Path(sys.executable).parent / "ruvllm")]
 
 
-def run(*arguments: object, cwd: Path, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: object, cwd: Path, code: int = 0, timeout: float = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [*COMMAND, *map(str, arguments)],
         cwd=cwd,
         env=os.environ | {"RUVLLM_MODELS__OFFLINE": "true", "COLUMNS": "120"} | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == code, done.stdout + done.stderr
@@ -67,11 +69,25 @@ def test_brain_moves_and_takes_in_texts_from_elsewhere(tmp_path: Path, minilm_di
 
 
 @pytest.mark.real
-def test_demo_answers_five_questions(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path) -> None:
-    shown = run("demo", cwd=tmp_path).stdout
+def test_demo_answers_learns_and_draws(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path) -> None:
+    shown = run("demo", cwd=tmp_path, timeout=400).stdout
     for answer in ("Solheim", "hut three", "terns attack", "8,000 years", "three short blasts"):
         assert answer in shown
-    assert not list(tmp_path.iterdir())
+    right = re.search(r"(\d) of 6 right before, (\d) after", shown)
+    assert right and int(right[1]) == 0 and int(right[2]) >= 3
+    last = shown[shown.index("Now: ruvllm why") :]
+    assert "Jonas Vik repairs the radios." in last and "by mark, helped" in last
+    folder = tmp_path / "ruvllm-demo"
+    assert (folder / "graph.svg").read_text().startswith("<svg") and "</svg>" in (folder / "curve.svg").read_text()
+    newest = json.loads(run("why", "--json", "--brain", folder, cwd=tmp_path).stdout)
+    assert newest["question"] == "Who should I ask about a broken radio?"
+
+
+def test_demo_leaves_a_brain_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "brain.db").write_text("precious")
+    assert "holds a brain already" in run("demo", "--brain", "mine", cwd=tmp_path, code=2).stderr
+    assert (tmp_path / "mine" / "brain.db").read_text() == "precious"
 
 
 @pytest.mark.real

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ruvllm.config import load_config
+from ruvllm.config import SignalsConfig, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = Path(str(files("ruvllm") / "demo" / "docs"))
@@ -70,6 +70,23 @@ def test_settings_that_are_shown_are_settings(tmp_path: Path, page: str) -> None
     for text in [text for language, text in blocks(page) if language == "toml"]:
         (tmp_path / "ruvllm.toml").write_text(text, encoding="utf-8")
         assert len(load_config(tmp_path / "ruvllm.toml", environment={}).models.tiers) > 1
+
+
+def test_signals_are_settings(tmp_path: Path) -> None:
+    (text,) = [text for language, text in blocks("docs/outcomes.md") if language == "toml"]
+    (tmp_path / "ruvllm.toml").write_text(text, encoding="utf-8")
+    shown = load_config(tmp_path / "ruvllm.toml", environment={}).signals
+    assert shown == SignalsConfig(enabled=True)  # what is shown are the defaults
+
+
+@pytest.mark.real
+def test_the_outcomes_page_runs(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path) -> None:
+    (text,) = [text for language, text in blocks("docs/outcomes.md") if language == "python"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert "state      superseded" in done.stdout
 
 
 @pytest.mark.real

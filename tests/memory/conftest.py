@@ -63,6 +63,7 @@ def filled(memory: Memory) -> Memory:
         connection.execute("INSERT INTO names VALUES ('default', 't one', 1), ('default', 'a one', 1)")
         connection.execute("INSERT INTO mentions VALUES ('default', -9223372036854775808, 1), ('default', 7, 2)")
         connection.execute("INSERT OR REPLACE INTO credits VALUES ('a1', 1, 0.75, 'attribution')")
+        connection.execute("INSERT INTO signals VALUES ('a2', 'rephrase', 0.4, 2e9)")
         connection.execute("INSERT INTO co_retrievals VALUES (1, 2, 3)")
 
     memory._store.write(work)

@@ -164,3 +164,64 @@ def test_ratings_of_many_answers_by_one_rater_are_bounded(memory: Memory) -> Non
         memory.record(interaction(f"b{i}", source_ids=(1, 2), used_ids=(1, 2), created=time.time()))
         memory.feedback(f"b{i}", Feedback(rating=1, rater="mallory"))
     assert weights(memory)[1, 2, "Cites"][0] == pytest.approx(0.5 - memory.config.learning.max_move_per_day)
+
+
+def test_bad_answer_is_blamed_on_the_sources_that_did_not_help(memory: Memory) -> None:
+    before, answer = weights(memory), answer_of(memory)
+    memory.feedback("a1", Feedback(rating=1, marks={1: True, 2: False}))
+    assert weights(memory)[answer, 1, "Derived"] == before[answer, 1, "Derived"]
+    assert weights(memory)[answer, 2, "Derived"][0] == pytest.approx(0.6 - 0.1 * 0.6)
+
+
+def test_rating_after_a_restart(memory: Memory, open_memory: Any) -> None:
+    answer = answer_of(memory)
+    memory.close()
+    again = open_memory(config=SLOW)
+    again.feedback("a1", Feedback(rating=5))
+    assert weights(again)[answer, 2, "Cites"][0] == pytest.approx(0.6 + 0.1 * 0.4)
+
+
+def test_rating_after_a_source_was_replaced(memory: Memory) -> None:
+    answer = answer_of(memory)
+    memory.add([{"text": "another text altogether", "source": "b"}])
+    memory.feedback("a1", Feedback(rating=5))
+    assert weights(memory)[answer, 1, "Derived"][0] > 0.4
+    assert memory.interaction("a1").feedback == Feedback(rating=5)
+    assert memory.check().ok
+
+
+@pytest.mark.parametrize("said", [Feedback(rating=5), Feedback(correction="c is right", marks={1: False})])
+def test_feedback_after_a_source_was_archived(memory: Memory, said: Feedback) -> None:
+    assert memory.run_archival(max_age_days=0.0, min_use_count=1000).archived
+    memory.feedback("a1", said)
+    assert memory.interaction("a1").feedback == said
+    memory.rehydrate([1, 2, 3])
+    assert memory.check().ok
+
+
+def test_feedback_after_every_source_was_forgotten(memory: Memory) -> None:
+    for name in "abc":
+        memory.forget(name)
+    memory.feedback("a1", Feedback(rating=1, correction="it was never so"))
+    assert memory.interaction("a1").answer is None
+    assert memory.search("it was never so", 1)[0].node.text == "it was never so"
+    assert memory.check().ok
+
+
+def test_corrected_answer_is_found_no_more_and_its_correction_is(memory: Memory) -> None:
+    memory.promote(answer_of(memory))
+    query = memory.interaction("a1").query or ""
+    memory.feedback("a1", Feedback(correction="An index is a structure for finding."))
+    found = [hit.node for session in (None, "alice") for hit in memory.search(query, session=session)]
+    assert answer_of(memory) not in {node.id for node in found}
+    assert found[0].text == "An index is a structure for finding."
+
+
+def test_attribution_credits_feedback_given_much_later(memory: Memory) -> None:
+    answer = answer_of(memory)
+    decided = {node: credit for node, credit in memory._store.rows("SELECT node, credit FROM credits")}
+    memory.feedback("a1", Feedback(quality=1.0))
+    moved_by = {node: weights(memory)[answer, node, "Derived"][0] for node in decided}
+    for node, credit in decided.items():
+        old = 0.6 if node == 2 else 0.4
+        assert moved_by[node] == pytest.approx(old + 0.1 * credit * (1.0 - old))

@@ -17,6 +17,7 @@ from ruvllm.memory.interactions import Record, count_turns, read_answer_vector, 
 from ruvllm.memory.probation import Change, promote, reconsider, revoke
 from ruvllm.memory.rows import checked_name, checked_text
 from ruvllm.memory.sessions import Session, delete_session, insert_session, read_sessions
+from ruvllm.memory.signals import apply_signals, find_signals
 from ruvllm.types import Feedback, Interaction, Turn
 
 __all__ = ["Requests"]
@@ -76,6 +77,25 @@ class Requests(OpenedBrain):
         if feedback.correction is not None:
             self._lessons.credit_again(self._search, interaction_id, feedback.correction)
         self._store.write(work, after=after)
+
+    def notice_signals(self) -> int:
+        """Look for answers after which nearly the same was asked again; return how many more there are.
+
+        Each has a small part in its edges from then on, until somebody says how the answer was. Nothing else hears of
+        it: no rating is counted, no answer promoted or ended, no router trained. Durable on return.
+
+        Raises:
+            BrainLocked, BrainReadOnly: writing is refused here.
+        """
+        self.require_writable()
+        self._writeback.flush()
+        now = time.time()
+        found = find_signals(self._store, self.namespace, self.config.signals, now)
+        if found:
+            self._store.write(
+                lambda connection: apply_signals(connection, found, self.config, now), after=self._links.reweighted
+            )
+        return len(found)
 
     def _follow(self, change: Change) -> None:
         self._derived.removed(change.left)
