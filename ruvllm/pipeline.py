@@ -261,7 +261,10 @@ class Pipeline:
                 try:
                     with asking.watch.stage("load"):
                         engine = lease.enter_context(self._engine(names[tier]))
-                    response = yield from self._answer(asking, _Reader(tier, engine, decision), draft)
+                    reader = _Reader(tier, engine, decision)
+                    response = yield from self._answer(asking, reader, draft)
+                    if self._router is not None and draft.finish_reason != "cancelled":
+                        self._router.answered(decision, _outcome(reader, draft))
                     if decision.calibrates and draft.finish_reason != "cancelled":
                         self._let_all_answer(asking, response.id, decision, names)
                     return response
