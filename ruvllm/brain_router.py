@@ -31,12 +31,14 @@ from ruvllm.router.certificate import (
 from ruvllm.router.features import FEATURE_VERSION, NUM_FEATURES, ProbeView
 from ruvllm.router.learn import Report, with_tiers
 from ruvllm.router.learnt import Estimates, Learnt
+from ruvllm.router.logged import constraints_of, seen
 from ruvllm.router.outcome_memory import OutcomeMemory
 from ruvllm.router.outcomes import TierInfo
+from ruvllm.router.policy import Policy
 from ruvllm.router.router import Router
 from ruvllm.router_inputs import files_of, inputs_of, policy_of, training_of, view_of
 from ruvllm.routing import Asked
-from ruvllm.types import Decision, NodeType
+from ruvllm.types import Decision, NodeType, TierOutcome
 
 __all__ = ["BrainRouter"]
 
@@ -109,6 +111,18 @@ class BrainRouter:
             probe=view if self._config.probe else None,
         )
         return replace(decision, calibrates=calibrates)
+
+    def answered(self, decision: Decision, outcome: TierOutcome) -> None:
+        """Let what an answer really cost, and how late it came, count for the budget and for limits of latency."""
+        router = self._router
+        if router is None or outcome.tier not in self._names:
+            return
+        chosen = decision.chosen
+        limit_ms = _limit_ms(decision, self._policy) if decision.decided_by != "fallback" else None
+        if limit_ms is not None and not (chosen.latency_ms is not None and chosen.latency_ms <= limit_ms):
+            limit_ms = None  # no tier was expected to keep it
+        place = self._names.index(outcome.tier)
+        router.answered(place, cost=outcome.cost, latency_ms=outcome.latency_ms, limit_ms=limit_ms)
 
     def heard(self, id: str) -> None:
         """Let what was said about one answer count."""
@@ -350,6 +364,13 @@ class BrainRouter:
         return self._memory.logged_outcomes(
             self._names, num_features=NUM_FEATURES, feature_version=FEATURE_VERSION, id=id, pause=pause
         )
+
+
+def _limit_ms(decision: Decision, policy: Policy) -> float | None:
+    """Return within how many milliseconds an answer should have come; None where nobody said."""
+    made = seen(decision)
+    asked = constraints_of(made.features, made.present).max_latency_ms
+    return policy.max_latency_ms if asked is None else asked
 
 
 def _documents(stats: MemoryStats) -> int:

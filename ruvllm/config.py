@@ -270,6 +270,7 @@ class RouterConfig(_Section, frozen=True):
     )
     latency_weight: float = 0.1  # quality that an answer twice as late as the SLA loses
     latency_sla_ms: float = 0.0  # the latest that an answer may come; 0 = none
+    cost_budget: float = 0.0  # mean cost of all requests, see docs/router.md for the unit; 0 = none
     # Certified mode promises: with certificate_confidence, at most a share `risk` of the answers misses the floor where
     # the largest tier would have met it. Without calibration data that proves it, the largest tier answers.
     certified: bool = False
@@ -296,9 +297,10 @@ class RouterConfig(_Section, frozen=True):
             _require(0.0 <= getattr(self, name) <= 1.0, f"router.{name} must be in [0, 1] ({getattr(self, name)})")
         for name in ("risk", "certificate_confidence"):
             _require(0.0 < getattr(self, name) < 1.0, f"router.{name} must be in (0, 1) ({getattr(self, name)})")
-        for name in ("cost_weight", "latency_weight", "latency_sla_ms"):
+        for name in ("cost_weight", "latency_weight", "latency_sla_ms", "cost_budget"):
             value = getattr(self, name)
             _require(0.0 <= value < float("inf"), f"router.{name} must be >= 0 ({value})")
+        _require(not (self.certified and self.cost_budget), "router.cost_budget cannot be kept in certified mode")
         _require(self.explore + self.calibrate <= 1.0, "router.explore and router.calibrate must not exceed 1 together")
         _require(self.max_labels_per_day >= 1, f"router.max_labels_per_day must be >= 1 ({self.max_labels_per_day})")
 

@@ -46,6 +46,7 @@ def policy_of(config: Config, names: Sequence[str]) -> Policy:
         explore=section.explore,
         safe_default=names.index(shown(section.safe_default or config.generation.model)),
         max_latency_ms=section.latency_sla_ms or None,
+        cost_budget=section.cost_budget or None,
         certified=section.certified,
     )
 

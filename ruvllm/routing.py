@@ -13,7 +13,7 @@ from ruvllm.config import without_userinfo
 from ruvllm.inference import Engine
 from ruvllm.inference.open import is_remote
 from ruvllm.inference.runtime_engine import Probe
-from ruvllm.types import Constraints, Decision, Hits, Message, TierEstimate
+from ruvllm.types import Constraints, Decision, Hits, Message, TierEstimate, TierOutcome
 
 __all__ = [
     "Asked",
@@ -76,6 +76,10 @@ class Routes(Protocol):
             probe: lets the smallest local tier read the start of the question, which takes milliseconds; returns what
                 it makes of it and how many tokens it read, None where no such tier is up.
         """
+        ...
+
+    def answered(self, decision: Decision, outcome: TierOutcome) -> None:
+        """Let what came of a decision count: what its answer cost, and how late it came."""
         ...
 
 

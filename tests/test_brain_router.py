@@ -20,7 +20,7 @@ from ruvllm.router.certificate import Certificate, Refusal
 from ruvllm.router.features import NUM_FEATURES, RouterInputs, features
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router_inputs import inputs_of, machine, policy_of, tiers_of
-from ruvllm.routing import Asked
+from ruvllm.routing import Asked, instead
 from ruvllm.types import Constraints, Decision, Feedback, TierOutcome
 
 TIERS = (TierInfo("small", 100_000_000, 0.06), TierInfo("large", 2_000_000_000, 1.2))
@@ -85,6 +85,33 @@ def test_a_rating_counts_from_the_next_question_on(memory: Memory) -> None:
     router.heard("a1")
     after = decided(router, asked(memory)).estimates[0].quality
     assert before is not None and after is not None and after < before
+
+
+def test_what_answers_really_cost_is_held_to_the_budget(memory: Memory) -> None:
+    config = configured(explore=0.0, calibrate=0.0, safe_default="large", cost_budget=0.5)
+    router, one, spent = BrainRouter(memory, TIERS, config, seed=0), asked(memory), 0.0
+    for _ in range(60):
+        decision = decided(router, one)
+        cost = 0.2 if decision.tier == "small" else 1.6
+        router.answered(decision, TierOutcome(decision.tier, cost=cost))
+        spent += cost
+    assert 0.35 < spent / 60 <= 0.5
+
+
+def test_late_answers_make_the_router_expect_later_ones(memory: Memory) -> None:
+    router, one = BrainRouter(memory, TIERS, configured(explore=0.0, latency_sla_ms=3000.0), seed=0), asked(memory)
+    before = decided(router, one)
+    router.answered(before, TierOutcome(before.tier, latency_ms=4000.0))
+    after = decided(router, one)
+    assert before.chosen.latency_ms is not None and after.chosen.latency_ms is not None
+    assert after.chosen.latency_ms > before.chosen.latency_ms
+
+
+def test_an_answer_of_who_stood_in_says_nothing_of_limits(memory: Memory) -> None:
+    router, one = BrainRouter(memory, TIERS, configured(explore=0.0, latency_sla_ms=3000.0), seed=0), asked(memory)
+    before = decided(router, one)
+    router.answered(instead(before, "large"), TierOutcome("large", latency_ms=4000.0))
+    assert decided(router, one).chosen.latency_ms == before.chosen.latency_ms
 
 
 def test_what_was_forgotten_does_not_count(memory: Memory) -> None:

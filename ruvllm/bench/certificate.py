@@ -19,7 +19,7 @@ from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.router.certificate import Loss, certify, losses, routes, total_losses
 from ruvllm.text.terms import terms
 
-__all__ = ["RISKS", "Recorded", "Scorer", "Trial", "read_recorded", "run", "trials", "word_scores"]
+__all__ = ["RISKS", "Recorded", "Scorer", "Trial", "by_words", "read_recorded", "run", "trials", "word_scores"]
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -47,8 +47,8 @@ class Recorded:
     cost: Floats
 
 
-Scorer = Callable[[Sequence[str], Floats, Sequence[str]], Floats]
-"""Maps training texts, what each tier lost on them, (n, T), and new texts to scores of those, (m, T)."""
+Scorer = Callable[[Recorded, Floats, Sequence[int], Sequence[int]], Floats]
+"""Maps rows, what each tier lost on them, (n, T), the places to learn from and m other places to scores, (m, T)."""
 
 
 def read_recorded(path: Path, models: Sequence[str] = ()) -> Recorded:
@@ -75,6 +75,12 @@ def read_recorded(path: Path, models: Sequence[str] = ()) -> Recorded:
         cost[:, -1] = 1.0
     texts = tuple(" ".join([row["prompt"], *(row.get("choices") or ())]) for row in rows)
     return Recorded(tuple(models), texts, quality, cost)
+
+
+def by_words(recorded: Recorded, lost: Floats, taught: Sequence[int], asked: Sequence[int]) -> Floats:
+    """Return `word_scores` of the rows `asked`, learnt from the rows `taught`."""
+    texts = recorded.texts
+    return word_scores([texts[i] for i in taught], lost[list(taught)], [texts[i] for i in asked])
 
 
 def word_scores(texts: Sequence[str], lost: Floats, new: Sequence[str]) -> Floats:
@@ -198,10 +204,13 @@ def run(
     rows: int = CALIBRATION,
     draws: int = DRAWS,
     seed: int = 0,
-    scorer: Scorer = word_scores,
+    scorer: Scorer = by_words,
     on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Report:
     """Return violations and savings on each file at each risk.
+
+    Args:
+        scorer: whose scores are certified; `router_scores.by_router` gives the router's own.
 
     Raises:
         ValueError: a file cannot be used.
@@ -211,7 +220,7 @@ def run(
         recorded = read_recorded(path, models)
         lost = losses(recorded.quality, floor, loss)
         is_trained, pool = _cut(recorded.texts, seed)
-        scores = scorer([recorded.texts[i] for i in is_trained], lost[is_trained], [recorded.texts[i] for i in pool])
+        scores = scorer(recorded, lost, is_trained, pool)
         found = trials(
             scores,
             recorded.quality[pool],

@@ -1,4 +1,5 @@
-"""`ruvllm bench routers | stream`: who routes best on recorded outcomes, and what learning them in turn costs."""
+"""`ruvllm bench routers | stream | budgets`: who routes best on recorded outcomes, what learning them in turn costs,
+and whether limits are kept."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (routers, stream):
+    for command in (routers, stream, budgets):
         app.command()(command)
 
 
@@ -73,4 +74,24 @@ def stream(
 
     with measured(seed=seed, cache=cache) as settings:
         report = run(data, settings, models=models, topics=topics)
+    print_report(report, json=json)
+
+
+def budgets(
+    data: Annotated[
+        list[Path], typer.Argument(help="Files as of `bench routers`, with cost_usd, cost or latency_ms {model} a row.")
+    ],
+    models: Annotated[
+        list[str] | None, typer.Option("--models", "-m", help="A model; repeat it. All when left out.")
+    ] = None,
+    orders: Annotated[int, typer.Option(min=1, help="Seeded orders in which the requests come.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of folds, orders and learning.")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Folder that keeps embeddings for the next run.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Whether budgets of mean cost and limits of latency are kept on recorded outcomes, and the quality they leave."""
+    from ruvllm.bench.routers.budgets import run
+
+    with measured(seed=seed, cache=cache) as settings:
+        report = run(data, settings, models=models, orders=orders)
     print_report(report, json=json)

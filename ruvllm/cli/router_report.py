@@ -87,7 +87,7 @@ def report(
         decisions, rows, policy = _routed(memory, days)
         forgot = forgetting_of(memory, default_tier=rows.tiers[policy.safe_default].name)
     found = router_report(decisions, rows, policy)
-    written = [] if file is None else _drawn(pictures(found), file)
+    written = [] if file is None else _drawn(pictures(found, forgot), file)
     if json:
         print(msgspec.json.encode(msgspec.to_builtins(found) | {"forgetting": forgot}).decode())
         return

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ruvllm.learning.forgetting import Forgetting
 from ruvllm.learning.whatif import DAY_S, Routed, mean_of, targets
 from ruvllm.memory import LoggedDecision
 from ruvllm.router.measures import brier, ece
 from ruvllm.router.off_policy import Estimate, TooFewSamples
 from ruvllm.router.policy import Policy
-from ruvllm.viz import CurvePoint, curve_svg
+from ruvllm.viz import CurvePoint, curve_svg, matrix_svg
 
 __all__ = ["Frontier", "Reliability", "RouterReport", "Shares", "pictures", "router_report"]
 
@@ -155,13 +156,15 @@ def _shares(decisions: Sequence[LoggedDecision], names: Sequence[str]) -> tuple[
 # -- pictures --------------------------------------------------------------------------------------------------------
 
 
-def pictures(report: RouterReport) -> dict[str, str]:
-    """Return the plots as SVG text by name: "frontier" and "reliability" where the log tells, and "shares"."""
+def pictures(report: RouterReport, forgot: Forgetting | None = None) -> dict[str, str]:
+    """Return the plots as SVG text by name: "frontier", "reliability" and "forgetting" where known, and "shares"."""
     drawn = {}
     if report.frontier:
         drawn["frontier"] = _draw_frontier(report)
     if report.reliability is not None:
         drawn["reliability"] = _draw_reliability(report.reliability)
+    if forgot is not None:
+        drawn["forgetting"] = _draw_forgetting(forgot)
     points = [
         CurvePoint(name, one.days, share)
         for one in report.shares
@@ -186,6 +189,18 @@ def _draw_frontier(report: RouterReport) -> str:
             points.append(CurvePoint(f"today's floor, {one.floor:g}", *at))
     return curve_svg(
         points, title="What the quality floor buys", x_label="mean cost of a request", y_label="mean quality"
+    )
+
+
+def _draw_forgetting(forgot: Forgetting) -> str:
+    lost = "" if forgot.forgotten is None else f"; forgotten: {100.0 * forgot.forgotten:.1f} points"
+    return matrix_svg(
+        forgot.right,
+        rows=[str(version) for version in forgot.versions],
+        columns=[f"{count} requests" for count in forgot.requests],
+        title=f"Outcomes put on the right side of the floor{lost}",
+        row_label="version",
+        column_label="spans of the log, oldest first",
     )
 
 

@@ -18,7 +18,7 @@ from ruvllm.memory import Memory
 from ruvllm.orchestrator import SpareTime
 from ruvllm.pipeline.asking import Asking, Reader, reason
 from ruvllm.routing import Asked, Lends, Routes, allowed, probe_with, shown
-from ruvllm.types import Constraints, Decision
+from ruvllm.types import Constraints, Decision, TierOutcome
 
 __all__ = ["DOWN", "MISSING", "Choice"]
 
@@ -88,6 +88,11 @@ class Choice:
                 asking.degrade("route", f"the default tier answers: {reason(error)}")
         asking.why_no_choice = "the router failed"
         return None
+
+    def answered(self, decision: Decision, outcome: TierOutcome) -> None:
+        """Tell the router what came of a decision."""
+        if self._router is not None:
+            self._router.answered(decision, outcome)
 
     def _decision(self, router: Routes, asking: Asking, vector: np.ndarray, tiers: tuple[str, ...]) -> Decision:
         session = asking.request.session

@@ -16,7 +16,7 @@ from ruvllm.memory import Memory
 from ruvllm.orchestrator import Deadline, Limits, ResponseCache, SessionQueue, SpareTime
 from ruvllm.orchestrator.response_cache import Entry
 from ruvllm.pipeline.again import given_again, keep, known
-from ruvllm.pipeline.answer import finished, interaction_of, options_of, route_of
+from ruvllm.pipeline.answer import finished, interaction_of, options_of, outcome_of, route_of
 from ruvllm.pipeline.asking import UNFINISHED, Asking, Draft, Reader, Stopwatch, reason
 from ruvllm.pipeline.calibration import answers_of_others
 from ruvllm.pipeline.checks import checked
@@ -152,9 +152,12 @@ class Pipeline:
                 try:
                     with asking.stage("load"):
                         engine = lease.enter_context(self._choice.lend(names[tier], asking))
-                    response = yield from self._answer(asking, Reader(tier, engine, decision), draft)
-                    if decision is not None and decision.calibrates and draft.finish_reason not in UNFINISHED:
-                        self._let_all_answer(asking, response.id, decision, names)
+                    reader = Reader(tier, engine, decision)
+                    response = yield from self._answer(asking, reader, draft)
+                    if decision is not None and draft.finish_reason not in UNFINISHED:
+                        self._choice.answered(decision, outcome_of(reader, draft))
+                        if decision.calibrates:
+                            self._let_all_answer(asking, response.id, decision, names)
                     return response
                 except DeadlineExceeded:
                     raise

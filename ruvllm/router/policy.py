@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ruvllm.router.budget import FREE, Terms
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.types import Constraints
 
@@ -23,6 +24,7 @@ class Policy:
     Attributes:
         safe_default: place of the tier that answers what the router is not sure of.
         max_latency_ms: of requests that say nothing about it; None for no limit.
+        cost_budget: mean cost of all requests, see `Budget`; None for no limit.
         threshold: certified: the cheapest tier whose quality estimate clears it answers, else the largest one. None
             when no certificate is in force.
     """
@@ -33,18 +35,23 @@ class Policy:
     explore: float = 0.02
     safe_default: int = 0
     max_latency_ms: float | None = None
+    cost_budget: float | None = None
     certified: bool = False
     threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A tier's place, the chance with which each tier was chosen, and why this one was."""
+    """A tier's place, the chance with which each tier was chosen, and why this one was.
+
+    `wanted` is who would have answered without exploration and budget.
+    """
 
     tier: int
     propensity: tuple[float, ...]
     decided_by: str
     reason: str
+    wanted: int
     explored: bool = False
 
 
@@ -87,6 +94,7 @@ def choose(
     *,
     counts: Sequence[int] | None = None,
     previous: int | None = None,
+    terms: Terms = FREE,
 ) -> Choice:
     """Return the tier that answers.
 
@@ -95,6 +103,7 @@ def choose(
         confidence: that the choice meets the floor; None when nothing was learnt yet: then the safe default answers.
         counts: known outcomes of each tier, which exploration evens out; None where that does not matter.
         previous: the tier of the session's turn before.
+        terms: what the budget leaves; certified mode knows no budget.
 
     Raises:
         ValueError: privacy leaves no tier.
@@ -110,9 +119,16 @@ def choose(
         reason = f"{broken or 'the constraints exclude what the certificate is about'}: nothing is promised"
         return _certain(places[-1], len(tiers), "constraints", reason)
     floor = policy.quality_floor if constraints.min_quality is None else constraints.min_quality
-    tier, decided_by, reason = _best(places, quality, confidence, policy, floor, previous)
+    wanted, decided_by, reason = _best(places, quality, confidence, policy, floor, previous)
+    tier = wanted
+    if terms != FREE:
+        places = [i for i in places if tiers[i].cost <= terms.purse] or places[:1]
+        tier = _worth(wanted, places, tiers, quality, terms.price)
+        if tier != wanted:
+            decided_by, reason = "budget", f"the budget leaves no more than {tiers[tier].name}"
+    reason = broken or reason
     if policy.explore == 0.0 or len(places) == 1:
-        return _certain(tier, len(tiers), decided_by, broken or reason)
+        return replace(_certain(tier, len(tiers), decided_by, reason), wanted=wanted)
     young = [] if counts is None else [i for i in places if counts[i] < FIRST_OUTCOMES]
     drawn_from = young or places
     share = max(policy.explore, FIRST_SHARE) if young else policy.explore
@@ -120,10 +136,21 @@ def choose(
     propensity[tier] = 1.0 - share
     for i in drawn_from:
         propensity[i] += share / len(drawn_from)
+    chances = tuple(propensity)
     if rng.random() < share:
         drawn = drawn_from[int(rng.integers(len(drawn_from)))]
-        return Choice(drawn, tuple(propensity), "exploration", "drawn to learn from it", explored=True)
-    return Choice(tier, tuple(propensity), decided_by, broken or reason)
+        return Choice(drawn, chances, "exploration", "drawn to learn from it", wanted, explored=True)
+    return Choice(tier, chances, decided_by, reason, wanted)
+
+
+def _worth(
+    wanted: int, places: Sequence[int], tiers: Sequence[TierInfo], quality: Sequence[float], price: float
+) -> int:
+    """Return of `wanted` and what is cheaper the tier whose quality - price cost is best; the cheapest if none is."""
+    if price == 0.0 and wanted in places:
+        return wanted
+    offered = [i for i in places if i <= wanted] or places[:1]
+    return max(offered, key=lambda i: quality[i] - price * tiers[i].cost)
 
 
 def _certified(quality: Sequence[float], policy: Policy) -> tuple[int, str]:
@@ -169,4 +196,4 @@ def _stays(previous: int, tier: int, quality: Sequence[float], floor: float, hys
 
 
 def _certain(tier: int, num_tiers: int, decided_by: str, reason: str) -> Choice:
-    return Choice(tier, tuple(float(i == tier) for i in range(num_tiers)), decided_by, reason)
+    return Choice(tier, tuple(float(i == tier) for i in range(num_tiers)), decided_by, reason, tier)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ruvllm.router.budget import FREE, Budget, Lateness
 from ruvllm.router.features import FEATURE_VERSION, Features, ProbeView, RouterInputs, features
 from ruvllm.router.judge import Expected
 from ruvllm.router.learnt import Learnt, tier_inputs
@@ -68,6 +69,8 @@ class Router:
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._lock = threading.Lock()
         self._rng = np.random.default_rng(seed)
+        self._budget = None if policy.cost_budget is None else Budget(policy.cost_budget, tiers)
+        self._lateness = Lateness()
         self._drawn = [0] * len(tiers)  # by exploration: who is never rated is not drawn forever
         self._initial_state = np.zeros(HIDDEN_SIZE, np.float32)
 
@@ -103,6 +106,21 @@ class Router:
         """Put the threshold of a certificate in force, or None when it is void."""
         with self._lock:
             self._in_force = replace(self._in_force, policy=replace(self._in_force.policy, threshold=threshold))
+
+    def answered(
+        self, tier: int, *, cost: float | None = None, latency_ms: float | None = None, limit_ms: float | None = None
+    ) -> None:
+        """Let what the answer of a decision really took count for the budget and for limits of latency.
+
+        Args:
+            tier: place of the one that was chosen, and answered.
+            limit_ms: within which it was expected; None where there was no limit, or none that could be kept.
+        """
+        with self._lock:
+            if self._budget is not None and cost is not None:
+                self._budget.settle(tier, cost)
+            if latency_ms is not None and limit_ms is not None:
+                self._lateness.observe(latency_ms > limit_ms)
 
     def decide(
         self,
@@ -154,15 +172,20 @@ class Router:
     def _judge(self, in_force: _InForce, seen: _Seen, before: _Session | None) -> tuple[Floats | None, Expected]:
         """Return the session's next state, None while nothing was learnt, and what is expected of the tiers."""
         learnt = in_force.learnt
+        state = None
         if learnt is None:
-            return None, Expected(seen.told.quality.tolist(), seen.told.latency_ms.tolist(), None)
-        state = self._initial_state if before is None else before.state
-        return learnt.judge(seen.made.values, state, seen.told, seen.nearest)
+            expected = Expected(seen.told.quality.tolist(), seen.told.latency_ms.tolist(), None)
+        else:
+            state = self._initial_state if before is None else before.state
+            state, expected = learnt.judge(seen.made.values, state, seen.told, seen.nearest)
+        if not in_force.policy.certified and (later := self._lateness.factor) > 1.0:
+            expected = expected._replace(latency_ms=[later * ms for ms in expected.latency_ms])
+        return state, expected
 
     def _choose(
         self, in_force: _InForce, expected: Expected, before: _Session | None, constraints: Constraints
     ) -> Choice:
-        return choose(
+        choice = choose(
             self.tiers,
             expected.quality,
             expected.latency_ms,
@@ -172,7 +195,12 @@ class Router:
             self._rng,
             counts=[max(known, drawn) for known, drawn in zip(self.memory.counts(), self._drawn, strict=True)],
             previous=None if before is None else before.tier,
+            terms=FREE if self._budget is None else self._budget.terms(),
         )
+        if self._budget is not None:
+            with self._lock:
+                self._budget.charge(expected.quality, choice.wanted, choice.tier)
+        return choice
 
     def _straddles(self, in_force: _InForce, seen: _Seen, expected: Expected, constraints: Constraints) -> bool:
         """Return whether the floor lies within the interval of a tier smaller than the largest."""

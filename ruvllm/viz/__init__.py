@@ -5,6 +5,7 @@ from __future__ import annotations
 from ruvllm.viz.curves import CurvePoint, curve, curve_svg
 from ruvllm.viz.graph import draw_graph, label_of, picture
 from ruvllm.viz.layout import place
+from ruvllm.viz.matrix import matrix_svg
 from ruvllm.viz.png import can_draw_png, curve_png
 from ruvllm.viz.svg import stacked
 from ruvllm.viz.tables import hits_html, node_html, report_html, response_html
@@ -19,6 +20,7 @@ __all__ = [
     "draw_graph",
     "hits_html",
     "label_of",
+    "matrix_svg",
     "node_html",
     "picture",
     "place",

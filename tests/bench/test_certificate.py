@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from memory.fakes import WordEmbedder
 from typer.testing import CliRunner
 
 from ruvllm.bench.certificate import read_recorded, run, trials, word_scores
+from ruvllm.bench.router_scores import by_router
 from ruvllm.cli.app import app
 
 WORDS = ("easy", "plain", "odd", "hard")
@@ -79,3 +81,13 @@ def test_the_command_prints_one_json_object(tmp_path: Path) -> None:
 def test_an_unknown_loss_is_an_error_not_a_trace(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["bench", "certificate", str(write(tmp_path)), "--loss", "pain"])
     assert done.exit_code == 2
+
+
+def test_the_routers_own_scores_are_certified_on_request(tmp_path: Path) -> None:
+    path, embedder = write(tmp_path), WordEmbedder()
+    recorded = read_recorded(path, ["small", "large"])
+    scores = by_router(embedder)(recorded, np.zeros((600, 2)), range(300), range(300, 600))
+    easy, hard = (np.mean([scores[i, 0] for i in range(300) if i % 4 == kind]) for kind in (0, 3))
+    assert scores.shape == (300, 2) and easy > hard + 0.2
+    rows = run([path], models=["small", "large"], draws=5, scorer=by_router(embedder)).rows
+    assert {row.name for row in rows} >= {"made_up, risk 0.1, true risk over it"}

@@ -11,6 +11,7 @@ import pytest
 from memory.fakes import WordEmbedder
 
 from learning.routed_brains import POLICY, brain, requests
+from ruvllm.learning.forgetting import Forgetting
 from ruvllm.learning.router_report import RouterReport, pictures, router_report
 from ruvllm.learning.whatif import Routed, decisions_of, routed_log
 from ruvllm.memory import LoggedDecision, Memory
@@ -71,6 +72,12 @@ def test_every_plot_is_drawn(report: RouterReport) -> None:
     names = {name: {e.text for e in root.iter(f"{SVG}text")} for name, root in drawn.items()}
     assert {"by quality floor", "always small", "today's floor, 0.6"} < names["frontier"]
     assert {"as expected", "rated answers"} < names["reliability"] and {"small", "large"} < names["shares"]
+
+
+def test_the_forgetting_matrix_is_drawn_where_it_is_known(report: RouterReport) -> None:
+    drawn = pictures(report, Forgetting((3, 4), (60, 60), ((0.9, 0.5), (0.8, 0.7)), 0.05))
+    root = ET.fromstring(drawn["forgetting"])
+    assert {"3", "4", "90%", "50%", "80%", "70%", "60 requests"} < {e.text for e in root.iter(f"{SVG}text")}
 
 
 def test_a_router_that_learnt_nothing_yet_has_shares_alone(tmp_path: Path) -> None:

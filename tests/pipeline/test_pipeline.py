@@ -20,7 +20,16 @@ from ruvllm.memory import Memory
 from ruvllm.orchestrator import SpareTime
 from ruvllm.pipeline import AnswerStream, Pipeline, default_context
 from ruvllm.routing import Asked
-from ruvllm.types import Constraints, Decision, GenerationOptions, Message, Request, Response, TierEstimate
+from ruvllm.types import (
+    Constraints,
+    Decision,
+    GenerationOptions,
+    Message,
+    Request,
+    Response,
+    TierEstimate,
+    TierOutcome,
+)
 
 QUESTION = "When does the supply ship arrive?"
 TEXTS = [
@@ -219,6 +228,7 @@ class _Chooses:
         self.asked: list[Asked] = []
         self.seen: tuple[Probe, int] | None = None
         self.checkpoint = 7
+        self.came_of_it: list[tuple[str, TierOutcome]] = []
 
     def decide(self, asked: Asked, *, probe: Callable[[], tuple[Probe, int] | None]) -> Decision:
         self.asked.append(asked)
@@ -229,6 +239,9 @@ class _Chooses:
         estimates = tuple(TierEstimate(tier, 0.0, share, quality=0.25) for tier, share in shares.items())
         values = {"checkpoint": 7, "reason": "because", "confidence": 0.75} | self.fields
         return Decision(estimates, self.tier, bytes(512), bytes(16), 1, **values)  # type: ignore[arg-type]
+
+    def answered(self, decision: Decision, outcome: TierOutcome) -> None:
+        self.came_of_it.append((decision.tier, outcome))
 
 
 class _Tiers:
@@ -257,6 +270,13 @@ class _Sized(EchoEngine):
 
 def routed(memory: Memory, tiers: _Tiers, router: _Chooses, request: Request | None = None) -> Response:
     return ask(Pipeline(memory, tiers, ROUTED, router=router), request or Request(QUESTION))
+
+
+def test_the_router_is_told_what_an_answer_took(memory: Memory) -> None:
+    router = _Chooses()
+    routed(memory, _Tiers(), router)
+    ((tier, outcome),) = router.came_of_it
+    assert tier == outcome.tier == "large" and outcome.cost and outcome.latency_ms
 
 
 def test_the_chosen_tier_answers_and_the_route_says_why(memory: Memory) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from router.cases import TIERS
+from ruvllm.router.budget import Terms
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.policy import Choice, Policy, choose, permitted
 from ruvllm.types import Constraints
@@ -128,3 +129,25 @@ def test_the_configured_latency_holds_where_a_request_says_nothing() -> None:
     assert chosen((0.1, 0.2, 0.3, 0.9), policy=policy).tier == 1
     assert chosen((0.1, 0.2, 0.3, 0.9), policy=policy, constraints=Constraints(max_latency_ms=300.0)).tier == 2
     assert chosen(policy=replace(policy, certified=True)).tier == 3
+
+
+# -- budgets -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_price_sends_down_what_gains_too_little() -> None:
+    dear, cheap = (chosen((0.5, 0.6, 0.65, gained), terms=Terms(price=0.1)) for gained in (0.95, 0.75))
+    assert (dear.tier, cheap.tier, cheap.wanted) == (3, 1, 3)
+    assert (dear.decided_by, cheap.decided_by) == ("router", "budget") and "700m" in cheap.reason
+
+
+def test_an_empty_purse_leaves_the_cheapest() -> None:
+    choice = chosen(terms=Terms(purse=0.1), policy=replace(POLICY, explore=1.0))
+    assert (choice.tier, choice.propensity) == (0, (1.0, 0.0, 0.0, 0.0))
+
+
+def test_a_budget_never_makes_a_choice_dearer() -> None:
+    assert chosen((0.75, 0.1, 0.2, 0.99), terms=Terms(price=1e-9)).tier == 0
+
+
+def test_what_a_budget_allows_stays_as_it_was() -> None:
+    assert chosen(confidence=None, terms=Terms(purse=5.0)).tier == 2
