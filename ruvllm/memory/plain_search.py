@@ -11,6 +11,7 @@ from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.rows import SEARCHED, fetch_nodes
 from ruvllm.memory.search import fuse
 from ruvllm.memory.store import Store
+from ruvllm.text import query_terms
 from ruvllm.types import Filter, Hit, Hits
 
 __all__ = ["plain_search"]
@@ -35,7 +36,7 @@ def plain_search(
     """
     among = None if filter is None else _passing(store, namespace, filter)
     count = max(k, config.candidates)
-    relevance = keywords.search(query, count, among=among)
+    relevance = keywords.search(query_terms(query), count, among=among)
     similarity: dict[int, float] = {}
     if vector is not None:
         ids, cosines = nearest.load().search(vector, count, among=among)
