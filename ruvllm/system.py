@@ -331,13 +331,17 @@ class RuvLLM:
 
     def _marks(self, id: str, helped: Iterable[int], unhelpful: Iterable[int]) -> dict[int, bool]:
         """Return node id -> helped for numbers of the sources that the answer `id` showed."""
-        numbers = {"helped": list(helped), "unhelpful": list(unhelpful)}
+        numbers: dict[str, list[int]] = {}
+        for name, given in (("helped", helped), ("unhelpful", unhelpful)):
+            if not isinstance(given, Iterable):
+                raise TypeError(f"{name} must be numbers of sources, not {type(given).__name__}")
+            numbers[name] = list(given)
         if not any(numbers.values()):
             return {}
         shown = self.memory.interaction(id).source_ids
         marks: dict[int, bool] = {}
-        for name, given in numbers.items():
-            for number in given:
+        for name, listed in numbers.items():
+            for number in listed:
                 if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= len(shown):
                     raise ValueError(f"{name}: of the sources of {id!r}, 1 to {len(shown)}, none is {number!r}")
                 if marks.setdefault(shown[number - 1], name == "helped") != (name == "helped"):

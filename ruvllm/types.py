@@ -501,16 +501,15 @@ class Feedback:
     def __post_init__(self) -> None:
         if self.rating is not None and (isinstance(self.rating, bool) or self.rating not in (1, 2, 3, 4, 5)):
             raise ValueError(f"rating must be a whole number from 1 to 5 ({self.rating!r})")
-        if self.quality is not None and not 0.0 <= self.quality <= 1.0:
-            raise ValueError(f"quality must be in [0, 1] ({self.quality!r})")
+        if self.quality is not None:
+            _require_share(self.quality, "quality")
         if self.task_success is not None and not isinstance(self.task_success, bool):
             raise TypeError(f"task_success must be True or False ({self.task_success!r})")
         if self.correction is not None and not isinstance(self.correction, str):
             raise TypeError(f"correction must be a str, not {type(self.correction).__name__}")
         if self.correction is not None and not self.correction.strip():
             raise ValueError("correction must not be empty")
-        if not isinstance(self.rater, str) or not self.rater.strip():
-            raise ValueError(f"rater must be a name that is not empty ({self.rater!r})")
+        _require_name(self.rater, "rater")
         if not isinstance(self.marks, Mapping):
             raise TypeError(f"marks must be a mapping, not {type(self.marks).__name__}")
         for node, helped in self.marks.items():
@@ -604,6 +603,8 @@ def _require_share(value: object, name: str) -> None:
 def _require_name(value: object, name: str) -> None:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{name} must be a name that is not empty ({value!r})")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError(f"{name} holds a lone surrogate ({value!r})")
 
 
 def _require_measures(one: TierEstimate | TierOutcome) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ruvllm.config import Config
+from ruvllm.memory.filters import condition_of
 from ruvllm.memory.rows import MAX_NAME_CHARS
 from ruvllm.orchestrator import Deadline
 from ruvllm.pipeline.asking import Asking
@@ -17,8 +18,7 @@ def checked(request: Request, cancelled: Callable[[], bool], config: Config) -> 
     """Return the request on its way.
 
     Raises:
-        TypeError, ValueError: something of it is wrong; the message starts with its name. A filter is checked when it
-            is used.
+        TypeError, ValueError: something of it is wrong; the message starts with its name.
     """
     query = _text(request.query, "query", config.store.max_query_chars)
     k = config.retrieval.k if request.k is None else request.k
@@ -28,6 +28,8 @@ def checked(request: Request, cancelled: Callable[[], bool], config: Config) -> 
         raise TypeError(f"options must be GenerationOptions, not {type(request.options).__name__}")
     if not isinstance(request.constraints, Constraints | None):
         raise TypeError(f"constraints must be Constraints, not {type(request.constraints).__name__}")
+    if request.filter is not None:
+        condition_of(request.filter)
     for name in ("session", "key"):
         value = getattr(request, name)
         if value is not None or name == "key":

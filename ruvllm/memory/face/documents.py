@@ -15,7 +15,7 @@ from ruvllm.memory.import_brain import import_brain
 from ruvllm.memory.importers import ImportFormat, read_documents
 from ruvllm.memory.ingest import Ingester, IngestProgress
 from ruvllm.memory.neighbours import Neighbours
-from ruvllm.memory.rows import checked_weight
+from ruvllm.memory.rows import checked_text, checked_weight
 from ruvllm.memory.sources import Forgotten, SourceSummary, forget_source, read_sources, trust_source
 from ruvllm.types import IngestReport
 
@@ -41,6 +41,8 @@ class Documents(OpenedBrain):
         and the rest is stored.
         """
         self.require_writable()
+        if isinstance(sources, str):
+            checked_text(sources, "sources")  # "" would be the current folder, which nobody means by it
         neighbours = Neighbours(self._nearest, self._space.project, self.config.linking)
         report = Ingester(
             self._store, self._derived, self._linker, neighbours, self._embedder, self.namespace, self.config.ingest
@@ -70,6 +72,7 @@ class Documents(OpenedBrain):
             ValueError: nothing is known by this name.
         """
         self.require_writable()
+        name = _checked_source(source)
         self._writeback.flush()
         learning, now = self.config.learning, time.time()
 
@@ -79,7 +82,7 @@ class Documents(OpenedBrain):
 
         gone = self._store.write(
             lambda connection: forget_source(
-                connection, self.namespace, str(source), cascade=cascade, config=learning, now=now
+                connection, self.namespace, name, cascade=cascade, config=learning, now=now
             ),
             after=after,
         )
@@ -95,9 +98,9 @@ class Documents(OpenedBrain):
             ValueError: nothing is known by this name, or the trust is not in [0, 1].
         """
         self.require_writable()
-        trust = checked_weight(trust, "trust")
+        name, trust = _checked_source(source), checked_weight(trust, "trust")
         trusted = self._store.write(
-            lambda connection: trust_source(connection, self.namespace, str(source), trust),
+            lambda connection: trust_source(connection, self.namespace, name, trust),
             after=self._derived.retrusted,
         )
         return len(trusted)
@@ -151,3 +154,10 @@ class Documents(OpenedBrain):
         self._recent.forget()
         self._rated.forget()
         return lines
+
+
+def _checked_source(source: str | Path) -> str:
+    """Return the name of a source; an empty one would be that of the current folder, which nobody means by it."""
+    if not isinstance(source, str | Path):
+        raise TypeError(f"source must be a str or a Path, not {type(source).__name__}")
+    return checked_text(str(source), "source")

@@ -128,6 +128,7 @@ class Requests(OpenedBrain):
         Raises:
             ValueError: the id is unknown.
         """
+        checked_text(id, "id")
         if any(one.id == id for one in self._writeback.pending()):
             self._writeback.flush()
         return read_record(self._store, self.namespace, id)

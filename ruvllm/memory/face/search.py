@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -96,6 +97,10 @@ class Searches(OpenedBrain):
     ) -> Hits:
         checked_text(query, "query")
         k = min(checked_count(k, "k"), MAX_NODES)
+        if session is not None:
+            checked_text(session, "session")
+        if filter is not None and not isinstance(filter, Mapping):
+            raise TypeError(f"filter must be a mapping of field to value, not {type(filter).__name__}")
         if hops is not None and (isinstance(hops, bool) or hops not in range(MAX_HOPS + 1)):
             raise ValueError(f"hops must be a whole number in [0, {MAX_HOPS}] ({hops!r})")
         moment = None if as_of is None else seconds_of(as_of, "as_of")
