@@ -83,6 +83,12 @@ class BrainRouter:
         self._lock = threading.Lock()
         self._training = threading.Lock()
 
+    @property
+    def checkpoint(self) -> int:
+        """Version of the router in force, 0 for the untrained one and before the first question."""
+        router = self._router
+        return 0 if router is None else router.version
+
     def decide(self, asked: Asked, *, probe: Callable[[], tuple[Probe, int] | None]) -> Decision:
         """Return the choice, and by a coin that knows nothing of the question whether every tier answers it."""
         router = self._ready(len(asked.vector))

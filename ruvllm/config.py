@@ -15,16 +15,19 @@ import msgspec
 import platformdirs
 
 __all__ = [
+    "CacheConfig",
     "Config",
     "EmbeddingConfig",
     "GenerationConfig",
     "IndexConfig",
     "IngestConfig",
     "LearningConfig",
+    "LimitsConfig",
     "LinkingConfig",
     "ModelsConfig",
     "RetrievalConfig",
     "RouterConfig",
+    "SessionsConfig",
     "StoreConfig",
     "TelemetryConfig",
     "cache_dir",
@@ -276,6 +279,50 @@ class RouterConfig(_Section, frozen=True):
         _require(self.max_labels_per_day >= 1, f"router.max_labels_per_day must be >= 1 ({self.max_labels_per_day})")
 
 
+class LimitsConfig(_Section, frozen=True):
+    """What one key may use in a minute, 0 = without limit; a minute's worth may be used at once."""
+
+    requests_per_minute: float = 0.0  # more are refused: RateLimited
+    tokens_per_minute: float = 0.0  # prompts and answers; charged afterwards, so that a debt may have to be waited for
+    writebacks_per_minute: float = 0.0  # more are answered and not remembered
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            _require(0.0 <= value < float("inf"), f"limits.{name} must be >= 0, 0 = no limit ({value})")
+
+
+class CacheConfig(_Section, frozen=True):
+    """Answers given again. Off by default: an answer also depends on what ratings taught since, which none asks for."""
+
+    enabled: bool = False
+    max_entries: int = 1000
+    max_bytes: int = 64 * 1024 * 1024
+    # Cosine from which another wording of a question may have its answer, where numbers, negations and names in both
+    # are the same; 0 = never. Two questions of a cosine of 0.97 may still ask for different things.
+    similarity: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self.max_entries >= 1, f"cache.max_entries must be >= 1 ({self.max_entries})")
+        _require(self.max_bytes >= 1, f"cache.max_bytes must be >= 1 ({self.max_bytes})")
+        _require(
+            self.similarity == 0.0 or 0.5 <= self.similarity <= 1.0,
+            f"cache.similarity must be 0 = never, or in [0.5, 1] ({self.similarity})",
+        )
+
+
+class SessionsConfig(_Section, frozen=True):
+    """Conversations."""
+
+    max_idle_days: float = 0.0  # `expire_sessions` deletes those not used for longer; 0 = never
+
+    def __post_init__(self) -> None:
+        _require(
+            0.0 <= self.max_idle_days < float("inf"),
+            f"sessions.max_idle_days must be >= 0, 0 = never ({self.max_idle_days})",
+        )
+
+
 class TelemetryConfig(_Section, frozen=True):
     """What is told to the outside; metrics and log records always are there for whoever asks."""
 
@@ -299,6 +346,9 @@ class Config(_Section, frozen=True):
     store: StoreConfig = StoreConfig()
     learning: LearningConfig = LearningConfig()
     router: RouterConfig = RouterConfig()
+    limits: LimitsConfig = LimitsConfig()
+    cache: CacheConfig = CacheConfig()
+    sessions: SessionsConfig = SessionsConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:

@@ -12,8 +12,10 @@ RuvLLMError
 │   ├── ModelUnsupported  a family or format no engine here can run
 │   └── ModelTooLarge     does not fit models.budget_bytes, `.bytes`: take a smaller one, or raise the budget
 ├── PullError             a download failed, `.model`: retry, or go offline knowingly
-└── EngineError           generation failed, `.engine`
-    └── EndpointError     a remote endpoint is down, slow or answers garbage, `.url` / `.status`
+├── EngineError           generation failed, `.engine`
+│   └── EndpointError     a remote endpoint is down, slow or answers garbage, `.url` / `.status`
+├── RateLimited           a key asks for more than its share, `.limit`: retry after `.retry_after_s`
+└── DeadlineExceeded      no time is left, `.stage` / `.timeout_s`: retry with more; also a TimeoutError
 
 A caller's own mistake is a ValueError or TypeError naming the argument, never one of these.
 """
@@ -28,6 +30,7 @@ __all__ = [
     "BrainLocked",
     "BrainReadOnly",
     "BrainTooNew",
+    "DeadlineExceeded",
     "EndpointError",
     "EngineError",
     "ModelDamaged",
@@ -36,6 +39,7 @@ __all__ = [
     "ModelTooLarge",
     "ModelUnsupported",
     "PullError",
+    "RateLimited",
     "RuvLLMError",
 ]
 
@@ -131,3 +135,21 @@ class EndpointError(EngineError):
         super().__init__(message, engine="remote")
         self.url = url
         self.status = status
+
+
+class RateLimited(RuvLLMError):
+    """A key has used its share of requests or tokens."""
+
+    def __init__(self, limit: str, retry_after_s: float) -> None:
+        super().__init__(f"limits.{limit}_per_minute is used up: ask again in {retry_after_s:.1f} s")
+        self.limit = limit
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(RuvLLMError, TimeoutError):
+    """The request's time was over before there was any of the answer."""
+
+    def __init__(self, stage: str, timeout_s: float) -> None:
+        super().__init__(f"timeout_s = {timeout_s:g} was over at the stage {stage!r}")
+        self.stage = stage
+        self.timeout_s = timeout_s

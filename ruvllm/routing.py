@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -14,7 +15,18 @@ from ruvllm.inference.open import is_remote
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.types import Constraints, Decision, Hits, Message, TierEstimate
 
-__all__ = ["Asked", "Routes", "allowed", "cost_of", "cost_of_tokens", "fallbacks", "instead", "probe_with", "shown"]
+__all__ = [
+    "Asked",
+    "Lends",
+    "Routes",
+    "allowed",
+    "cost_of",
+    "cost_of_tokens",
+    "fallbacks",
+    "instead",
+    "probe_with",
+    "shown",
+]
 
 PROBE_TOKENS = 64  # of the question that the smallest tier reads before it is known who answers
 
@@ -43,8 +55,19 @@ class Asked:
     tiers: tuple[str, ...]
 
 
+class Lends(Protocol):
+    """Lends the engine of a tier, waiting for it up to `timeout_s`; as long as configured when None."""
+
+    def __call__(self, tier: str, /, *, timeout_s: float | None) -> AbstractContextManager[Engine]: ...
+
+
 class Routes(Protocol):
     """Chooses who answers. Safe to share between threads; what it knows of a session it keeps itself."""
+
+    @property
+    def checkpoint(self) -> int:
+        """The version in force, 0 for the untrained."""
+        ...
 
     def decide(self, asked: Asked, *, probe: Callable[[], tuple[Probe, int] | None]) -> Decision:
         """Return the choice among `asked.tiers`.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -14,17 +16,21 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from ruvllm.attention.training import TrainingReport
-from ruvllm.config import Config, ModelsConfig, load_config, without_userinfo
+from ruvllm.config import Config, GenerationConfig, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelError, ModelMissing, PullError
-from ruvllm.inference import ModelPool
-from ruvllm.memory import CompactReport, DecayReport, Memory
+from ruvllm.inference import Engine, ModelPool, open_engine
+from ruvllm.memory import CompactReport, DecayReport, Memory, Session
+from ruvllm.memory.feedback import outcome_of
+from ruvllm.memory.outcomes import Outcome
+from ruvllm.memory.rows import checked_name
 from ruvllm.memory.stats import gauges_of
 from ruvllm.metrics import Gauge, Metrics
-from ruvllm.orchestrator import SessionQueue, SpareTime
+from ruvllm.orchestrator import SpareTime
 from ruvllm.pipeline import AnswerStream, Pipeline
 from ruvllm.telemetry import Telemetry
 from ruvllm.types import (
     Constraints,
+    Embedder,
     Feedback,
     Filter,
     GenerationOptions,
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["LearnReport", "RuvLLM", "open"]
 
 ASYNC_THREADS = 4
+DAY_S = 86_400.0
 
 
 def _never() -> bool:
@@ -72,6 +79,8 @@ class RuvLLM:
         quality_floor, risk, confidence: any of them turns certified mode on (see `RouterConfig`): with this confidence
             at most a share `risk` of the answers misses the floor where the largest tier meets it.
         latency_sla_ms: the latest that an answer should come; nothing is promised about it.
+        embedder: an embedder of one's own; the configured one when None.
+        open_engine: makes the engine of a tier, for engines of one's own.
 
     Raises:
         BrainTooNew, BrainDamaged: the directory holds a database that cannot be used.
@@ -92,6 +101,8 @@ class RuvLLM:
         risk: float | None = None,
         confidence: float | None = None,
         latency_sla_ms: float | None = None,
+        embedder: Embedder | None = None,
+        open_engine: Callable[[str, GenerationConfig, ModelsConfig], Engine] = open_engine,
     ) -> None:
         folder = Path(path)
         promised = _promised(quality_floor, risk, confidence, latency_sla_ms)
@@ -103,9 +114,8 @@ class RuvLLM:
         elif promised:
             config = msgspec.structs.replace(config, router=msgspec.structs.replace(config.router, **promised))
         self.config = config
-        self.memory = Memory(path, config=config, namespace=namespace, read_only=read_only)
-        self.pool = ModelPool(config.generation, config.models)
-        self._sessions = SessionQueue()
+        self.memory = Memory(path, embedder=embedder, config=config, namespace=namespace, read_only=read_only)
+        self.pool = ModelPool(config.generation, config.models, open=open_engine)
         self._executor: ThreadPoolExecutor | None = None
         self._router = _router(self.memory, self.pool.tiers, config)
         self._spare_time = SpareTime()
@@ -149,6 +159,8 @@ class RuvLLM:
         filter: Filter | None = None,
         options: GenerationOptions | None = None,
         constraints: Constraints | None = None,
+        timeout_s: float | None = None,
+        key: str = "local",
     ) -> Response:
         """Answer from memory, with sources.
 
@@ -159,9 +171,15 @@ class RuvLLM:
             filter: only sources whose fields have these values, such as {"source": "guide.md"} or {"tags": ["a", "b"]}.
             options: sampling; the configured ones when None.
             constraints: latency, cost, privacy and quality of this answer; which model answers depends on them.
+            timeout_s: seconds from now until when the answer must be there. What was written until then is the answer
+                (`finish_reason` "deadline"); it is not remembered.
+            key: who asks, for the limits of the section [limits].
 
         Raises:
-            ValueError: the question is empty, too long for the model, or not valid text.
+            TypeError, ValueError: the question is empty, too long for the model, or not valid text, or another
+                argument is wrong; the message names it.
+            RateLimited: `key` has used its share; `.retry_after_s` says when to come again.
+            DeadlineExceeded: the time was over before there was a word of the answer.
             EndpointError: the remote model is down, slow or answers garbage.
             ModelTooLarge: the model does not fit models.budget_bytes.
             RuntimeError: this thread has an unfinished stream of the same session, or of a model that leaves no room.
@@ -169,7 +187,14 @@ class RuvLLM:
                 not end within generation.timeout_s.
         """
         return self.stream(
-            query, session=session, k=k, filter=filter, options=options, constraints=constraints
+            query,
+            session=session,
+            k=k,
+            filter=filter,
+            options=options,
+            constraints=constraints,
+            timeout_s=timeout_s,
+            key=key,
         ).response
 
     def stream(
@@ -181,9 +206,12 @@ class RuvLLM:
         filter: Filter | None = None,
         options: GenerationOptions | None = None,
         constraints: Constraints | None = None,
+        timeout_s: float | None = None,
+        key: str = "local",
     ) -> AnswerStream:
         """Return the answer as a stream of text; `.response` is the finished response. Arguments as in `ask`."""
-        return self._stream(Request(query, session, k, filter, options, constraints), cancelled=_never)
+        request = Request(query, session, k, filter, options, constraints, timeout_s, key)
+        return self._stream(request, cancelled=_never)
 
     async def aask(
         self,
@@ -194,12 +222,15 @@ class RuvLLM:
         filter: Filter | None = None,
         options: GenerationOptions | None = None,
         constraints: Constraints | None = None,
+        timeout_s: float | None = None,
+        key: str = "local",
     ) -> Response:
         """`ask` on a worker thread. Cancelling the task stops the model between two tokens."""
         if self._executor is None:
             self._executor = ThreadPoolExecutor(ASYNC_THREADS, thread_name_prefix="ruvllm-ask")
         cancelled = threading.Event()
-        stream = self._stream(Request(query, session, k, filter, options, constraints), cancelled=cancelled.is_set)
+        request = Request(query, session, k, filter, options, constraints, timeout_s, key)
+        stream = self._stream(request, cancelled=cancelled.is_set)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: stream.response)
         except asyncio.CancelledError:
@@ -211,15 +242,6 @@ class RuvLLM:
 
     def _answers(self, request: Request, cancelled: Callable[[], bool]) -> Any:
         with self._spare_time.request():
-            return (yield from self._in_line(request, cancelled))
-
-    def _in_line(self, request: Request, cancelled: Callable[[], bool]) -> Any:
-        """Answer a request after the earlier ones of its session."""
-        if request.session is None:
-            return (yield from self._pipeline.run(request, cancelled))
-        if not isinstance(request.session, str) or not request.session.strip():
-            raise ValueError("session must be a name that is not empty")
-        with self._sessions.turn(request.session, cancelled=cancelled, timeout_s=self.config.generation.timeout_s):
             return (yield from self._pipeline.run(request, cancelled))
 
     def retrieve(
@@ -262,19 +284,30 @@ class RuvLLM:
             ValueError: nothing was said, a value is out of range, the answer showed no source of that number, or `id`
                 is unknown.
         """
-        marks = self._marks(id, helped, unhelpful)
-        given = Feedback(rating, quality, task_success, correction, rater, marks)
-        self.memory.feedback(id, given)
-        self._metrics.heard(given)
+        said = Feedback(rating, quality, task_success, correction, rater, self._marks(id, helped, unhelpful))
+        self.memory.feedback(id, said)
+        self._metrics.heard(said)
+        outcome = outcome_of(said)
+        if correction is not None or outcome is None or not outcome.is_good:
+            self._say_not_again(id)
         if self._router is not None:
             self._router.heard(id)
 
     def judge_outcome(self, id: str, tier: str, quality: float, *, source: QualitySource = "judge") -> bool:
         """Say how good the answer of one model was, also one that nobody saw; see `Memory.judge_outcome`."""
         counts = self.memory.judge_outcome(id, tier, quality, source=source)
+        if Outcome(quality).is_good is False:
+            self._say_not_again(id)
         if self._router is not None:
             self._router.heard(id)
         return counts
+
+    def _say_not_again(self, id: str) -> None:
+        """Let the question of an answer that is not a good one be answered anew."""
+        cache = self._pipeline.cache
+        query = None if cache is None else self.memory.interaction(id).query
+        if cache is not None and query is not None:
+            cache.drop(query)
 
     def _marks(self, id: str, helped: Iterable[int], unhelpful: Iterable[int]) -> dict[int, bool]:
         """Return node id -> helped for numbers of the sources that the answer `id` showed."""
@@ -347,9 +380,65 @@ class RuvLLM:
             self._router.forget()
         return gone
 
+    def new_session(self, name: str | None = None) -> str:
+        """Keep a session that has no turns yet, and return its name; a name that nobody has when None.
+
+        A session needs no making: `ask` with a name begins or resumes it. This finds a free name, or keeps one.
+
+        Raises:
+            ValueError: there is a session of this name already.
+        """
+        return self.memory.new_session(name)
+
+    def sessions(self) -> list[Session]:
+        """Return the sessions of this namespace, the one used last first."""
+        return self.memory.sessions()
+
     def history(self, session: str, limit: int = 20) -> list[Turn]:
-        """Return the newest `limit` turns of a session, oldest first."""
+        """Return the newest `limit` turns of a session, oldest first; none of a session that is not there."""
         return self.memory.turns(session, limit)
+
+    def delete_session(self, name: str) -> int:
+        """Delete a session for good, once its running request has ended; return how many nodes went.
+
+        What was promoted or corrected is everybody's and stays, see `Memory.delete_session`.
+
+        Raises:
+            ValueError: there is no such session.
+            TimeoutError: a request of it did not end within generation.timeout_s.
+        """
+        self.memory.require_writable()
+        checked_name(name, "name")
+        with self._pipeline.sessions.turn(name, cancelled=_never, timeout_s=self.config.generation.timeout_s):
+            return self._delete_session(name)
+
+    def _delete_session(self, name: str) -> int:
+        gone = self.memory.delete_session(name)
+        if self._pipeline.cache is not None:
+            self._pipeline.cache.clear()
+        if self._router is not None:
+            self._router.forget()
+        return gone
+
+    def expire_sessions(self) -> int:
+        """Delete what was not used for sessions.max_idle_days; return how many sessions went, those in use never."""
+        self.memory.require_writable()
+        if not self.config.sessions.max_idle_days:
+            return 0
+        before, gone = time.time() - self.config.sessions.max_idle_days * DAY_S, 0
+        for session in self.memory.sessions():
+            if session.last_used < before:
+                with suppress(TimeoutError, RuntimeError, ValueError):  # in use, or deleted by somebody else
+                    gone += self._expire(session.name, before)
+        return gone
+
+    def _expire(self, name: str, before: float) -> bool:
+        with self._pipeline.sessions.turn(name, cancelled=_never, timeout_s=0.0):
+            newest = self.memory.turns(name, 1)
+            if newest and newest[0].created >= before:
+                return False
+            self._delete_session(name)
+            return True
 
     def stats(self) -> MemoryStats:
         """Return counts and sizes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -59,7 +60,7 @@ A list in the metadata passes when any of its items does; the comparisons of one
 `{"and": [filter, ...]}`, `{"or": [filter, ...]}` and `{"not": filter}` combine filters.
 """
 
-FinishReason = Literal["stop", "length", "cancelled", "extract"]
+FinishReason = Literal["stop", "length", "cancelled", "extract", "deadline"]
 
 Privacy = Literal["any", "local"]
 
@@ -279,7 +280,10 @@ def _new_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question: within a session or alone, over all sources or a `filter` of them, `k` sources at most."""
+    """One question: within a session or alone, over all sources or a `filter` of them, `k` sources at most.
+
+    `timeout_s` counts from `asked`, by the monotonic clock; `key` is who asks, for the limits.
+    """
 
     query: str
     session: str | None = None
@@ -287,6 +291,9 @@ class Request:
     filter: Filter | None = None
     options: GenerationOptions | None = None
     constraints: Constraints | None = None
+    timeout_s: float | None = None
+    key: str = "local"
+    asked: float = field(default_factory=time.monotonic, compare=False)
     id: str = field(default_factory=_new_id, compare=False)  # its response's, too
 
 
@@ -441,9 +448,11 @@ class Response:
     """An answer with everything needed to check it.
 
     `finish_reason` is "extract" when no model answered or its own probability was too low: then `text` quotes the best
-    passage and `draft` holds what the model had said. `confidence` is the geometric mean token probability in [0, 1],
-    None where the engine does not tell probabilities. `timings_ms` maps stage -> milliseconds. `warnings` says what was
-    degraded and why.
+    passage and `draft` holds what the model had said; it is "deadline" when the time was over and `text` is as much as
+    there was until then. `confidence` is the geometric mean token probability in [0, 1], None where the engine does not
+    tell probabilities. `timings_ms` maps stage -> milliseconds. `warnings` says what was degraded and why, each
+    beginning with the stage: "retrieve: ...". `quality` in [0, 1] is the judge's, which `quality_source` names; None
+    without one. `cached` says that the answer was given before.
     """
 
     id: str
@@ -459,6 +468,9 @@ class Response:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     draft: str | None = None
+    quality: float | None = None
+    quality_source: str = ""
+    cached: bool = False
 
     def _repr_html_(self) -> str:
         from ruvllm.viz import response_html

@@ -19,9 +19,7 @@ READER = "http://reader.invalid/v1#echo"  # a tier that needs no files
 def open_echo(path: Path, engine: Engine | None = None, *, traces: bool = False) -> RuvLLM:
     """Return a system that knows TEXTS and answers with `engine`."""
     config = Config(generation=GenerationConfig(model=READER), telemetry=TelemetryConfig(traces=traces))
-    llm = RuvLLM(path, config=config)
     reader = engine or EchoEngine()
-    llm.memory._given = WordEmbedder()
-    llm.pool._open = lambda model, generation, models: reader
+    llm = RuvLLM(path, config=config, embedder=WordEmbedder(), open_engine=lambda model, generation, models: reader)
     llm.memory.add(TEXTS)
     return llm

@@ -18,7 +18,7 @@ FLOORS = [
     {"embedding"},
     {"memory"},
     {"learning"},
-    {"context", "orchestrator", "routing"},
+    {"context", "judging", "orchestrator", "routing"},
     {"router_inputs"},
     {"pipeline", "brain_router"},
     {"system"},

@@ -16,6 +16,7 @@ import numpy as np
 
 from ruvllm.attention.engine import Example
 from ruvllm.bench.evaluation import Asked, Scorer, apart, attention, measure, split
+from ruvllm.bench.plot import line_plot
 from ruvllm.bench.pool import Pool
 from ruvllm.bench.ratings import Attribution, flipped, is_good, labelled, learnt, marked, rated, shown
 from ruvllm.bench.report import Report, Row, make_report
@@ -43,6 +44,10 @@ class Learning:
 
     report: Report
     curves: Mapping[str, list[tuple[int, float]]]
+
+    def plot(self) -> str:
+        """Return the curves as SVG text."""
+        return line_plot(self.curves, x_label="ratings", y_label=METRIC)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -46,6 +46,10 @@ class Pool:
         """Return a system's mean."""
         return float(self._column(system, metric).mean())
 
+    def median(self, system: str, metric: str) -> float:
+        """Return a system's median."""
+        return float(np.median(self._column(system, metric)))
+
     def rows(self, system: str, metrics: Sequence[str] | None = None) -> list[Row]:
         """Return a system's means with their intervals."""
         return [

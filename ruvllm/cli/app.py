@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import ruvllm
-from ruvllm.cli import bench, brain, demo, models, reembed, router, router_report, stats
+from ruvllm.cli import bench, brain, demo, models, reembed, router, router_report, sessions, stats
 from ruvllm.cli.console import err, print_error
 from ruvllm.errors import ModelMissing, RuvLLMError
 
@@ -34,6 +34,7 @@ demo.register(app)
 reembed.register(app)
 router.register(app)
 router_report.register()
+sessions.register(app)
 bench.register(app)
 
 

@@ -50,7 +50,7 @@ def progress() -> Iterator[Show]:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (retrieval, learning, conversation, attribution, scale):
+    for command in (retrieval, learning, forgetting, conversation, attribution, scale):
         app.command()(command)
 
 
@@ -99,11 +99,17 @@ def learning(
     fit_corpus: FitCorpus = None,
     fit_questions: FitQuestions = None,
     cache: Cache = None,
+    whole: Annotated[bool, typer.Option("--system", help="A whole brain instead of its ranking alone.")] = False,
+    tier: Annotated[list[str], typer.Option(help="With --system: a model; repeat, the cheapest first.")] = [],  # noqa: B006
+    rated: Annotated[int, typer.Option(min=1, help="With --system: questions that are asked and rated.")] = 400,
+    held_out: Annotated[int, typer.Option(min=1, help="With --system: questions kept for the curve.")] = 200,
     json: Json = False,
 ) -> None:
-    """What ratings teach: by regime, with mistakes, under attack, on untouched topics, on another corpus."""
-    from ruvllm.bench.learning import METRIC, run
-    from ruvllm.bench.plot import line_plot
+    """What ratings teach: by regime, with mistakes, under attack, on untouched topics, on another corpus.
+
+    With --system: a whole brain, with judge, router, attention and concepts, from its first question to its last.
+    """
+    from ruvllm.bench import learning, system
 
     with measured(
         titles=titles,
@@ -115,10 +121,30 @@ def learning(
         fit_questions=fit_questions,
         cache=cache,
     ) as settings:
-        learnt = run(corpus, questions, settings, ask_corpus=ask_corpus, ask_questions=ask_questions)
+        learnt = (
+            system.run(corpus, questions, settings, system.Stream(tuple(tier), rated, held_out))
+            if whole
+            else learning.run(corpus, questions, settings, ask_corpus=ask_corpus, ask_questions=ask_questions)
+        )
     if plot is not None:
-        plot.write_text(line_plot(learnt.curves, x_label="ratings", y_label=METRIC), encoding="utf-8")
+        plot.write_text(learnt.plot(), encoding="utf-8")
     print_report(learnt.report, json=json)
+
+
+def forgetting(
+    data: Annotated[Path, typer.Argument(help="JSON Lines of {text, intent, domain}.")],
+    interactions: Annotated[int, typer.Option(min=1, help="On other topics.")] = 10_000,
+    orders: Orders = 5,
+    seed: Seed = 0,
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """What thousands of interactions on other topics cost a topic that was learnt before."""
+    from ruvllm.bench.forgetting import run
+
+    with measured(orders=orders, seed=seed, cache=cache) as settings:
+        report = run(data, settings, interactions=interactions)
+    print_report(report, json=json)
 
 
 def conversation(

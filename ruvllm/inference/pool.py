@@ -110,14 +110,18 @@ class ModelPool:
         self._is_closed = False
 
     @contextmanager
-    def engine(self, tier: str | None = None) -> Iterator[Engine]:
+    def engine(self, tier: str | None = None, *, timeout_s: float | None = None) -> Iterator[Engine]:
         """Lend the engine of a tier, loaded now unless it is there; it stays loaded while the body runs.
+
+        Args:
+            timeout_s: longest wait for models in the way, and for another thread that loads this one; for the former
+                `generation.timeout_s`, for the latter no limit, when None. A load of one's own is not interrupted.
 
         Raises:
             ValueError: the pool has no such tier.
             ModelTooLarge: the model does not fit the budget in any quantization.
             ModelMissing, ModelDamaged, ModelUnsupported, PullError: see `open_engine`.
-            TimeoutError: every model in the way stayed in use.
+            TimeoutError: every model in the way stayed in use, or another thread's load took longer.
             RuntimeError: only this thread's own leases are in the way; waiting for them would never end.
             EngineError: the pool is closed.
         """
@@ -125,8 +129,8 @@ class ModelPool:
         slot, is_new = self._enter(self._generation.model if tier is None else tier, user)
         try:
             if is_new:
-                self._load(slot)
-            yield slot.engine.result()
+                self._load(slot, self._generation.timeout_s if timeout_s is None else timeout_s)
+            yield slot.engine.result(None if is_new else timeout_s)
         finally:
             self._leave(slot, user)
 
@@ -199,10 +203,10 @@ class ModelPool:
                 self._slots[slot.tier] = self._slots.pop(slot.tier)  # used until now
             self._changed.notify_all()
 
-    def _load(self, slot: _Slot) -> None:
+    def _load(self, slot: _Slot, wait_s: float) -> None:
         try:
             slot.model, need = self._choose(slot.tier)
-            self._make_room(slot, need)
+            self._make_room(slot, need, wait_s)
             engine = self._open(slot.model, self._generation, self._config)
         except BaseException as error:
             with self._changed:
@@ -267,10 +271,10 @@ class ModelPool:
     def _fits(self, need: int) -> bool:
         return not self._config.budget_bytes or need <= self._config.budget_bytes
 
-    def _make_room(self, slot: _Slot, need: int) -> None:
+    def _make_room(self, slot: _Slot, need: int, wait_s: float) -> None:
         """Reserve `need` bytes for `slot`, closing models that nobody uses as long as they do not fit."""
-        deadline = time.monotonic() + self._generation.timeout_s
-        while (evicted := self._reserve(slot, need, deadline)) is not None:
+        deadline = time.monotonic() + wait_s
+        while (evicted := self._reserve(slot, need, deadline, wait_s)) is not None:
             try:
                 evicted.engine.result().close()
                 logger.info("unloaded %s for %s", evicted.model, slot.model)
@@ -279,7 +283,7 @@ class ModelPool:
                     self._leaving.remove(evicted)
                     self._changed.notify_all()
 
-    def _reserve(self, slot: _Slot, need: int, deadline: float) -> _Slot | None:
+    def _reserve(self, slot: _Slot, need: int, deadline: float, wait_s: float) -> _Slot | None:
         """Return None once the bytes are reserved, or else a model that was taken out of use, to be closed first."""
         with self._changed:
             while True:
@@ -293,17 +297,14 @@ class ModelPool:
                     self._leaving.append(evicted)
                     self._evictions += 1
                     return evicted
-                self._wait_for_room(slot, others, deadline)
+                self._wait_for_room(slot, others, deadline, wait_s)
 
-    def _wait_for_room(self, slot: _Slot, others: list[_Slot], deadline: float) -> None:
+    def _wait_for_room(self, slot: _Slot, others: list[_Slot], deadline: float, wait_s: float) -> None:
         names, holders = ", ".join(s.model for s in others), {thread for s in others for thread in s.users}
         if holders == {threading.get_ident()} and not self._leaving:
             raise RuntimeError(f"{slot.model} does not fit models.budget_bytes beside {names}, which this thread uses")
         if not self._changed.wait(deadline - time.monotonic()):
-            raise TimeoutError(
-                f"{slot.model} does not fit models.budget_bytes beside {names}, in use for "
-                f"{self._generation.timeout_s:g} s"
-            )
+            raise TimeoutError(f"{slot.model} does not fit models.budget_bytes beside {names}, in use for {wait_s:g} s")
 
     def _others(self) -> bool:
         """Return whether another thread uses an engine."""

@@ -9,6 +9,7 @@ from ruvllm.memory.ingest import IngestProgress
 from ruvllm.memory.interactions import Record
 from ruvllm.memory.memory import Memory
 from ruvllm.memory.reembed import ReembedProgress
+from ruvllm.memory.sessions import Session
 from ruvllm.memory.sources import SourceSummary
 from ruvllm.memory.stats import MemoryStats
 
@@ -25,5 +26,6 @@ __all__ = [
     "MemoryStats",
     "Record",
     "ReembedProgress",
+    "Session",
     "SourceSummary",
 ]

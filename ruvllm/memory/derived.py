@@ -27,6 +27,7 @@ class Derived:
         self._linker = linker
         self._traits = traits
         self.embedder_lock = EmbedderLock()
+        self.changes = 0  # that were taken in; raised once searches see one
 
     def added(self, ids: Sequence[int], vectors: np.ndarray, *, are_linked: bool = True) -> None:
         """Take in nodes that were just committed and are to be searched; `vectors` is (n, native_dim) float32.
@@ -41,6 +42,7 @@ class Derived:
             if are_linked:
                 each.callback(self._links.added, ids)
                 each.callback(self._linker.added, ids)
+        self.changes += 1
 
     def removed(self, ids: Sequence[int]) -> None:
         """Forget nodes that were just deleted."""
@@ -50,11 +52,13 @@ class Derived:
             each.callback(self._links.removed, ids)
             each.callback(self._linker.removed, ids)
             each.callback(self._traits.removed, ids)
+        self.changes += bool(ids)
 
     def retrusted(self, ids: Sequence[int]) -> None:
         """Take in that the trust of nodes changed; those that are not searched are passed over."""
         if ids:
             self._traits.added(ids)
+            self.changes += 1
 
     def reload(self) -> None:
         """Throw everything away; the next search reads it again from the database."""
@@ -64,3 +68,4 @@ class Derived:
             each.callback(self._links.reload)
             each.callback(self._linker.reload)
             each.callback(self._traits.reload)
+        self.changes += 1

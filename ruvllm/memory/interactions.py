@@ -16,12 +16,20 @@ from ruvllm.memory.decisions import insert_decision
 from ruvllm.memory.feedback import read_feedback
 from ruvllm.memory.history import end_nodes
 from ruvllm.memory.merging import RecentAnswers, take_over
-from ruvllm.memory.rows import as_unit_rows, checked_text, existing, insert_nodes
+from ruvllm.memory.rows import as_unit_rows, checked_text, existing, insert_nodes, vector_of
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store
 from ruvllm.types import EdgeType, Embedder, Feedback, FinishReason, Interaction, NodeType, Route, Turn
 
-__all__ = ["Record", "commit_interactions", "count_turns", "read_record", "read_sessions", "read_timings", "read_turns"]
+__all__ = [
+    "Record",
+    "commit_interactions",
+    "count_turns",
+    "read_answer_vector",
+    "read_record",
+    "read_timings",
+    "read_turns",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -259,14 +267,14 @@ def count_turns(store: Store, namespace: str, session: str, without: Sequence[st
     return int(store.value(sql, (namespace, session, json.dumps(list(without)))))
 
 
-def read_sessions(store: Store, namespace: str) -> list[str]:
-    """Return the names of all sessions, the one used last first."""
-    rows = store.rows(
-        "SELECT session FROM interactions WHERE namespace = ? AND session IS NOT NULL "
-        "GROUP BY session ORDER BY max(created) DESC, session",
-        (namespace,),
+def read_answer_vector(store: Store, namespace: str, id: str) -> np.ndarray | None:
+    """Return the (native_dim,) float32 vector of an answer's own words; None where it is not stored, or forgotten."""
+    blob = store.value(
+        "SELECT vector FROM interactions JOIN vectors ON node = ifnull(said_node, answer_node) "
+        "WHERE interactions.id = ? AND namespace = ?",
+        (id, namespace),
     )
-    return [row[0] for row in rows]
+    return None if blob is None else vector_of(blob)
 
 
 def read_timings(store: Store, namespace: str, limit: int) -> list[dict[str, float]]:

@@ -62,6 +62,7 @@ class Lessons:
         self._project = project
         self._checkpoints = Checkpoints(brain / "checkpoints" / "attention", form=f"attention-{FEATURE_VERSION}")
         self._engine: AttentionEngine | None = None
+        self.version = 0  # of the engine in force; 0 for the untrained one, and before the first use
         self._lock = threading.Lock()
 
     # -- the engine --------------------------------------------------------------------------------------------------
@@ -81,7 +82,9 @@ class Lessons:
         if checkpoint is None:
             return AttentionEngine()
         try:
-            return AttentionEngine(checkpoint.params)
+            engine = AttentionEngine(checkpoint.params)
+            self.version = checkpoint.version
+            return engine
         except ValueError as error:
             logger.warning("version %d of the attention engine is not used: %s", checkpoint.version, error)
             return AttentionEngine()
@@ -90,6 +93,7 @@ class Lessons:
         """Put new parameters in force, durable on return; return their version."""
         version = self._checkpoints.save(params, about)
         self.engine().set_params(params)
+        self.version = version
         logger.info("version %d of the attention engine is in force", version)
         return version
 
@@ -99,6 +103,7 @@ class Lessons:
         checkpoint = self._checkpoints.current()
         engine = self.engine()
         engine.set_params(engine.untrained() if checkpoint is None else checkpoint.params)
+        self.version = version
         logger.info("version %d of the attention engine is in force again", version)
         return version
 

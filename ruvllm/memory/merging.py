@@ -9,6 +9,7 @@ import numpy as np
 
 from ruvllm.memory.duplicates import SAME_COSINE, say_the_same
 from ruvllm.memory.history import end_nodes
+from ruvllm.memory.near_questions import Questions, read_questions
 from ruvllm.memory.rows import vector_of
 from ruvllm.memory.store import fetch
 from ruvllm.types import EdgeType, Interaction
@@ -36,37 +37,14 @@ class Twin:
         return self.is_open and (interaction.confidence or 0.0) > self.confidence
 
 
-class _Session:
-    """The newest questions of one session, by interaction id, oldest first."""
-
-    def __init__(self, ids: list[str], vectors: np.ndarray) -> None:
-        self._ids = ids
-        self._vectors = vectors  # (capacity, native_dim), the first len(ids) in use
-
-    def near(self, query: np.ndarray) -> list[str]:
-        """Return the interactions whose questions lie near, the newest first."""
-        cosines = self._vectors[: len(self._ids)] @ query
-        return [self._ids[i] for i in np.flatnonzero(cosines >= SAME_COSINE)[::-1]]
-
-    def add(self, id: str, query: np.ndarray) -> None:
-        if len(self._ids) == len(self._vectors):
-            kept = self._vectors[-RECENT:]
-            self._ids = self._ids[-RECENT:]
-            self._vectors = np.empty((2 * len(kept) + 8, len(query)), np.float32)
-            self._vectors[: len(kept)] = kept
-        self._vectors[len(self._ids)] = query
-        self._ids.append(id)
-
-
 class RecentAnswers:
     """Finds twins among the newest answers of the sessions that were written last, used by one thread at a time.
 
-    Answers on probation are private: without a session, and beyond it, nothing is a twin. What is kept in memory only
-    says where to look: what is there is read in the transaction.
+    Answers on probation are private: without a session, and beyond it, nothing is a twin.
     """
 
     def __init__(self) -> None:
-        self._sessions: dict[tuple[str, str], _Session] = {}  # the one used last at the end
+        self._sessions: dict[tuple[str, str], Questions] = {}  # the one used last at the end
         self._embedder = ""
 
     def forget(self) -> None:
@@ -94,22 +72,14 @@ class RecentAnswers:
         if known is not None:
             known.add(interaction.id, query)
 
-    def _session(self, connection: apsw.Connection, namespace: str, session: str, dim: int) -> _Session:
-        known = self._sessions.pop((namespace, session), None) or _read_session(connection, namespace, session, dim)
+    def _session(self, connection: apsw.Connection, namespace: str, session: str, dim: int) -> Questions:
+        known = self._sessions.pop((namespace, session), None) or read_questions(
+            connection, "i.namespace = ? AND i.session = ?", (namespace, session), dim, RECENT
+        )
         self._sessions[namespace, session] = known
         if len(self._sessions) > SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         return known
-
-
-def _read_session(connection: apsw.Connection, namespace: str, session: str, dim: int) -> _Session:
-    rows = fetch(
-        connection,
-        "SELECT i.id, vector FROM interactions i JOIN vectors ON node = query_node "
-        "WHERE i.namespace = ? AND i.session = ? AND length(vector) = ? ORDER BY i.created DESC, i.rowid DESC LIMIT ?",
-        (namespace, session, 4 * dim, RECENT),
-    )[::-1]
-    return _Session([id_ for id_, _ in rows], vector_of(b"".join(blob for _, blob in rows)).reshape(-1, dim))
 
 
 def _checked(connection: apsw.Connection, id: str, interaction: Interaction, answer: np.ndarray) -> Twin | None:

@@ -13,6 +13,7 @@ import numpy as np
 from ruvllm.memory.duplicates import SAME_COSINE, say_the_same
 from ruvllm.memory.feedback import outcome_of, read_feedback
 from ruvllm.memory.history import end_nodes
+from ruvllm.memory.near_questions import RatedQuestions
 from ruvllm.memory.rows import delete_keywords, insert_keywords, title_of, vector_of
 from ruvllm.memory.store import fetch
 from ruvllm.types import NodeType
@@ -37,7 +38,7 @@ class Change:
     stayed: tuple[int, ...] = ()
 
 
-def reconsider(connection: apsw.Connection, interaction: str, now: float) -> Change:
+def reconsider(connection: apsw.Connection, interaction: str, now: float, rated: RatedQuestions) -> Change:
     """Promote, end or keep on probation the answer of a rated interaction, by all that was said about it so far.
 
     Answers of the namespace that say nearly the same to nearly the same question are rated together. Good outcomes of
@@ -49,7 +50,7 @@ def reconsider(connection: apsw.Connection, interaction: str, now: float) -> Cha
         return Change()
     if _is_settled(connection, answer):
         return Change(stayed=(answer,))
-    voices = _voices(connection, _twins(connection, answer))
+    voices = _voices(connection, _twins(connection, interaction, answer, rated))
     good, bad = sum(voices.values()), len(voices) - sum(voices.values())
     if bad >= QUORUM and bad > good:
         return _end(connection, answer, now)
@@ -94,35 +95,33 @@ def _is_settled(connection: apsw.Connection, answer: int) -> bool:
     return bool(connection.execute(sql, (answer,)).get)
 
 
-def _twins(connection: apsw.Connection, answer: int) -> list[int]:
+def _twins(connection: apsw.Connection, interaction: str, answer: int, rated: RatedQuestions) -> list[int]:
     """Return the answer and all rated ones of its namespace that say nearly the same to nearly the same question."""
     sql = (
-        "SELECT a.id, a.text, av.vector, q.text, qv.vector FROM interactions i "
+        "SELECT a.id, a.text, av.vector, q.text, qv.vector, i.namespace FROM interactions i "
         "JOIN nodes a ON a.id = i.answer_node JOIN vectors av ON av.node = a.id "
         "JOIN nodes q ON q.id = i.query_node JOIN vectors qv ON qv.node = q.id WHERE "
     )
-    own = fetch(connection, sql + "a.id = ?", (answer,))
+    own = fetch(connection, sql + "i.id = ?", (interaction,))
     if not own:
         return [answer]
+    _, text, vector, question, question_vector, namespace = own[0]
+    near = rated.near(connection, namespace, vector_of(question_vector))
+    if interaction not in near:
+        rated.add(connection, namespace, interaction, vector_of(question_vector))
     others = fetch(
         connection,
-        sql + "i.id IN (SELECT interaction FROM feedback) AND a.id <> ?1 "
-        "AND i.namespace = (SELECT namespace FROM nodes WHERE id = ?1)",
-        (answer,),
+        sql + "i.id IN (SELECT value FROM json_each(?)) AND i.id IN (SELECT interaction FROM feedback) "
+        "AND a.id <> ? AND i.namespace = ?",
+        (json.dumps(near), answer, namespace),
     )
-    _, text, vector, question, question_vector = own[0]
     return [answer] + [
-        other[0]
-        for other in others
-        if _are_near(vector, other[2])
-        and _are_near(question_vector, other[4])
-        and say_the_same(text, other[1])
-        and say_the_same(question, other[3])
+        other
+        for other, other_text, other_vector, other_question, _, _ in others
+        if vector_of(vector) @ vector_of(other_vector) >= SAME_COSINE
+        and say_the_same(text, other_text)
+        and say_the_same(question, other_question)
     ]
-
-
-def _are_near(vector: bytes, other: bytes) -> bool:
-    return float(vector_of(vector) @ vector_of(other)) >= SAME_COSINE
 
 
 def _voices(connection: apsw.Connection, answers: Sequence[int]) -> dict[tuple[str, str | None], bool]:

@@ -15,10 +15,12 @@ from ruvllm.types import Edge, EdgeType, Node, NodeType, Tier
 
 __all__ = [
     "EDGE_COLUMNS",
+    "MAX_NAME_CHARS",
     "NODE_COLUMNS",
     "SEARCHED",
     "are_unit",
     "as_unit_rows",
+    "checked_name",
     "checked_text",
     "checked_weight",
     "delete_keywords",
@@ -41,6 +43,8 @@ NODE_COLUMNS = (
 )
 SEARCHED = "nodes.probation = 0 AND nodes.tier = 'hot' AND nodes.ended IS NULL"
 """What every search of the namespace sees; the words of the index nodes_searched."""
+
+MAX_NAME_CHARS = 256
 
 INSERT_NODE = (
     "INSERT INTO nodes (namespace, type, text, source, metadata, created, last_used, trust, session, probation, "
@@ -208,6 +212,17 @@ def checked_text(text: Any, name: str) -> str:
     except UnicodeEncodeError as error:
         raise ValueError(f"{name} is not valid text: {error.reason} at character {error.start}") from error
     return text
+
+
+def checked_name(text: Any, name: str) -> str:
+    """Return `text` when it can be the name of a session, or of who asks: a text of at most MAX_NAME_CHARS.
+
+    Raises:
+        TypeError, ValueError: as `checked_text`, or it is too long.
+    """
+    if len(checked_text(text, name)) > MAX_NAME_CHARS:
+        raise ValueError(f"{name} is too long ({len(text)} characters, at most {MAX_NAME_CHARS})")
+    return str(text)
 
 
 def checked_weight(weight: float, name: str = "weight") -> float:

@@ -224,6 +224,36 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX tier_outcomes_with_answer ON tier_outcomes (interaction) WHERE answer IS NOT NULL;
     """,
+    # 4: sessions that were made before their first turn, and a number that says whether documents changed
+    """
+    CREATE TABLE sessions (
+        namespace TEXT NOT NULL,
+        name TEXT NOT NULL,
+        created REAL NOT NULL,
+        PRIMARY KEY (namespace, name)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE document_versions (  -- raised by every change of what the whole namespace searches
+        namespace TEXT PRIMARY KEY,
+        version INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER nodes_came AFTER INSERT ON nodes WHEN NEW.probation = 0 BEGIN
+        INSERT INTO document_versions VALUES (NEW.namespace, 1)
+            ON CONFLICT (namespace) DO UPDATE SET version = version + 1;
+    END;
+    CREATE TRIGGER nodes_went AFTER DELETE ON nodes WHEN OLD.probation = 0 BEGIN
+        INSERT INTO document_versions VALUES (OLD.namespace, 1)
+            ON CONFLICT (namespace) DO UPDATE SET version = version + 1;
+    END;
+    CREATE TRIGGER nodes_changed AFTER UPDATE OF text, trust, tier, ended, probation ON nodes
+    WHEN (OLD.probation = 0 OR NEW.probation = 0)
+        AND (OLD.text, OLD.trust, OLD.tier, OLD.ended, OLD.probation)
+            IS NOT (NEW.text, NEW.trust, NEW.tier, NEW.ended, NEW.probation)
+    BEGIN
+        INSERT INTO document_versions VALUES (NEW.namespace, 1)
+            ON CONFLICT (namespace) DO UPDATE SET version = version + 1;
+    END;
+    """,
 )
 
 

@@ -1,16 +1,25 @@
-"""One request at a time in each session: the later one's prompt holds the earlier one's answer."""
+"""One request at a time in each session, in the order they came: the later one's prompt holds the earlier's answer."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 __all__ = ["SessionQueue"]
 
 POLL_S = 0.05  # how soon a waiting request notices that it was cancelled
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """One request in the line of its session."""
+
+    thread: int
 
 
 class SessionQueue:
@@ -18,31 +27,41 @@ class SessionQueue:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._owners: dict[str, int] = {}  # session -> thread that runs its request
+        self._lines: dict[str, deque[_Place]] = {}  # session -> who runs now and who waits, in order
 
     @contextmanager
     def turn(self, session: str, *, cancelled: Callable[[], bool], timeout_s: float) -> Iterator[None]:
-        """Hold the session while the body runs, waiting up to `timeout_s` for an earlier request of it.
+        """Hold the session while the body runs, waiting up to `timeout_s` for earlier requests of it.
 
         Raises:
             RuntimeError: this very thread has an unfinished stream of the session; waiting for it would never end.
-            TimeoutError: the earlier request took longer.
+            TimeoutError: the earlier requests took longer.
             CancelledError: `cancelled()` turned True while waiting.
         """
-        deadline = time.monotonic() + timeout_s
+        place = _Place(threading.get_ident())
         with self._changed:
-            while (owner := self._owners.get(session)) is not None:
-                if owner == threading.get_ident():
-                    raise RuntimeError(f"session {session!r} has an unfinished stream: read it to its end or close it")
-                if cancelled():
-                    raise CancelledError
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"session {session!r} was busy with an earlier request for {timeout_s:g} s")
-                self._changed.wait(POLL_S)
-            self._owners[session] = threading.get_ident()
+            line = self._lines.setdefault(session, deque())
+            if any(other.thread == place.thread for other in line):
+                raise RuntimeError(f"session {session!r} has an unfinished stream: read it to its end or close it")
+            line.append(place)
         try:
+            self._wait(session, line, place, cancelled, timeout_s)
             yield
         finally:
             with self._changed:
-                del self._owners[session]
+                line.remove(place)
+                if not line:
+                    del self._lines[session]
                 self._changed.notify_all()
+
+    def _wait(
+        self, session: str, line: deque[_Place], place: _Place, cancelled: Callable[[], bool], timeout_s: float
+    ) -> None:
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while line[0] is not place:
+                if cancelled():
+                    raise CancelledError
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"session {session!r} was busy with earlier requests for {timeout_s:g} s")
+                self._changed.wait(POLL_S)

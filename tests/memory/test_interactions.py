@@ -95,7 +95,7 @@ def test_record_returns_before_it_is_on_disk_and_turns_know_it(memory: Memory) -
     assert memory.turns("alice", 1) == [Turn("q2", "r2", 2.0)]
     assert memory.turns("bob", 5) == []
     memory.flush()
-    assert memory.sessions() == ["alice"]
+    assert [session.name for session in memory.sessions()] == ["alice"]
 
 
 def test_same_record_twice_is_one(memory: Memory) -> None:

@@ -77,3 +77,29 @@ def test_a_request_that_fails_frees_its_session() -> None:
     with pytest.raises(KeyError), queue.turn("a", cancelled=never, timeout_s=30):
         raise KeyError
     assert in_thread(queue, "a", threading.Event(), 0.0) == []
+
+
+def test_requests_run_in_the_order_they_came() -> None:
+    queue, order = SessionQueue(), []
+    threads = []
+
+    def request(number: int) -> None:
+        with queue.turn("a", cancelled=never, timeout_s=30):
+            order.append(number)
+
+    with queue.turn("a", cancelled=never, timeout_s=30):
+        for number in range(30):
+            threads.append(threading.Thread(target=request, args=(number,)))
+            threads[-1].start()
+            while len(queue._lines["a"]) < number + 2:
+                threading.Event().wait(0.001)
+    for thread in threads:
+        thread.join()
+    assert order == list(range(30)) and queue._lines == {}
+
+
+def test_who_gives_up_waiting_leaves_the_line() -> None:
+    queue = SessionQueue()
+    with queue.turn("a", cancelled=never, timeout_s=30):
+        in_thread(queue, "a", threading.Event(), 0.0)
+    assert in_thread(queue, "a", threading.Event(), 0.0) == [] and queue._lines == {}

@@ -148,6 +148,7 @@ class Care(OpenedBrain):
 
         def after() -> None:
             self._has_moved = True
+            self._rated.forget()
             with self._embedder_lock:
                 self._given = self._checked = embedder
             self._space.reload()

@@ -149,4 +149,5 @@ class Documents(OpenedBrain):
         lines = import_brain(self._store, Path(file), embedder=None if embedder is None else embedder.id)
         self._derived.reload()
         self._recent.forget()
+        self._rated.forget()
         return lines

@@ -15,6 +15,11 @@ __all__ = ["Learning"]
 class Learning(OpenedBrain):
     """How the ranking of a memory learns, and forgets again."""
 
+    @property
+    def attention_version(self) -> int:
+        """Which version of the ranking is in force, 0 for the untrained one and before the first search."""
+        return self._lessons.version
+
     def train_attention(self) -> TrainingReport:
         """Train the ranking on all answers that were rated good; durable on return.
 

@@ -29,6 +29,7 @@ from ruvllm.memory.links import Links
 from ruvllm.memory.links_snapshot import links_path
 from ruvllm.memory.lock import WriterLock
 from ruvllm.memory.merging import RecentAnswers
+from ruvllm.memory.near_questions import RatedQuestions
 from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.rows import as_unit_rows, checked_text
 from ruvllm.memory.search import GraphSearch
@@ -111,6 +112,7 @@ class OpenedBrain:
         )
         self._duplicates = Duplicates(self._store, self._nearest, self._space, namespace)
         self._recent = RecentAnswers()
+        self._rated = RatedQuestions()
         durability = self.config.store
         self._writeback = WriteBack(self._commit_interactions, durability.flush_interval_s, durability.flush_batch)
         self._usage = Usage(self._store, durability.flush_interval_s)

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 
 import apsw
+import numpy as np
 
 from ruvllm.errors import BrainError
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.opened import OpenedBrain, checked_count
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
-from ruvllm.memory.interactions import Record, count_turns, read_record, read_sessions, read_timings, read_turns
+from ruvllm.memory.interactions import (
+    Record,
+    count_turns,
+    read_answer_vector,
+    read_record,
+    read_timings,
+    read_turns,
+)
 from ruvllm.memory.probation import Change, promote, reconsider, revoke
-from ruvllm.memory.rows import checked_text
+from ruvllm.memory.rows import checked_name, checked_text
+from ruvllm.memory.sessions import Session, delete_session, insert_session, read_sessions
 from ruvllm.types import Feedback, Interaction, Turn
 
 __all__ = ["Requests"]
 
 logger = logging.getLogger(__name__)
+
+MAX_TURNS = 1 << 31  # more than any session has
 
 
 class Requests(OpenedBrain):
@@ -58,7 +70,7 @@ class Requests(OpenedBrain):
 
         def work(connection: apsw.Connection) -> tuple[FeedbackChanges, Change]:
             changes = apply_feedback(connection, interaction_id, feedback, vector, self.config.learning)
-            return changes, reconsider(connection, interaction_id, time.time())
+            return changes, reconsider(connection, interaction_id, time.time(), self._rated)
 
         def after(changed: tuple[FeedbackChanges, Change]) -> None:
             changes, change = changed
@@ -107,10 +119,31 @@ class Requests(OpenedBrain):
             self._writeback.flush()
         return read_record(self._store, self.namespace, id)
 
+    def answer_vector(self, id: str) -> np.ndarray | None:
+        """Return the (native_dim,) float32 vector of a stored answer's words; None where there is none (yet)."""
+        return read_answer_vector(self._store, self.namespace, id)
+
+    @property
+    def failed_records(self) -> int:
+        """How many answered requests could not be stored since the brain was opened; the log says why."""
+        return self._writeback.failed + self._skipped_records
+
+    @property
+    def document_version(self) -> int:
+        """A number that is another one after every change of what the namespace searches, whoever makes it.
+
+        It changes with ingest, forget, correction, promotion, trust and archival, not when an answered request is
+        recorded. Only numbers of one opening can be compared.
+        """
+        stored = self._store.value("SELECT version FROM document_versions WHERE namespace = ?", (self.namespace,))
+        return (stored or 0) + self._derived.changes
+
+    # -- sessions ----------------------------------------------------------------------------------------------------
+
     def turns(self, session: str, limit: int = 20) -> list[Turn]:
-        """Return the newest `limit` turns of a session, oldest first, those still queued included."""
-        if limit < 1:
-            raise ValueError(f"limit must be >= 1 ({limit})")
+        """Return the newest `limit` turns of a session, oldest first, those still queued included; none is unknown."""
+        checked_text(session, "session")
+        limit = min(checked_count(limit, "limit"), MAX_TURNS)
         queued = [
             (one.id, Turn(one.query, one.answer, one.created))
             for one in self._writeback.pending()
@@ -130,6 +163,38 @@ class Requests(OpenedBrain):
         """Return the milliseconds by stage of the newest `limit` stored requests, the newest first."""
         return read_timings(self._store, self.namespace, checked_count(limit, "limit"))
 
-    def sessions(self) -> list[str]:
-        """Return the names of the stored sessions, the one used last first."""
+    def new_session(self, name: str | None = None) -> str:
+        """Keep a session that has no turns yet, under a name nobody has when None; return its name. Durable on return.
+
+        Raises:
+            ValueError: there is a session of this name; to go on with it, just name it.
+        """
+        self.require_writable()
+        self._writeback.flush()
+        name = f"session-{secrets.token_hex(6)}" if name is None else checked_name(name, "name")
+        self._store.write(lambda connection: insert_session(connection, self.namespace, name, time.time()))
+        return name
+
+    def sessions(self) -> list[Session]:
+        """Return the sessions of the namespace, the one used last first."""
+        self._writeback.flush()
         return read_sessions(self._store, self.namespace)
+
+    def delete_session(self, name: str) -> int:
+        """Delete a session for good: its turns, and what of them is still on probation; return how many nodes went.
+
+        What was promoted, and what corrections said, is everybody's by now and stays, without the session; so does
+        what ratings taught.
+
+        Raises:
+            ValueError: there is no such session.
+        """
+        self.require_writable()
+        checked_text(name, "name")
+        self._writeback.flush()
+
+        def after(gone: list[int]) -> None:
+            self._derived.removed(gone)
+            self._recent.forget()
+
+        return len(self._store.write(lambda connection: delete_session(connection, self.namespace, name), after=after))

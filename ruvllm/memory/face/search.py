@@ -11,6 +11,7 @@ from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.opened import OpenedBrain, checked_count
 from ruvllm.memory.filters import seconds_of
 from ruvllm.memory.phrases import find_phrase
+from ruvllm.memory.plain_search import plain_search
 from ruvllm.memory.rows import checked_text
 from ruvllm.types import Filter, Hits, Node
 
@@ -116,6 +117,41 @@ class Searches(OpenedBrain):
         if not self.read_only:
             self._usage.note([hit.node.id for hit in hits])
         return hits
+
+    @with_one_embedder
+    def search_plainly(
+        self, query: str, k: int = 10, *, filter: Filter | None = None, query_vector: np.ndarray | None = None
+    ) -> Hits:
+        """Return the `k` best nodes by words, and by `query_vector` where it is given: without graph, index and model.
+
+        What `search` falls back to where a part of it fails; a session's own answers are not among it.
+
+        Raises:
+            ValueError: the query is empty, or k is below 1.
+        """
+        checked_text(query, "query")
+        k = min(checked_count(k, "k"), MAX_NODES)
+        if self._space.known() is None:
+            return Hits()
+        vector = None
+        if query_vector is not None:
+            vector = self._space.project(self._checked_vector(query_vector)[np.newaxis])[0]
+        return plain_search(
+            self._store,
+            self._keywords,
+            self._nearest,
+            self.namespace,
+            query,
+            vector,
+            k,
+            filter=filter or None,
+            config=self.config.retrieval,
+        )
+
+    @property
+    def lacks_index(self) -> bool:
+        """Whether there are enough vectors to want an index and none is in use yet: searches are exact and slower."""
+        return len(self._nearest) >= self.config.index.exact_below and self._nearest.state != "ready"
 
     def find(self, phrase: str, k: int = 10, *, prefix: bool = False) -> list[Node]:
         """Return at most `k` nodes that hold the words of `phrase` next to each other, best first; no model is needed.

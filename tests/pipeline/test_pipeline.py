@@ -39,7 +39,7 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
 
 
 def pipeline(memory: Memory, engine: Callable[[], Engine], config: Config = CONFIG) -> Pipeline:
-    return Pipeline(memory, lambda tier: nullcontext(engine()), config)
+    return Pipeline(memory, lambda tier, timeout_s: nullcontext(engine()), config)
 
 
 def ask(pipeline: Pipeline, request: Request) -> Response:
@@ -63,7 +63,7 @@ def test_the_engine_sees_the_sources_and_ends_on_the_question(memory: Memory) ->
 
 def test_the_reader_is_held_until_the_stream_is_closed(memory: Memory) -> None:
     lease = _Lease()
-    stream = AnswerStream(Pipeline(memory, lambda tier: lease, CONFIG).run(Request(QUESTION), lambda: False))
+    stream = AnswerStream(Pipeline(memory, lambda tier, timeout_s: lease, CONFIG).run(Request(QUESTION), lambda: False))
     next(stream)
     assert lease.is_held
     stream.close()
@@ -218,6 +218,7 @@ class _Chooses:
         self.fields = fields
         self.asked: list[Asked] = []
         self.seen: tuple[Probe, int] | None = None
+        self.checkpoint = 7
 
     def decide(self, asked: Asked, *, probe: Callable[[], tuple[Probe, int] | None]) -> Decision:
         self.asked.append(asked)
@@ -238,7 +239,7 @@ class _Tiers:
         self.lent: list[str] = []
         self.engines = {tier: _Sized(name=tier) for tier in TIERS}
 
-    def __call__(self, tier: str) -> AbstractContextManager[Engine]:
+    def __call__(self, tier: str, *, timeout_s: float | None) -> AbstractContextManager[Engine]:
         self.lent.append(tier)
         if tier in self.down:
             raise self.down[tier]
@@ -314,7 +315,7 @@ def test_a_tier_that_is_down_gives_way_to_the_next(memory: Memory, error: Except
     response = routed(memory, tiers, _Chooses("large"))
     assert tiers.lent == ["large", REMOTE]
     assert (response.route.tier, response.route.decided_by) == ("http://host/v1#big", "fallback")
-    assert response.warnings == (f"large did not answer: {error}",)
+    assert response.warnings == (f"generate: large did not answer: {error}",)
     decision = memory.routed(response.id).decision
     assert decision is not None
     assert [one.propensity for one in decision.estimates] == [0.25, 0.0, 0.75]
@@ -382,7 +383,9 @@ def test_privacy_holds_without_a_choice_too(memory: Memory, tiers: tuple[str, ..
 
 def test_one_tier_is_no_choice_and_its_outcome_is_kept(memory: Memory) -> None:
     router = _Chooses("echo")
-    response = ask(Pipeline(memory, lambda tier: nullcontext(EchoEngine()), CONFIG, router=router), Request(QUESTION))
+    response = ask(
+        Pipeline(memory, lambda tier, timeout_s: nullcontext(EchoEngine()), CONFIG, router=router), Request(QUESTION)
+    )
     logged = memory.routed(response.id)
     assert router.asked == [] and response.route.decided_by == "default"
     assert response.route.reason == "there is one tier"

@@ -1,0 +1,245 @@
+"""One request from question to response, a straight line (stages as in the README's picture)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from ruvllm.config import Config
+from ruvllm.context import build_prompt
+from ruvllm.errors import DeadlineExceeded
+from ruvllm.judging import Judges
+from ruvllm.memory import Memory
+from ruvllm.orchestrator import Deadline, Limits, ResponseCache, SessionQueue, SpareTime
+from ruvllm.orchestrator.response_cache import Entry
+from ruvllm.pipeline.again import given_again, keep, known
+from ruvllm.pipeline.answer import finished, interaction_of, options_of, route_of
+from ruvllm.pipeline.asking import UNFINISHED, Asking, Draft, Reader, Stopwatch, reason
+from ruvllm.pipeline.calibration import answers_of_others
+from ruvllm.pipeline.checks import checked
+from ruvllm.pipeline.choice import DOWN, MISSING, Choice
+from ruvllm.pipeline.generation import generate
+from ruvllm.pipeline.lookup import embed, nearness, retrieve
+from ruvllm.pipeline.readers import SMALL_READER_SENTENCES, default_context, is_small, no_tokens
+from ruvllm.pipeline.records import Records, judged
+from ruvllm.pipeline.stream import AnswerStream
+from ruvllm.routing import Lends, Routes, fallbacks, instead, shown
+from ruvllm.types import Decision, Request, Response
+
+__all__ = ["Pipeline"]
+
+TURNS_READ = 50  # newest turns looked at; how many are sent is the token budget's decision
+
+Steps = Generator[str, None, Response]
+
+
+class Pipeline:
+    """Owns limits, the order within sessions and answers given before; the rest is lent by the system that closes it.
+
+    Args:
+        memory: where sources come from and answers go.
+        engine: lends the engine of a tier, one of models.tiers or generation.model.
+        router: chooses among several tiers; without one, generation.model answers.
+        spare_time: runs what nobody waits for: the answers of every other tier, where a decision asks for them.
+        judge: says how good answers are; without one, nobody does.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        engine: Lends,
+        config: Config,
+        *,
+        router: Routes | None = None,
+        spare_time: SpareTime | None = None,
+        judge: Judges | None = None,
+    ) -> None:
+        self._memory = memory
+        self._config = config
+        self._router = router
+        self._spare_time = spare_time
+        self._judge = judge
+        self._choice = Choice(memory, engine, config, router, spare_time)
+        self._limits = Limits(config.limits)
+        self._records = Records(memory, self._limits)
+        self.sessions = SessionQueue()
+        self.cache = ResponseCache(config.cache) if config.cache.enabled else None
+
+    def run(self, request: Request, cancelled: Callable[[], bool]) -> Steps:
+        """Yield the answer's text as it comes and return the response.
+
+        Raises:
+            TypeError, ValueError: something of the request is wrong; the message names it.
+            RateLimited: the request's key has used its share.
+            DeadlineExceeded: the time was over before there was any of the answer.
+            CancelledError: `cancelled()` turned True before that.
+            EngineError: generation failed.
+        """
+        asking = checked(request, cancelled, self._config)
+        self._limits.admit(request.key)
+        with self._in_line(asking):
+            entry = self._known(asking)
+            if entry is not None:
+                yield entry.response.text
+                return self._answer_again(asking, entry)
+            try:
+                return (yield from self._answer_anew(asking))
+            finally:
+                self._limits.charge(request.key, asking.tokens)
+
+    @contextmanager
+    def _in_line(self, asking: Asking) -> Iterator[None]:
+        """Let earlier requests of the session go first, and read what was said in it."""
+        session = asking.request.session
+        with ExitStack() as line:
+            if session is not None:
+                with asking.stage("session"):
+                    wait_s = asking.deadline.left_s(self._config.generation.timeout_s)
+                    line.enter_context(self.sessions.turn(session, cancelled=asking.cancelled, timeout_s=wait_s))
+                    asking.turns = self._memory.turns(session, TURNS_READ)
+            yield
+
+    # -- an answer given before --------------------------------------------------------------------------------------
+
+    def _known(self, asking: Asking) -> Entry | None:
+        """Return the answer to this question; where other wordings count, it is embedded to look for them."""
+        if self.cache is None:
+            return None
+        with asking.stage("cache"):
+            entry = known(self.cache, self._memory, self._config, self._router, asking)
+        if entry is None and asking.key is not None and self._config.cache.similarity:
+            embed(self._memory, asking)
+            if asking.vector is not None:
+                entry = self.cache.similar(asking.key, asking.vector)
+        return entry
+
+    def _answer_again(self, asking: Asking, entry: Entry) -> Response:
+        response = given_again(entry, asking, self._memory)
+        return self._leave(asking, response, Reader(), Draft(), entry.answer_vector)
+
+    # -- a new answer ------------------------------------------------------------------------------------------------
+
+    def _answer_anew(self, asking: Asking) -> Steps:
+        tiers = self._choice.tiers(asking)
+        if self._choice.is_open(tiers):
+            self._look_up(asking)
+            with asking.stage("route"):
+                decision = self._choice.decide(asking, tiers)
+            return (yield from self._answer_routed(asking, decision, tiers))
+        with ExitStack() as lease:
+            with asking.stage("load"):  # first: a model that cannot be meant is said before anything is searched
+                reader = self._choice.borrow_default(lease, tiers, asking)
+            self._look_up(asking)
+            return (yield from self._answer(asking, reader, Draft()))
+
+    def _look_up(self, asking: Asking) -> None:
+        embed(self._memory, asking)
+        retrieve(self._memory, asking)
+
+    def _answer_routed(self, asking: Asking, decision: Decision | None, tiers: tuple[str, ...]) -> Steps:
+        """Answer with the chosen tier, or the default one; while that is down, with the next one."""
+        names = {shown(tier): tier for tier in tiers}
+        first = shown(self._choice.default(tiers)) if decision is None else decision.tier
+        down: Exception | None = None
+        for tier in fallbacks(first, list(names)):
+            if decision is not None and tier != decision.tier:
+                decision = instead(decision, tier)
+            draft = Draft()
+            with ExitStack() as lease:
+                try:
+                    with asking.stage("load"):
+                        engine = lease.enter_context(self._choice.lend(names[tier], asking))
+                    response = yield from self._answer(asking, Reader(tier, engine, decision), draft)
+                    if decision is not None and decision.calibrates and draft.finish_reason not in UNFINISHED:
+                        self._let_all_answer(asking, response.id, decision, names)
+                    return response
+                except DeadlineExceeded:
+                    raise
+                except DOWN as error:
+                    if draft.text:  # half an answer is out
+                        raise
+                    down = error
+            asking.degrade("generate", f"{tier} did not answer: {reason(down)}")
+        if down is not None and not isinstance(down, MISSING):
+            raise down
+        return (yield from self._answer(asking, Reader(), Draft()))
+
+    def _answer(self, asking: Asking, reader: Reader, draft: Draft) -> Steps:
+        response = yield from self._write(asking, reader, draft)
+        if draft.finish_reason in UNFINISHED:
+            asking.watch.mark("total")
+            return replace(response, warnings=tuple(asking.warnings))
+        response = judged(self._judge, asking, response, draft)
+        response = self._leave(asking, response, reader, draft)
+        if self.cache is not None:
+            keep(self.cache, asking, reader, response)
+        return response
+
+    def _write(self, asking: Asking, reader: Reader, draft: Draft) -> Steps:
+        """Build the prompt, let the reader answer, and quote the best passage where it does not or is not sure."""
+        engine, section = reader.engine, self._config.generation
+        options = asking.request.options or options_of(section, reader.decision)
+        chosen = reader.decision.context_tokens if reader.decision else 0
+        context_tokens = default_context(asking.query, engine, options, section.context_tokens, chosen=chosen)
+        route = route_of(reader, options, context_tokens, why_no_choice=asking.why_no_choice)
+
+        def near(texts: Sequence[str]) -> np.ndarray:
+            return nearness(self._memory, asking, texts)
+
+        with asking.stage("prompt"):
+            prompt = build_prompt(
+                asking.query,
+                asking.hits,
+                asking.turns,
+                count_tokens=engine.count_tokens if engine else no_tokens,
+                relevance=near,
+                budget_tokens=context_tokens,
+                max_sources=asking.k,
+                max_sentences=SMALL_READER_SENTENCES if is_small(engine) else None,
+                duplicate_similarity=self._config.retrieval.duplicate_similarity,
+            )
+        if engine is not None:
+            with asking.stage("generate"):
+                yield from generate(engine, prompt, options, asking, draft)
+        if not prompt.sources:
+            asking.note("retrieve", "memory holds nothing on this: the answer, if any, is the model's own")
+        response = finished(asking, prompt, route, draft, min_confidence=section.min_confidence, nearness=near)
+        if not draft.text.strip() and response.text:
+            yield response.text  # nothing was streamed: no model, or not a word from it
+        return response
+
+    # -- what is left behind -----------------------------------------------------------------------------------------
+
+    def _leave(
+        self,
+        asking: Asking,
+        response: Response,
+        reader: Reader,
+        draft: Draft,
+        answer_vector: np.ndarray | None = None,
+    ) -> Response:
+        """Let memory have the answer; return it with all that is to be said about how it came to be."""
+        is_wanted = self._records.wants(asking)
+        asking.watch.mark("total")
+        response = replace(response, warnings=(*response.warnings, *asking.warnings))
+        if is_wanted:
+            vectors = {"query_vector": asking.vector, "answer_vector": answer_vector}
+            self._memory.record(interaction_of(response, self._memory.namespace, reader, draft, **vectors))
+        return response
+
+    def _let_all_answer(self, asking: Asking, id: str, decision: Decision, names: Mapping[str, str]) -> None:
+        """Let the tiers that did not answer do so later, and keep what they say; this returns at once."""
+
+        def answers(tier: str, must_stop: Callable[[], bool]) -> tuple[Response, Reader, Draft]:
+            draft = Draft()
+            anew = replace(asking, cancelled=must_stop, deadline=Deadline(None), watch=Stopwatch(), warnings=[])
+            with self._choice.lend(names[tier], anew) as engine:
+                reader = Reader(tier, engine, decision)
+                return AnswerStream(self._write(anew, reader, draft)).response, reader, draft
+
+        if self._spare_time is not None:
+            others = [tier for tier in names if tier != decision.tier]
+            self._spare_time.put(answers_of_others(self._memory, id, others, answers, DOWN))

@@ -1,0 +1,47 @@
+"""What a reader can take: how many sources and sentences, and how long a prompt."""
+
+from __future__ import annotations
+
+from ruvllm.inference import Engine
+from ruvllm.types import GenerationOptions, Message
+
+__all__ = ["SMALL_READER_SENTENCES", "default_context", "is_small", "no_tokens"]
+
+SMALL_READER = 300e6  # parameters; below, a reader is confused by more than
+SMALL_READER_SENTENCES = 3
+CONTEXT_BINS = (512, 1024, 2048)  # prompt tokens
+
+
+def is_small(engine: Engine | None) -> bool:
+    """Return whether this reader does better with a few sentences than with whole passages."""
+    return engine is not None and engine.parameters is not None and engine.parameters < SMALL_READER
+
+
+def default_context(
+    query: str, engine: Engine | None, options: GenerationOptions, configured: int, *, chosen: int = 0
+) -> int:
+    """Return how many prompt tokens to use: the configured number, else the `chosen` one, else the reader's bin.
+
+    A long question moves to the first bin of which it takes less than half, so that room for sources is left.
+    """
+    if engine is None:
+        return configured or CONTEXT_BINS[-1]
+    window = engine.context_tokens - options.max_new_tokens
+    if window <= 0:
+        raise ValueError(
+            f"max_new_tokens must be below the model's {engine.context_tokens} tokens of context "
+            f"({options.max_new_tokens})"
+        )
+    if configured:
+        return min(configured, window)
+    if chosen:
+        bins = (chosen, *(b for b in CONTEXT_BINS if b > chosen))
+    else:
+        bins = CONTEXT_BINS if is_small(engine) else CONTEXT_BINS[-1:]
+    question = engine.count_tokens([Message("user", query)])
+    return min(next((b for b in bins if 2 * question < b), window), window)
+
+
+def no_tokens(messages: object) -> int:
+    """Return 0: without a model there is no budget to keep."""
+    return 0

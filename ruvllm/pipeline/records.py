@@ -1,0 +1,66 @@
+"""What an answer leaves behind: a judge's word on it, and its record in memory."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from ruvllm.judging import Answered, Judges
+from ruvllm.memory import Memory
+from ruvllm.orchestrator import Limits
+from ruvllm.pipeline.asking import Asking, Draft, reason
+from ruvllm.types import Response
+
+__all__ = ["Records", "judged"]
+
+logger = logging.getLogger(__name__)
+
+
+def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draft) -> Response:
+    """Return the response with the judge's word on it; a judge that fails or comes too late costs only that."""
+    if judge is None:
+        return response
+    if asking.deadline.has_passed:
+        asking.note("judge", "not asked: the time is over")
+        return response
+    answered = Answered(
+        query=response.query,
+        query_vector=asking.vector,
+        answer=response.text,
+        sources=response.sources,
+        logprobs=tuple(draft.logprobs),
+        finish_reason=response.finish_reason,
+        prompt_messages=draft.messages,
+    )
+    with asking.watch.stage("judge"):
+        try:
+            judgement = judge.judge(answered)
+        except Exception as error:
+            logger.warning("an answer is not judged", exc_info=True)
+            asking.note("judge", f"nothing is said about quality: {reason(error)}")
+            return response
+    return replace(response, quality=judgement.quality, quality_source=judgement.source)
+
+
+class Records:
+    """Says which answers memory is to have. Safe to share between threads."""
+
+    def __init__(self, memory: Memory, limits: Limits) -> None:
+        self._memory = memory
+        self._limits = limits
+        self._failed = 0  # records, as a caller was last told
+
+    def wants(self, asking: Asking) -> bool:
+        """Return whether memory is to have this answer, and say where not, and where it could not keep earlier ones."""
+        failed, self._failed = self._failed, self._memory.failed_records
+        if self._failed > failed:
+            asking.note("record", f"{self._failed - failed} earlier answers could not be stored; the log says why")
+        if self._memory.read_only:
+            asking.note("record", "the brain is open for reading only: this answer is not remembered")
+        elif asking.vector is None:
+            asking.note("record", "without a vector this answer is not remembered")
+        elif not self._limits.may_write(asking.request.key):
+            asking.note("record", "limits.writebacks_per_minute is used up: this answer is not remembered")
+        else:
+            return True
+        return False

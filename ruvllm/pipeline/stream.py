@@ -1,0 +1,52 @@
+"""An answer as its caller sees it: text first, then the response."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from types import TracebackType
+from typing import Self
+
+from ruvllm.types import Response
+
+__all__ = ["AnswerStream"]
+
+
+class AnswerStream(Iterator[str]):
+    """An answer as it is written: iterate for text, then read `response`. `close()` stops the model.
+
+    `response.text` is what counts: where the reader turned out to be unsure of what was streamed, it is the nearest
+    passage instead (`finish_reason` "extract"), and the streamed text is `response.draft`.
+    """
+
+    def __init__(self, steps: Generator[str, None, Response]) -> None:
+        self._steps = steps
+        self._response: Response | None = None
+
+    def __next__(self) -> str:
+        try:
+            return next(self._steps)
+        except StopIteration as stop:
+            if stop.value is not None:
+                self._response = stop.value
+            raise StopIteration from None
+
+    @property
+    def response(self) -> Response:
+        """The finished response; what is left of the text is generated first."""
+        for _ in self:
+            pass
+        if self._response is None:
+            raise RuntimeError("the stream was closed before its answer was finished")
+        return self._response
+
+    def close(self) -> None:
+        """Stop generating; nothing is recorded. May be called twice."""
+        self._steps.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,45 @@
+"""Where answers to nearly the same question are looked for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ruvllm.memory import Memory
+from ruvllm.memory.near_questions import Questions
+from ruvllm.types import Feedback
+
+from .fakes import WordEmbedder, interaction
+
+
+def unit(*parts: float) -> np.ndarray:
+    vector = np.array(parts, np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def test_near_questions_come_newest_first() -> None:
+    known = Questions(["old"], unit(1.0, 0.0)[np.newaxis], keep=8)
+    known.add("other", unit(0.0, 1.0))
+    known.add("new", unit(1.0, 0.1))
+    assert known.near(unit(1.0, 0.0)) == ["new", "old"]
+
+
+def test_the_oldest_questions_are_dropped_and_the_newest_kept() -> None:
+    known = Questions([], np.empty((0, 2), np.float32), keep=4)
+    for i in range(100):
+        known.add(str(i), unit(1.0, 0.0))
+    found = known.near(unit(1.0, 0.0))
+    assert found[:4] == ["99", "98", "97", "96"]
+    assert len(found) <= 16
+
+
+def test_raters_of_twins_are_counted_together_also_after_reopening(tmp_path: Path) -> None:
+    for rater in ("ann", "bob"):
+        with Memory(tmp_path, embedder=WordEmbedder()) as memory:
+            memory.record(interaction(rater, session=rater, created=time.time()))
+            memory.feedback(rater, Feedback(rating=5, rater=rater))
+            answer = memory.interaction(rater).answer_node
+            assert answer is not None
+            assert memory.get(answer).on_probation == (rater == "ann")
