@@ -56,17 +56,17 @@ REQUEST_SECONDS = _Family("ruvllm_request_seconds", "From the start of a request
 FIRST_TOKEN = _Family("ruvllm_first_token_seconds", "Until the first words of an answer were there.", (), SECONDS)
 STAGES = _Family("ruvllm_stage_seconds", "Time of each stage of answered requests.", ("stage",), SECONDS)
 TOKENS = _Family("ruvllm_tokens", "Tokens read (prompt) and written (completion) by models.", ("kind",))
+CACHE = _Family("ruvllm_cache_requests", "Answered requests that looked for an answer given before.", ("result",))
+QUALITY = _Family("ruvllm_quality", "Quality of answers, by who judged it.", ("source",), SHARES)
 CONFIDENCE = _Family("ruvllm_confidence", "Mean token probability of answers.", (), SHARES)
-QUALITY = _Family("ruvllm_quality", "What the judge says of answers.", (), SHARES)
-CACHE = _Family("ruvllm_cache_requests", "Responses, by whether the answer was given before.", ("result",))
 WARNINGS = _Family("ruvllm_warnings", "Ways in which answers were degraded, by the stage.", ("stage",))
 ERRORS = _Family("ruvllm_errors", "Requests that raised, by the class of the error.", ("error",))
 FEEDBACK = _Family("ruvllm_feedback", "What was said about answers.", ("kind",))
 DOCUMENTS = _Family("ruvllm_documents_ingested", "Documents given to ingest, by what became of them.", ("result",))
 
 _FAMILIES = (
-    *(REQUESTS, REQUEST_SECONDS, FIRST_TOKEN, STAGES, TOKENS),
-    *(CONFIDENCE, QUALITY, CACHE, WARNINGS, ERRORS, FEEDBACK, DOCUMENTS),
+    *(REQUESTS, REQUEST_SECONDS, FIRST_TOKEN, STAGES, TOKENS, CACHE),
+    *(QUALITY, CONFIDENCE, WARNINGS, ERRORS, FEEDBACK, DOCUMENTS),
 )
 
 
@@ -114,11 +114,12 @@ class Metrics:
             self._counts[TOKENS, ("completion",)] += response.completion_tokens
             for warning in response.warnings:
                 self._counts[WARNINGS, (_stage_of(warning),)] += 1
+            if "cache" in response.timings_ms:  # there is one
+                self._counts[CACHE, ("hit" if response.cached else "miss",)] += 1
+            if response.quality is not None:
+                self._observe(QUALITY, response.quality, response.quality_source)
             if response.confidence is not None:
                 self._observe(CONFIDENCE, response.confidence)
-            if response.quality is not None:
-                self._observe(QUALITY, response.quality)
-            self._counts[CACHE, ("hit" if response.cached else "miss",)] += 1
 
     def cancelled(self, seconds: float) -> None:
         """Count a request that ended without a response because its caller wanted no more of it."""

@@ -297,6 +297,7 @@ class RuvLLM:
         """
         said = Feedback(rating, quality, task_success, correction, rater, self._marks(id, helped, unhelpful))
         self.memory.feedback(id, said)
+        self._metrics.heard(said)
         outcome = outcome_of(said)
         if correction is not None or outcome is None or not outcome.is_good:
             self._say_not_again(id)

@@ -20,7 +20,7 @@ def response(**fields: object) -> Response:
     route = Route("reader", 512, 0.0, 1.0, tier="small")
     timings = {"embed": 2.0, "generate": 40.0, "first_token": 9.0, "total": 45.0}
     values = {"confidence": 0.75, "finish_reason": "stop", "prompt_tokens": 90, "completion_tokens": 9}
-    return Response("id", "q", "a", (), route, timings_ms=timings, **(values | fields))  # type: ignore[arg-type]
+    return Response("id", "q", "a", (), route, **(values | {"timings_ms": timings} | fields))  # type: ignore[arg-type]
 
 
 def test_metrics_recorded_for_all_requests(tmp_path: Path) -> None:
@@ -59,6 +59,16 @@ def test_a_response_gives_stages_tokens_confidence_and_warnings() -> None:
     assert metrics.value("ruvllm_confidence_bucket", le="0.8") == 1.0
     assert metrics.value("ruvllm_warnings_total") == 2.0
     assert metrics.value("ruvllm_warnings_total", stage="retrieve") == 1.0
+
+
+def test_the_judge_and_the_cache_have_their_say() -> None:
+    metrics = Metrics()
+    metrics.answered(response(quality=0.25, quality_source="judge"), 0.05)
+    metrics.answered(response(timings_ms={"cache": 0.1}), 0.05)
+    metrics.answered(response(timings_ms={"cache": 0.1}, cached=True), 0.0001)
+    assert metrics.value("ruvllm_quality_bucket", source="judge", le="0.3") == 1.0
+    assert metrics.value("ruvllm_cache_requests_total", result="hit") == 1.0
+    assert metrics.value("ruvllm_cache_requests_total") == 2.0  # the first request knew no cache
 
 
 def test_feedback_is_counted_by_all_that_was_said() -> None:

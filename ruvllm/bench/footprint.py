@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ import msgspec
 import numpy as np
 
 from ruvllm.bench.evaluation import Progress
-from ruvllm.bench.process import resident_bytes
+from ruvllm.bench.process import peak_bytes, resident_bytes
 from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.config import Config
 from ruvllm.memory import Memory
@@ -201,7 +200,7 @@ def _open(brain: str, config: Mapping[str, Any]) -> dict[str, float]:
             memory.search(" ".join(question), K, query_vector=vector)
             times.append(1e3 * (time.perf_counter() - started))
         now_with("search")
-        held["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else MIB)
+        held["peak"] = peak_bytes() / MIB
         held["p50"] = float(np.median(times))
         return held
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["open_files", "resident_bytes", "threads"]
+__all__ = ["open_files", "peak_bytes", "resident_bytes", "threads"]
 
 PROC = Path("/proc/self")
 
@@ -13,6 +13,12 @@ PROC = Path("/proc/self")
 def resident_bytes() -> int:
     """Return the bytes of memory that are in use now."""
     return int(_told("statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak_bytes() -> int:
+    """Return the most that was in use since this program began; `getrusage` also counts the process it came from."""
+    (line,) = [line for line in _told("status").splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
 
 
 def open_files() -> int:
@@ -26,4 +32,4 @@ def threads() -> int:
 
 
 def _told(name: str) -> str:
-    return (PROC / name).read_text(encoding="ascii")
+    return (PROC / name).read_text(encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import numpy as np
 
 from ruvllm.bench.corpora import Passage, read_corpus, read_questions, sample
 from ruvllm.bench.evaluation import documents
+from ruvllm.bench.process import peak_bytes
 from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.bench.setup import Settings, open_tools
 from ruvllm.config import Config, IndexConfig
@@ -177,9 +177,7 @@ def _open(brain: str, question: str, vector: Sequence[float], config: Mapping[st
     with Memory(brain, config=msgspec.convert(config, Config)) as memory:
         memory.search(question, K, query_vector=query)
         seconds = time.perf_counter() - started
-        megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-            1 << 20 if sys.platform == "darwin" else 1 << 10
-        )
+        megabytes = peak_bytes() / (1 << 20)
         started = time.perf_counter()
         memory._nearest.prepare()  # waits until the index is in use
         return {

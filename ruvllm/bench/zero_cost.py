@@ -15,7 +15,7 @@ from ruvllm.system import RuvLLM
 __all__ = ["HashEmbedder", "open_zero_cost"]
 
 DIM = 384
-BLOCK = 1 << 16
+PLACES = 1 << 16
 
 
 class HashEmbedder:
@@ -25,10 +25,10 @@ class HashEmbedder:
     native_dim = DIM
 
     def __init__(self) -> None:
-        self._noise = np.random.default_rng(0).standard_normal(BLOCK + DIM, np.float32)
+        self._noise = np.random.default_rng(0).standard_normal(PLACES + DIM, np.float32)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        starts = [zlib.crc32(text.encode()) % BLOCK for text in texts]
+        starts = [zlib.crc32(text.encode()) % PLACES for text in texts]
         vectors = np.stack([self._noise[start : start + DIM] for start in starts])
         unit: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return unit
