@@ -6,8 +6,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from ruvllm.bench.setup import Settings, open_tools
 from ruvllm.brain_router import BrainRouter
 from ruvllm.config import Config, WorkerConfig, load_config
 from ruvllm.learning.jobs import News, brain_jobs
-from ruvllm.learning.worker import Job, Worker
+from ruvllm.learning.worker import Worker
 from ruvllm.memory import Memory
 from ruvllm.pipeline import AnswerStream, Pipeline
 from ruvllm.router.outcomes import TierInfo
@@ -29,7 +30,7 @@ from ruvllm.types import Feedback, Request
 __all__ = ["run"]
 
 TIERS = (TierInfo("small", 100_000_000, 0.06), TierInfo("large", 2_000_000_000, 1.2))
-ROUTED = {"models": {"tiers": ["small", "large"]}, "generation": {"model": "large", "min_confidence": 0.0}}
+ROUTED: dict[str, dict[str, Any]] = {"models": {"tiers": ["small", "large"]}, "generation": {"model": "large", "min_confidence": 0.0}}
 PART = 5_000  # documents of one call of ingest
 WARM_UP = 200  # requests before anything is timed
 TAUGHT = 600  # questions that are rated: what is trained on
@@ -79,7 +80,7 @@ def _brain(folder: Path, embedder: FreeEmbedder, config: Config) -> Iterator[_Se
     with Memory(folder, embedder=embedder, config=config) as memory:
         router = BrainRouter(memory, TIERS, config, seed=0)
         jobs = brain_jobs(memory, WITHOUT_PAUSE, News(), train_router=router.train)
-        again = [Job(job.name, job.body, AT_ONCE_S) for job in jobs if job.name in ("attention", "router")]
+        again = [replace(job, every_s=AT_ONCE_S, early=None) for job in jobs if job.name in ("attention", "router")]
         worker = Worker(memory.job_table, again, WITHOUT_PAUSE)
         readers = {tier.name: FreeReader(tier.name) for tier in TIERS}
         pipeline = Pipeline(memory, lambda tier: readers[tier].lent(), config, router=router, spare_time=worker)
