@@ -130,16 +130,20 @@ def train_gated(
     The decision is taken on a held-out fifth: parameters learnt from the others must rank it better than the untrained
     engine does. Only then is the whole used.
     """
+    if cancelled():
+        return None, _refused(examples, "training was stopped")
     if len(examples) < MIN_EXAMPLES:
-        reason = f"fewer than {MIN_EXAMPLES} good answers"
-        return None, TrainingReport(len(examples), 0, None, None, accepted=False, reason=reason)
+        return None, _refused(examples, f"fewer than {MIN_EXAMPLES} good answers")
     held_out = list(examples[::HELD_OUT])
     others = [example for i, example in enumerate(examples) if i % HELD_OUT]
     untrained = mean_loss(AttentionEngine().untrained(), held_out, cancelled=cancelled)
     loss = mean_loss(train(others, cancelled=cancelled), held_out, cancelled=cancelled)
     params = train(examples, cancelled=cancelled) if loss < untrained else None
     if cancelled():
-        reason = "training was stopped"
-        return None, TrainingReport(len(examples), len(held_out), None, None, accepted=False, reason=reason)
+        return None, _refused(examples, "training was stopped")
     reason = "" if params is not None else "it ranks answers it never saw no better than the untrained"
     return params, TrainingReport(len(examples), len(held_out), untrained, loss, params is not None, reason)
+
+
+def _refused(examples: Sequence[Example], reason: str) -> TrainingReport:
+    return TrainingReport(len(examples), 0, None, None, accepted=False, reason=reason)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
-from ruvllm.inference import Cancelled, Piece
+from ruvllm.inference import Cancelled, Engine, Piece
 from ruvllm.types import Embedder, GenerationOptions, Message
 
 __all__ = ["FreeEmbedder", "FreeReader", "served"]
@@ -39,11 +39,10 @@ class FreeEmbedder:
 class FreeReader:
     """Answers with the first words of the last message."""
 
-    context_tokens = 4096
-    parameters = None
-
     def __init__(self, name: str) -> None:
         self.name = name
+        self.context_tokens = 4096
+        self.parameters: int | None = None
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return a quarter of the letters."""
@@ -59,7 +58,7 @@ class FreeReader:
     def close(self) -> None:
         """Do nothing."""
 
-    def lent(self) -> AbstractContextManager[FreeReader]:
+    def lent(self) -> AbstractContextManager[Engine]:
         """Return itself, to be used in a with statement."""
         return nullcontext(self)
 

@@ -216,7 +216,9 @@ def worker(
     corpus: Annotated[list[Path], typer.Option(help="JSON Lines of {pid, title, text}; may be repeated.")],
     questions: Questions,
     nodes: Annotated[int, typer.Option(min=1, help="Documents; sentences of the corpora fill up.")] = 20_000,
-    blocks: Annotated[int, typer.Option(min=2, help="Pairs of blocks, one with the worker and one without.")] = 10,
+    blocks: Annotated[
+        int, typer.Option(min=2, help="Blocks of requests beside each of nothing, a busy thread, and training.")
+    ] = 10,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of a block.")] = 5.0,
     limit: Limit = None,
     seed: Seed = 0,

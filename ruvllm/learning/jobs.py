@@ -53,13 +53,20 @@ def brain_jobs(
     after_outcomes = (lambda: news.is_enough) if after_s and config.attention_hours else None
     after_deletions = memory.index_wants_rebuild if config.index_hours else None
     jobs = [
-        Job("attention", attention, _seconds(config.attention_hours), early=after_outcomes, early_s=after_s),
+        Job(
+            "attention",
+            attention,
+            _seconds(config.attention_hours),
+            early=after_outcomes,
+            early_s=after_s,
+            only_computes=True,
+        ),
         Job("decay", lambda must_stop: memory.apply_decay(cancelled=must_stop), _seconds(config.decay_hours)),
         Job("index", memory.compact, _seconds(config.index_hours), early=after_deletions, early_s=INDEX_LOOK_S),
         Job("archival", lambda must_stop: memory.run_archival(), _seconds(config.archival_hours)),
     ]
     if train_router is not None:
-        jobs.append(Job("router", train_router, _seconds(config.router_hours)))
+        jobs.append(Job("router", train_router, _seconds(config.router_hours), only_computes=True))
     return jobs
 
 

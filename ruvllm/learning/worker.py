@@ -34,6 +34,10 @@ def _never() -> bool:
     return False
 
 
+def _at_once(work: Callable[[], Any]) -> Any:
+    return work()
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Work that is done again and again: `Job("compression", every_s=3600, body=compress)`.
@@ -45,7 +49,8 @@ class Job:
             None where there was nothing to do.
         every_s: from the end of one run to the beginning of the next; None: only on demand.
         early: asked every `early_s`: whether to begin before that.
-        keeps_threads: it opens models, whose threads stay and would keep the idle priority that other jobs run at.
+        only_computes: it runs at idle priority. Not for what opens models, whose threads stay and would keep that
+            priority, nor for what holds a lock that a request may wait for.
     """
 
     name: str
@@ -53,7 +58,7 @@ class Job:
     every_s: float | None
     early: Callable[[], bool] | None = None
     early_s: float = 10.0
-    keeps_threads: bool = False
+    only_computes: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +70,7 @@ class _Plan:
     look_at: float = 0.0  # when `early` is asked next
     is_early: bool = False
     failed_in_row: int = 0
+    began: float = 0.0  # last: of several that want to, the one that has not run for longest begins
 
     def is_wanted(self, now: float) -> bool:
         job = self.job
@@ -163,7 +169,7 @@ class Worker(SpareTime):
             return None, LOOK_S
         if not wanted:
             return None, max(min([plan.due - now for plan in self._plans.values()] + [LOOK_S]), 0.0)
-        plan = min(wanted, key=lambda plan: plan.due)
+        plan = min(wanted, key=lambda plan: (plan.began, plan.due))
         quiet_s = 0.0 if self._requests else now - self._quiet_since
         has_waited = now - plan.due >= (plan.job.every_s or math.inf) and not self._requests
         if quiet_s >= self._config.idle_s or has_waited:
@@ -186,14 +192,11 @@ class Worker(SpareTime):
         must_stop = self._paced()
         try:
             with self._one_job:
-                if plan.job.keeps_threads:
-                    self._do(plan, must_stop)
-                else:
-                    at_idle_priority(lambda: self._do(plan, must_stop))
+                self._do(plan, must_stop, at_idle_priority if plan.job.only_computes else _at_once)
         except Exception:
             logger.exception("background job %s failed", plan.job.name)
 
-    def _do(self, plan: _Plan, must_stop: MustStop) -> Any:
+    def _do(self, plan: _Plan, must_stop: MustStop, run: Callable[[Callable[[], Any]], Any] = _at_once) -> Any:
         """Run a job and keep in the store what came of it."""
         job, was_due, was_stopped = plan.job, plan.due, False
 
@@ -202,11 +205,11 @@ class Worker(SpareTime):
             was_stopped = was_stopped or must_stop()
             return was_stopped
 
-        at, started = time.time(), time.perf_counter()
+        plan.began, at, started = time.monotonic(), time.time(), time.perf_counter()
         self._postpone(plan, retry_after_s(plan.failed_in_row + 1, job.every_s))  # whatever fails from here on
         self._table.begin(job.name, job.every_s, at)
         try:
-            report = job.body(asked)
+            report = run(lambda: job.body(asked))
         except Exception as error:
             plan.failed_in_row, plan.is_early, plan.look_at = plan.failed_in_row + 1, False, plan.due
             self._table.failed(job.name, f"{type(error).__name__}: {error}", self._wall(plan))

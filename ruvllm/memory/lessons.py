@@ -184,15 +184,17 @@ class Lessons:
             if not helped and (outcome is None or not outcome.is_good):
                 continue
             credits = dict(self._store.rows(_TAUGHT, (one.id,)))
-            example = self._example(
-                search, one, credits if outcome and outcome.is_good else {node: 1.0 for node in helped}
-            )
+            credits = credits if outcome and outcome.is_good else dict.fromkeys(helped, 1.0)
+            example = self._example(search, one, credits, cancelled)
             if example is not None:
                 found.append(example)
         return found[::-1]
 
-    def _example(self, search: GraphSearch, one: _Answered, credits: dict[int, float]) -> Example | None:
-        inputs = search.inputs(one.query, one.vector, self._project(one.vector[np.newaxis])[0], CANDIDATES)
+    def _example(
+        self, search: GraphSearch, one: _Answered, credits: dict[int, float], pause: Callable[[], object]
+    ) -> Example | None:
+        vector = self._project(one.vector[np.newaxis])[0]
+        inputs = search.inputs(one.query, one.vector, vector, CANDIDATES, pause=pause)
         if inputs is None:
             return None
         credit = sharpened(np.array([credits.get(node, 0.0) for node in inputs[0].tolist()], np.float32))

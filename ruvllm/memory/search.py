@@ -146,12 +146,26 @@ class GraphSearch:
             if (node := int(ids[i])) in nodes  # not deleted since
         )
 
-    def inputs(self, query: str, native: np.ndarray, vector: np.ndarray, k: int) -> tuple[np.ndarray, Inputs] | None:
-        """Return the ids of a question's candidates and what the engine would be given for them; None without any."""
+    def inputs(
+        self,
+        query: str,
+        native: np.ndarray,
+        vector: np.ndarray,
+        k: int,
+        *,
+        pause: Callable[[], object] = lambda: None,
+    ) -> tuple[np.ndarray, Inputs] | None:
+        """Return the ids of a question's candidates and what the engine would be given for them; None without any.
+
+        Args:
+            pause: called between the steps; it may wait.
+        """
         seeds = self._seeds(query, native, vector, max(k, self._config.candidates))
+        pause()
         candidates = self._candidates(query, vector, seeds, k, self._config.hops)
         if candidates is None:
             return None
+        pause()
         prior = pagerank_prior(candidates)
         return candidates.graph.ids, make_inputs(candidates, _edge_features(seeds, candidates), prior)
 

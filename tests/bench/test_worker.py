@@ -18,7 +18,7 @@ def test_training_went_on_while_answers_were_timed(tmp_path: Path, monkeypatch: 
     corpus, questions = village.write(tmp_path)
     report = worker.run([corpus], questions, village.settings(), nodes=20, blocks=2, seconds=0.3)
     found = {row.name: row for row in report.rows}
-    ratio = found["p95 while it trains over p95 without, pairs of blocks"]
+    ratio = found["p95 beside training over p95 beside nothing"]
     assert ratio.interval is not None and ratio.interval[0] <= ratio.value <= ratio.interval[1]
     assert found["trainings that came to their end"].value >= 1
     assert found["answers a second, one thread"].value > 0.0

@@ -117,6 +117,17 @@ def test_a_job_that_waits_for_its_whole_interval_begins_between_two_requests(sta
     assert body.has_ended.wait(WAIT_S)
 
 
+def test_a_job_that_is_always_stopped_lets_others_have_their_turn(started: Started) -> None:
+    first, second = Steps(), Steps()
+    worker = started(Job("a", first, SOON), Job("b", second, SOON))
+    for steps, runs in ((first, 1), (second, 1), (first, 2), (second, 2)):
+        assert eventually(lambda steps=steps, runs=runs: steps.runs == runs)
+        worker.pause()
+        with worker.alone():  # it has stopped
+            pass
+        worker.resume()
+
+
 def test_an_early_job_begins_before_it_is_due(started: Started) -> None:
     body = Steps(1)
     started(Job("a", body, 3600.0, early=lambda: body.runs == 0, early_s=SOON))
@@ -265,13 +276,13 @@ def test_a_clock_that_goes_backwards_neither_starves_nor_storms_a_job(
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="threads have a priority of their own on Linux alone")
-def test_jobs_run_at_idle_priority_but_for_those_that_keep_threads(started: Started) -> None:
+def test_only_jobs_that_compute_run_at_idle_priority(started: Started) -> None:
     seen: dict[str, int] = {}
 
     def body(name: str) -> Callable[[MustStop], None]:
         return lambda must_stop: seen.update({name: os.sched_getscheduler(threading.get_native_id())})
 
-    started(Job("a", body("a"), SOON), Job("b", body("b"), SOON, keeps_threads=True))
+    started(Job("a", body("a"), SOON, only_computes=True), Job("b", body("b"), SOON))
     assert eventually(lambda: len(seen) == 2)
     assert seen == {"a": os.SCHED_IDLE, "b": os.SCHED_OTHER}
 
