@@ -250,7 +250,7 @@ class GraphSearch:
             named=_column(seeds.named, place),
             rest=rest,
             speaker=self._traits.spoken_by(query, traits),
-            place=traits["place"],
+            place=np.ascontiguousarray(traits["place"]),
             trust=traits["trust"].astype(np.float32),
             num_words=len(_WORD.findall(query)),
         )
