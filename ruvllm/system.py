@@ -302,7 +302,6 @@ class RuvLLM:
         if correction is not None or outcome is None or not outcome.is_good:
             self._say_not_again(id)
         self._news.heard()
-        self._metrics.heard(said)
         if self._router is not None:
             self._router.heard(id)
 

@@ -11,6 +11,7 @@
 namespace ruvllm::bindings {
 
 void register_bm25(py::module_& m);
+void register_candidates(py::module_& m);
 void register_edge_decay(py::module_& m);
 void register_exact_search(py::module_& m);
 void register_fastgrnn(py::module_& m);
@@ -56,6 +57,7 @@ PYBIND11_MODULE(_core, m) {
     m.def("available_isas", b::available_isas);
     m.def("_use_isa", [](const std::string& name) { b::use_isa(name.c_str(), "isa"); });
     b::register_bm25(m);
+    b::register_candidates(m);
     b::register_edge_decay(m);
     b::register_exact_search(m);
     b::register_fastgrnn(m);

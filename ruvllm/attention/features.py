@@ -28,7 +28,7 @@ _WAY_OF = np.full((len(EDGE_TYPES), 2), len(_WAYS), np.uint8)  # place in _WAYS 
 for _place, (_name, _way) in enumerate(_WAYS):
     for _type in _GROUPS[_name]:
         _WAY_OF[EDGE_TYPES.index(_type), ("out", "in").index(_way)] = _place
-_CITES_IN, _ORDER = _WAYS.index(("cites", "in")), slice(_WAYS.index(("order", "out")), _WAYS.index(("order", "in")) + 1)
+_CITES_IN, _ORDER = _WAYS.index(("cites", "in")), _WAYS.index(("order", "out"))  # and the way in comes next
 
 FEATURES: tuple[str, ...] = (
     "log_prior",
@@ -47,9 +47,6 @@ FEATURES: tuple[str, ...] = (
     "place",
 )
 """The columns of `node_features`. "out" is what the node leads to, "in" what leads to it."""
-
-_COLUMN = {name: column for column, name in enumerate(FEATURES)}
-_NEAR = slice(_COLUMN["cites_out_named"], _COLUMN["cites_in_twice"])
 
 QUESTION_FEATURES = ("one", "names", "words", "best_similarity", "gap", "spread")
 
@@ -71,7 +68,6 @@ TYPE_WEIGHTS = np.array([_TYPE_WEIGHT[type] for type in EDGE_TYPES], np.float32)
 DAMPING = 0.65
 STAY_WEIGHT = 1.0  # of an edge from each node to itself: weak links move little
 FORWARD = 2.4  # how much rather an edge is followed in its own direction than against it
-_BY_DIRECTION = np.array([FORWARD, 1.0], np.float32)
 HUBNESS = 0.8  # an edge counts (1 + edges that reach its end)^-HUBNESS: what all mention says little
 RELEVANCE = 0.25  # how strongly a walk prefers nodes near the question: exp(RELEVANCE z), z the standardised cosine
 STARTS = 12  # best candidates at which the walk may start
@@ -122,80 +118,48 @@ def pagerank_prior(candidates: Candidates, type_bias: Floats | None = None) -> F
     Args:
         type_bias: (num_types,) added to the logarithm of each type's weight.
     """
-    graph, near = candidates.graph, _nearness(candidates)
-    relevance = np.exp(RELEVANCE * np.clip((near - near.mean()) / (near.std() + 1e-6), -3.0, 3.0))
-    hubness = (1.0 + candidates.degrees[:, 1]) ** -HUBNESS
-    appeal = (relevance * hubness).astype(np.float32)
     type_weights = TYPE_WEIGHTS if type_bias is None else TYPE_WEIGHTS * np.exp(np.clip(type_bias, -2.0, 2.0))
-    ranks, _ = kernels.pagerank(
-        graph.indptr,
-        graph.indices,
-        graph.weights * appeal[graph.indices] * _BY_DIRECTION[graph.directions],
-        _start(candidates),
+    return kernels.walk_prior(
+        candidates.graph,
+        candidates.degrees,
+        similarity=candidates.similarity,
+        keyword=candidates.keyword,
+        named=candidates.named,
+        speaker=candidates.speaker,
+        trust=candidates.trust,
+        type_weights=type_weights,
+        relevance=RELEVANCE,
+        forward=FORWARD,
+        hubness=HUBNESS,
+        spoken=SPOKEN,
+        sharpness=SHARPNESS,
+        keyword_weight=KEYWORD_WEIGHT,
+        named_share=NAMED_SHARE,
+        starts=STARTS,
         damping=DAMPING,
         stay=STAY_WEIGHT,
-        types=graph.types,
-        type_weights=type_weights,
     )
-    return ranks
-
-
-def _nearness(candidates: Candidates) -> Floats:
-    """Return (n,) float32, the cosine to the question, and more where it names who spoke."""
-    return candidates.similarity + np.float32(SPOKEN) * candidates.speaker
-
-
-def _start(candidates: Candidates) -> Floats:
-    """Return where the walk starts, (n,) summing to 1: at the best by score, and at what the question names."""
-    near = _nearness(candidates)
-    score = near - near.max() + KEYWORD_WEIGHT * (candidates.keyword - 1.0)
-    start = np.exp(SHARPNESS * score) * candidates.trust
-    if not start.any():
-        start = np.ones_like(start)
-    if len(start) > STARTS:
-        start[start < np.partition(start, -STARTS)[-STARTS]] = 0.0
-    start /= start.sum()
-    named = candidates.named * np.exp(score)
-    if named.any():
-        start = (1.0 - NAMED_SHARE) * start + NAMED_SHARE * named / named.sum()
-    return np.asarray(start, np.float32)
 
 
 def node_features(candidates: Candidates, prior: Floats) -> Floats:
-    """Return (n, len(FEATURES)) float32, each column of about unit scale."""
-    graph, n = candidates.graph, len(candidates)
-    score = (candidates.similarity - candidates.similarity.max() + 1.0).clip(0.0) + 0.5 * candidates.keyword
-    named = (candidates.named > 0.0).astype(np.float32)
-    columns: dict[str, Floats] = {
-        "log_prior": np.log(prior + FLOOR),
-        "similarity": 4.0 * (candidates.similarity - candidates.similarity.max()),
-        "keyword": 2.0 * candidates.keyword,
-        "both": 2.0 * candidates.keyword * candidates.similarity,
-        "fused": 4.0 * candidates.fused,
-        "named": 2.0 * named,
-        "log_out": 0.5 * np.log1p(candidates.degrees[:, 0]).astype(np.float32),
-        "log_in": 0.5 * np.log1p(candidates.degrees[:, 1]).astype(np.float32),
-        "rest": 4.0 * candidates.rest,
-        "speaker": candidates.speaker,
-        "place": _best_of_place(candidates.place, score),
-    }
-    ways = _WAY_OF[graph.types, graph.directions]
-    near = _near(graph, ways, 2.0 * named, score)
-    best = near[:, :, 1]  # score
-    twice = _near(graph, ways, best[:, _CITES_IN], best[:, _ORDER].max(axis=1))
-    columns["cites_in_twice"] = twice[:, _CITES_IN, 0]
-    columns["order_twice"] = twice[:, _ORDER, 1].max(axis=1)
-    features = np.empty((n, len(FEATURES)), np.float32)
-    features[:, _NEAR] = near.reshape(n, -1)
-    for name, values in columns.items():
-        features[:, _COLUMN[name]] = values
-    return features
-
-
-def _near(graph: kernels.Subgraph, ways: npt.NDArray[np.uint8], *values: Floats) -> Floats:
-    """Return (n, len(_WAYS), len(values)), the largest values of the nodes that each leads to or is led to by."""
-    stacked = np.stack(values, axis=1)
-    return kernels.neighbour_maxima(graph.indptr, graph.indices, ways, stacked, num_groups=len(_WAYS))
+    """Return (n, len(FEATURES)) float32, each column of about unit scale, as `kernels.candidate_features` says."""
+    return kernels.candidate_features(
+        candidates.graph,
+        candidates.degrees,
+        prior=prior,
+        similarity=candidates.similarity,
+        keyword=candidates.keyword,
+        fused=candidates.fused,
+        named=candidates.named,
+        rest=candidates.rest,
+        speaker=candidates.speaker,
+        place=candidates.place,
+        way_of=_WAY_OF,
+        num_ways=len(_WAYS),
+        cites_in=_CITES_IN,
+        order=_ORDER,
+        floor=FLOOR,
+    )
 
 
 def question_features(candidates: Candidates) -> Floats:
@@ -212,11 +176,3 @@ def question_features(candidates: Candidates) -> Floats:
         ],
         np.float32,
     )
-
-
-def _best_of_place(place: npt.NDArray[np.int64], score: Floats) -> Floats:
-    """Return for each node the mean score of the candidates in its document, beside itself."""
-    _, where, counts = np.unique(place, return_inverse=True, return_counts=True)
-    total = np.bincount(where, score)
-    others = counts[where] - 1
-    return np.asarray((total[where] - score) / np.maximum(others, 1), np.float32)

@@ -1,4 +1,4 @@
-"""`ruvllm bench retrieval | learning | conversation | attribution | scale | worker`: what memory finds and costs."""
+"""`ruvllm bench retrieval | learning | forgetting | conversation | attribution | scale | worker | pipeline`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def progress() -> Iterator[Show]:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (retrieval, learning, forgetting, conversation, attribution, scale, worker):
+    for command in (retrieval, learning, forgetting, conversation, attribution, scale, worker, pipeline):
         app.command()(command)
 
 
@@ -230,6 +230,24 @@ def worker(
 
     with measured(seed=seed, cache=cache, limit=limit) as settings:
         report = run(corpus, questions, settings, nodes=nodes, blocks=blocks, seconds=seconds)
+    print_report(report, json=json)
+
+
+def pipeline(
+    corpus: Annotated[list[Path], typer.Option(help="JSON Lines of {pid, title, text}; may be repeated.")],
+    questions: Questions,
+    nodes: Annotated[int, typer.Option(min=1, help="Documents; sentences of the corpora fill up.")] = 20_000,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Also time this reader: 64 tokens over a prompt of 600.")
+    ] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """What a request costs besides embedding and generation, stage by stage, and how many a second are answered."""
+    from ruvllm.bench.pipeline import run
+
+    with measured(seed=seed) as settings:
+        report = run(corpus, questions, settings, nodes=nodes, model=model)
     print_report(report, json=json)
 
 

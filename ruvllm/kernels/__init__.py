@@ -6,6 +6,7 @@ instruction set; without it the best one the processor has is used.
 """
 
 from ruvllm.kernels.bm25 import Bm25
+from ruvllm.kernels.candidates import candidate_features, walk_prior
 from ruvllm.kernels.edge_decay import edge_decay, edge_decay_and_mark, edge_features
 from ruvllm.kernels.exact_search import exact_search, require_finite_rows, widen_rows
 from ruvllm.kernels.fastgrnn import (
@@ -52,6 +53,7 @@ __all__ = [
     "TrainingStep",
     "adamw_step",
     "available_isas",
+    "candidate_features",
     "edge_decay",
     "edge_decay_and_mark",
     "edge_features",
@@ -61,5 +63,6 @@ __all__ = [
     "neighbour_maxima",
     "pagerank",
     "require_finite_rows",
+    "walk_prior",
     "widen_rows",
 ]

@@ -32,7 +32,7 @@ from ruvllm.memory.traits import TRAIT, Traits, type_code
 from ruvllm.text import query_terms
 from ruvllm.types import Filter, Hit, Hits, NodeType
 
-__all__ = ["GraphSearch", "fuse"]
+__all__ = ["ON_PROBATION", "GraphSearch", "fuse"]
 
 MAX_SESSION_NODES = 2048  # newest on probation that are searched within their session
 NAMED_NODES = 128  # around the nodes that the question names
@@ -264,7 +264,7 @@ class GraphSearch:
             named=_column(seeds.named, place),
             rest=rest,
             speaker=self._traits.spoken_by(query, traits),
-            place=traits["place"],
+            place=np.ascontiguousarray(traits["place"]),
             trust=traits["trust"].astype(np.float32),
             num_words=len(_WORD.findall(query)),
         )

@@ -59,6 +59,23 @@ def test_each_shown_source_of_an_answer_has_a_credit(memory: Memory) -> None:
     assert {by for _, by in found.values()} == {"attribution"}
 
 
+def test_an_answer_is_credited_without_another_search(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet(memory)
+    again = credits_by_searching_again(memory, monkeypatch)
+    monkeypatch.setattr(memory._search, "inputs", None)
+    shown = ask(memory, "a2", "Heron", "Captain Heronson")
+    found = credits(memory, "a2")
+    assert found.keys() == set(shown)
+    assert {node: credit for node, (credit, _) in found.items()} == pytest.approx(again, abs=1e-3)
+
+
+def credits_by_searching_again(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
+    with monkeypatch.context() as patched:
+        patched.setattr(memory._search.seen, "take", lambda query, vector: None)
+        ask(memory, "a1", "Heron", "Captain Heronson")
+    return {node: credit for node, (credit, _) in credits(memory, "a1").items()}
+
+
 def test_a_mark_stays_when_a_correction_attributes_anew(memory: Memory) -> None:
     fleet(memory)
     shown = ask(memory, "a1", "Heron", "nobody")

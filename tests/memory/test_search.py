@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ruvllm.config import Config, load_config
 from ruvllm.memory import Memory
-from ruvllm.memory.search import fuse
+from ruvllm.memory.search import ON_PROBATION, fuse
 from ruvllm.types import EdgeType, Feedback, NodeType
 
 from .fakes import PATIENT, WordEmbedder, interaction
@@ -274,3 +274,9 @@ def test_bad_boost_is_named(memory: Memory, boost: float) -> None:
 def test_bad_hops_are_named(memory: Memory, hops: Any) -> None:
     with pytest.raises(ValueError, match="hops must be"):
         memory.search("x", hops=hops)
+
+
+def test_what_a_session_keeps_on_probation_is_found_by_the_session(memory: Memory) -> None:
+    sql = f"EXPLAIN QUERY PLAN SELECT id FROM nodes WHERE {ON_PROBATION} ORDER BY id DESC"
+    plan = [row[3] for row in memory._store.rows(sql, ("default", "alice", False, 1e9))]
+    assert len(plan) == 1 and "INDEX nodes_by_session (namespace=? AND session=?)" in plan[0]

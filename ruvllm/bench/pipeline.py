@@ -1,0 +1,228 @@
+"""`ruvllm bench pipeline`: what a request costs besides embedding and generation, by stage, and how many a second."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+import time
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from ruvllm.bench.corpora import Passage, read_corpus, read_questions, sample
+from ruvllm.bench.evaluation import documents
+from ruvllm.bench.report import Report, Row, make_report
+from ruvllm.bench.scale import grown
+from ruvllm.bench.setup import Settings
+from ruvllm.config import Config
+from ruvllm.inference import Engine, complete, open_engine
+from ruvllm.inference.engine import Cancelled, Piece
+from ruvllm.memory import Memory
+from ruvllm.system import RuvLLM
+from ruvllm.types import GenerationOptions, Message
+
+__all__ = ["FreeEmbedder", "fill", "opened", "run"]
+
+QUESTIONS = 300
+TURNS = 10  # of a session
+SECONDS = 8.0  # that requests are counted
+NOT_OURS = frozenset(("embed", "generate", "first_token", "total"))  # stages; the last two are marks, not parts
+PART = 5_000  # documents of one call of ingest
+PROMPT_TOKENS, ANSWER_TOKENS, ANSWERS = 600, 64, 9
+NOWHERE = "http://127.0.0.1:9/free"  # named as the model, never called
+MAX_OVERHEAD_MS, MIN_RATE, MAX_ANSWER_MS = 3.0, 400.0, 500.0
+
+_WORD = re.compile(r"\w+")
+_DIRECTIONS = 4096
+
+
+class FreeEmbedder:
+    """Sums a fixed random direction for each word; what was embedded once is remembered. Costs next to nothing."""
+
+    id = "free-words-384"
+    native_dim = 384
+
+    def __init__(self) -> None:
+        self._directions = np.random.default_rng(0).standard_normal((_DIRECTIONS, self.native_dim), np.float32)
+        self._known: dict[str, np.ndarray] = {}
+
+    def remember(self, texts: Sequence[str]) -> None:
+        """Embed texts now, so that it takes no time later."""
+        self._known = {text: self.encode([text])[0] for text in texts}
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Return (n, native_dim) float32 unit vectors."""
+        return np.stack([known if (known := self._known.get(text)) is not None else self._sum(text) for text in texts])
+
+    def _sum(self, text: str) -> np.ndarray:
+        words = [zlib.crc32(word.encode()) % _DIRECTIONS for word in _WORD.findall(text.lower())] or [0]
+        total = self._directions[words].sum(axis=0)
+        return np.asarray(total / np.linalg.norm(total), np.float32)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return how many words each text is."""
+        return [len(_WORD.findall(text)) for text in texts]
+
+
+class _FreeEngine:
+    """Says the same at once, whatever it is asked; counts four characters as a token."""
+
+    name = "free"
+    context_tokens = 4096
+    parameters = None
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        return sum(len(message.content) for message in messages) // 4
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, *, cancelled: Cancelled | None = None
+    ) -> Iterator[Piece]:
+        yield Piece("What the first text says.", (-0.1,) * 6, "stop", self.count_tokens(messages), 6)
+
+    def close(self) -> None:
+        pass
+
+
+def run(
+    corpora: Sequence[Path], questions: Path, settings: Settings, *, nodes: int = 20_000, model: str | None = None
+) -> Report:
+    """Return times of the stages, the overhead alone and in sessions, requests a second, and the time of a real answer.
+
+    Embedder and engine cost nothing; answers are written back.
+
+    Args:
+        corpora: JSON Lines of {pid, title, text}; see `scale.grown` for how they become `nodes` documents.
+        questions: JSON Lines of {id, question, answers}, of which QUESTIONS are asked.
+        model: reader whose 64 tokens over a prompt of 600 are timed; none when None.
+    """
+    if nodes < 1:
+        raise ValueError(f"nodes must be >= 1 ({nodes})")
+    passages = [passage for corpus in corpora for passage in read_corpus(corpus)]
+    asked = [q.question for q in sample(read_questions(questions), QUESTIONS, settings.seed)]
+    with tempfile.TemporaryDirectory(prefix="ruvllm-bench-") as folder:
+        fill(Path(folder), list(grown(passages, nodes, settings.seed)), settings)
+        with opened(Path(folder), asked, settings.config) as llm:
+            rows = _stage_rows(llm, asked)
+            overhead_ms = next(row.value for row in rows if row.name == "overhead, p50")
+            rows += _session_rows(llm, asked)
+            rows += [_rate_row(llm, asked, num_threads) for num_threads in (1, 2)]
+    if model is not None:
+        rows.append(_answer_row(model, passages, settings.config, overhead_ms))
+    return make_report("pipeline", rows)
+
+
+def fill(brain: Path, passages: Sequence[Passage], settings: Settings) -> None:
+    """Make a brain of passages."""
+    with Memory(brain, embedder=FreeEmbedder(), config=settings.config) as memory:
+        for start in range(0, len(passages), PART):
+            memory.ingest(documents(passages[start : start + PART]))
+            settings.on_progress("ingest", min(start + PART, len(passages)), len(passages))
+        memory._nearest.prepare()
+
+
+@contextmanager
+def opened(brain: Path, asked: Sequence[str], config: Config) -> Iterator[RuvLLM]:
+    """Yield the whole system over a brain that `fill` made, with embedder and engine at no cost, loaded and warm."""
+    embedder = FreeEmbedder()
+    embedder.remember(asked)
+    free = msgspec.structs.replace(config.generation, model=NOWHERE)
+    with RuvLLM(brain, config=msgspec.structs.replace(config, generation=free)) as llm:
+        llm.memory._given = embedder
+        llm.pool._open = lambda *_: _FreeEngine()
+        llm.ask(asked[0])
+        llm.memory._nearest.prepare()  # waits until the index is in use
+        yield llm
+
+
+def overheads(llm: RuvLLM, asked: Sequence[str], sessions: Sequence[str | None]) -> Mapping[str, np.ndarray]:
+    """Return milliseconds of each question by stage; "overhead" is all but embedding and generation."""
+    times: defaultdict[str, list[float]] = defaultdict(list)
+    for question, session in zip(asked, sessions, strict=True):
+        started = time.perf_counter()
+        stages = llm.ask(question, session=session).timings_ms
+        whole = 1e3 * (time.perf_counter() - started)
+        ours = {name: ms for name, ms in stages.items() if name not in NOT_OURS}
+        overhead = whole - stages.get("embed", 0.0) - stages.get("generate", 0.0)
+        for name, ms in {**ours, "the rest": overhead - sum(ours.values()), "overhead": overhead}.items():
+            times[name].append(ms)
+    return {name: np.array(all_ms) for name, all_ms in times.items()}
+
+
+def _stage_rows(llm: RuvLLM, asked: Sequence[str]) -> list[Row]:
+    rows = []
+    for name, all_ms in overheads(llm, asked, [None] * len(asked)).items():
+        p50, p95 = map(float, np.percentile(all_ms, [50, 95]))
+        is_total = name == "overhead"
+        rows.append(_below(f"{name}, p50", p50, "ms", MAX_OVERHEAD_MS) if is_total else Row(f"{name}, p50", p50, "ms"))
+        rows.append(Row(f"{name}, p95", p95, "ms"))
+    return rows
+
+
+def _session_rows(llm: RuvLLM, asked: Sequence[str]) -> list[Row]:
+    sessions = [f"session {i // TURNS}" for i in range(len(asked))]
+    p50, p95 = map(float, np.percentile(overheads(llm, asked, sessions)["overhead"], [50, 95]))
+    name = f"overhead in sessions of {TURNS} turns"
+    return [_below(f"{name}, p50", p50, "ms", MAX_OVERHEAD_MS), Row(f"{name}, p95", p95, "ms")]
+
+
+def _rate_row(llm: RuvLLM, asked: Sequence[str], num_threads: int) -> Row:
+    """Return requests a second, those counted that are written back in the end."""
+    llm.flush()
+    started = time.perf_counter()
+    counts = [0] * num_threads
+
+    def ask(place: int) -> None:
+        while time.perf_counter() < started + SECONDS:
+            llm.ask(asked[(place * len(asked) // num_threads + counts[place]) % len(asked)])
+            counts[place] += 1
+
+    threads = [threading.Thread(target=ask, args=(place,)) for place in range(num_threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    llm.flush()
+    rate = sum(counts) / (time.perf_counter() - started)
+    plural = "" if num_threads == 1 else "s"
+    target = MIN_RATE if num_threads > 1 else None
+    met = None if target is None else rate >= target
+    return Row(f"requests, {num_threads} thread{plural}", rate, "1/s", target=target, met=met)
+
+
+def _answer_row(model: str, passages: Sequence[Passage], config: Config, overhead_ms: float) -> Row:
+    """Return the time of an answer of ANSWER_TOKENS over a prompt of PROMPT_TOKENS, with the overhead of a request."""
+    times = []
+    engine = open_engine(model, config.generation, config.models)
+    try:
+        for start in range(0, ANSWERS + 1):
+            messages = _prompt(engine, passages[start * len(passages) // (ANSWERS + 1) :])
+            started = time.perf_counter()
+            done = complete(engine, messages, GenerationOptions(max_new_tokens=ANSWER_TOKENS, temperature=0.0))
+            seconds = time.perf_counter() - started
+            times.append(seconds * 1e3 if done.completion_tokens >= ANSWER_TOKENS else np.nan)  # it stopped early
+    finally:
+        engine.close()
+    p50 = float(np.nanmedian(times[1:])) + overhead_ms  # the first one loads
+    name = f"{ANSWER_TOKENS} tokens over a prompt of {PROMPT_TOKENS} by {model}, p50"
+    return _below(name, p50, "ms", MAX_ANSWER_MS)
+
+
+def _prompt(engine: Engine, passages: Sequence[Passage]) -> list[Message]:
+    """Return the longest prompt of PROMPT_TOKENS or less that asks for words to be said again: the answer is long."""
+    words = " ".join(passage.text for passage in passages[:20]).split()[: 2 * PROMPT_TOKENS]
+    while True:
+        messages = [Message("user", f"Repeat this text word by word:\n\n{' '.join(words)}")]
+        tokens = engine.count_tokens(messages)
+        if tokens <= PROMPT_TOKENS or len(words) < 2:
+            return messages
+        del words[-max(1, (tokens - PROMPT_TOKENS) // 2) :]
+
+
+def _below(name: str, value: float, unit: str, target: float) -> Row:
+    return Row(name, value, unit, target=target, met=value <= target)

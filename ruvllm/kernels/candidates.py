@@ -1,0 +1,104 @@
+"""The candidates of a question: where a walk among them is to be found, and what ranking sees of each."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ruvllm.kernels.graph import Subgraph
+from ruvllm.kernels.loaded import core
+
+__all__ = ["candidate_features", "walk_prior"]
+
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+
+def walk_prior(
+    graph: Subgraph,
+    degrees: Ids,
+    *,
+    similarity: Floats,
+    keyword: Floats,
+    named: Floats,
+    speaker: Floats,
+    trust: Floats,
+    type_weights: Floats,
+    relevance: float,
+    forward: float,
+    hubness: float,
+    spoken: float,
+    sharpness: float,
+    keyword_weight: float,
+    named_share: float,
+    starts: int,
+    damping: float,
+    stay: float,
+) -> Floats:
+    """Return the chance, (n,) float32 summing to 1, that a walk from what a question names and resembles is at a node.
+
+    It is `pagerank`, to 1e-4, over links of weight w exp(relevance z) (1 + in)^-hubness, times `forward` in a link's
+    own direction, z being the standardised nearness of where it leads, clipped to [-3, 3], and nearness = similarity +
+    spoken speaker. The walk starts at the `starts` largest trust exp(sharpness s), s = nearness less the largest +
+    keyword_weight (keyword - 1); nodes that are named have the share named_share of it, by named exp(s).
+
+    Args:
+        graph: n nodes, each link seen from both ends.
+        degrees: (n, 2) int64 links that leave and reach a node in the whole graph.
+        similarity: (n,) cosine to the question.
+        keyword: (n,) BM25 relative to the best.
+        named, trust: (n,) in [0, 1].
+        speaker: (n,) 1 where the question names who spoke.
+        type_weights: (num_types,) the factor of each type's links.
+
+    Raises:
+        ValueError: no nodes, a wrong dtype or shape, a number out of range or not finite.
+    """
+    return core.walk_prior(
+        similarity, keyword, named, speaker, trust, degrees, graph.indptr, graph.indices, graph.weights, graph.types,
+        graph.directions, type_weights, relevance, forward, hubness, spoken, sharpness, keyword_weight, named_share,
+        starts, damping, stay,
+    )  # fmt: skip
+
+
+def candidate_features(
+    graph: Subgraph,
+    degrees: Ids,
+    *,
+    prior: Floats,
+    similarity: Floats,
+    keyword: Floats,
+    fused: Floats,
+    named: Floats,
+    rest: Floats,
+    speaker: Floats,
+    place: Ids,
+    way_of: npt.NDArray[np.uint8],
+    num_ways: int,
+    cites_in: int,
+    order: int,
+    floor: float,
+) -> Floats:
+    """Return (n, 13 + 2 num_ways) float32 features, each of about unit scale.
+
+    With score = max(0, similarity - best + 1) + keyword / 2 and called = 2 where named > 0, else 0, the columns are
+    log(prior + floor), 4 (similarity - best), 2 keyword, 2 keyword similarity, 4 fused, called; for each way the
+    largest `called` and the largest `score` of the nodes there, at least 0; the largest, along `cites_in`, of their own
+    largest score along it, and the same along the two ways of `order`; log(1 + out) / 2, log(1 + in) / 2, 4 rest,
+    speaker, and the mean score of the other nodes of the same place.
+
+    Args:
+        graph, degrees, similarity, keyword, named, speaker: as `walk_prior` takes them.
+        prior: (n,) in [0, 1].
+        fused, rest: (n,) finite.
+        place: (n,) int64, equal for nodes of one document.
+        way_of: (num_types, 2) uint8, the way of a link by type and direction; one of num_ways or more counts nowhere.
+        cites_in, order: the way of what cites a node; the first of two that lead along an order.
+
+    Raises:
+        ValueError: no nodes, a wrong dtype or shape, a number out of range or not finite.
+    """
+    return core.candidate_features(
+        prior, similarity, keyword, fused, named, rest, speaker, place, degrees, graph.indptr, graph.indices,
+        graph.types, graph.directions, way_of, num_ways, cites_in, order, floor,
+    )  # fmt: skip
