@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +18,8 @@ import msgspec
 from ruvllm.attention.training import TrainingReport
 from ruvllm.config import Config, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelError, ModelMissing, PullError
-from ruvllm.inference import ModelPool
+from ruvllm.inference import Engine, ModelPool
+from ruvllm.inference.open import is_remote
 from ruvllm.memory import CompactReport, DecayReport, Memory
 from ruvllm.orchestrator import SessionQueue, SpareTime
 from ruvllm.pipeline import AnswerStream, Pipeline
@@ -35,11 +38,14 @@ from ruvllm.types import (
 
 if TYPE_CHECKING:
     from ruvllm.brain_router import BrainRouter
+    from ruvllm.learning.compression import CompressionReport
     from ruvllm.memory import CheckReport, Finding, IngestProgress, MemoryStats
     from ruvllm.router.certificate import Certificate, Refusal
     from ruvllm.router.learn import Report as RouterReport
 
 __all__ = ["LearnReport", "RuvLLM", "open"]
+
+logger = logging.getLogger(__name__)
 
 ASYNC_THREADS = 4
 
@@ -307,6 +313,36 @@ class RuvLLM:
             RuntimeError: a training is running.
         """
         return self._routing().train(cancelled)
+
+    def compress(self, *, cancelled: Callable[[], bool] = _never, dry_run: bool = False) -> CompressionReport:
+        """Find clusters of what is remembered and write a concept for each that is new or changed; durable on return.
+
+        The largest local model sums up what the members of a cluster say; sentences that no member supports are
+        dropped, and where nothing is left, the members' most central sentences are quoted. What is archived is found
+        again through the concepts.
+
+        Args:
+            cancelled: asked often; True ends the pass after the concept it is at.
+            dry_run: report the clusters and write nothing.
+        """
+        from ruvllm.learning.compression import compress
+
+        if not dry_run:
+            self.memory.require_writable()
+        return compress(self.memory, self._summarizer, self.config.compression, cancelled=cancelled, dry_run=dry_run)
+
+    @contextmanager
+    def _summarizer(self) -> Iterator[Engine | None]:
+        """Lend the model that sums up clusters; None where there is none that can be had."""
+        name = self.config.compression.model or next((t for t in reversed(self.pool.tiers) if not is_remote(t)), "")
+        with ExitStack() as lease:
+            engine = None
+            if name and self.config.compression.summarize:
+                try:
+                    engine = lease.enter_context(self.pool.engine(name))
+                except (ModelError, PullError) as error:
+                    logger.warning("concepts are quoted, not summed up: %s", error)
+            yield engine
 
     def rollback_router(self) -> int:
         """Put the router before in force again; return its version, 0 for none: then the safe default answers."""

@@ -1,6 +1,8 @@
 """What a brain remembers: documents, facts, questions and answers, and how they are found again."""
 
 from ruvllm.memory.check import CheckReport, Finding
+from ruvllm.memory.clusters import Cluster
+from ruvllm.memory.concepts import Concept, StoredConcept
 from ruvllm.memory.decay import DecayReport
 from ruvllm.memory.decisions import LoggedDecision, LoggedOutcomes
 from ruvllm.memory.face.care import CompactReport
@@ -14,7 +16,9 @@ from ruvllm.memory.stats import MemoryStats
 
 __all__ = [
     "CheckReport",
+    "Cluster",
     "CompactReport",
+    "Concept",
     "DecayReport",
     "Finding",
     "HnswIndex",
@@ -26,4 +30,5 @@ __all__ = [
     "Record",
     "ReembedProgress",
     "SourceSummary",
+    "StoredConcept",
 ]

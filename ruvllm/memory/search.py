@@ -18,7 +18,8 @@ from ruvllm.attention import AttentionEngine, Candidates
 from ruvllm.attention.engine import Inputs, make_inputs
 from ruvllm.attention.features import pagerank_prior
 from ruvllm.config import RetrievalConfig
-from ruvllm.memory.filters import PassingIds, condition_of
+from ruvllm.memory.cold_search import ColdSearch, Guest
+from ruvllm.memory.filters import Condition, PassingIds, condition_of
 from ruvllm.memory.history import alive_at
 from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.linking import Linker
@@ -40,6 +41,8 @@ VISIBLE = (
     "nodes.namespace = ? AND nodes.tier = 'hot' AND nodes.ended IS NULL AND (nodes.probation = 0 OR "
     "nodes.session IS NOT NULL AND nodes.session = ? AND (nodes.type <> 'Query' OR ?))"
 )
+
+EVERYTHING: Condition = ("1", [])
 
 _WORD = re.compile(r"\w+")
 
@@ -69,6 +72,9 @@ class _Seeds:
     guests: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # of the session, or what held then
     guest_traits: np.ndarray = field(default_factory=lambda: np.empty(0, TRAIT))
     among: np.ndarray | None = None
+    guest_vectors: dict[int, np.ndarray] = field(default_factory=dict)  # (native_dim,)
+    cold_condition: Condition | None = None  # that what is archived has to pass; None: nothing of it is looked for
+    archived: dict[int, str] = field(default_factory=dict)  # those of the guests that are; id -> text
 
 
 class GraphSearch:
@@ -82,6 +88,7 @@ class GraphSearch:
         links: Links,
         linker: Linker,
         traits: Traits,
+        cold: ColdSearch,
         engine: Callable[[], AttentionEngine],
         namespace: str,
         config: RetrievalConfig,
@@ -92,6 +99,7 @@ class GraphSearch:
         self._links = links
         self._linker = linker
         self._traits = traits
+        self._cold = cold
         self._engine = engine
         self._namespace = namespace
         self._config = config
@@ -113,17 +121,20 @@ class GraphSearch:
     ) -> Hits:
         """Return the `k` best hits; `native` and `vector` are the query's unit vector before and after projection."""
         seeds = self._seeds(query, native, vector, max(k, self._config.candidates), filter, session, as_of)
-        candidates = self._candidates(query, vector, seeds, k, self._config.hops if hops is None else hops)
+        candidates = self._candidates(query, native, vector, seeds, k, self._config.hops if hops is None else hops)
         if candidates is None:
             return Hits()
         ids = candidates.graph.ids
         ranked = self._engine().rank(candidates, _edge_features(seeds, candidates))
         scores = ranked.weights * candidates.trust
+        is_concept = self._traits.of(ids)["type"] == type_code(NodeType.CONCEPT)
         if concept_boost != 1.0:
-            is_concept = self._traits_of(ids, seeds)["type"] == type_code(NodeType.CONCEPT)
             scores = _boosted(scores, is_concept, candidates.graph, concept_boost)
+        elif is_concept.any():
+            scores = _without_crowd(scores, is_concept, math.ceil(self._config.concept_share * k))
         best = self._best(ids, scores, candidates, seeds, k)
         nodes = fetch_nodes(self._store, [int(ids[i]) for i in best])
+        nodes |= {node: replace(nodes[node], text=text) for node, text in seeds.archived.items() if node in nodes}
         found = Found(candidates, ranked.prior, seeds.named, seeds.ranking[: self._config.strong], seeds.keyword_rank)
         return Hits(
             Hit(
@@ -141,7 +152,7 @@ class GraphSearch:
     def inputs(self, query: str, native: np.ndarray, vector: np.ndarray, k: int) -> tuple[np.ndarray, Inputs] | None:
         """Return the ids of a question's candidates and what the engine would be given for them; None without any."""
         seeds = self._seeds(query, native, vector, max(k, self._config.candidates))
-        candidates = self._candidates(query, vector, seeds, k, self._config.hops)
+        candidates = self._candidates(query, native, vector, seeds, k, self._config.hops)
         if candidates is None:
             return None
         prior = pagerank_prior(candidates)
@@ -159,10 +170,14 @@ class GraphSearch:
         session: str | None = None,
         as_of: float | None = None,
     ) -> _Seeds:
-        condition = condition_of(filter) if filter else ("1", [])
+        condition = condition_of(filter) if filter else EVERYTHING
         among = self._passing.ids_of(condition) if filter else None
-        guests: list[tuple[Any, ...]] = []
-        named = self._named(query)
+        guests: list[Guest] = []
+        mentioned = self._linker.mentioned(query)
+        archived, others = self._cold.found(query, native, count, condition) if as_of is None else ([], {})
+        for name, nodes in others.items():
+            mentioned[name] = [*mentioned.get(name, ()), *nodes]
+        named = self._named(mentioned)
         if as_of is not None:
             held, guests = alive_at(self._store, self._namespace, as_of, condition)
             among = held if among is None else np.intersect1d(among, held)
@@ -173,14 +188,14 @@ class GraphSearch:
         relevance = self._keywords.search(query, count, among=among)
         graph = self._links.load() if as_of is None else self._links.at(as_of)
         seeds = _Seeds(similarity, relevance, graph, named, among=among)
+        seeds.cold_condition = condition if as_of is None else None
         if session is not None:
             wants_queries = filter is not None and "type" in filter
             parameters = [self._namespace, session, wants_queries, math.inf if as_of is None else as_of, *condition[1]]
             guests += self._on_probation((f"{VISIBLE} AND created <= ? AND {condition[0]}", parameters))
-        if guests:
-            similarity |= _cosines(native, ((node_id, vector) for node_id, _, _, vector in guests))
-            relevance |= self._keywords.scores_of(query, (node[:3] for node in guests))
-            seeds.guests, seeds.guest_traits = self._traits.of_others(node[0] for node in guests)
+        self._invite(query, native, seeds, guests)
+        self._invite_archived(query, native, seeds, archived)
+        similarity, relevance = seeds.similarity, seeds.relevance
         by_vector, by_keyword = _best(similarity, count), _best(relevance, count)
         fused = fuse([by_vector, by_keyword], self._config.rrf_k)
         trust = self._traits_of(np.array(list(fused), np.int64), seeds)["trust"].tolist()
@@ -189,6 +204,23 @@ class GraphSearch:
         seeds.keyword_rank = {node_id: rank for rank, node_id in enumerate(by_keyword, start=1)}
         return seeds
 
+    def _invite(self, query: str, native: np.ndarray, seeds: _Seeds, guests: Sequence[Guest]) -> None:
+        """Let nodes take part that are neither in the index nor among the words in memory."""
+        if guests:
+            seeds.similarity |= _cosines(native, ((node_id, vector) for node_id, _, _, vector in guests))
+            seeds.relevance |= self._keywords.scores_of(query, (node[:3] for node in guests))
+            ids, traits = self._traits.of_others(node[0] for node in guests)
+            seeds.guest_vectors |= {node[0]: vector_of(node[3]) for node in guests if len(node[3]) == 4 * len(native)}
+            seeds.guests = np.concatenate([seeds.guests, ids])
+            seeds.guest_traits = np.concatenate([seeds.guest_traits, traits])
+
+    def _invite_archived(self, query: str, native: np.ndarray, seeds: _Seeds, guests: Sequence[Guest]) -> list[int]:
+        """Let archived nodes take part, each once; return those that are new."""
+        new = [guest for guest in guests if guest[0] not in seeds.archived]
+        self._invite(query, native, seeds, new)
+        seeds.archived |= {node: text for node, text, _, _ in new}
+        return [guest[0] for guest in new]
+
     def _traits_of(self, ids: np.ndarray, seeds: _Seeds) -> np.ndarray:
         traits = self._traits.of(ids)
         if len(seeds.guests):
@@ -196,13 +228,12 @@ class GraphSearch:
             traits[places] = seeds.guest_traits[rows]
         return traits
 
-    def _named(self, query: str) -> dict[int, float]:
-        """Return the nodes that the question calls by name; of a name that several share each has its part."""
-        mentioned = self._linker.mentioned(query).values()
-        ids = [node for nodes in mentioned for node in nodes]
+    def _named(self, mentioned: Mapping[str, Sequence[int]]) -> dict[int, float]:
+        """Return the nodes that are called by names, name -> nodes; of a name that several share each has its part."""
+        ids = [node for nodes in mentioned.values() for node in nodes]
         trust = dict(zip(ids, self._traits.of(np.array(ids, np.int64))["trust"].tolist(), strict=True))
         named: dict[int, float] = {}
-        for nodes in mentioned:
+        for nodes in mentioned.values():
             for node in nodes:
                 if trust[node] > 0.0:
                     named[node] = max(named.get(node, 0.0), trust[node] / len(nodes))
@@ -218,14 +249,24 @@ class GraphSearch:
 
     # -- candidates --------------------------------------------------------------------------------------------------
 
-    def _candidates(self, query: str, vector: np.ndarray, seeds: _Seeds, k: int, hops: int) -> Candidates | None:
+    def _candidates(
+        self, query: str, native: np.ndarray, vector: np.ndarray, seeds: _Seeds, k: int, hops: int
+    ) -> Candidates | None:
         """Return the seeds and what lies around the strongest of them, with all that ranking looks at."""
         graph = seeds.graph
         strong = list(dict.fromkeys([*seeds.named, *seeds.ranking[: self._config.strong]]))
-        ids, distances = self._around(graph, list(seeds.named), strong, seeds.ranking, max(k, 1), hops)
+        near: list[int] = []
+        if hops and seeds.cold_condition is not None:
+            guests = self._cold.around(strong, self._config.fan_out, seeds.cold_condition)
+            near = self._invite_archived(query, native, seeds, guests)
+        ids, distances = self._around(graph, list(seeds.named), strong, [*seeds.ranking, *near], max(k, 1), hops)
         if not len(ids):
             return None
         subgraph = replace(graph.among(ids, now=time.time()), hops=distances)
+        degrees = graph.degrees(ids)
+        if seeds.archived:
+            subgraph = self._cold.linked(subgraph, seeds.archived, epoch=graph.epoch)
+            degrees = np.maximum(degrees, self._cold.degrees(subgraph, seeds.archived))
         place = {node: i for i, node in enumerate(ids.tolist())}
         similarity, rest = self._similarities(vector, seeds, subgraph, len(strong))
         relevance = seeds.relevance | self._keywords.search(query, len(ids), among=ids)
@@ -234,7 +275,7 @@ class GraphSearch:
         traits = self._traits_of(ids, seeds)
         return Candidates(
             graph=subgraph,
-            degrees=graph.degrees(ids),
+            degrees=degrees,
             similarity=similarity,
             keyword=(_column(relevance, place) / max(best, 1e-6)).astype(np.float32, copy=False),
             fused=_column(fused, place),
@@ -266,6 +307,7 @@ class GraphSearch:
         """Return each candidate's cosine to the question, and to what of it the strongest, which come first, leave."""
         n = len(graph.ids)
         known, vectors = self._nearest.vectors(graph.ids)
+        known, vectors = _with_guests(graph.ids, known, vectors, seeds.guest_vectors)
         similarity, rest = np.zeros(n, np.float32), np.zeros(n, np.float32)
         similarity[known] = vectors @ vector
         if len(seeds.guests):
@@ -302,6 +344,19 @@ class GraphSearch:
         return list(order[sorted((first + later)[:k])].tolist())
 
 
+def _with_guests(
+    ids: np.ndarray, known: np.ndarray, vectors: np.ndarray, guests: Mapping[int, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places in `ids` whose vectors are known, ascending, and the vectors, with those of guests."""
+    others = [i for i in np.setdiff1d(np.arange(len(ids)), known).tolist() if int(ids[i]) in guests]
+    if not others or len(guests[int(ids[others[0]])]) != vectors.shape[1]:  # of a space of fewer dimensions
+        return known, vectors
+    places = np.concatenate([known, np.array(others, np.int64)])
+    rows = np.concatenate([vectors, np.stack([guests[int(ids[i])] for i in others])])
+    order = np.argsort(places)
+    return places[order], np.ascontiguousarray(rows[order])
+
+
 def _edge_features(seeds: _Seeds, candidates: Candidates) -> np.ndarray:
     return seeds.graph.edge_features(candidates.graph, now=time.time())
 
@@ -313,6 +368,14 @@ def _boosted(scores: np.ndarray, is_concept: np.ndarray, graph: kernels.Subgraph
         around = graph.indices[graph.indptr[i] : graph.indptr[i + 1]]
         boosted[i] = boost * max(float(scores[i]), float(scores[around].max(initial=0.0)))
     return boosted
+
+
+def _without_crowd(scores: np.ndarray, is_concept: np.ndarray, most: int) -> np.ndarray:
+    """Return scores in which only the `most` best concepts have one: what they sum up is what was asked for."""
+    concepts = np.flatnonzero(is_concept)
+    kept = scores.copy()
+    kept[concepts[np.argsort(-scores[concepts], kind="stable")[most:]]] = 0.0
+    return kept
 
 
 def _column(values: Mapping[int, float], place: Mapping[int, int]) -> np.ndarray:
