@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import ruvllm
-from ruvllm.cli import bench, brain, demo, models, reembed, router, router_report
+from ruvllm.cli import bench, brain, compress, demo, models, reembed, router, router_report
 from ruvllm.cli.console import err, print_error
 from ruvllm.errors import ModelMissing, RuvLLMError
 
@@ -31,6 +31,7 @@ brain.register(app)
 models.register(app)
 demo.register(app)
 reembed.register(app)
+compress.register(app)
 router.register(app)
 router_report.register()
 bench.register(app)

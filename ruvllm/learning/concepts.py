@@ -84,9 +84,9 @@ class ClusterSummarizer:
     ) -> Concept | None:
         """Return the concept of a cluster; None when it was cancelled.
 
-        Its metadata say how it came to be: `summary` is "generated" by `model` where every sentence is supported by a
-        member (those that are not are dropped first) and they say what the cluster is about, else "extractive"; `supported` of `sentences` that the model
-        wrote; `title`, `keywords`, `source_cluster_size`, `level` and `density`.
+        Its metadata say how it came to be: `summary` is "generated" by `model` where sentences are left that members
+        support and that say what the cluster is about (others are dropped), else "extractive"; `supported` of the
+        `sentences` that the model wrote; `title`, `keywords`, `source_cluster_size`, `level` and `density`.
 
         Args:
             texts: of the members, the most central first; not empty.

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import apsw
 import numpy as np
 
 from ruvllm import kernels
 from ruvllm.memory.archive import Archive
+from ruvllm.memory.decay import weight_left
 from ruvllm.memory.links import EDGE_TYPE_CODES
 from ruvllm.memory.names import MAX_WORDS, NameIndex
+from ruvllm.memory.rows import MADE_BY
 from ruvllm.memory.store import Store, fetch
 from ruvllm.text import STOP_WORDS
+from ruvllm.types import EdgeType
 
 __all__ = ["ColdSearch", "Guest"]
 
@@ -24,31 +29,31 @@ Guest = tuple[int, str, str, bytes]
 """A node that takes part in one search: id, text, metadata, (native_dim,) float32 vector."""
 
 PROBED = 4096  # archived nodes of the nearest shelves that one search looks at: some 3 MB of disk
+MAX_FRONT = 128  # nodes whose links are followed further
 MAX_WORDS_ASKED = 12  # of a question, the longest ones
 
 _WORD = re.compile(r"[^\W_]+")
 
 IS_COLD = "nodes.namespace = ? AND nodes.tier = 'cold' AND nodes.probation = 0 AND nodes.ended IS NULL AND trust > 0.0"
-AROUND = (
-    "SELECT near, other, weight FROM (SELECT src AS near, dst AS other, weight FROM edges "
-    "WHERE src IN (SELECT value FROM json_each(?1)) AND ended IS NULL UNION ALL "
-    "SELECT dst, src, weight FROM edges WHERE dst IN (SELECT value FROM json_each(?1)) AND ended IS NULL) "
+AROUND = (  # of a concept what it contains, of other nodes what they are linked to, whether archived or not
+    "SELECT near, other FROM (SELECT src AS near, dst AS other, weight FROM edges "
+    "WHERE src IN (SELECT value FROM json_each(?1)) AND ended IS NULL "
+    f"AND (created_by <> '{MADE_BY}' OR type = 'Contains') UNION ALL "
+    "SELECT dst, src, weight FROM edges "
+    f"WHERE dst IN (SELECT value FROM json_each(?1)) AND ended IS NULL AND created_by <> '{MADE_BY}') "
     "WHERE near <> other ORDER BY weight DESC, other"
 )
-AMONG = (
-    "SELECT src, dst, type, weight, last_used, success, failure FROM edges "
-    "WHERE src IN (SELECT value FROM json_each(?1)) AND dst IN (SELECT value FROM json_each(?2)) "
-    "AND src <> dst AND ended IS NULL"
-)
+FOLLOWED = f"src <> dst AND ended IS NULL AND created_by <> '{MADE_BY}'"
 
 
 class ColdSearch:
     """The archived nodes of one namespace that have a place on a shelf. In memory are only the shelves' centroids."""
 
-    def __init__(self, store: Store, archive: Archive, namespace: str) -> None:
+    def __init__(self, store: Store, archive: Archive, namespace: str, half_life_s: Mapping[EdgeType, float]) -> None:
         self._store = store
         self._archive = archive
         self._namespace = namespace
+        self._half_life_s = half_life_s
         self._lock = threading.Lock()
         self._shelves: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # concepts, how many nodes, centroids
         self._version = 0  # of the database, as this one last saw it
@@ -141,21 +146,40 @@ class ColdSearch:
         )
         return index.find(query)
 
-    def around(self, strong: Sequence[int], fan_out: int, condition: tuple[str, Sequence[Any]]) -> list[Guest]:
-        """Return the archived ends of the heaviest edges of the strongest nodes of a search, `fan_out` of each."""
-        if not len(self._load()[0]):
-            return []
-        followed: dict[int, list[int]] = {node: [] for node in strong}
-        for near, other, _ in self._store.rows(AROUND, (json.dumps(list(strong)),)):
-            if len(followed[near]) < fan_out:
-                followed[near].append(other)
-        with self._archive.reading() as cold:
-            return self._guests(cold, [node for nodes in followed.values() for node in nodes], condition)
+    def around(self, named: Sequence[int], strong: Sequence[int], hops: int, fan_out: int) -> dict[int, int]:
+        """Return what is linked to nodes, whether archived or not, and over how many edges, the nearest first.
 
-    def _guests(self, cold: Any, ids: Iterable[int], condition: tuple[str, Sequence[Any]]) -> list[Guest]:
-        """Return those of `ids` that are archived and pass, with text and vector from the cold file."""
+        Args:
+            named: nodes from which up to `hops` edges are followed; from the `strong` ones it is one at most.
+            fan_out: heaviest edges of one node that are followed.
+        """
+        distance = dict.fromkeys([*named, *strong], 0)
+        if not len(self._load()[0]):
+            return {}
+        front, starts = list(distance), set(named)
+        for hop in range(1, hops + 1):
+            followed: dict[int, list[int]] = {node: [] for node in front}
+            for near, other in self._store.rows(AROUND, (json.dumps(front),)) if front else ():
+                if len(followed[near]) < fan_out:
+                    followed[near].append(other)
+            front = [node for near in front if hop > 1 or near in starts for node in followed[near]]
+            front = [node for node in dict.fromkeys(front) if node not in distance][:MAX_FRONT]
+            for node in (node for nodes in followed.values() for node in nodes):
+                distance.setdefault(node, hop)
+        return {node: hop for node, hop in distance.items() if hop}
+
+    def guests(self, ids: Iterable[int], condition: tuple[str, Sequence[Any]]) -> list[Guest]:
+        """Return those of `ids` that are archived and pass."""
+        wanted = list(ids)
+        if not wanted:
+            return []
+        with self._archive.reading() as cold:
+            return self._guests(cold, wanted, condition)
+
+    def _guests(self, cold: apsw.Connection, ids: Iterable[int], condition: tuple[str, Sequence[Any]]) -> list[Guest]:
         given = json.dumps(list(dict.fromkeys(ids)))
-        sql = f"SELECT id, metadata FROM nodes WHERE id IN (SELECT value FROM json_each(?)) AND {IS_COLD} AND {condition[0]}"
+        sql = f"SELECT id, metadata FROM nodes WHERE id IN (SELECT value FROM json_each(?)) AND {IS_COLD}"
+        sql += f" AND {condition[0]}"
         metadata = dict(self._store.rows(sql, (given, self._namespace, *condition[1])))
         sql = "SELECT id, text, vector FROM nodes WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
         rows = fetch(cold, sql, (json.dumps(list(metadata)),))
@@ -169,7 +193,7 @@ class ColdSearch:
         for column, end in enumerate(("src", "dst")):
             sql = (
                 f"SELECT {end}, count(*) FROM edges WHERE {end} IN (SELECT value FROM json_each(?)) "
-                f"AND src <> dst AND ended IS NULL GROUP BY {end}"
+                f"AND {FOLLOWED} GROUP BY {end}"
             )
             for node, count in self._store.rows(sql, (given,)):
                 degrees[place[node], column] = count
@@ -182,8 +206,14 @@ class ColdSearch:
             guests: which nodes are archived; those that are not in the graph are passed over.
             epoch: of the graph's times, in unix seconds.
         """
+        left = weight_left(self._half_life_s)
+        sql = (
+            f"SELECT src, dst, type, weight * {left}, last_used, success, failure FROM edges WHERE "
+            f"src IN (SELECT value FROM json_each(:src)) AND dst IN (SELECT value FROM json_each(:dst)) AND {FOLLOWED}"
+        )
         own, every = json.dumps(sorted(set(guests) & set(graph.ids.tolist()))), json.dumps(graph.ids.tolist())
-        rows = {row[:3]: row for ends in ((own, every), (every, own)) for row in self._store.rows(AMONG, ends)}
+        ends = ({"src": own, "dst": every, "now": time.time()}, {"src": every, "dst": own, "now": time.time()})
+        rows = {row[:3]: row for each in ends for row in self._store.rows(sql, each)}
         return _with_edges(graph, list(rows.values()), epoch) if rows else graph
 
 

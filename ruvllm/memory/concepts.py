@@ -12,6 +12,7 @@ import apsw
 import numpy as np
 
 from ruvllm.memory.rows import (
+    MADE_BY,
     checked_text,
     delete_keywords,
     delete_nodes,
@@ -24,8 +25,6 @@ from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType, NodeType
 
 __all__ = ["Concept", "StoredConcept", "delete_concept", "read_concepts", "write_concept"]
-
-MADE_BY = "compression"  # what its edges say
 
 IS_ALIVE = "probation = 0 AND ended IS NULL AND trust > 0.0"
 
@@ -62,8 +61,9 @@ class StoredConcept:
 def read_concepts(store: Store, namespace: str) -> list[StoredConcept]:
     """Return the concepts that were made here, in order of their ids; those that a user inserted are not among them."""
     rows = store.rows(
-        "SELECT c.id, c.text, c.metadata, json_group_array(json_array(m.id, m.tier, m.probation = 0 AND m.ended IS NULL "
-        "AND m.trust > 0.0)) FROM nodes c JOIN edges e ON e.src = c.id AND e.type = ? AND e.created_by = ? "
+        "SELECT c.id, c.text, c.metadata, json_group_array(json_array(m.id, m.tier, "
+        "m.probation = 0 AND m.ended IS NULL AND m.trust > 0.0)) "
+        "FROM nodes c JOIN edges e ON e.src = c.id AND e.type = ? AND e.created_by = ? "
         "JOIN nodes m ON m.id = e.dst WHERE c.namespace = ? AND c.type = ? AND c.ended IS NULL GROUP BY c.id",
         (EdgeType.CONTAINS.value, MADE_BY, namespace, NodeType.CONCEPT.value),
     )

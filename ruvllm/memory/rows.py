@@ -15,6 +15,7 @@ from ruvllm.types import Edge, EdgeType, Node, NodeType, Tier
 
 __all__ = [
     "EDGE_COLUMNS",
+    "MADE_BY",
     "NODE_COLUMNS",
     "SEARCHED",
     "are_unit",
@@ -41,6 +42,10 @@ NODE_COLUMNS = (
 )
 SEARCHED = "nodes.probation = 0 AND nodes.tier = 'hot' AND nodes.ended IS NULL"
 """What every search of the namespace sees; the words of the index nodes_searched."""
+
+MADE_BY = "compression"
+"""Who made the edges between a concept and what it contains. Walks do not follow them: a concept is no shortcut between
+passages that merely look alike."""
 
 INSERT_NODE = (
     "INSERT INTO nodes (namespace, type, text, source, metadata, created, last_used, trust, session, probation, "

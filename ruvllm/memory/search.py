@@ -19,6 +19,7 @@ from ruvllm.attention.engine import Inputs, make_inputs
 from ruvllm.attention.features import pagerank_prior
 from ruvllm.config import RetrievalConfig
 from ruvllm.memory.cold_search import ColdSearch, Guest
+from ruvllm.memory.concept_ranking import boosted, read_contained, told
 from ruvllm.memory.filters import Condition, PassingIds, condition_of
 from ruvllm.memory.history import alive_at
 from ruvllm.memory.keywords import Keywords
@@ -72,6 +73,7 @@ class _Seeds:
     guests: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # of the session, or what held then
     guest_traits: np.ndarray = field(default_factory=lambda: np.empty(0, TRAIT))
     among: np.ndarray | None = None
+    concepts: frozenset[int] = frozenset()  # of what was found; they come last in the ranking
     guest_vectors: dict[int, np.ndarray] = field(default_factory=dict)  # (native_dim,)
     cold_condition: Condition | None = None  # that what is archived has to pass; None: nothing of it is looked for
     archived: dict[int, str] = field(default_factory=dict)  # those of the guests that are; id -> text
@@ -127,11 +129,15 @@ class GraphSearch:
         ids = candidates.graph.ids
         ranked = self._engine().rank(candidates, _edge_features(seeds, candidates))
         scores = ranked.weights * candidates.trust
-        is_concept = self._traits.of(ids)["type"] == type_code(NodeType.CONCEPT)
-        if concept_boost != 1.0:
-            scores = _boosted(scores, is_concept, candidates.graph, concept_boost)
-        elif is_concept.any():
-            scores = _without_crowd(scores, is_concept, math.ceil(self._config.concept_share * k))
+        concepts = np.flatnonzero(self._are_concepts(ids))
+        if len(concepts):
+            contained = read_contained(self._store, ids, concepts)
+            most = math.ceil(self._config.concept_share * k)
+            scores = (
+                boosted(scores, contained, concept_boost)
+                if concept_boost != 1.0
+                else told(scores, candidates.similarity, contained, most)
+            )
         best = self._best(ids, scores, candidates, seeds, k)
         nodes = fetch_nodes(self._store, [int(ids[i]) for i in best])
         nodes |= {node: replace(nodes[node], text=text) for node, text in seeds.archived.items() if node in nodes}
@@ -196,13 +202,26 @@ class GraphSearch:
         self._invite(query, native, seeds, guests)
         self._invite_archived(query, native, seeds, archived)
         similarity, relevance = seeds.similarity, seeds.relevance
-        by_vector, by_keyword = _best(similarity, count), _best(relevance, count)
+        seeds.concepts = self._concepts_among({**similarity, **relevance})
+        passages, worded = (
+            {i: x for i, x in each.items() if i not in seeds.concepts} for each in (similarity, relevance)
+        )
+        by_vector, by_keyword = _best(passages, count), _best(worded, count)
         fused = fuse([by_vector, by_keyword], self._config.rrf_k)
         trust = self._traits_of(np.array(list(fused), np.int64), seeds)["trust"].tolist()
         weighed = {node: fused[node] * t for node, t in zip(fused, trust, strict=True) if t > 0.0}
         seeds.ranking = _best(weighed, len(weighed))
+        seeds.ranking += _best({i: similarity.get(i, 0.0) for i in seeds.concepts}, self._config.strong)
         seeds.keyword_rank = {node_id: rank for rank, node_id in enumerate(by_keyword, start=1)}
         return seeds
+
+    def _are_concepts(self, ids: np.ndarray) -> np.ndarray:
+        return np.asarray(self._traits.of(ids)["type"] == type_code(NodeType.CONCEPT))
+
+    def _concepts_among(self, found: Iterable[int]) -> frozenset[int]:
+        ids = np.fromiter(found, np.int64)
+        trust = self._traits.of(ids)["trust"]
+        return frozenset(ids[self._are_concepts(ids) & (trust > 0.0)].tolist())
 
     def _invite(self, query: str, native: np.ndarray, seeds: _Seeds, guests: Sequence[Guest]) -> None:
         """Let nodes take part that are neither in the index nor among the words in memory."""
@@ -255,11 +274,12 @@ class GraphSearch:
         """Return the seeds and what lies around the strongest of them, with all that ranking looks at."""
         graph = seeds.graph
         strong = list(dict.fromkeys([*seeds.named, *seeds.ranking[: self._config.strong]]))
-        near: list[int] = []
-        if hops and seeds.cold_condition is not None:
-            guests = self._cold.around(strong, self._config.fan_out, seeds.cold_condition)
-            near = self._invite_archived(query, native, seeds, guests)
-        ids, distances = self._around(graph, list(seeds.named), strong, [*seeds.ranking, *near], max(k, 1), hops)
+        near: dict[int, int] = {}
+        if seeds.cold_condition is not None:
+            whole = [*strong, *seeds.concepts]
+            near = self._cold.around(list(seeds.named), whole, hops, self._config.fan_out)
+            self._invite_archived(query, native, seeds, self._cold.guests(near, seeds.cold_condition))
+        ids, distances = self._around(graph, list(seeds.named), strong, seeds.ranking, near, max(k, 1), hops)
         if not len(ids):
             return None
         subgraph = replace(graph.among(ids, now=time.time()), hops=distances)
@@ -288,15 +308,23 @@ class GraphSearch:
         )
 
     def _around(
-        self, graph: kernels.Graph, named: list[int], strong: list[int], ranking: list[int], k: int, hops: int
+        self,
+        graph: kernels.Graph,
+        named: list[int],
+        strong: list[int],
+        ranking: list[int],
+        archive: Mapping[int, int],
+        k: int,
+        hops: int,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the candidates' ids, (n,) int64, the strongest first, and how many edges each lies from those."""
         limit, fan_out = max(self._config.max_nodes, k), self._config.fan_out
         starts = np.array(strong, np.int64)
         near, hops_near = graph.reach(starts, hops=min(hops, 1), max_nodes=limit, fan_out=fan_out)
         far, hops_far = graph.reach(np.array(named, np.int64), hops=hops, max_nodes=NAMED_NODES, fan_out=fan_out)
-        ids = np.concatenate([starts, near, far, np.array(ranking, np.int64)])
-        parts = [np.zeros(len(starts), np.int32), hops_near, hops_far, np.ones(len(ranking), np.int32)]
+        ids = np.concatenate([starts, near, far, np.fromiter(archive, np.int64), np.array(ranking, np.int64)])
+        hops_archive = np.fromiter(archive.values(), np.int32)
+        parts = [np.zeros(len(starts), np.int32), hops_near, hops_far, hops_archive, np.ones(len(ranking), np.int32)]
         distances = np.concatenate(parts)
         first = np.sort(np.unique(ids, return_index=True)[1])[: 2 * limit]  # where each node comes first
         return ids[first], distances[first]
@@ -359,23 +387,6 @@ def _with_guests(
 
 def _edge_features(seeds: _Seeds, candidates: Candidates) -> np.ndarray:
     return seeds.graph.edge_features(candidates.graph, now=time.time())
-
-
-def _boosted(scores: np.ndarray, is_concept: np.ndarray, graph: kernels.Subgraph, boost: float) -> np.ndarray:
-    """Return scores in which a concept stands `boost` times above itself and the best of what it contains."""
-    boosted = scores.copy()
-    for i in np.flatnonzero(is_concept):
-        around = graph.indices[graph.indptr[i] : graph.indptr[i + 1]]
-        boosted[i] = boost * max(float(scores[i]), float(scores[around].max(initial=0.0)))
-    return boosted
-
-
-def _without_crowd(scores: np.ndarray, is_concept: np.ndarray, most: int) -> np.ndarray:
-    """Return scores in which only the `most` best concepts have one: what they sum up is what was asked for."""
-    concepts = np.flatnonzero(is_concept)
-    kept = scores.copy()
-    kept[concepts[np.argsort(-scores[concepts], kind="stable")[most:]]] = 0.0
-    return kept
 
 
 def _column(values: Mapping[int, float], place: Mapping[int, int]) -> np.ndarray:

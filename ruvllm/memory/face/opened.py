@@ -98,7 +98,7 @@ class OpenedBrain:
         self._traits = Traits(self._store, namespace)
         self._derived = Derived(self._nearest, self._keywords, self._links, self._linker, self._traits)
         self._archive = Archive(self._store, self.path, namespace, self._derived)
-        self._cold = ColdSearch(self._store, self._archive, namespace)
+        self._cold = ColdSearch(self._store, self._archive, namespace, half_lives(self.config.learning))
         self._lessons = Lessons(self._store, namespace, self.path, self._space.project)
         self._search = GraphSearch(
             self._store,
