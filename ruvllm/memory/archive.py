@@ -250,8 +250,9 @@ class Archive:
         with translated(file):
             connection = apsw.Connection(str(file), flags=flags)
             try:
-                connection.pragma("synchronous", "FULL")
-                connection.pragma("secure_delete", True)  # what is forgotten is overwritten
+                if flags & apsw.SQLITE_OPEN_READWRITE:
+                    connection.pragma("synchronous", "FULL")
+                    connection.pragma("secure_delete", True)  # what is forgotten is overwritten
                 yield connection
             finally:
                 connection.close()

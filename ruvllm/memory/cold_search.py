@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import apsw
@@ -28,8 +29,9 @@ __all__ = ["ColdSearch", "Guest"]
 Guest = tuple[int, str, str, bytes]
 """A node that takes part in one search: id, text, metadata, (native_dim,) float32 vector."""
 
-PROBED = 4096  # archived nodes of the nearest shelves that one search looks at: some 3 MB of disk
-MAX_FRONT = 128  # nodes whose links are followed further
+PROBED = 2048  # archived nodes of the nearest shelves that one search looks at: some 1.6 MB of disk
+MAX_NEAR = 128  # nodes that are reached by links
+MAX_FRONT = 64  # nodes whose links are followed further
 MAX_WORDS_ASKED = 12  # of a question, the longest ones
 
 _WORD = re.compile(r"[^\W_]+")
@@ -166,7 +168,7 @@ class ColdSearch:
             front = [node for node in dict.fromkeys(front) if node not in distance][:MAX_FRONT]
             for node in (node for nodes in followed.values() for node in nodes):
                 distance.setdefault(node, hop)
-        return {node: hop for node, hop in distance.items() if hop}
+        return dict(islice(((node, hop) for node, hop in distance.items() if hop), MAX_NEAR))
 
     def guests(self, ids: Iterable[int], condition: tuple[str, Sequence[Any]]) -> list[Guest]:
         """Return those of `ids` that are archived and pass."""
@@ -193,7 +195,7 @@ class ColdSearch:
         for column, end in enumerate(("src", "dst")):
             sql = (
                 f"SELECT {end}, count(*) FROM edges WHERE {end} IN (SELECT value FROM json_each(?)) "
-                f"AND {FOLLOWED} GROUP BY {end}"
+                f"GROUP BY {end}"  # by the index alone; a hub has thousands
             )
             for node, count in self._store.rows(sql, (given,)):
                 degrees[place[node], column] = count
@@ -206,14 +208,16 @@ class ColdSearch:
             guests: which nodes are archived; those that are not in the graph are passed over.
             epoch: of the graph's times, in unix seconds.
         """
-        left = weight_left(self._half_life_s)
-        sql = (
-            f"SELECT src, dst, type, weight * {left}, last_used, success, failure FROM edges WHERE "
-            f"src IN (SELECT value FROM json_each(:src)) AND dst IN (SELECT value FROM json_each(:dst)) AND {FOLLOWED}"
-        )
-        own, every = json.dumps(sorted(set(guests) & set(graph.ids.tolist()))), json.dumps(graph.ids.tolist())
-        ends = ({"src": own, "dst": every, "now": time.time()}, {"src": every, "dst": own, "now": time.time()})
-        rows = {row[:3]: row for each in ends for row in self._store.rows(sql, each)}
+        own = json.dumps(sorted(set(guests) & set(graph.ids.tolist())))
+        given = {"own": own, "every": json.dumps(graph.ids.tolist()), "now": time.time()}
+        left, rows = weight_left(self._half_life_s), {}
+        for end, other in (("src", "dst"), ("dst", "src")):
+            sql = (  # the plus keeps SQLite from looking up every pair of both
+                f"SELECT src, dst, type, weight * {left}, last_used, success, failure FROM edges WHERE "
+                f"{end} IN (SELECT value FROM json_each(:own)) AND +{other} IN (SELECT value FROM json_each(:every)) "
+                f"AND {FOLLOWED}"
+            )
+            rows |= {row[:3]: row for row in self._store.rows(sql, given)}
         return _with_edges(graph, list(rows.values()), epoch) if rows else graph
 
 
