@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from ruvllm.attention.training import TrainingReport
 from ruvllm.config import Config, GenerationConfig, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelError, ModelMissing, PullError
 from ruvllm.inference import Engine, ModelPool, open_engine
+from ruvllm.inference.open import is_remote
 from ruvllm.learning.jobs import News, brain_jobs
 from ruvllm.learning.worker import Worker
 from ruvllm.memory import CompactReport, DecayReport, Memory, Session
@@ -45,12 +47,15 @@ from ruvllm.types import (
 
 if TYPE_CHECKING:
     from ruvllm.brain_router import BrainRouter
+    from ruvllm.learning.compression import CompressionReport
     from ruvllm.learning.report import LearnHistory
     from ruvllm.memory import CheckReport, Finding, IngestProgress, MemoryStats, Why
     from ruvllm.router.certificate import Certificate, Refusal
     from ruvllm.router.learn import Report as RouterReport
 
 __all__ = ["LearnReport", "RuvLLM", "open"]
+
+logger = logging.getLogger(__name__)
 
 ASYNC_THREADS = 4
 DAY_S = 86_400.0
@@ -399,6 +404,36 @@ class RuvLLM:
         self._routing()
         report: RouterReport = self.worker.run("router", cancelled)
         return report
+
+    def compress(self, *, cancelled: Callable[[], bool] = _never, dry_run: bool = False) -> CompressionReport:
+        """Find clusters of what is remembered and write a concept for each that is new or changed; durable on return.
+
+        The largest local model sums up what the members of a cluster say; sentences that no member supports are
+        dropped, and where nothing is left, the members' most central sentences are quoted. What is archived is found
+        again through the concepts.
+
+        Args:
+            cancelled: asked often; True ends the pass after the concept it is at.
+            dry_run: report the clusters and write nothing.
+        """
+        from ruvllm.learning.compression import compress
+
+        if not dry_run:
+            self.memory.require_writable()
+        return compress(self.memory, self._summarizer, self.config.compression, cancelled=cancelled, dry_run=dry_run)
+
+    @contextmanager
+    def _summarizer(self) -> Iterator[Engine | None]:
+        """Lend the model that sums up clusters; None where there is none that can be had."""
+        name = self.config.compression.model or next((t for t in reversed(self.pool.tiers) if not is_remote(t)), "")
+        with ExitStack() as lease:
+            engine = None
+            if name and self.config.compression.summarize:
+                try:
+                    engine = lease.enter_context(self.pool.engine(name))
+                except (ModelError, PullError) as error:
+                    logger.warning("concepts are quoted, not summed up: %s", error)
+            yield engine
 
     def rollback_router(self) -> int:
         """Put the router before in force again; return its version, 0 for none: then the safe default answers."""

@@ -9,7 +9,19 @@ from typing import Annotated, NoReturn
 import typer
 
 import ruvllm
-from ruvllm.cli import bench, brain, demo, learn, models, reembed, router, router_report, sessions, stats
+from ruvllm.cli import (
+    bench,
+    brain,
+    compress,
+    demo,
+    learn,
+    models,
+    reembed,
+    router,
+    router_report,
+    sessions,
+    stats,
+)
 from ruvllm.cli.console import err, print_error
 from ruvllm.errors import ModelMissing, RuvLLMError
 
@@ -33,6 +45,7 @@ stats.register(app)
 models.register(app)
 demo.register(app)
 reembed.register(app)
+compress.register(app)
 router.register(app)
 router_report.register()
 sessions.register(app)

@@ -1,6 +1,8 @@
 """What a brain remembers: documents, facts, questions and answers, and how they are found again."""
 
 from ruvllm.memory.check import CheckReport, Finding
+from ruvllm.memory.clusters import Cluster
+from ruvllm.memory.concepts import Concept, StoredConcept
 from ruvllm.memory.decay import DecayReport
 from ruvllm.memory.decisions import LoggedDecision, LoggedOutcomes
 from ruvllm.memory.face.care import CompactReport
@@ -16,7 +18,9 @@ from ruvllm.memory.why import Why, WhyEdge, WhySource
 
 __all__ = [
     "CheckReport",
+    "Cluster",
     "CompactReport",
+    "Concept",
     "DecayReport",
     "Finding",
     "HnswIndex",
@@ -29,6 +33,7 @@ __all__ = [
     "ReembedProgress",
     "Session",
     "SourceSummary",
+    "StoredConcept",
     "Why",
     "WhyEdge",
     "WhySource",

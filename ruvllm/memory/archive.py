@@ -18,6 +18,7 @@ from ruvllm.errors import BrainError
 from ruvllm.memory.derived import Derived
 from ruvllm.memory.index import fsync_folder
 from ruvllm.memory.rows import SEARCHED, insert_keywords, title_of, vector_of
+from ruvllm.memory.shelves import unfile
 from ruvllm.memory.store import Store, fetch, translated
 from ruvllm.types import NodeType
 
@@ -84,7 +85,7 @@ class Archive:
                     "WHERE id IN (SELECT value FROM json_each(?))",
                     (json.dumps(ids),),
                 )
-                with self._writing() as cold:
+                with self.writing() as cold:
                     cold.executemany("INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)", rows)
                 gone = set(self._take_out([(stub_of(text), node, *is_old) for node, text, _ in rows]))
                 archived += len(gone)
@@ -164,7 +165,7 @@ class Archive:
         if not file.exists():
             raise BrainError(f"{file} is missing: it holds the texts of archived nodes; restore it", path=file)
         sql = "SELECT id, text, vector FROM nodes WHERE id IN (SELECT value FROM json_each(?))"
-        with self._reading() as cold:
+        with self.reading() as cold:
             found = {node: (text, vector) for node, text, vector in fetch(cold, sql, (json.dumps(wanted),))}
         for node in wanted:
             if node not in found:
@@ -179,7 +180,8 @@ class Archive:
     def _tidy(self) -> None:
         surplus = self.surplus()
         if surplus:
-            with self._writing() as cold:
+            with self.writing() as cold:
+                unfile(cold, surplus)
                 cold.executemany("DELETE FROM nodes WHERE id = ?", [(node,) for node in surplus])
 
     def surplus(self) -> list[int]:
@@ -196,7 +198,7 @@ class Archive:
     def _held(self) -> set[int]:
         if not self.file.exists():
             return set()
-        with self._reading() as cold:
+        with self.reading() as cold:
             return {row[0] for row in fetch(cold, "SELECT id FROM nodes")}
 
     def _settle_on(self, cold_path: Path | None) -> None:
@@ -228,13 +230,14 @@ class Archive:
         return value
 
     @contextmanager
-    def _reading(self) -> Iterator[apsw.Connection]:
+    def reading(self) -> Iterator[apsw.Connection]:
+        """Give a connection of the cold file that only reads."""
         with self._connected(apsw.SQLITE_OPEN_READONLY) as cold:
             self._require_own(cold)
             yield cold
 
     @contextmanager
-    def _writing(self) -> Iterator[apsw.Connection]:
+    def writing(self) -> Iterator[apsw.Connection]:
         """Give a transaction of the cold file, on disk when this returns."""
         with self._connected(apsw.SQLITE_OPEN_READWRITE) as cold:
             self._require_own(cold)
@@ -247,8 +250,9 @@ class Archive:
         with translated(file):
             connection = apsw.Connection(str(file), flags=flags)
             try:
-                connection.pragma("synchronous", "FULL")
-                connection.pragma("secure_delete", True)  # what is forgotten is overwritten
+                if flags & apsw.SQLITE_OPEN_READWRITE:
+                    connection.pragma("synchronous", "FULL")
+                    connection.pragma("secure_delete", True)  # what is forgotten is overwritten
                 yield connection
             finally:
                 connection.close()

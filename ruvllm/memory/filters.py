@@ -16,7 +16,7 @@ from ruvllm.memory.rows import SEARCHED
 from ruvllm.memory.store import Store
 from ruvllm.types import Filter
 
-__all__ = ["PassingIds", "condition_of", "seconds_of"]
+__all__ = ["Condition", "PassingIds", "condition_of", "seconds_of"]
 
 Condition = tuple[str, list[Any]]
 

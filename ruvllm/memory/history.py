@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import numpy as np
 
-from ruvllm.memory.rows import SEARCHED, delete_keywords, delete_nodes
+from ruvllm.memory.rows import MADE_BY, SEARCHED, delete_keywords, delete_nodes
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import NodeType
 
@@ -23,7 +23,8 @@ EDGES_AT = (  # the columns of SEARCHED_EDGES
     "SELECT src, dst, edges.type, weight, edges.last_used, success, failure, edges.decayed FROM edges "
     f"JOIN nodes AS a ON a.id = src AND a.namespace = ?1 AND {HELD.format('a')} "
     f"JOIN nodes AS b ON b.id = dst AND b.namespace = ?1 AND {HELD.format('b')} "
-    "WHERE src <> dst AND edges.created <= ?2 AND (edges.ended IS NULL OR edges.ended > ?2)"
+    f"WHERE src <> dst AND created_by <> '{MADE_BY}' AND edges.created <= ?2 "
+    "AND (edges.ended IS NULL OR edges.ended > ?2)"
 )
 
 

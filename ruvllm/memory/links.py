@@ -18,7 +18,7 @@ from ruvllm.memory.follow import whole_or_thrown_away
 from ruvllm.memory.history import edges_at
 from ruvllm.memory.links_snapshot import LinksUnusable, read_links, state_of_links, write_links
 from ruvllm.memory.nearest import SEARCHED_IDS
-from ruvllm.memory.rows import SEARCHED
+from ruvllm.memory.rows import MADE_BY, SEARCHED
 from ruvllm.memory.store import Store
 from ruvllm.types import EdgeType
 
@@ -53,12 +53,13 @@ EDGE = np.dtype(
     align=True,
 )
 EDGE_COLUMNS = "src, dst, edges.type, weight, edges.last_used, success, failure, edges.decayed"
-EDGES_FROM = f"SELECT {EDGE_COLUMNS} FROM edges WHERE src >= ? AND src < ? AND src <> dst AND ended IS NULL"
+IS_FOLLOWED = f"src <> dst AND edges.ended IS NULL AND created_by <> '{MADE_BY}'"
+EDGES_FROM = f"SELECT {EDGE_COLUMNS} FROM edges WHERE src >= ? AND src < ? AND {IS_FOLLOWED}"
 SEARCHED_EDGES = (
     f"SELECT {EDGE_COLUMNS} FROM edges "
     f"JOIN nodes AS a ON a.id = src AND a.namespace = ?1 AND {SEARCHED.replace('nodes.', 'a.')} "
     f"JOIN nodes AS b ON b.id = dst AND b.namespace = ?1 AND {SEARCHED.replace('nodes.', 'b.')} "
-    "WHERE src <> dst AND edges.ended IS NULL"
+    f"WHERE {IS_FOLLOWED}"
 )
 
 

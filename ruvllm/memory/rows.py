@@ -16,6 +16,7 @@ from ruvllm.types import Edge, EdgeType, Node, NodeType, Tier
 
 __all__ = [
     "EDGE_COLUMNS",
+    "MADE_BY",
     "MAX_NAME_CHARS",
     "NODE_COLUMNS",
     "SEARCHED",
@@ -46,6 +47,9 @@ SEARCHED = "nodes.probation = 0 AND nodes.tier = 'hot' AND nodes.ended IS NULL"
 """What every search of the namespace sees; the words of the index nodes_searched."""
 
 MAX_NAME_CHARS = 256
+MADE_BY = "compression"
+"""Who made the edges between a concept and what it contains. Walks do not follow them: a concept is no shortcut between
+passages that merely look alike."""
 
 INSERT_NODE = (
     "INSERT INTO nodes (namespace, type, text, source, metadata, created, last_used, trust, session, probation, "

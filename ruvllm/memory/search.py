@@ -18,7 +18,9 @@ from ruvllm.attention import AttentionEngine, Candidates
 from ruvllm.attention.engine import Inputs, make_inputs
 from ruvllm.attention.features import pagerank_prior
 from ruvllm.config import RetrievalConfig
-from ruvllm.memory.filters import PassingIds, condition_of
+from ruvllm.memory.cold_search import ColdSearch, Guest
+from ruvllm.memory.concept_ranking import boosted, read_contained, told
+from ruvllm.memory.filters import Condition, PassingIds, condition_of
 from ruvllm.memory.history import alive_at
 from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.linking import Linker
@@ -42,6 +44,8 @@ ON_PROBATION = (  # of a session; in words that lead SQLite to the index by sess
     "nodes.namespace = ? AND nodes.session = ? AND nodes.probation = 1 AND nodes.tier = 'hot' "
     "AND nodes.ended IS NULL AND (nodes.type <> 'Query' OR ?) AND nodes.created <= ?"
 )
+
+EVERYTHING: Condition = ("1", [])
 
 _WORD = re.compile(r"\w+")
 
@@ -72,6 +76,10 @@ class _Seeds:
     guests: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # of the session, or what held then
     guest_traits: np.ndarray = field(default_factory=lambda: np.empty(0, TRAIT))
     among: np.ndarray | None = None
+    concepts: frozenset[int] = frozenset()  # of what was found; they come last in the ranking
+    guest_vectors: dict[int, np.ndarray] = field(default_factory=dict)  # (native_dim,)
+    cold_condition: Condition | None = None  # that what is archived has to pass; None: nothing of it is looked for
+    archived: dict[int, str] = field(default_factory=dict)  # those of the guests that are; id -> text
 
 
 class GraphSearch:
@@ -86,6 +94,7 @@ class GraphSearch:
         linker: Linker,
         traits: Traits,
         passing: PassingIds,
+        cold: ColdSearch,
         engine: Callable[[], AttentionEngine],
         namespace: str,
         config: RetrievalConfig,
@@ -96,6 +105,7 @@ class GraphSearch:
         self._links = links
         self._linker = linker
         self._traits = traits
+        self._cold = cold
         self._engine = engine
         self._namespace = namespace
         self._config = config
@@ -118,18 +128,25 @@ class GraphSearch:
     ) -> Hits:
         """Return the `k` best hits; `native` and `vector` are the query's unit vector before and after projection."""
         seeds = self._seeds(query, native, vector, max(k, self._config.candidates), filter, session, as_of)
-        candidates = self._candidates(query, vector, seeds, k, self._config.hops if hops is None else hops)
+        candidates = self._candidates(query, native, vector, seeds, k, self._config.hops if hops is None else hops)
         if candidates is None:
             return Hits()
         ids = candidates.graph.ids
         ranked = self._engine().rank(candidates, _edge_features(seeds, candidates))
         features = ranked.inputs.node_features
         scores = ranked.weights * candidates.trust
-        if concept_boost != 1.0:
-            is_concept = self._traits_of(ids, seeds)["type"] == type_code(NodeType.CONCEPT)
-            scores = _boosted(scores, is_concept, candidates.graph, concept_boost)
+        concepts = np.flatnonzero(self._are_concepts(ids))
+        if len(concepts):
+            contained = read_contained(self._store, ids, concepts)
+            most = math.ceil(self._config.concept_share * k)
+            scores = (
+                boosted(scores, contained, concept_boost)
+                if concept_boost != 1.0
+                else told(scores, candidates.similarity, contained, most)
+            )
         best = self._best(ids, scores, candidates, seeds, k)
         nodes = fetch_nodes(self._store, [int(ids[i]) for i in best])
+        nodes |= {node: replace(nodes[node], text=text) for node, text in seeds.archived.items() if node in nodes}
         if filter is None and as_of is None and not self._store.read_only:
             self.seen.note(query, native, [(node, features[i]) for i in best if (node := nodes.get(int(ids[i])))])
         found = Found(candidates, ranked.prior, seeds.named, seeds.ranking[: self._config.strong], seeds.keyword_rank)
@@ -162,7 +179,7 @@ class GraphSearch:
         """
         seeds = self._seeds(query, native, vector, max(k, self._config.candidates))
         pause()
-        candidates = self._candidates(query, vector, seeds, k, self._config.hops)
+        candidates = self._candidates(query, native, vector, seeds, k, self._config.hops)
         if candidates is None:
             return None
         pause()
@@ -181,10 +198,14 @@ class GraphSearch:
         session: str | None = None,
         as_of: float | None = None,
     ) -> _Seeds:
-        condition = condition_of(filter) if filter else ("1", [])
+        condition = condition_of(filter) if filter else EVERYTHING
         among = self._passing.ids_of(condition) if filter else None
-        guests: list[tuple[Any, ...]] = []
-        named = self._named(query)
+        guests: list[Guest] = []
+        mentioned = self._linker.mentioned(query)
+        archived, others = self._cold.found(query, native, count, condition) if as_of is None else ([], {})
+        for name, nodes in others.items():
+            mentioned[name] = [*mentioned.get(name, ()), *nodes]
+        named = self._named(mentioned)
         if as_of is not None:
             held, guests = alive_at(self._store, self._namespace, as_of, condition)
             among = held if among is None else np.intersect1d(among, held)
@@ -196,21 +217,51 @@ class GraphSearch:
         relevance = self._keywords.search(words, count, among=among)
         graph = self._links.load() if as_of is None else self._links.at(as_of)
         seeds = _Seeds(words, similarity, relevance, graph, named, among=among)
+        seeds.cold_condition = condition if as_of is None else None
         if session is not None:
             wants_queries = filter is not None and "type" in filter
             parameters = [self._namespace, session, wants_queries, math.inf if as_of is None else as_of, *condition[1]]
             guests += self._on_probation((f"{ON_PROBATION} AND {condition[0]}", parameters))
-        if guests:
-            similarity |= _cosines(native, ((node_id, vector) for node_id, _, _, vector in guests))
-            relevance |= self._keywords.scores_of(words, (node[:3] for node in guests))
-            seeds.guests, seeds.guest_traits = self._traits.of_others(node[0] for node in guests)
-        by_vector, by_keyword = _best(similarity, count), _best(relevance, count)
+        self._invite(native, seeds, guests)
+        self._invite_archived(native, seeds, archived)
+        similarity, relevance = seeds.similarity, seeds.relevance
+        seeds.concepts = self._concepts_among({**similarity, **relevance})
+        passages, worded = (
+            {i: x for i, x in each.items() if i not in seeds.concepts} for each in (similarity, relevance)
+        )
+        by_vector, by_keyword = _best(passages, count), _best(worded, count)
         fused = fuse([by_vector, by_keyword], self._config.rrf_k)
         trust = self._traits_of(np.array(list(fused), np.int64), seeds)["trust"].tolist()
         weighed = {node: fused[node] * t for node, t in zip(fused, trust, strict=True) if t > 0.0}
         seeds.ranking = _best(weighed, len(weighed))
+        seeds.ranking += _best({i: similarity.get(i, 0.0) for i in seeds.concepts}, self._config.strong)
         seeds.keyword_rank = {node_id: rank for rank, node_id in enumerate(by_keyword, start=1)}
         return seeds
+
+    def _are_concepts(self, ids: np.ndarray) -> np.ndarray:
+        return np.asarray(self._traits.of(ids)["type"] == type_code(NodeType.CONCEPT))
+
+    def _concepts_among(self, found: Iterable[int]) -> frozenset[int]:
+        ids = np.fromiter(found, np.int64)
+        trust = self._traits.of(ids)["trust"]
+        return frozenset(ids[self._are_concepts(ids) & (trust > 0.0)].tolist())
+
+    def _invite(self, native: np.ndarray, seeds: _Seeds, guests: Sequence[Guest]) -> None:
+        """Let nodes take part that are neither in the index nor among the words in memory."""
+        if guests:
+            seeds.similarity |= _cosines(native, ((node_id, vector) for node_id, _, _, vector in guests))
+            seeds.relevance |= self._keywords.scores_of(seeds.words, (node[:3] for node in guests))
+            ids, traits = self._traits.of_others(node[0] for node in guests)
+            seeds.guest_vectors |= {node[0]: vector_of(node[3]) for node in guests if len(node[3]) == 4 * len(native)}
+            seeds.guests = np.concatenate([seeds.guests, ids])
+            seeds.guest_traits = np.concatenate([seeds.guest_traits, traits])
+
+    def _invite_archived(self, native: np.ndarray, seeds: _Seeds, guests: Sequence[Guest]) -> list[int]:
+        """Let archived nodes take part, each once; return those that are new."""
+        new = [guest for guest in guests if guest[0] not in seeds.archived]
+        self._invite(native, seeds, new)
+        seeds.archived |= {node: text for node, text, _, _ in new}
+        return [guest[0] for guest in new]
 
     def _traits_of(self, ids: np.ndarray, seeds: _Seeds) -> np.ndarray:
         traits = self._traits.of(ids)
@@ -219,13 +270,12 @@ class GraphSearch:
             traits[places] = seeds.guest_traits[rows]
         return traits
 
-    def _named(self, query: str) -> dict[int, float]:
-        """Return the nodes that the question calls by name; of a name that several share each has its part."""
-        mentioned = self._linker.mentioned(query).values()
-        ids = [node for nodes in mentioned for node in nodes]
+    def _named(self, mentioned: Mapping[str, Sequence[int]]) -> dict[int, float]:
+        """Return the nodes that are called by names, name -> nodes; of a name that several share each has its part."""
+        ids = [node for nodes in mentioned.values() for node in nodes]
         trust = dict(zip(ids, self._traits.of(np.array(ids, np.int64))["trust"].tolist(), strict=True))
         named: dict[int, float] = {}
-        for nodes in mentioned:
+        for nodes in mentioned.values():
             for node in nodes:
                 if trust[node] > 0.0:
                     named[node] = max(named.get(node, 0.0), trust[node] / len(nodes))
@@ -241,14 +291,25 @@ class GraphSearch:
 
     # -- candidates --------------------------------------------------------------------------------------------------
 
-    def _candidates(self, query: str, vector: np.ndarray, seeds: _Seeds, k: int, hops: int) -> Candidates | None:
+    def _candidates(
+        self, query: str, native: np.ndarray, vector: np.ndarray, seeds: _Seeds, k: int, hops: int
+    ) -> Candidates | None:
         """Return the seeds and what lies around the strongest of them, with all that ranking looks at."""
         graph = seeds.graph
         strong = list(dict.fromkeys([*seeds.named, *seeds.ranking[: self._config.strong]]))
-        ids, distances = self._around(graph, list(seeds.named), strong, seeds.ranking, max(k, 1), hops)
+        near: dict[int, int] = {}
+        if seeds.cold_condition is not None:
+            whole = [*strong, *seeds.concepts]
+            near = self._cold.around(list(seeds.named), whole, hops, self._config.fan_out)
+            self._invite_archived(native, seeds, self._cold.guests(near, seeds.cold_condition))
+        ids, distances = self._around(graph, list(seeds.named), strong, seeds.ranking, near, max(k, 1), hops)
         if not len(ids):
             return None
         subgraph = replace(graph.among(ids, now=time.time()), hops=distances)
+        degrees = graph.degrees(ids)
+        if seeds.archived:
+            subgraph = self._cold.linked(subgraph, seeds.archived, epoch=graph.epoch)
+            degrees = np.maximum(degrees, self._cold.degrees(subgraph, seeds.archived))
         place = {node: i for i, node in enumerate(ids.tolist())}
         similarity, rest = self._similarities(vector, seeds, subgraph, len(strong))
         relevance = seeds.relevance | self._keywords.search(seeds.words, len(ids), among=ids)
@@ -257,7 +318,7 @@ class GraphSearch:
         traits = self._traits_of(ids, seeds)
         return Candidates(
             graph=subgraph,
-            degrees=graph.degrees(ids),
+            degrees=degrees,
             similarity=similarity,
             keyword=(_column(relevance, place) / max(best, 1e-6)).astype(np.float32, copy=False),
             fused=_column(fused, place),
@@ -270,15 +331,23 @@ class GraphSearch:
         )
 
     def _around(
-        self, graph: kernels.Graph, named: list[int], strong: list[int], ranking: list[int], k: int, hops: int
+        self,
+        graph: kernels.Graph,
+        named: list[int],
+        strong: list[int],
+        ranking: list[int],
+        archive: Mapping[int, int],
+        k: int,
+        hops: int,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the candidates' ids, (n,) int64, the strongest first, and how many edges each lies from those."""
         limit, fan_out = max(self._config.max_nodes, k), self._config.fan_out
         starts = np.array(strong, np.int64)
         near, hops_near = graph.reach(starts, hops=min(hops, 1), max_nodes=limit, fan_out=fan_out)
         far, hops_far = graph.reach(np.array(named, np.int64), hops=hops, max_nodes=NAMED_NODES, fan_out=fan_out)
-        ids = np.concatenate([starts, near, far, np.array(ranking, np.int64)])
-        parts = [np.zeros(len(starts), np.int32), hops_near, hops_far, np.ones(len(ranking), np.int32)]
+        ids = np.concatenate([starts, near, far, np.fromiter(archive, np.int64), np.array(ranking, np.int64)])
+        hops_archive = np.fromiter(archive.values(), np.int32)
+        parts = [np.zeros(len(starts), np.int32), hops_near, hops_far, hops_archive, np.ones(len(ranking), np.int32)]
         distances = np.concatenate(parts)
         first = np.sort(np.unique(ids, return_index=True)[1])[: 2 * limit]  # where each node comes first
         return ids[first], distances[first]
@@ -289,6 +358,7 @@ class GraphSearch:
         """Return each candidate's cosine to the question, and to what of it the strongest, which come first, leave."""
         n = len(graph.ids)
         known, vectors = self._nearest.vectors(graph.ids)
+        known, vectors = _with_guests(graph.ids, known, vectors, seeds.guest_vectors)
         similarity, rest = np.zeros(n, np.float32), np.zeros(n, np.float32)
         similarity[known] = vectors @ vector
         if len(seeds.guests):
@@ -325,17 +395,21 @@ class GraphSearch:
         return list(order[sorted((first + later)[:k])].tolist())
 
 
+def _with_guests(
+    ids: np.ndarray, known: np.ndarray, vectors: np.ndarray, guests: Mapping[int, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places in `ids` whose vectors are known, ascending, and the vectors, with those of guests."""
+    others = [i for i in np.setdiff1d(np.arange(len(ids)), known).tolist() if int(ids[i]) in guests]
+    if not others or len(guests[int(ids[others[0]])]) != vectors.shape[1]:  # of a space of fewer dimensions
+        return known, vectors
+    places = np.concatenate([known, np.array(others, np.int64)])
+    rows = np.concatenate([vectors, np.stack([guests[int(ids[i])] for i in others])])
+    order = np.argsort(places)
+    return places[order], np.ascontiguousarray(rows[order])
+
+
 def _edge_features(seeds: _Seeds, candidates: Candidates) -> np.ndarray:
     return seeds.graph.edge_features(candidates.graph, now=time.time())
-
-
-def _boosted(scores: np.ndarray, is_concept: np.ndarray, graph: kernels.Subgraph, boost: float) -> np.ndarray:
-    """Return scores in which a concept stands `boost` times above itself and the best of what it contains."""
-    boosted = scores.copy()
-    for i in np.flatnonzero(is_concept):
-        around = graph.indices[graph.indptr[i] : graph.indptr[i + 1]]
-        boosted[i] = boost * max(float(scores[i]), float(scores[around].max(initial=0.0)))
-    return boosted
 
 
 def _column(values: Mapping[int, float], place: Mapping[int, int]) -> np.ndarray:

@@ -13,7 +13,7 @@ import apsw
 from ruvllm.memory.archive import ArchiveReport
 from ruvllm.memory.check import CheckReport, run_check
 from ruvllm.memory.embedder_lock import with_one_embedder
-from ruvllm.memory.face.opened import OpenedBrain
+from ruvllm.memory.face.concepts import Concepts
 from ruvllm.memory.history import delete_ended
 from ruvllm.memory.jobs import JobTable
 from ruvllm.memory.nearest import remove_all_saved
@@ -35,7 +35,7 @@ class CompactReport:
     seconds: float
 
 
-class Care(OpenedBrain):
+class Care(Concepts):
     """What keeps a memory sound and small."""
 
     def stats(self) -> MemoryStats:
@@ -136,7 +136,10 @@ class Care(OpenedBrain):
         if min_use_count < 0:
             raise ValueError(f"min_use_count must be >= 0 ({min_use_count})")
         self._writeback.flush()
-        return self._archive.run(max_age_days, min_use_count, None if cold_path is None else Path(cold_path))
+        report = self._archive.run(max_age_days, min_use_count, None if cold_path is None else Path(cold_path))
+        if report.archived:
+            self._refile()
+        return report
 
     @with_one_embedder
     def rehydrate(self, ids: Iterable[int]) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from ruvllm.config import Config, load_config
 from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
 from ruvllm.memory.archive import Archive
+from ruvllm.memory.cold_search import ColdSearch
 from ruvllm.memory.decay import half_lives
 from ruvllm.memory.derived import Derived
 from ruvllm.memory.duplicates import Duplicates
@@ -100,6 +101,7 @@ class OpenedBrain:
         self._passing = PassingIds(self._store, namespace)
         self._derived = Derived(self._nearest, self._keywords, self._links, self._linker, self._traits, self._passing)
         self._archive = Archive(self._store, self.path, namespace, self._derived)
+        self._cold = ColdSearch(self._store, self._archive, namespace, half_lives(self.config.learning))
         self._lessons = Lessons(self._store, namespace, self.path, self._space.project)
         self._search = GraphSearch(
             self._store,
@@ -109,6 +111,7 @@ class OpenedBrain:
             self._linker,
             self._traits,
             self._passing,
+            self._cold,
             self._lessons.engine,
             namespace,
             self.config.retrieval,

@@ -1,0 +1,160 @@
+"""Concepts as rows: a node that stands for a cluster, contains its members, and can be taken back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import apsw
+import numpy as np
+
+from ruvllm.memory.rows import (
+    MADE_BY,
+    checked_text,
+    delete_keywords,
+    delete_nodes,
+    insert_edge,
+    insert_keywords,
+    insert_node,
+    title_of,
+)
+from ruvllm.memory.store import Store, fetch
+from ruvllm.types import EdgeType, NodeType
+
+__all__ = ["Concept", "StoredConcept", "delete_concept", "read_concepts", "write_concept"]
+
+IS_ALIVE = "probation = 0 AND ended IS NULL AND trust > 0.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """What was made of a cluster; its metadata say how: title, keywords, source_cluster_size, summary, model."""
+
+    text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    type: NodeType = NodeType.CONCEPT
+
+
+@dataclass(frozen=True, slots=True)
+class StoredConcept:
+    """A concept as it is stored.
+
+    Attributes:
+        level: 1 where it contains passages, 2 where it contains concepts of level 1, and so on.
+        members: ids of what it contains, ascending, with those that ended or were revoked since.
+        archived: those of them that are archived.
+        lost: how many of its members ended or were revoked.
+    """
+
+    id: int
+    text: str
+    level: int
+    metadata: Mapping[str, Any]
+    members: tuple[int, ...]
+    archived: frozenset[int]
+    lost: int
+
+
+def read_concepts(store: Store, namespace: str) -> list[StoredConcept]:
+    """Return the concepts that were made here, in order of their ids; those that a user inserted are not among them."""
+    rows = store.rows(
+        "SELECT c.id, c.text, c.metadata, json_group_array(json_array(m.id, m.tier, "
+        "m.probation = 0 AND m.ended IS NULL AND m.trust > 0.0)) "
+        "FROM nodes c JOIN edges e ON e.src = c.id AND e.type = ? AND e.created_by = ? "
+        "JOIN nodes m ON m.id = e.dst WHERE c.namespace = ? AND c.type = ? AND c.ended IS NULL GROUP BY c.id",
+        (EdgeType.CONTAINS.value, MADE_BY, namespace, NodeType.CONCEPT.value),
+    )
+    concepts = []
+    for id_, text, stored, contained in rows:
+        metadata, members = json.loads(stored), json.loads(contained)
+        concepts.append(
+            StoredConcept(
+                id_,
+                text,
+                int(metadata.get("level", 1)),
+                metadata,
+                tuple(sorted(node for node, _, _ in members)),
+                frozenset(node for node, tier, _ in members if tier == "cold"),
+                sum(not is_alive for _, _, is_alive in members),
+            )
+        )
+    return concepts
+
+
+def write_concept(
+    connection: apsw.Connection,
+    namespace: str,
+    concept: Concept,
+    vector: np.ndarray,
+    members: Mapping[int, float],
+    *,
+    replaces: int | None = None,
+) -> int | None:
+    """Store a concept with its edges and return its id; None, and nothing is stored, when a member is gone.
+
+    Args:
+        vector: (native_dim,) float32, unit length, of its text.
+        members: ids of what it contains -> weights in [0, 1].
+        replaces: the concept that it is a new version of, which keeps its id.
+    """
+    checked_text(concept.text, "text")
+    alive = fetch(
+        connection,
+        f"SELECT trust FROM nodes WHERE namespace = ? AND {IS_ALIVE} AND id IN (SELECT value FROM json_each(?))",
+        (namespace, json.dumps(list(members))),
+    )
+    if len(alive) != len(members):
+        return None
+    trust, now = float(np.mean([row[0] for row in alive])), time.time()
+    if replaces is not None and fetch(connection, "SELECT 1 FROM nodes WHERE id = ?", (replaces,)):
+        _rewrite(connection, replaces, concept, vector, trust)
+        node = replaces
+    else:
+        node = insert_node(
+            connection,
+            concept.text,
+            vector,
+            type=NodeType.CONCEPT,
+            namespace=namespace,
+            created=now,
+            metadata=concept.metadata,
+            trust=trust,
+        )
+    for member, weight in members.items():
+        insert_edge(connection, node, member, EdgeType.CONTAINS, weight=weight, created_by=MADE_BY, now=now)
+        insert_edge(connection, node, member, EdgeType.DERIVED, weight=1.0, created_by=MADE_BY, now=now)
+    return node
+
+
+def _rewrite(connection: apsw.Connection, node: int, concept: Concept, vector: np.ndarray, trust: float) -> None:
+    """Put a new text, without any members yet, in the place of an old one."""
+    stored = json.dumps(dict(concept.metadata), ensure_ascii=False, allow_nan=False)
+    connection.execute(
+        "UPDATE nodes SET text = ?, metadata = ?, trust = ? WHERE id = ?", (concept.text, stored, trust, node)
+    )
+    blob = vector.astype("<f4", copy=False).tobytes()
+    connection.execute("UPDATE vectors SET vector = ? WHERE node = ?", (blob, node))
+    delete_keywords(connection, [node])
+    insert_keywords(connection, node, title_of(concept.metadata), concept.text)
+    connection.execute("DELETE FROM edges WHERE src = ? AND created_by = ?", (node, MADE_BY))
+
+
+def delete_concept(connection: apsw.Connection, namespace: str, node: int) -> Sequence[int]:
+    """Delete a concept and those above it that were made of it; return their ids, the concept's first.
+
+    Raises:
+        KeyError: there is no such concept.
+    """
+    is_one = "SELECT 1 FROM nodes WHERE id = ? AND namespace = ? AND type = ?"
+    if not fetch(connection, is_one, (node, namespace, NodeType.CONCEPT.value)):
+        raise KeyError(node)
+    above = (
+        "WITH RECURSIVE above (id) AS (SELECT ?1 UNION SELECT src FROM above JOIN edges ON dst = above.id "
+        "JOIN nodes ON nodes.id = src AND nodes.type = ?2 WHERE edges.type = ?3) SELECT id FROM above"
+    )
+    ids = [row[0] for row in fetch(connection, above, (node, NodeType.CONCEPT.value, EdgeType.DERIVED.value))]
+    delete_nodes(connection, ids)
+    return ids

@@ -1,0 +1,156 @@
+"""The concepts of a memory: clusters found, written, read and dissolved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from ruvllm.memory.affinity import among_few, read_pairs
+from ruvllm.memory.clusters import Cluster, find_clusters
+from ruvllm.memory.concepts import Concept, StoredConcept, delete_concept, read_concepts, write_concept
+from ruvllm.memory.embedder_lock import with_one_embedder
+from ruvllm.memory.face.opened import OpenedBrain
+from ruvllm.memory.rows import SEARCHED, checked_weight, fetch_nodes
+from ruvllm.memory.shelves import refile
+from ruvllm.types import NodeType, Tier
+
+__all__ = ["Concepts"]
+
+CLUSTERED = (
+    f"SELECT id FROM nodes WHERE namespace = ? AND {SEARCHED} AND type NOT IN (?, ?) AND trust > 0.0 ORDER BY id"
+)
+
+
+def _never() -> bool:
+    return False
+
+
+class Concepts(OpenedBrain):
+    """What a memory does with clusters and concepts."""
+
+    @with_one_embedder
+    def detect_clusters(
+        self,
+        min_size: int = 3,
+        min_density: float = 0.5,
+        *,
+        among: np.ndarray | None = None,
+        seed: int = 0,
+        must_stop: Callable[[], bool] = _never,
+    ) -> list[Cluster]:
+        """Return the groups of searched nodes that belong together, largest first; the same for the same seed.
+
+        Two nodes are close when they are among each other's nearest by meaning, when an edge joins them, or when
+        searches find them together. What is on probation, archived, ended or untrusted is in no cluster, nor are
+        questions and concepts. 100,000 nodes take about a minute.
+
+        Args:
+            min_size: >= 2, nodes of a cluster.
+            min_density: in [0, 1], mean affinity of two of its nodes: cosine, edge weight or the share of searches
+                that found both, whichever is the largest.
+            among: (n,) int64, ids of concepts to look at instead.
+            must_stop: asked some ten times a second; when True, nothing is returned.
+
+        Raises:
+            ValueError: a number out of range.
+        """
+        if isinstance(min_size, bool) or not isinstance(min_size, int) or min_size < 2:
+            raise ValueError(f"min_size must be a whole number >= 2 ({min_size!r})")
+        checked_weight(min_density, "min_density")
+        if self._space.known() is None:
+            return []
+        if among is None:
+            rows = self._store.rows(CLUSTERED, (self.namespace, NodeType.QUERY.value, NodeType.CONCEPT.value))
+            ids = np.array([row[0] for row in rows], np.int64)
+            pairs = read_pairs(self._store, self._nearest, ids, must_stop)
+        else:
+            ids = np.sort(among)
+            pairs = among_few(self._nearest, ids, must_stop)
+        if pairs is None:
+            return []
+
+        def vectors(places: np.ndarray) -> np.ndarray:
+            known, rows = self._nearest.vectors(ids[places])
+            if len(known) == len(places):
+                return rows
+            every = np.zeros((len(places), rows.shape[1]), np.float32)  # one left meanwhile
+            every[known] = rows
+            return every
+
+        return find_clusters(
+            ids, pairs, vectors, min_size=min_size, min_density=min_density, seed=seed, must_stop=must_stop
+        )
+
+    def concepts(self) -> list[StoredConcept]:
+        """Return the concepts that compression made here, in order of their ids."""
+        return read_concepts(self._store, self.namespace)
+
+    @with_one_embedder
+    def put_concept(self, concept: Concept, members: Mapping[int, float], *, replaces: int | None = None) -> int | None:
+        """Store a concept, with Contains and Derived edges to its members, in one transaction; durable on return.
+
+        Args:
+            members: ids of what it contains -> weights in [0, 1].
+            replaces: the concept that it is a new version of, which keeps its id.
+
+        Returns:
+            its id; None when a member is gone, ended or on probation meanwhile: then nothing is stored.
+        """
+        self.require_writable()
+        vector = self.encode([concept.text])[0]
+
+        def after(node: int | None) -> None:
+            if node is not None:
+                if node == replaces:
+                    self._derived.removed([node])
+                self._derived.added([node], vector[np.newaxis])
+
+        return self._store.write(
+            lambda connection: write_concept(connection, self.namespace, concept, vector, members, replaces=replaces),
+            after=after,
+        )
+
+    def dissolve_concept(self, concept_id: int) -> int:
+        """Delete a concept, and those made of it, and bring its archived members back; return how many came back.
+
+        Raises:
+            KeyError: there is no such concept.
+            BrainError: the cold file, or a member in it, is missing; nothing changes.
+        """
+        self.require_writable()
+        archived = [node for one in self.concepts() if one.id == concept_id for node in one.archived]
+        back = self._archive.rehydrate(archived) if archived else 0
+        self._store.write(
+            lambda connection: delete_concept(connection, self.namespace, concept_id), after=self._derived.removed
+        )
+        self._refile()
+        return back
+
+    def texts(self, ids: Sequence[int]) -> dict[int, str]:
+        """Return the texts of the nodes of `ids` that are here, by id, whole also where they are archived."""
+        nodes = {id_: node for id_, node in fetch_nodes(self._store, ids).items() if node.namespace == self.namespace}
+        cold = [node.id for node in nodes.values() if node.tier is Tier.COLD]
+        whole = self._archive.read(cold) if cold else {}
+        return {id_: whole[id_][0] if id_ in whole else node.text for id_, node in nodes.items()}
+
+    @with_one_embedder
+    def nearness(self, cluster: Cluster) -> list[float]:
+        """Return the cosine of each node of a cluster to its centroid, in [0, 1]."""
+        ids = np.array(cluster.nodes, np.int64)
+        known, vectors = self._nearest.vectors(ids)
+        cosines = np.zeros(len(ids))
+        cosines[known] = np.clip(vectors @ cluster.centroid, 0.0, 1.0)
+        return list(cosines.tolist())
+
+    def file_archived(self) -> int:
+        """File what is archived with the concepts of today; return how many nodes searches reach through those."""
+        self.require_writable()
+        return self._refile()
+
+    def _refile(self) -> int:
+        filed = 0
+        if self._archive.file.exists():
+            filed = refile(self._store, self._archive, self.namespace)
+        self._cold.reload()
+        return filed

@@ -1,0 +1,146 @@
+"""ruvllm/memory/concepts.py, shelves.py, cold_search.py: concepts stand for their members, also for archived ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ruvllm.memory import Concept, Memory
+from ruvllm.types import EdgeType, NodeType, Tier
+
+from .test_archive import old_node, use
+
+COLOURS = [f"red green blue paint {word}" for word in ("azure", "beige", "coral", "denim")]
+
+
+def concept(memory: Memory, nodes: list[int], text: str = "paint of all colours") -> int:
+    node = memory.put_concept(Concept(text, {"level": 1, "title": "paint"}), dict.fromkeys(nodes, 0.9))
+    assert node is not None
+    return node
+
+
+def archived(memory: Memory) -> tuple[list[int], int]:
+    """Four old nodes and a fresh one, a concept of the old ones, which are archived."""
+    old = [old_node(memory, text) for text in COLOURS]
+    use(memory, memory.insert_node("cargo crates compile"), 50, 0.0)
+    node = concept(memory, old)
+    assert memory.run_archival().archived == len(old)
+    return old, node
+
+
+def found(memory: Memory, query: str) -> list[int]:
+    return [hit.node.id for hit in memory.search(query)]
+
+
+def test_a_concept_contains_its_members_and_says_that_it_comes_from_them(memory: Memory) -> None:
+    nodes = memory.insert_nodes(COLOURS)
+    node = concept(memory, nodes)
+    edges = [edge for edge, _ in memory.neighbours(node)]
+    for type_ in (EdgeType.CONTAINS, EdgeType.DERIVED):
+        assert {edge.dst for edge in edges if edge.type is type_ and edge.src == node} == set(nodes)
+    assert memory.get(node).type is NodeType.CONCEPT
+    [one] = memory.concepts()
+    assert (one.id, one.members, one.lost) == (node, tuple(nodes), 0)
+
+
+def test_a_concept_of_what_is_gone_is_not_stored(memory: Memory) -> None:
+    [node] = memory.insert_nodes(["a fact"])
+    assert memory.put_concept(Concept("facts"), {node: 0.9, 999: 0.9}) is None
+    assert memory.stats().nodes == 1
+
+
+def test_a_concept_that_is_written_anew_keeps_its_id(memory: Memory) -> None:
+    nodes = memory.insert_nodes(COLOURS)
+    node = concept(memory, nodes[:3])
+    again = memory.put_concept(Concept("dyes and lacquers", {"level": 1}), dict.fromkeys(nodes, 0.8), replaces=node)
+    assert again == node
+    assert memory.get(node).text == "dyes and lacquers"
+    assert memory.concepts()[0].members == tuple(nodes)
+    assert found(memory, "dyes and lacquers")[0] == node
+    assert memory.check().findings == ()
+
+
+def test_forgetting_a_source_deletes_the_concept_made_of_it(memory: Memory) -> None:
+    memory.add([{"text": text, "source": f"s{i}"} for i, text in enumerate(COLOURS)])
+    node = concept(memory, [1, 2, 3, 4])
+    memory.forget("s0")
+    assert memory.concepts() == []
+    with pytest.raises(KeyError):
+        memory.get(node)
+
+
+def test_a_passage_that_was_asked_for_gives_way_to_no_concept(memory: Memory) -> None:
+    nodes = memory.insert_nodes(COLOURS)
+    node = concept(memory, nodes)
+    assert node not in found(memory, "red green blue paint azure")
+    assert found(memory, "paint of all colours")[0] == node
+
+
+def test_archived_members_are_found_through_their_concept(memory: Memory) -> None:
+    old, _ = archived(memory)
+    hits = memory.search("green paint coral")
+    assert hits[0].node.id == old[2]
+    assert hits[0].node.tier is Tier.COLD
+    assert hits[0].node.text == COLOURS[2]
+    assert len(memory._nearest) == 2
+
+
+def test_what_is_archived_without_any_concept_is_not_found(memory: Memory) -> None:
+    old = old_node(memory)
+    memory.run_archival()
+    assert found(memory, "an old tale") == []
+    concept(memory, [memory.insert_node("a fresh tale")])
+    assert memory.file_archived() == 1
+    assert old in found(memory, "an old tale")
+
+
+def test_filters_and_past_times_hold_for_what_is_archived(memory: Memory) -> None:
+    archived(memory)
+    assert list(memory.search("coral paint", filter={"type": "Document"})) == []
+    assert all(hit.node.tier is Tier.HOT for hit in memory.search("coral paint", as_of=memory.get(1).created + 1e6))
+
+
+def test_links_of_archived_nodes_are_followed(memory: Memory) -> None:
+    old, _ = archived(memory)
+    fresh = memory.insert_node("entirely unrelated words")
+    memory.insert_edge(old[1], fresh, EdgeType.CITES, 1.0)
+    assert memory._cold.around([], [old[1]], 1, 16) == {fresh: 1}
+    assert memory._cold.around([fresh], [], 1, 16) == {old[1]: 1}
+
+
+def test_dissolving_a_concept_brings_its_members_back(memory: Memory) -> None:
+    old, node = archived(memory)
+    assert memory.dissolve_concept(node) == len(old)
+    assert memory.concepts() == []
+    assert all(memory.get(one).tier is Tier.HOT for one in old)
+    assert found(memory, "coral paint")[0] == old[2]
+    with pytest.raises(KeyError):
+        memory.dissolve_concept(node)
+
+
+def test_nothing_of_what_was_forgotten_is_left_on_a_shelf(memory: Memory) -> None:
+    memory.add([{"text": text, "source": f"s{i}"} for i, text in enumerate(COLOURS)])
+    for i in range(1, 5):
+        use(memory, i, 0, 100.0)
+    concept(memory, [2, 3, 4])
+    memory.run_archival()
+    memory.forget("s0")
+    with memory._archive.reading() as cold:
+        assert {row[0] for row in cold.execute("SELECT node FROM filed")} == {2, 3, 4}
+        assert [row[0] for row in cold.execute("SELECT length(nodes) / 8 FROM shelves")] == [3]
+        assert list(cold.execute("SELECT rowid FROM words WHERE words MATCH 'azure'")) == []
+
+
+def test_shelves_belong_to_one_namespace(memory: Memory, open_memory: Callable[..., Memory]) -> None:
+    archived(memory)
+    memory.close()
+    other = open_memory(namespace="other")
+    other.insert_node("something else")
+    assert [hit.node.text for hit in other.search("coral paint")] == ["something else"]
+
+
+def test_reading_only_finds_what_is_archived(memory: Memory, open_memory: Callable[..., Memory]) -> None:
+    old, _ = archived(memory)
+    reader = open_memory(read_only=True)
+    assert found(reader, "coral paint")[0] == old[2]
