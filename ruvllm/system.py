@@ -16,8 +16,10 @@ import msgspec
 from ruvllm.attention.training import TrainingReport
 from ruvllm.config import Config, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelError, ModelMissing, PullError
-from ruvllm.inference import ModelPool
+from ruvllm.inference import ModelPool, complete
+from ruvllm.judging import Answered, Judgement
 from ruvllm.memory import CompactReport, DecayReport, Memory
+from ruvllm.memory.rows import checked_text
 from ruvllm.orchestrator import SessionQueue, SpareTime
 from ruvllm.pipeline import AnswerStream, Pipeline
 from ruvllm.types import (
@@ -27,14 +29,17 @@ from ruvllm.types import (
     GenerationOptions,
     Hits,
     IngestReport,
+    Message,
     QualitySource,
     Request,
     Response,
+    Source,
     Turn,
 )
 
 if TYPE_CHECKING:
     from ruvllm.brain_router import BrainRouter
+    from ruvllm.learning.judge import BrainJudge, JudgeReport
     from ruvllm.memory import CheckReport, Finding, IngestProgress, MemoryStats
     from ruvllm.router.certificate import Certificate, Refusal
     from ruvllm.router.learn import Report as RouterReport
@@ -105,6 +110,7 @@ class RuvLLM:
         self._sessions = SessionQueue()
         self._executor: ThreadPoolExecutor | None = None
         self._router = _router(self.memory, self.pool.tiers, config)
+        self._judge = _judge(self.memory, self.pool, config)
         self._spare_time = SpareTime()
         self._pipeline = Pipeline(
             self.memory, self.pool.engine, config, router=self._router, spare_time=self._spare_time
@@ -294,6 +300,77 @@ class RuvLLM:
         router = None if self._router is None else self._router.train()
         return LearnReport(attention, decay, self.memory.compact(), router)
 
+    def judge(
+        self,
+        question: str,
+        answer: str,
+        *,
+        sources: Sequence[str] | None = None,
+        consistency: bool = False,
+    ) -> Judgement:
+        """Return how good an answer is, in [0, 1], who says so, and the signals that this was made of.
+
+        Args:
+            sources: texts that it should rest on; what `retrieve` finds for the question when None.
+            consistency: let the model answer `judge.samples` times more, and count how far the answers agree.
+
+        Raises:
+            TypeError, ValueError: a text is empty or not valid, or the judge is switched off.
+            ModelMissing, PullError: there is no model to answer again.
+        """
+        judge = self._judging()
+        checked_text(question, "question")
+        if not isinstance(answer, str):
+            raise TypeError(f"answer must be a str, not {type(answer).__name__}")
+        checked_text(answer or "-", "answer")
+        if isinstance(sources, str):
+            raise TypeError("sources must be a sequence of texts, not a str")
+        vector = self.memory.encode([question])[0]
+        if sources is None:
+            hits = self.memory.search(question, self.config.retrieval.k, query_vector=vector)
+            shown = tuple(_source(i, hit.node.text, hit.node.id) for i, hit in enumerate(hits, 1))
+        else:
+            shown = tuple(_source(i, checked_text(text, "sources")) for i, text in enumerate(sources, 1))
+        answered = Answered(question, vector, answer, shown, (), "stop")
+        if not consistency:
+            return judge.judge(answered)
+        from ruvllm.learning.judge import agreement_of
+
+        return judge.with_agreement(answered, agreement_of(answer, self._samples(question, shown)))
+
+    def _samples(self, question: str, sources: Sequence[Source]) -> list[str]:
+        """Return answers of the default model to a question and its sources, each drawn anew."""
+        text = "\n".join(source.text for source in sources)
+        messages = [Message("user", f"{text}\n\n{question}".strip())]
+        limit = self.config.generation.max_new_tokens
+        with self.pool.engine() as engine:
+            return [
+                complete(engine, messages, GenerationOptions(max_new_tokens=limit, temperature=0.7, seed=seed)).text
+                for seed in range(self.config.judge.samples)
+            ]
+
+    def train_judge(self, *, cancelled: Callable[[], bool] = _never) -> JudgeReport:
+        """Calibrate the judge by the ratings of this brain; durable on return.
+
+        What predicts held-out ratings no better than the calibration in force is discarded, and the report says so.
+
+        Raises:
+            ValueError: the judge is switched off.
+            RuntimeError: a training is running.
+        """
+        self.memory.require_writable()
+        return self._judging().train(cancelled)
+
+    def rollback_judge(self) -> int:
+        """Put the judge's calibration before in force again; return its version, 0 for none."""
+        self.memory.require_writable()
+        return self._judging().rollback()
+
+    def _judging(self) -> BrainJudge:
+        if self._judge is None:
+            raise ValueError("judge.enabled must be true for a judge")
+        return self._judge
+
     def train_router(self, *, cancelled: Callable[[], bool] = _never) -> RouterReport:
         """Train the router on all that models did on questions; durable on return.
 
@@ -385,6 +462,20 @@ def _router(memory: Memory, names: Sequence[str], config: Config) -> BrainRouter
     from ruvllm.router_inputs import tiers_of
 
     return BrainRouter(memory, tiers_of(names, config.models), config)
+
+
+def _judge(memory: Memory, pool: ModelPool, config: Config) -> BrainJudge | None:
+    """Return who says how good answers are; None where nobody shall."""
+    if not config.judge.enabled:
+        return None
+    from ruvllm.learning.judge import BrainJudge, LlmJudge
+
+    name = pool.tiers[-1] if config.judge.llm == "largest" else config.judge.llm
+    return BrainJudge(memory, llm=LlmJudge(lambda: pool.engine(name)) if name else None)
+
+
+def _source(number: int, text: str, node_id: int = 0) -> Source:
+    return Source(number, node_id, None, None, text, 0.0)
 
 
 def _promised(

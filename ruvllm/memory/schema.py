@@ -224,6 +224,11 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX tier_outcomes_with_answer ON tier_outcomes (interaction) WHERE answer IS NOT NULL;
     """,
+    # 4: what a judge said of an answer
+    """
+    ALTER TABLE interactions ADD COLUMN quality REAL CHECK (quality BETWEEN 0.0 AND 1.0);
+    ALTER TABLE interactions ADD COLUMN quality_source TEXT NOT NULL DEFAULT '';  -- who said so, and by which version
+    """,
 )
 
 

@@ -9,10 +9,11 @@ import apsw
 
 from ruvllm.errors import BrainError
 from ruvllm.memory.embedder_lock import with_one_embedder
-from ruvllm.memory.face.opened import OpenedBrain
+from ruvllm.memory.face.opened import OpenedBrain, checked_count
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.interactions import Record, count_turns, read_record, read_sessions, read_turns
 from ruvllm.memory.probation import Change, promote, reconsider, revoke
+from ruvllm.memory.rated import RatedAnswer, read_rated_answers
 from ruvllm.memory.rows import checked_text
 from ruvllm.types import Feedback, Interaction, Turn
 
@@ -106,6 +107,11 @@ class Requests(OpenedBrain):
         if any(one.id == id for one in self._writeback.pending()):
             self._writeback.flush()
         return read_record(self._store, self.namespace, id)
+
+    def rated_answers(self, limit: int = 2000) -> list[RatedAnswer]:
+        """Return the newest `limit` answers that were rated, oldest first, as they stand in the store."""
+        self._writeback.flush()
+        return read_rated_answers(self._store, self.namespace, checked_count(limit, "limit"))
 
     def turns(self, session: str, limit: int = 20) -> list[Turn]:
         """Return the newest `limit` turns of a session, oldest first, those still queued included."""
