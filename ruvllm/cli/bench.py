@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from ruvllm.cli import bench_certificate, bench_ladder, bench_memory, bench_models, bench_routers
+from ruvllm.cli import bench_certificate, bench_judge, bench_ladder, bench_memory, bench_models, bench_routers
 from ruvllm.cli.bench_report import print_report
 from ruvllm.cli.console import err
 
@@ -68,4 +68,5 @@ def register(app: typer.Typer) -> None:
     bench_ladder.register(bench_app)
     bench_routers.register(bench_app)
     bench_certificate.register(bench_app)
+    bench_judge.register(bench_app)
     app.add_typer(bench_app, name="bench")

@@ -1,12 +1,13 @@
 """`ruvllm bench judge --fit FILE`: the judge's weights, from sets that may be used for any purpose; LoCoMo is not.
 
-XQuAD: right answers with their passage in the brain, against a neighbour's answer and against the same answer with
-the passage deleted. PandaLM, GSM8K and MMLU-Pro: answers without sources. Of each, the half that no report is made on.
+XQuAD: right answers with their passage in the brain, against the answers to other questions, about that passage and
+about others, and against the same answer with the passage deleted. PandaLM, GSM8K and MMLU-Pro: answers without sources. Of each, the half that no report is made on.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ruvllm.bench.evaluation import documents
 from ruvllm.bench.judge.sets import is_fitted, judged, pairs, solutions
 from ruvllm.bench.judge.twins import brain_of, twins_of
 from ruvllm.config import Config
-from ruvllm.learning.judge.model import HEADS, fit
+from ruvllm.learning.judge.model import HEADS, fit, fit_signed
 from ruvllm.types import Embedder
 
 __all__ = ["fit_weights", "write"]
@@ -35,10 +36,12 @@ def fit_weights(data: Path, embedder: Embedder, config: Config) -> dict[str, Any
     """
     answerable, grounded, labels = _grounded(data, embedder, config)
     heads = {
-        "answerable": fit(answerable, np.tile([1.0, 0.0], len(answerable) // 2), HEADS["answerable"]),
-        "grounded": fit(grounded, labels, HEADS["grounded"]),
+        "answerable": fit_signed(answerable, np.tile([1.0, 0.0], len(answerable) // 2), HEADS["answerable"]),
+        "grounded": fit_signed(grounded, labels, HEADS["grounded"]),
         "open": _open(data, embedder),
     }
+    share = float(labels.mean())
+    heads["grounded"]["intercept"] -= math.log(share / (1.0 - share))  # 0.5 is where right and wrong weigh the same
     rounded = {head: {name: round(value, DIGITS) for name, value in weights.items()} for head, weights in heads.items()}
     on = "the fitted halves of XQuAD (answerable, grounded), PandaLM, GSM8K and MMLU-Pro solutions (open)"
     return {"version": 1, "fitted_on": on, **rounded}
@@ -54,9 +57,9 @@ def _grounded(data: Path, embedder: Embedder, config: Config) -> tuple[np.ndarra
             if not is_fitted(one.gold_pids[0]):
                 continue
             found = twins_of(memory, one.question, frozenset(one.gold_pids), lambda node: str(node.source), k=5)
+            wrong = [_neighbour(one, questions), _stranger(one, questions)]
             for is_given, sources in ((True, found.given), (False, found.deleted)):
-                answers = [(one.answers[0], is_given), (_neighbour(one, questions), False)]
-                for answer, is_right in answers:
+                for answer, is_right in ((one.answers[0], is_given), *((answer, False) for answer in wrong)):
                     signals = judged(one.question, answer, sources, embedder.encode, memory.rarity)
                     rows.append([signals[name] for name in HEADS["grounded"]])
                     labels.append(float(is_right))
@@ -72,6 +75,17 @@ def _neighbour(one: Question, questions: Sequence[Question]) -> str:
         q for q in questions if q != one
     ]
     return next((q.answers[0] for q in others if q.id > one.id), others[0].answers[0])
+
+
+def _stranger(one: Question, questions: Sequence[Question]) -> str:
+    """Return the answer to a question about another passage: what no source says, as an invented answer."""
+    place = questions.index(one) + len(questions) // 2
+    return next(
+        q.answers[0]
+        for i in range(len(questions))
+        for q in (questions[(place + i) % len(questions)],)
+        if q.gold_pids != one.gold_pids
+    )
 
 
 def _open(data: Path, embedder: Embedder) -> dict[str, float]:

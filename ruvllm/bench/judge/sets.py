@@ -29,7 +29,8 @@ class Judged:
     is_right: bool
     length: int
     group: str
-    part: str = ""
+    question: str
+    answer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ def solutions(path: Path, encode: Encode, *, fitted: bool, limit: int | None = N
             bool(row["correct"]),
             len(row["answer"]),
             row["id"],
-            row["model"],
+            row["question"],
+            _cut(str(row["answer"])),
         )
         for row in rows
         if row["id"] in kept

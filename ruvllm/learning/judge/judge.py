@@ -54,7 +54,7 @@ class Judge:
             EngineError: the model that is asked failed.
         """
         signals = signals_of(answered, self._encode, self._rarity)
-        if answered.sources:
+        if "similarity" in signals:
             signals["answerable"] = said(signals, shipped()["answerable"])
         source = "signals"
         if self._llm is not None:

@@ -14,13 +14,17 @@ import numpy.typing as npt
 
 from ruvllm.learning.judge.signals import ANSWERABLE, GROUNDED, OPEN
 
-__all__ = ["HEADS", "Weights", "fit", "said", "shipped"]
+__all__ = ["AGAINST", "HEADS", "Weights", "fit", "fit_signed", "said", "shipped"]
 
 Weights = Mapping[str, float]
 """Weight of each signal, and "intercept"."""
 
 HEADS: Mapping[str, Sequence[str]] = {"answerable": ANSWERABLE, "grounded": GROUNDED, "open": OPEN}
 """The models and the signals that each reads."""
+
+AGAINST = ("missing", "unsaid")
+"""Signals of a grounded answer that can only count against it; all others can only count for it, but for its length,
+which may do either. Where a fit says otherwise, the signal is left out: it tells of the set, not of answers."""
 
 RIDGE = 3.0  # pull towards 0, in answers, of weights of signals in units of their spread
 MAX_STEPS = 100
@@ -38,6 +42,20 @@ def said(signals: Mapping[str, float], weights: Weights) -> float:
     z = weights["intercept"] + math.fsum(weights[name] * signals[name] for name in weights if name != "intercept")
     e = math.exp(-min(abs(z), 30.0))
     return 1.0 / (1.0 + e) if z >= 0.0 else e / (1.0 + e)
+
+
+def fit_signed(
+    rows: npt.NDArray[np.float64], labels: npt.NDArray[np.float64], names: Sequence[str]
+) -> dict[str, float]:
+    """Return the weights of `fit` with those of a wrong sign held at 0, see `AGAINST`."""
+    sign = np.array([0.0 if name == "log_words" else -1.0 if name in AGAINST else 1.0 for name in names])
+    kept = np.ones(len(names), np.bool_)
+    while True:
+        weights = fit(np.where(kept, rows, 0.0), labels, names)
+        wrong = kept & (np.array([weights[name] for name in names]) * sign < 0.0)
+        if not wrong.any():
+            return {name: value if name == "intercept" or kept[names.index(name)] else 0.0 for name, value in weights.items()}
+        kept &= ~wrong
 
 
 def fit(rows: npt.NDArray[np.float64], labels: npt.NDArray[np.float64], names: Sequence[str]) -> dict[str, float]:

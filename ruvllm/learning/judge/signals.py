@@ -26,7 +26,7 @@ Rarity = Callable[[npt.NDArray[np.uint64]], npt.NDArray[np.floating]]
 ANSWERABLE = ("similarity", "margin", "coverage", "coverage_first", "matched", "missing")
 """Do the sources hold an answer at all? About question and sources alone."""
 
-GROUNDED = (*ANSWERABLE, "support", "overlap", "linked", "linked_words", "named", "echo", "log_words", "unsaid")
+GROUNDED = (*ANSWERABLE, "support", "overlap", "linked", "linked_words", "named", "log_words", "unsaid")
 """Is the answer what the sources say to this question?"""
 
 OPEN = (
@@ -70,9 +70,13 @@ def signals_of(answered: Answered, encode: Encode, rarity: Rarity) -> dict[str, 
     weights = weights / weights.sum() if weights.sum() > 0.0 else np.full(len(asked), 1.0 / max(len(asked), 1))
     sentences = _best_sentences(answered, asked, weights)
     said = [answer[a:b] for a, b in sentence_spans(answer)][:MAX_ANSWER_SENTENCES]
-    vectors = encode([*(one.text for one in sentences), *(text for text in said), *_missing(answered)])
-    of_sentences, of_answer = vectors[: len(sentences)], vectors[len(sentences) : len(sentences) + len(said)]
-    of_question = vectors[-1] if answered.query_vector is None else answered.query_vector
+    texts = [*(one.text for one in sentences), *said]
+    if answered.query_vector is None:
+        *vectors, of_question = encode([*texts, question])
+    else:
+        vectors, of_question = list(encode(texts)) if texts else [], answered.query_vector
+    rows = np.array(vectors, np.float32).reshape(-1, len(of_question))
+    of_sentences, of_answer = rows[: len(sentences)], rows[len(sentences) :]
     found = _of_words(question, answer) | {"relevance": float(np.max(of_answer @ of_question, initial=0.0))}
     if sentences:
         similarity = of_sentences @ of_question
@@ -81,10 +85,6 @@ def signals_of(answered: Answered, encode: Encode, rarity: Rarity) -> dict[str, 
     if len(answered.logprobs):
         found["logprob"] = max(math.fsum(answered.logprobs) / len(answered.logprobs), -20.0)
     return found
-
-
-def _missing(answered: Answered) -> list[str]:
-    return [answered.query] if answered.query_vector is None else []
 
 
 def _best_sentences(
