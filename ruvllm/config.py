@@ -22,6 +22,7 @@ __all__ = [
     "GenerationConfig",
     "IndexConfig",
     "IngestConfig",
+    "JudgeConfig",
     "LearningConfig",
     "LimitsConfig",
     "LinkingConfig",
@@ -408,6 +409,19 @@ class CompressionConfig(_Section, frozen=True):
         _require(1 <= self.max_levels <= 8, f"compression.max_levels must be in [1, 8] ({self.max_levels})")
 
 
+class JudgeConfig(_Section, frozen=True):
+    """Who says how good answers are."""
+
+    enabled: bool = True  # every answer is judged by its signals: milliseconds, no model but the embedder
+    # Ask a model, too: one of the readers' names, or "largest" for the last of models.tiers; it must keep to a JSON
+    # schema. It takes as long as an answer does.
+    llm: str = ""
+    samples: int = 5  # other answers that `RuvLLM.judge(..., consistency=True)` compares
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.samples <= 32, f"judge.samples must be in [1, 32] ({self.samples})")
+
+
 class Config(_Section, frozen=True):
     """The whole tree; each component receives its own section."""
 
@@ -428,6 +442,7 @@ class Config(_Section, frozen=True):
     worker: WorkerConfig = WorkerConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     compression: CompressionConfig = CompressionConfig()
+    judge: JudgeConfig = JudgeConfig()
 
     def __post_init__(self) -> None:
         room = self.embedding.max_tokens - 2  # [CLS] and [SEP]
@@ -438,6 +453,10 @@ class Config(_Section, frozen=True):
         _require(
             not self.models.tiers or self.generation.model in self.models.tiers,
             f"generation.model must be one of models.tiers ({without_userinfo(self.generation.model)!r} is not)",
+        )
+        _require(
+            self.judge.llm in ("", "largest", self.generation.model, *self.models.tiers),
+            f"judge.llm must be largest, or one of models.tiers ({without_userinfo(self.judge.llm)!r} is not)",
         )
         safe = self.router.safe_default
         _require(

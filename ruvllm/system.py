@@ -19,14 +19,15 @@ import msgspec
 from ruvllm.attention.training import TrainingReport
 from ruvllm.config import Config, GenerationConfig, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelError, ModelMissing, PullError
-from ruvllm.inference import Engine, ModelPool, open_engine
+from ruvllm.inference import Engine, ModelPool, complete, open_engine
 from ruvllm.inference.open import is_remote
+from ruvllm.judging import Answered, Judgement
 from ruvllm.learning.jobs import News, brain_jobs
 from ruvllm.learning.worker import Worker
 from ruvllm.memory import CompactReport, DecayReport, Memory, Session
 from ruvllm.memory.feedback import outcome_of
 from ruvllm.memory.outcomes import Outcome
-from ruvllm.memory.rows import checked_name
+from ruvllm.memory.rows import checked_name, checked_text
 from ruvllm.memory.stats import gauges_of
 from ruvllm.metrics import Gauge, Metrics
 from ruvllm.pipeline import AnswerStream, Pipeline
@@ -39,15 +40,18 @@ from ruvllm.types import (
     GenerationOptions,
     Hits,
     IngestReport,
+    Message,
     QualitySource,
     Request,
     Response,
+    Source,
     Turn,
 )
 
 if TYPE_CHECKING:
     from ruvllm.brain_router import BrainRouter
     from ruvllm.learning.compression import CompressionReport
+    from ruvllm.learning.judge import BrainJudge, JudgeReport
     from ruvllm.learning.report import LearnHistory
     from ruvllm.memory import CheckReport, Finding, IngestProgress, MemoryStats, Why
     from ruvllm.router.certificate import Certificate, Refusal
@@ -129,13 +133,16 @@ class RuvLLM:
         self.pool = ModelPool(config.generation, config.models, open=open_engine)
         self._executor: ThreadPoolExecutor | None = None
         self._router = _router(self.memory, self.pool.tiers, config)
+        self._judge = _judge(self.memory, self.pool, config)
         self._news = News()
         train_router = None if self._router is None else self._router.train
         jobs = brain_jobs(self.memory, config.worker, self._news, train_router=train_router)
         self.worker = Worker(self.memory.job_table, jobs, config.worker)
         self._metrics = Metrics(self._sizes)
         self._telemetry = Telemetry(self._metrics, config.telemetry)
-        self._pipeline = Pipeline(self.memory, self.pool.engine, config, router=self._router, spare_time=self.worker)
+        self._pipeline = Pipeline(
+            self.memory, self.pool.engine, config, router=self._router, spare_time=self.worker, judge=self._judge
+        )
         if config.worker.enabled and not self.read_only:
             self.worker.start()
 
@@ -376,19 +383,92 @@ class RuvLLM:
         """Put the version before of what was learnt in force again; return its number, 0 for the untrained.
 
         Args:
-            name: attention, or router where there are several models.
+            name: attention, judge unless it is switched off, or router where there are several models.
 
         Raises:
             ValueError: there is nothing of that name.
         """
         self.memory.require_writable()
         ways = {"attention": self.memory.rollback_attention}
+        if self._judge is not None:
+            ways["judge"] = self._judge.rollback
         if self._router is not None:
             ways["router"] = self._router.rollback
         if name not in ways:
             raise ValueError(f"name must be one of {', '.join(sorted(ways))} ({name!r})")
         with self.worker.alone():
             return ways[name]()
+
+    def judge(
+        self,
+        question: str,
+        answer: str,
+        *,
+        sources: Sequence[str] | None = None,
+        consistency: bool = False,
+    ) -> Judgement:
+        """Return how good an answer is, in [0, 1], who says so, and the signals that this was made of.
+
+        Args:
+            sources: texts that it should rest on; what `retrieve` finds for the question when None.
+            consistency: let the model answer `judge.samples` times more, and count how far the answers agree.
+
+        Raises:
+            TypeError, ValueError: a text is empty or not valid, or the judge is switched off.
+            ModelMissing, PullError: there is no model to answer again.
+        """
+        judge = self._judging()
+        checked_text(question, "question")
+        if not isinstance(answer, str):
+            raise TypeError(f"answer must be a str, not {type(answer).__name__}")
+        checked_text(answer or "-", "answer")
+        if isinstance(sources, str):
+            raise TypeError("sources must be a sequence of texts, not a str")
+        vector = self.memory.encode([question])[0]
+        if sources is None:
+            hits = self.memory.search(question, self.config.retrieval.k, query_vector=vector)
+            shown = tuple(_source(i, hit.node.text, hit.node.id) for i, hit in enumerate(hits, 1))
+        else:
+            shown = tuple(_source(i, checked_text(text, "sources")) for i, text in enumerate(sources, 1))
+        answered = Answered(question, vector, answer, shown, (), "stop")
+        if not consistency:
+            return judge.judge(answered)
+        from ruvllm.learning.judge import agreement_of
+
+        return judge.with_agreement(answered, agreement_of(answer, self._samples(question, shown)))
+
+    def _samples(self, question: str, sources: Sequence[Source]) -> list[str]:
+        """Return answers of the default model to a question and its sources, each drawn anew."""
+        text = "\n".join(source.text for source in sources)
+        messages = [Message("user", f"{text}\n\n{question}".strip())]
+        limit = self.config.generation.max_new_tokens
+        with self.pool.engine() as engine:
+            return [
+                complete(engine, messages, GenerationOptions(max_new_tokens=limit, temperature=0.7, seed=seed)).text
+                for seed in range(self.config.judge.samples)
+            ]
+
+    def train_judge(self, *, cancelled: Callable[[], bool] = _never) -> JudgeReport:
+        """Calibrate the judge by the ratings of this brain; durable on return.
+
+        What predicts held-out ratings no better than the calibration in force is discarded, and the report says so.
+
+        Raises:
+            ValueError: the judge is switched off.
+            RuntimeError: a training is running.
+        """
+        self.memory.require_writable()
+        return self._judging().train(cancelled)
+
+    def rollback_judge(self) -> int:
+        """Put the judge's calibration before in force again; return its version, 0 for none."""
+        self.memory.require_writable()
+        return self._judging().rollback()
+
+    def _judging(self) -> BrainJudge:
+        if self._judge is None:
+            raise ValueError("judge.enabled must be true for a judge")
+        return self._judge
 
     def train_router(self, *, cancelled: Callable[[], bool] = _never) -> RouterReport:
         """Train the router on all that models did on questions; durable on return.
@@ -580,6 +660,20 @@ def _router(memory: Memory, names: Sequence[str], config: Config) -> BrainRouter
     from ruvllm.router_inputs import tiers_of
 
     return BrainRouter(memory, tiers_of(names, config.models), config)
+
+
+def _judge(memory: Memory, pool: ModelPool, config: Config) -> BrainJudge | None:
+    """Return who says how good answers are; None where nobody shall."""
+    if not config.judge.enabled:
+        return None
+    from ruvllm.learning.judge import BrainJudge, LlmJudge
+
+    name = pool.tiers[-1] if config.judge.llm == "largest" else config.judge.llm
+    return BrainJudge(memory, llm=LlmJudge(lambda: pool.engine(name)) if name else None)
+
+
+def _source(number: int, text: str, node_id: int = 0) -> Source:
+    return Source(number, node_id, None, None, text, 0.0)
 
 
 def _promised(

@@ -549,6 +549,8 @@ class Interaction:
     answer_vector: np.ndarray | None = None
     outcome: TierOutcome | None = None  # of the tier that answered
     decision: Decision | None = None  # None where there was no choice
+    quality: float | None = None  # in [0, 1], a judge's; None without one
+    quality_source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ class Tools:
 
     embedder: Embedder
     attribution: Attribution
+    cache: Cache
 
 
 @contextmanager
@@ -73,11 +74,11 @@ def open_tools(settings: Settings) -> Iterator[Tools]:
     with Cache(settings.cache) as cache:
         embedder = CachedEmbedder(settings.embedder or open_embedder(config.embedding, config.models), cache)
         if settings.model == "none":
-            yield Tools(embedder, _attribution(settings, embedder, no_reader))
+            yield Tools(embedder, _attribution(settings, embedder, no_reader), cache)
             return
         reader = Reader(settings.model, embedder, cache, config)
         try:
-            yield Tools(embedder, _attribution(settings, embedder, reader))
+            yield Tools(embedder, _attribution(settings, embedder, reader), cache)
         finally:
             reader.close()
 

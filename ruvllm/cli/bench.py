@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from ruvllm.cli import (
     bench_certificate,
+    bench_judge,
     bench_ladder,
     bench_memory,
     bench_models,
@@ -78,4 +79,5 @@ def register(app: typer.Typer) -> None:
     bench_certificate.register(bench_app)
     bench_service.register(bench_app)
     bench_quality.register(bench_app)
+    bench_judge.register(bench_app)
     app.add_typer(bench_app, name="bench")

@@ -10,6 +10,7 @@ from ruvllm.memory.index import HnswIndex
 from ruvllm.memory.ingest import IngestProgress
 from ruvllm.memory.interactions import Record
 from ruvllm.memory.memory import Memory
+from ruvllm.memory.rated import RatedAnswer
 from ruvllm.memory.reembed import ReembedProgress
 from ruvllm.memory.sessions import Session
 from ruvllm.memory.sources import SourceSummary
@@ -29,6 +30,7 @@ __all__ = [
     "LoggedOutcomes",
     "Memory",
     "MemoryStats",
+    "RatedAnswer",
     "Record",
     "ReembedProgress",
     "Session",

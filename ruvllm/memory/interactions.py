@@ -67,6 +67,8 @@ class Record:
     confidence: float | None
     finish_reason: FinishReason
     feedback: Feedback | None
+    quality: float | None = None  # a judge's
+    quality_source: str = ""
 
 
 def commit_interactions(
@@ -80,7 +82,8 @@ def commit_interactions(
 ) -> int:
     """Store a group in one transaction, embedding what came without vectors; return how many could not be stored.
 
-    An answer of less confidence than `min_quality` is kept with its turn, but no search finds it.
+    An answer of less quality than `min_quality`, as a judge said, or else of less confidence, is kept with its turn, but
+    no search finds it.
 
     Args:
         recent: of the groups before this one.
@@ -161,7 +164,8 @@ def _insert_interaction(
     the same.
     """
     now = interaction.created
-    is_sure = interaction.confidence is None or interaction.confidence >= min_quality
+    held_to_be = interaction.confidence if interaction.quality is None else interaction.quality
+    is_sure = held_to_be is None or held_to_be >= min_quality
     twin = recent.twin_of(connection, interaction, query_vector, answer_vector) if is_sure else None
     nodes = [(NodeType.QUERY, interaction.query, query_vector)]
     if twin is None or twin.text != interaction.answer:
@@ -226,7 +230,9 @@ def _insert_row(
     connection: apsw.Connection, interaction: Interaction, query: int, answer: int, said: int | None
 ) -> None:
     connection.execute(
-        "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO interactions (id, namespace, session, created, query_node, answer_node, source_ids, used_ids, "
+        "route, timings_ms, confidence, finish_reason, said_node, quality, quality_source) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             interaction.id,
             interaction.namespace,
@@ -241,6 +247,8 @@ def _insert_row(
             interaction.confidence,
             interaction.finish_reason,
             said,
+            interaction.quality,
+            interaction.quality_source,
         ),
     )
 
@@ -291,7 +299,7 @@ def read_record(store: Store, namespace: str, id: str) -> Record:
     """
     rows = store.rows(
         f"SELECT i.session, i.created, q.text, {SAID}, query_node, answer_node, source_ids, used_ids, route, "
-        "timings_ms, confidence, finish_reason FROM interactions i "
+        "timings_ms, confidence, finish_reason, quality, quality_source FROM interactions i "
         "LEFT JOIN nodes q ON q.id = query_node LEFT JOIN nodes a ON a.id = answer_node "
         "WHERE i.id = ? AND i.namespace = ?",
         (id, namespace),
@@ -299,7 +307,7 @@ def read_record(store: Store, namespace: str, id: str) -> Record:
     if not rows:
         raise ValueError(f"id: there is no answer {id!r} in this brain")
     session, created, query, answer, query_node, answer_node, source_ids, used_ids, route, timings = rows[0][:10]
-    confidence, finish_reason = rows[0][10:]
+    confidence, finish_reason, quality, quality_source = rows[0][10:]
     return Record(
         id=id,
         namespace=namespace,
@@ -316,6 +324,8 @@ def read_record(store: Store, namespace: str, id: str) -> Record:
         confidence=confidence,
         finish_reason=finish_reason,
         feedback=read_feedback(store.rows, id),
+        quality=quality,
+        quality_source=quality_source,
     )
 
 

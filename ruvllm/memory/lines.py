@@ -115,6 +115,8 @@ class _Interaction(msgspec.Struct):
     confidence: float | None
     finish_reason: FinishReason
     said_node: int | None
+    quality: Share | None = None
+    quality_source: str = ""
 
 
 class _Feedback(msgspec.Struct):

@@ -281,6 +281,11 @@ MIGRATIONS: tuple[str, ...] = (
         at REAL NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    # 7: what a judge said of an answer
+    """
+    ALTER TABLE interactions ADD COLUMN quality REAL CHECK (quality BETWEEN 0.0 AND 1.0);
+    ALTER TABLE interactions ADD COLUMN quality_source TEXT NOT NULL DEFAULT '';  -- who said so, and by which version
+    """,
 )
 
 

@@ -142,6 +142,8 @@ def interaction_of(
         answer_vector=answer_vector,
         outcome=None if reader.engine is None else outcome_of(reader, draft),
         decision=reader.decision,
+        quality=response.quality,
+        quality_source=response.quality_source,
     )
 
 

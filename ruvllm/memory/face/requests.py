@@ -15,6 +15,7 @@ from ruvllm.memory.face.opened import OpenedBrain, checked_count
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.interactions import Record, count_turns, read_answer_vector, read_record, read_timings, read_turns
 from ruvllm.memory.probation import Change, promote, reconsider, revoke
+from ruvllm.memory.rated import RatedAnswer, read_rated_answers
 from ruvllm.memory.rows import checked_name, checked_text
 from ruvllm.memory.sessions import Session, delete_session, insert_session, read_sessions
 from ruvllm.memory.signals import apply_signals, find_signals
@@ -136,6 +137,11 @@ class Requests(OpenedBrain):
     def answer_vector(self, id: str) -> np.ndarray | None:
         """Return the (native_dim,) float32 vector of a stored answer's words; None where there is none (yet)."""
         return read_answer_vector(self._store, self.namespace, id)
+
+    def rated_answers(self, limit: int = 2000) -> list[RatedAnswer]:
+        """Return the newest `limit` answers that were rated, oldest first, as they stand in the store."""
+        self._writeback.flush()
+        return read_rated_answers(self._store, self.namespace, checked_count(limit, "limit"))
 
     @property
     def failed_records(self) -> int:

@@ -172,6 +172,11 @@ class Searches(OpenedBrain):
             self._store, self.namespace, checked_text(phrase, "phrase"), checked_count(k, "k"), prefix=prefix
         )
 
+    def rarity(self, terms: np.ndarray) -> np.ndarray:
+        """Return how rare terms (n,) uint64 of `text.terms` are in this memory, (n,) float32: BM25's weight of each."""
+        index = self._keywords.load()
+        return index.scores_of(terms, terms, np.arange(len(terms) + 1, dtype=np.int64))
+
     @with_one_embedder
     def candidates(self, query: str, *, query_vector: np.ndarray | None = None) -> tuple[np.ndarray, Inputs] | None:
         """Return the node ids that a search looks at, (n,), and what the engine is given for them; None without any."""

@@ -1,0 +1,1 @@
+"""How good the judge is, and how its weights were fitted."""

@@ -1,0 +1,180 @@
+"""What can be told of an answer without asking a model again: numbers from its words, its sources and its tokens."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ruvllm.judging import Answered
+from ruvllm.learning.judge.equations import equations
+from ruvllm.text import containment, normalized_tokens, query_terms, sentence_spans, terms
+
+__all__ = ["ANSWERABLE", "GROUNDED", "OPEN", "Encode", "Rarity", "signals_of"]
+
+Floats = npt.NDArray[np.float32]
+Encode = Callable[[Sequence[str]], Floats]
+"""Gives (n, native_dim) unit vectors of n texts."""
+
+Rarity = Callable[[npt.NDArray[np.uint64]], npt.NDArray[np.floating]]
+"""Gives (n,) weights of n terms: the rarer in the brain, the higher."""
+
+ANSWERABLE = ("similarity", "margin", "coverage", "coverage_first", "matched", "missing")
+"""Do the sources hold an answer at all? About question and sources alone."""
+
+GROUNDED = (*ANSWERABLE, "support", "overlap", "linked", "linked_words", "named", "log_words", "unsaid")
+"""Is the answer what the sources say to this question?"""
+
+OPEN = (
+    "relevance", "echo", "copied", "repetition", "log_words", "brevity", "finished", "asks_back", "sums_right",
+    "sums_wrong", "unsaid",
+)  # fmt: skip
+"""What is left where there are no sources."""
+
+MAX_SENTENCES = 8  # of the sources that are embedded: those that share most words with question and answer
+MAX_ANSWER_SENTENCES = 3
+MAX_CHARS = 4000  # of an answer that are looked at
+
+_NAME = re.compile(r"\b(?:[A-Z][\w'-]+|\d[\d.,:]*\d|\d)")
+_SAYS_NOTHING = re.compile(
+    r"\b(?:i (?:do not|don't) know|i cannot (?:answer|help)|i can't (?:answer|help)|as an ai\b"
+    r"|(?:is|was|are) not (?:mentioned|specified|provided|stated)|no information)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    source: int
+    text: str
+    terms: npt.NDArray[np.uint64]  # its source's title included
+
+
+def signals_of(answered: Answered, encode: Encode, rarity: Rarity) -> dict[str, float]:
+    """Return the signals of an answer by name: GROUNDED and OPEN where it had sources, else OPEN; all finite.
+
+    Beside them "logprob", the mean log-probability of its tokens, where the engine told.
+
+    Args:
+        encode: called once, with at most `MAX_SENTENCES` + `MAX_ANSWER_SENTENCES` sentences and, where the vector of
+            the question is missing, that.
+        rarity: of the terms of the question.
+    """
+    question, answer = answered.query, answered.answer[:MAX_CHARS]
+    asked = query_terms(question)
+    weights = np.asarray(rarity(asked), np.float64)
+    weights = weights / weights.sum() if weights.sum() > 0.0 else np.full(len(asked), 1.0 / max(len(asked), 1))
+    sentences = _best_sentences(answered, asked, weights)
+    said = [answer[a:b] for a, b in sentence_spans(answer)][:MAX_ANSWER_SENTENCES]
+    texts = [*(one.text for one in sentences), *said]
+    if answered.query_vector is None:
+        *vectors, of_question = encode([*texts, question])
+    else:
+        vectors, of_question = list(encode(texts)) if texts else [], answered.query_vector
+    rows = np.array(vectors, np.float32).reshape(-1, len(of_question))
+    of_sentences, of_answer = rows[: len(sentences)], rows[len(sentences) :]
+    found = _of_words(question, answer) | {"relevance": float(np.max(of_answer @ of_question, initial=0.0))}
+    if sentences:
+        similarity = of_sentences @ of_question
+        found |= _of_sources(answered, asked, weights, sentences, similarity)
+        found |= _of_grounds(question, answer, asked, weights, sentences, similarity, of_answer @ of_sentences.T)
+    if len(answered.logprobs):
+        found["logprob"] = max(math.fsum(answered.logprobs) / len(answered.logprobs), -20.0)
+    return found
+
+
+def _best_sentences(
+    answered: Answered, asked: npt.NDArray[np.uint64], weights: npt.NDArray[np.float64]
+) -> list[_Sentence]:
+    """Return the sentences of the sources that share most words with question and answer, in their order."""
+    held = []
+    for number, source in enumerate(answered.sources):
+        title = terms(source.title or "")
+        for a, b in sentence_spans(source.text):
+            text = source.text[a:b]
+            held.append(_Sentence(number, text, np.concatenate([title, terms(text)])))
+    if len(held) <= MAX_SENTENCES:
+        return held
+    answer = answered.answer[:MAX_CHARS]
+    shared = [_share(asked, weights, one.terms) + containment(answer, one.text) for one in held]
+    best = np.argsort(-np.array(shared), kind="stable")[:MAX_SENTENCES]
+    return [held[i] for i in sorted(best.tolist())]
+
+
+def _of_sources(
+    answered: Answered,
+    asked: npt.NDArray[np.uint64],
+    weights: npt.NDArray[np.float64],
+    sentences: Sequence[_Sentence],
+    similarity: Floats,
+) -> dict[str, float]:
+    """Return the signals of question and sources alone."""
+    texts = [terms(f"{source.title or ''}\n{source.text}") for source in answered.sources]
+    covered = np.array([_share(asked, weights, text) for text in texts])
+    within = np.array([_share(asked, weights, one.terms) for one in sentences])
+    best = np.full(len(texts), -1.0)
+    for one, value in zip(sentences, similarity.tolist(), strict=True):
+        best[one.source] = max(best[one.source], value)
+    ranked = np.sort(best[best > -1.0])[::-1]
+    return {
+        "similarity": float(ranked[0]),
+        "margin": float(ranked[0] - ranked[1]) if len(ranked) > 1 else 0.0,
+        "coverage": float(covered.max()),
+        "coverage_first": float(covered[0]),
+        "matched": float(np.max(similarity * within)),  # one sentence both means it and says it
+        "missing": float(np.max(weights[~np.isin(asked, np.concatenate(texts))], initial=0.0)),
+    }
+
+
+def _of_grounds(
+    question: str,
+    answer: str,
+    asked: npt.NDArray[np.uint64],
+    weights: npt.NDArray[np.float64],
+    sentences: Sequence[_Sentence],
+    similarity: Floats,
+    to_sentences: Floats,
+) -> dict[str, float]:
+    """Return the signals of answer and sources; `to_sentences` holds the cosines of their sentences."""
+    new = set(normalized_tokens(answer)) - set(normalized_tokens(question))
+    own = " ".join(new) or answer
+    shared = np.array([containment(own, one.text) for one in sentences])
+    within = np.array([_share(asked, weights, one.terms) for one in sentences])
+    everything = " ".join(one.text for one in sentences)
+    names, known = set(_NAME.findall(answer)), everything.lower()
+    return {
+        "support": float(to_sentences.max(axis=1).mean()) if len(to_sentences) else 0.0,
+        "overlap": containment(own, everything),
+        "linked": float(np.max(shared * similarity)),  # the sentence that says it is near to the question
+        "linked_words": float(np.max(shared * within)),
+        "named": sum(name.lower() in known for name in names) / len(names) if names else 1.0,
+    }
+
+
+def _of_words(question: str, answer: str) -> dict[str, float]:
+    words = normalized_tokens(answer)
+    asked = normalized_tokens(question)
+    triples = list(zip(words, words[1:], words[2:], strict=False))
+    asked_triples = set(zip(asked, asked[1:], asked[2:], strict=False))
+    right, wrong = equations(answer)
+    log_words = math.log1p(len(words))
+    return {
+        "echo": containment(answer, question),
+        "copied": sum(one in asked_triples for one in triples) / max(len(triples), 1),
+        "repetition": 1.0 - len(set(triples)) / len(triples) if triples else 0.0,
+        "log_words": log_words,
+        "brevity": max(0.0, math.log(5.0) - log_words),  # a word or two
+        "finished": float(answer.rstrip().endswith((".", "!", "?", ")", '"', "'", "`", "”"))),
+        "asks_back": float("?" in answer),
+        "sums_right": math.log1p(right),
+        "sums_wrong": math.log1p(wrong),
+        "unsaid": float(_SAYS_NOTHING.search(answer) is not None or not words),
+    }
+
+
+def _share(asked: npt.NDArray[np.uint64], weights: npt.NDArray[np.float64], text: npt.NDArray[np.uint64]) -> float:
+    return float(weights[np.isin(asked, text)].sum())

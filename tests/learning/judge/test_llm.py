@@ -1,0 +1,36 @@
+"""A model as judge."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+
+from ruvllm.learning.judge import LlmJudge
+
+from .cases import PASSAGE, answered
+from .graders import Grader
+
+
+def test_a_grade_is_asked_for_by_schema_with_question_answer_and_sources() -> None:
+    grader = Grader('{"grade": 4}')
+    assert LlmJudge(lambda: nullcontext(grader)).grade(answered("In hut three.")) == 0.75
+    prompt, options = grader.asked[0]
+    assert PASSAGE in prompt and "In hut three." in prompt and options.json_schema is not None
+
+
+@pytest.mark.parametrize("says", ["{", "[]", '{"grade": 9}', "null"])
+def test_what_is_no_grade_counts_as_the_lowest(says: str) -> None:
+    assert LlmJudge(lambda: nullcontext(Grader(says))).grade(answered()) == 0.0
+
+
+def test_a_judge_that_always_takes_the_first_prefers_neither() -> None:
+    biased = LlmJudge(lambda: nullcontext(Grader('{"better": "A"}')))
+    assert biased.prefers_first("Say hello.", "Hello.", "Goodbye.") == 0.5
+
+
+def test_a_judge_that_reads_prefers_the_better_one_in_both_orders() -> None:
+    reads = Grader(lambda prompt: '{"better": "A"}' if "A: Hello" in prompt else '{"better": "B"}')
+    llm = LlmJudge(lambda: nullcontext(reads))
+    assert llm.prefers_first("Say hello.", "Hello.", "Goodbye.") == 1.0
+    assert llm.prefers_first("Say hello.", "Goodbye.", "Hello.") == 0.0
