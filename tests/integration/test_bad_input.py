@@ -5,12 +5,14 @@ The parts are real: a tiny converted encoder, the database, the index, a remote 
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import numpy as np
@@ -28,6 +30,7 @@ from ruvllm.errors import (
     BrainReadOnly,
     BrainTooNew,
     EndpointError,
+    EngineError,
     ModelDamaged,
     ModelMissing,
 )
@@ -162,7 +165,8 @@ def test_a_model_that_gives_no_numbers_stores_nothing(
         assert report.added == 0 and len(report.failures) == 3
         assert all("embedding holds a" in failure.reason for failure in report.failures)
         with pytest.raises(ModelDamaged, match="broken-bert"):
-            llm.ask(QUESTION)
+            llm.memory.encode([QUESTION])
+        assert llm.ask(QUESTION).warnings[0].startswith("embed: searched by words alone")
         assert llm.stats().nodes == 0 and llm.check().ok
 
 
@@ -200,6 +204,100 @@ def test_marks_name_sources_by_their_numbers(brain: Path, configure: Configure) 
         nodes = {source.number: source.node_id for source in answer.sources}
         said = Feedback(rater="bob", marks={nodes[1]: True, nodes[3]: False})
         assert llm.memory.interaction(answer.id).feedback == said
+
+
+# -- every public method ---------------------------------------------------------------------------------------------
+
+LONE = "\ud800"
+HUGE = "x" * 300_000
+NO_TEXT: list[object] = [3, -1, True, 1.5, b"x", [], {}, object(), "", " ", LONE, 10**30]
+NO_NUMBER: list[object] = [-1, True, 1.5, float("nan"), b"x", [], {}, object(), "", LONE, HUGE, -(10**30)]
+NO_OBJECT: list[object] = [3, True, 1.5, b"x", [3], object(), " ", LONE, HUGE]
+
+Call = Callable[[ruvllm.RuvLLM, str, Any], object]
+REFUSED: dict[str, tuple[Call, list[object], str]] = {
+    "ingest": (lambda llm, id, bad: llm.ingest(bad), [None, 3, True, {}, object(), "", " ", LONE], "sources"),
+    "ask query": (lambda llm, id, bad: llm.ask(bad), [None, HUGE, *NO_TEXT], "query"),
+    "ask session": (lambda llm, id, bad: llm.ask("Why?", session=bad), [HUGE, *NO_TEXT], "session"),
+    "ask key": (lambda llm, id, bad: llm.ask("Why?", key=bad), [None, HUGE, *NO_TEXT], "key"),
+    "ask k": (lambda llm, id, bad: llm.ask("Why?", k=bad), NO_NUMBER, "k must"),
+    "ask filter": (lambda llm, id, bad: llm.ask("Why?", filter=bad), NO_OBJECT, "filter"),
+    "ask options": (lambda llm, id, bad: llm.ask("Why?", options=bad), NO_OBJECT, "options"),
+    "ask constraints": (lambda llm, id, bad: llm.ask("Why?", constraints=bad), NO_OBJECT, "constraints"),
+    "ask timeout_s": (lambda llm, id, bad: llm.ask("Why?", timeout_s=bad), [0, True, "2", *NO_NUMBER[4:]], "timeout_s"),
+    "stream": (lambda llm, id, bad: llm.stream(bad).response, [None, HUGE, *NO_TEXT], "query"),
+    "aask": (lambda llm, id, bad: asyncio.run(llm.aask(bad)), [None, LONE], "query"),
+    "retrieve query": (lambda llm, id, bad: llm.retrieve(bad), [None, *NO_TEXT], "query"),
+    "retrieve k": (lambda llm, id, bad: llm.retrieve("Why?", bad), [None, *NO_NUMBER], "k must"),
+    "retrieve filter": (lambda llm, id, bad: llm.retrieve("Why?", filter=bad), NO_OBJECT, "filter"),
+    "retrieve session": (lambda llm, id, bad: llm.retrieve("Why?", session=bad), NO_TEXT, "session"),
+    "retrieve hops": (lambda llm, id, bad: llm.retrieve("Why?", hops=bad), NO_NUMBER, "hops"),
+    "retrieve as_of": (lambda llm, id, bad: llm.retrieve("Why?", as_of=bad), [LONE, HUGE, b"x", object()], "as_of"),
+    "feedback id": (lambda llm, id, bad: llm.feedback(bad, rating=5), [None, HUGE, "a1", *NO_TEXT], "id"),
+    "feedback rating": (lambda llm, id, bad: llm.feedback(id, rating=bad), NO_NUMBER, "rating"),
+    "feedback quality": (lambda llm, id, bad: llm.feedback(id, quality=bad), [True, "1", *NO_NUMBER[2:]], "quality"),
+    "feedback success": (lambda llm, id, bad: llm.feedback(id, task_success=bad), [1, "yes", b"x"], "task_success"),
+    "feedback correction": (lambda llm, id, bad: llm.feedback(id, correction=bad), NO_TEXT, "correction"),
+    "feedback helped": (lambda llm, id, bad: llm.feedback(id, helped=bad), [3, None, [9], [LONE], [None]], "helped"),
+    "feedback rater": (lambda llm, id, bad: llm.feedback(id, rating=5, rater=bad), [None, *NO_TEXT], "rater"),
+    "judge_outcome id": (lambda llm, id, bad: llm.judge_outcome(bad, "t", 0.5), [None, "a1", *NO_TEXT], "id"),
+    "judge_outcome tier": (lambda llm, id, bad: llm.judge_outcome(id, bad, 0.5), [None, HUGE, *NO_TEXT], "tier"),
+    "judge_outcome quality": (lambda llm, id, bad: llm.judge_outcome(id, "t", bad), NO_NUMBER, "quality"),
+    "forget": (lambda llm, id, bad: llm.forget(bad), [None, HUGE, "unknown", *NO_TEXT], "source"),
+    "history": (lambda llm, id, bad: llm.history(bad), [None, *NO_TEXT], "session"),
+    "history limit": (lambda llm, id, bad: llm.history("a", bad), [None, *NO_NUMBER], "limit"),
+    "new_session": (lambda llm, id, bad: llm.new_session(bad), [HUGE, *NO_TEXT], "name"),
+    "delete_session": (lambda llm, id, bad: llm.delete_session(bad), [None, HUGE, "unknown", *NO_TEXT], "name"),
+    "train_router": (lambda llm, id, bad: llm.train_router(), [None], "models.tiers"),
+    "rollback_router": (lambda llm, id, bad: llm.rollback_router(), [None], "models.tiers"),
+    "certify_router": (lambda llm, id, bad: llm.certify_router(), [None], "models.tiers"),
+}
+
+
+@pytest.mark.parametrize(("call", "values", "name"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_wrong_is_refused_by_its_name_and_changes_nothing(
+    brain: Path, configure: Configure, call: Call, values: list[object], name: str
+) -> None:
+    with ruvllm.open(brain, config=configure()) as llm:
+        answer = llm.ask(QUESTION, session="alice")
+        llm.flush()
+        before = llm.stats()
+        for bad in values:
+            with pytest.raises((TypeError, ValueError), match=name):
+                call(llm, answer.id, bad)
+        llm.flush()
+        after = llm.stats()
+        assert (after.nodes, after.interactions, after.feedback) == (before.nodes, before.interactions, before.feedback)
+        assert llm.check().ok and llm.ask(QUESTION, session="alice").text
+
+
+def test_ids_of_another_namespace_are_unknown(brain: Path, configure: Configure) -> None:
+    with ruvllm.open(brain, config=configure()) as llm:
+        answer = llm.ask(QUESTION, session="alice")
+        source = llm.memory.sources()[0].source
+    with ruvllm.open(brain, config=configure(), namespace="other") as llm:
+        uses: list[Callable[[], object]] = [
+            lambda: llm.feedback(answer.id, rating=1),
+            lambda: llm.judge_outcome(answer.id, answer.route.tier, 0.5),
+            lambda: llm.forget(source),
+            lambda: llm.delete_session("alice"),
+            lambda: llm.memory.promote(1),
+        ]
+        for use in uses:
+            with pytest.raises(ValueError, match=r"there is no|nothing here|nothing is logged"):
+                use()
+        assert llm.retrieve(QUESTION, session="alice") == [] and llm.history("alice") == []
+    with ruvllm.open(brain, config=configure()) as llm:
+        assert len(llm.memory.sources()) == 3 and llm.memory.interaction(answer.id).feedback is None
+
+
+@pytest.mark.parametrize("use", ["ask", "retrieve", "sessions", "new_session", "expire_sessions", "stats", "learn"])
+def test_what_is_closed_says_so(brain: Path, configure: Configure, use: str) -> None:
+    with ruvllm.open(brain, config=configure()) as llm:
+        pass
+    arguments = [QUESTION] if use in ("ask", "retrieve") else []
+    with pytest.raises((ValueError, EngineError), match="closed"):
+        getattr(llm, use)(*arguments)
 
 
 # -- the brain's directory -------------------------------------------------------------------------------------------
@@ -314,9 +412,11 @@ def test_a_damaged_index_costs_no_answer_and_is_mended(tmp_path: Path, configure
 def test_without_its_embedder_a_brain_can_still_be_cared_for(brain: Path, cache: Path, configure: Configure) -> None:
     shutil.rmtree(cache / "models" / "tiny-bert")
     with ruvllm.open(brain, config=configure()) as llm:
-        for use in (lambda: llm.ask(QUESTION), lambda: llm.retrieve(QUESTION), lambda: llm.ingest(["new"])):
+        for use in (lambda: llm.retrieve(QUESTION), lambda: llm.ingest(["new"])):
             with pytest.raises(ModelMissing, match="tiny-bert"):
                 use()
+        answer = llm.ask(QUESTION)
+        assert answer.sources[0].text == TEXTS[0] and "tiny-bert" in answer.warnings[0]
         assert llm.stats().documents == 3 and llm.check().ok
         assert llm.forget(llm.memory.sources()[0].source) == 1
         assert llm.memory.export(brain.parent / "saved.jsonl") > 2
@@ -363,7 +463,8 @@ def test_a_half_finished_model_is_named(brain: Path, cache: Path, configure: Con
     config = configure()
     with ruvllm.open(brain, config=config) as llm:
         with pytest.raises(ModelDamaged, match="tiny-bert"):
-            llm.ask(QUESTION)
+            llm.retrieve(QUESTION)
+        assert "tiny-bert" in llm.ask(QUESTION).warnings[0]
         assert not llm.check().ok and llm.stats().interactions == 0
     assert [model.card for model in models.installed(config.models)] == [None]
 
