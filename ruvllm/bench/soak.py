@@ -66,7 +66,7 @@ def run(requests: int, config: Config, *, fresh: bool = False, seed: int = 0, on
         Row("requests", requests, ""),
         Row("requests a second", requests / soaked.seconds, "1/s"),
         Row("nodes remembered of a request", per_request, ""),
-        Row("resident, after the warm-up", resident[0], "MiB"),
+        Row("resident, after the warm-up", float(resident[0]), "MiB"),
         Row("resident, at the end", soaked.resident[-1], "MiB"),
         Row(f"growth in {PER:,} requests", slope, "MiB", interval=(low, high), target=0.0, met=low <= 0.0),
         Row(
