@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from memory.fakes import WordEmbedder
 
 from ruvllm.judging import Answered
 from ruvllm.learning.judge import Judge
 from ruvllm.types import Source
-
-from memory.fakes import WordEmbedder
 
 QUESTION = "Where is the rescue sled kept?"
 PASSAGE = "The rescue sled is kept in hut three. Bread is baked on Fridays."

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from memory.fakes import WordEmbedder, interaction
 
 from ruvllm.learning.judge import BrainJudge
 from ruvllm.memory import Memory
 from ruvllm.types import Feedback
 
-from memory.fakes import WordEmbedder, interaction
 from .cases import PASSAGE, QUESTION, answered
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory.fakes import PATIENT, WordEmbedder
 
 from ruvllm.learning.judge.signals import ANSWERABLE, GROUNDED, MAX_ANSWER_SENTENCES, MAX_SENTENCES, OPEN, signals_of
 
-from memory.fakes import PATIENT, WordEmbedder
 from .cases import PASSAGE, alike, answered
 
 
