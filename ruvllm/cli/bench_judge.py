@@ -24,9 +24,7 @@ def judge(
     abstention: Annotated[bool, typer.Option("--abstention", help="Evidence-deleted twins alone.")] = False,
     model: Annotated[str, typer.Option("--model", "-m", help="Whose log-probabilities are a baseline.")] = "",
     llm: Annotated[str, typer.Option("--llm", help="Model that judges pairs, in both orders.")] = "",
-    fit: Annotated[
-        Path | None, typer.Option("--fit", help="Fit the weights, write them to this file, and end.")
-    ] = None,
+    fit: Annotated[Path | None, typer.Option("--fit", help="Fit the weights, write them here, and end.")] = None,
     limit: Limit = None,
     seed: Seed = 0,
     cache: Cache = None,

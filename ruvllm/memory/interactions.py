@@ -82,8 +82,8 @@ def commit_interactions(
 ) -> int:
     """Store a group in one transaction, embedding what came without vectors; return how many could not be stored.
 
-    An answer of less quality than `min_quality`, as a judge said, or else of less confidence, is kept with its turn, but
-    no search finds it.
+    An answer below `min_quality`, by what a judge said or else by its confidence, is kept with its turn, but no search
+    finds it.
 
     Args:
         recent: of the groups before this one.

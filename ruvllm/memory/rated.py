@@ -34,7 +34,8 @@ def read_rated_answers(store: Store, namespace: str, limit: int) -> list[RatedAn
     """
     rows = store.rows(
         "SELECT i.id, q.text, ifnull(s.text, a.text), i.source_ids, i.confidence, i.finish_reason FROM interactions i "
-        "JOIN nodes q ON q.id = i.query_node JOIN nodes a ON a.id = i.answer_node LEFT JOIN nodes s ON s.id = i.said_node "
+        "JOIN nodes q ON q.id = i.query_node JOIN nodes a ON a.id = i.answer_node "
+        "LEFT JOIN nodes s ON s.id = i.said_node "
         "WHERE i.namespace = ? AND EXISTS (SELECT 1 FROM feedback f WHERE f.interaction = i.id) "
         "ORDER BY i.created DESC, i.rowid DESC LIMIT ?",
         (namespace, limit),
@@ -43,12 +44,10 @@ def read_rated_answers(store: Store, namespace: str, limit: int) -> list[RatedAn
     for id_, query, answer, source_ids, confidence, finish_reason in reversed(rows):
         outcome = outcome_of(read_feedback(store.rows, id_))
         wanted = json.loads(source_ids)
-        texts = dict(
-            (node, (title_of(json.loads(metadata)), text))
-            for node, text, metadata in store.rows(
-                "SELECT id, text, metadata FROM nodes WHERE id IN (SELECT value FROM json_each(?))", (source_ids,)
-            )
+        rows_of_sources = store.rows(
+            "SELECT id, text, metadata FROM nodes WHERE id IN (SELECT value FROM json_each(?))", (source_ids,)
         )
+        texts = {node: (title_of(json.loads(metadata)), text) for node, text, metadata in rows_of_sources}
         if outcome is None or outcome.is_good is None or len(texts) < len(set(wanted)):
             continue
         logprobs = (math.log(max(confidence, 1e-9)),) if confidence is not None else ()

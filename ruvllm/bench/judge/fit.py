@@ -1,7 +1,8 @@
 """`ruvllm bench judge --fit FILE`: the judge's weights, from sets that may be used for any purpose; LoCoMo is not.
 
 XQuAD: right answers with their passage in the brain, against the answers to other questions, about that passage and
-about others, and against the same answer with the passage deleted. PandaLM, GSM8K and MMLU-Pro: answers without sources. Of each, the half that no report is made on.
+about others, and against the same answer with the passage deleted. PandaLM, GSM8K and MMLU-Pro: answers without
+sources. Of each, the half that no report is made on.
 """
 
 from __future__ import annotations
@@ -71,9 +72,7 @@ def _grounded(data: Path, embedder: Embedder, config: Config) -> tuple[np.ndarra
 def _neighbour(one: Question, questions: Sequence[Question]) -> str:
     """Return the answer to the next other question about the same passage: wrong here, and in the same words."""
     about = [q for q in questions if q.gold_pids == one.gold_pids]
-    others = [q for q in about if q.id != one.id and q.answers[0] != one.answers[0]] or [
-        q for q in questions if q != one
-    ]
+    others = [q for q in about if q.answers[0] != one.answers[0]] or [q for q in questions if q != one]
     return next((q.answers[0] for q in others if q.id > one.id), others[0].answers[0])
 
 

@@ -61,9 +61,8 @@ def run(data: Path, settings: Settings, *, abstention: bool = False, model: str 
 def _passages(data: Path, embedder: Embedder, config: Config, limit: int | None, on_progress: Progress) -> list[Row]:
     """Return the row of XQuAD's twins, of passages that nothing was fitted on."""
     passages = read_corpus(data / "qa" / "xquad_en_passages.jsonl.gz")
-    questions = [
-        q for q in read_questions(data / "qa" / "xquad_en_questions.jsonl.gz") if not is_fitted(q.gold_pids[0])
-    ]
+    asked = read_questions(data / "qa" / "xquad_en_questions.jsonl.gz")
+    questions = [question for question in asked if not is_fitted(question.gold_pids[0])]
     scores, groups = [], []
     with brain_of(documents(passages), embedder, config) as memory:
         for done, one in enumerate(questions[:limit], 1):

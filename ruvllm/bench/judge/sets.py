@@ -45,7 +45,7 @@ class Pair:
 
 
 def is_fitted(group: str) -> bool:
-    """Return whether a question is of the half that the shipped weights may be fitted on; the other half is reported."""
+    """Return whether a question is of the half that weights may be fitted on; the other half is reported."""
     return hashlib.sha256(group.encode()).digest()[0] % 2 == 0
 
 

@@ -42,17 +42,15 @@ def twins_of(memory: Memory, question: str, evidence: frozenset[str], name_of: N
     The evidence is struck from what the search finds, and what comes after it moves up: each brain is read once.
     """
     vector = memory.encode([question])[0]
-    hits = [
-        hit for hit in memory.search(question, 2 * k + len(evidence), query_vector=vector) if hit.node.type != "query"
-    ]
+    hits = memory.search(question, 2 * k + len(evidence), query_vector=vector)
     left = [hit for hit in hits if name_of(hit.node) not in evidence]
     return Twins(_sources(hits[:k]), _sources(left[:k]))
 
 
 def _sources(hits: Sequence[Hit]) -> tuple[Source, ...]:
+    nodes = [hit.node for hit in hits]
+    titles = [str(node.metadata.get("title") or "") or None for node in nodes]
     return tuple(
-        Source(
-            i, hit.node.id, hit.node.source, str(hit.node.metadata.get("title") or "") or None, hit.node.text, hit.score
-        )
-        for i, hit in enumerate(hits, 1)
+        Source(i, node.id, node.source, title, node.text, hit.score)
+        for i, (hit, node, title) in enumerate(zip(hits, nodes, titles, strict=True), 1)
     )

@@ -19,7 +19,7 @@ def equations(text: str) -> tuple[int, int]:
     for left, stated in _EQUATION.findall(text):
         value = _value(_PART.findall(left))
         if value is not None:
-            holds = abs(value - _number(stated)) <= TOLERANCE * max(1, abs(value))
+            holds = abs(value - _number(stated)) <= TOLERANCE * max(Fraction(1), abs(value))
             right, wrong = right + holds, wrong + (not holds)
     return right, wrong
 

@@ -54,10 +54,7 @@ def fit_signed(
         weights = fit(np.where(kept, rows, 0.0), labels, names)
         wrong = kept & (np.array([weights[name] for name in names]) * sign < 0.0)
         if not wrong.any():
-            return {
-                name: value if name == "intercept" or kept[names.index(name)] else 0.0
-                for name, value in weights.items()
-            }
+            return weights
         kept &= ~wrong
 
 
@@ -76,9 +73,8 @@ def fit(rows: npt.NDArray[np.float64], labels: npt.NDArray[np.float64], names: S
     w = np.zeros(x.shape[1])
     for _ in range(MAX_STEPS):
         p = 1.0 / (1.0 + np.exp(-np.clip(x @ w, -30.0, 30.0)))
-        step = np.linalg.solve(
-            (x * (p * (1.0 - p))[:, None]).T @ x + np.diag(penalty), x.T @ (p - labels) + penalty * w
-        )
+        hessian = (x * (p * (1.0 - p))[:, None]).T @ x + np.diag(penalty)
+        step = np.linalg.solve(hessian, x.T @ (p - labels) + penalty * w)
         w -= step
         if np.abs(step).max() < 1e-9:
             break

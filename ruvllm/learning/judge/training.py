@@ -54,7 +54,8 @@ def calibrate(score: Floats, quality: Floats, seed: int = 0) -> Calibration:
     kind: Kind = "platt"
     if len(score) >= ISOTONIC_LABELS:
         fold = np.random.default_rng(seed).permutation(len(score)) % FOLDS
-        kind = min(("platt", "isotonic"), key=lambda one: _cross_validated(score, quality, one, fold))  # type: ignore[arg-type]
+        kinds: tuple[Kind, ...] = ("platt", "isotonic")
+        kind = min(kinds, key=lambda one: _cross_validated(score, quality, one, fold))
     return Calibration.fit(score, quality, kind)
 
 
@@ -81,9 +82,7 @@ def train(
         ids: of the answers, which decide who is held out: the same ones every time.
     """
     n = len(ids)
-    held = np.array(
-        [int.from_bytes(sha256(one.encode()).digest()[:4], "big") % GATE_SHARE == 0 for one in ids], np.bool_
-    )
+    held = np.array([_is_held_out(one) for one in ids], np.bool_)
     if n < MIN_LABELS or not 0 < held.sum() < n:
         reason = f"{n} answers were rated; {MIN_LABELS} are the least"
         return None, JudgeReport(n, int(held.sum()), None, None, None, None, None, False, version, reason)
@@ -95,3 +94,7 @@ def train(
     reason = "" if accepted else "cancelled" if cancelled() else "no better on held-out ratings"
     report = JudgeReport(n, int(held.sum()), *figures, *errors, tried.kind, accepted, version, reason)
     return (calibrate(score, quality) if accepted else None), report
+
+
+def _is_held_out(id: str) -> bool:
+    return int.from_bytes(sha256(id.encode()).digest()[:4], "big") % GATE_SHARE == 0
