@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ WITHOUT_PAUSE = WorkerConfig(start_after_s=0.0, idle_s=0.0, cpu_share=1.0)
 AT_ONCE_S = 1e-3
 SETTLE_S = 0.1  # from the end of what ran before to the first request of a block
 TARGET = 1.10
+
+Beside = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,11 @@ def _measured(brain: _Served, asked: Sequence[Question], settings: Settings, blo
     served(serve, np.zeros(WARM_UP))
     alone = served(serve, np.zeros(2 * WARM_UP))
     rate = len(alone) / alone[-1]
-    beside = {"nothing": nullcontext, "a thread that computes": _busy, "training": brain.training}
+    beside: dict[str, Beside] = {
+        "nothing": nullcontext,
+        "a thread that computes": _busy,
+        "training": brain.training,
+    }
     p95: dict[str, list[float]] = {name: [] for name in beside}
     cpu = dict.fromkeys(beside, 0.0)
     runs = _runs(brain)
