@@ -91,7 +91,7 @@ def mark_used(answer: str, sources: Sequence[Source]) -> tuple[Source, ...]:
         overlaps = [containment(answer[start:end], f"{s.title or ''} {s.text}") for s in sources]
         if overlaps and max(overlaps) >= USED_OVERLAP:
             used.add(sources[overlaps.index(max(overlaps))].number)
-    return tuple(replace(source, used=source.number in used) for source in sources)
+    return tuple(s if s.used == (s.number in used) else replace(s, used=not s.used) for s in sources)
 
 
 def _messages(query: str, turns: Sequence[Turn], sources: Sequence[Source]) -> tuple[Message, ...]:

@@ -124,5 +124,4 @@ def _logistic(rows: Floats, needed: npt.NDArray[np.bool_]) -> npt.NDArray[np.flo
 
 
 def _holds(words: Sequence[str], phrase: Sequence[str]) -> bool:
-    n = len(phrase)
-    return n > 0 and any(words[i : i + n] == phrase for i in range(len(words) - n + 1))
+    return bool(phrase) and f" {' '.join(phrase)} " in f" {' '.join(words)} "  # no word holds a space

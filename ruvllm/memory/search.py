@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 import re
 import time
@@ -422,7 +421,7 @@ def _column(values: Mapping[int, float], place: Mapping[int, int]) -> np.ndarray
 
 
 def _best(scores: Mapping[int, float], k: int) -> list[int]:
-    return heapq.nsmallest(k, scores, key=lambda i: (-scores[i], i))
+    return [node for _, node in sorted([(-score, node) for node, score in scores.items()])[:k]]
 
 
 def _cosines(native: np.ndarray, rows: Iterable[tuple[int, bytes]]) -> dict[int, float]:

@@ -11,7 +11,7 @@ from ruvllm.types import Node
 
 __all__ = ["Returned", "Seen"]
 
-KEPT_SEARCHES = 512  # the newest; at 20 nodes of 1 KB each about 12 MB
+KEPT_SEARCHES = 2048  # the newest, as many as wait to be written at a busy moment; at 10 nodes of 1 KB each 20 MB
 
 Returned = dict[int, tuple[Node, np.ndarray]]
 """Node id -> the node, and its row of `attention.features.node_features`, (len(FEATURES),) float32."""
