@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from ruvllm.cli import bench_certificate, bench_ladder, bench_memory, bench_models, bench_routers
+from ruvllm.cli import bench_certificate, bench_compression, bench_ladder, bench_memory, bench_models, bench_routers
 from ruvllm.cli.bench_report import print_report
 from ruvllm.cli.console import err
 
@@ -64,6 +64,7 @@ def kernels(
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     bench_memory.register(bench_app)
+    bench_compression.register(bench_app)
     bench_models.register(bench_app)
     bench_ladder.register(bench_app)
     bench_routers.register(bench_app)

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from memory.fakes import WordEmbedder, interaction
 
 from ruvllm.config import CompressionConfig
 from ruvllm.learning.compression import CompressionReport, compress
 from ruvllm.memory import Memory
 from ruvllm.types import EdgeType
-
-from memory.fakes import WordEmbedder, interaction
 
 from .scripted import ScriptedEngine
 

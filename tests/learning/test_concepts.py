@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from memory.fakes import WordEmbedder
 
 from ruvllm.config import load_config
 from ruvllm.embedding import open_embedder
@@ -11,8 +12,6 @@ from ruvllm.inference import open_engine
 from ruvllm.learning.concepts import ClusterSummarizer, TermCounts
 from ruvllm.learning.faithfulness import Grounds
 from ruvllm.types import NodeType
-
-from memory.fakes import WordEmbedder
 
 from .scripted import ScriptedEngine
 
