@@ -1,4 +1,4 @@
-"""`ruvllm bench compression`: are clusters of one topic, do summaries say what members say, what does archiving cost."""
+"""`ruvllm bench compression`: are clusters of one topic, are summaries faithful, and what does archiving cost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(
     dialogue: tuple[Path, Path] | None = None,
     label: str = "intent",
 ) -> Report:
-    """Return purity and NMI of clusters, what archiving does to recall, memory and time, and how faithful summaries are.
+    """Return purity and NMI of clusters, what archiving does to recall, memory and time, and what summaries are worth.
 
     Args:
         model: sums up; "none" quotes, and says nothing about faithfulness.
@@ -110,11 +110,13 @@ def _clustered(
     from sklearn.metrics import normalized_mutual_info_score
 
     section = settings.config.compression
-    with tempfile.TemporaryDirectory(prefix="ruvllm-bench-") as folder:
-        with Memory(folder, embedder=embedder, config=settings.config) as memory:
-            ids = memory.insert_nodes(texts)
-            place = {node: i for i, node in enumerate(ids)}
-            clusters = memory.detect_clusters(section.min_size, section.min_density, seed=settings.seed)
+    with (
+        tempfile.TemporaryDirectory(prefix="ruvllm-bench-") as folder,
+        Memory(folder, embedder=embedder, config=settings.config) as memory,
+    ):
+        ids = memory.insert_nodes(texts)
+        clusters = memory.detect_clusters(section.min_size, section.min_density, seed=settings.seed)
+    place = {node: i for i, node in enumerate(ids)}
     found = np.full(len(texts), -1)
     for number, cluster in enumerate(clusters):
         found[[place[node] for node in cluster.nodes]] = number
@@ -150,9 +152,8 @@ def archiving_rows(
     index = msgspec.structs.replace(settings.config.index, exact_below=64)  # the index, also where brains are small
     config = msgspec.structs.replace(settings.config, index=index)
     parts = [_archived(*brain, name_of, embedder, config, settings.seed) for brain in brains]
-    before, concepts, after = (
-        np.concatenate([part[name] for part in parts]) for name in ("before", "concepts", "after")
-    )
+    stages = ("before", "concepts", "after")
+    before, concepts, after = (np.concatenate([part[stage] for part in parts]) for stage in stages)
     rows = [Row(f"recall@{K}, {what}", float(before.mean()), "fraction", interval=bootstrap_interval(before))]
     for name, values, target in (("with concepts", concepts, None), (f"{SHARE:.0%} archived", after, -0.02)):
         change = values - before
@@ -246,7 +247,7 @@ def _bytes(memory: Memory) -> int:
     index, matrix = memory._nearest._index, memory._nearest.load()
     hnsw = 0 if index is None else int(index._index._index.index_file_size())  # as large as in memory
     rows = len(matrix) * (2 * matrix.dim + 12)
-    words = len(memory._keywords.load().snapshot())
+    words = memory._keywords.load().nbytes
     return hnsw + rows + words + memory._links.load().nbytes + memory._cold.nbytes
 
 
@@ -275,18 +276,20 @@ def _summary_rows(model: str, file: Path, label: str, embedder: Embedder, settin
     config = settings.config
     texts, labels = _labelled(file, label)
     drawn = np.isin(labels, np.random.default_rng(settings.seed).permutation(np.unique(labels))[:TOPICS])
-    with tempfile.TemporaryDirectory(prefix="ruvllm-bench-") as folder:
-        with Memory(folder, embedder=embedder, config=config) as memory:
-            memory.insert_nodes([text for text, is_in in zip(texts, drawn, strict=True) if is_in])
-            engine = open_engine(model, config.generation, config.models)
-            section: CompressionConfig = msgspec.structs.replace(config.compression, max_levels=1)
-            report = compress(
-                memory,
-                lambda: nullcontext(engine),
-                section,
-                cancelled=lambda: len(memory.concepts()) >= SUMMARIES,
-            )
-            engine.close()
+    with (
+        tempfile.TemporaryDirectory(prefix="ruvllm-bench-") as folder,
+        Memory(folder, embedder=embedder, config=config) as memory,
+    ):
+        memory.insert_nodes([text for text, is_in in zip(texts, drawn, strict=True) if is_in])
+        engine = open_engine(model, config.generation, config.models)
+        section: CompressionConfig = msgspec.structs.replace(config.compression, max_levels=1)
+        report = compress(
+            memory,
+            lambda: nullcontext(engine),
+            section,
+            cancelled=lambda: len(memory.concepts()) >= SUMMARIES,
+        )
+        engine.close()
     return summary_rows(report)
 
 
