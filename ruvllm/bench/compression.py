@@ -58,7 +58,7 @@ def run(
         if corpus is not None:
             questions = [q for q in read_questions(corpus[1]) if q.gold_pids]
             questions = questions if settings.limit is None else sample(questions, settings.limit, settings.seed)
-            brains = [(documents(read_corpus(corpus[0])), questions)]
+            brains: list[Brain] = [(documents(read_corpus(corpus[0])), questions)]
             rows += archiving_rows("passages", brains, lambda node: str(node.source), tools.embedder, settings)
         if dialogue is not None:
             brains = _dialogues(*dialogue, settings)
