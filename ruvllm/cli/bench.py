@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from ruvllm.cli import (
     bench_certificate,
+    bench_compression,
     bench_judge,
     bench_ladder,
     bench_memory,
@@ -73,6 +74,7 @@ def kernels(
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     bench_memory.register(bench_app)
+    bench_compression.register(bench_app)
     bench_models.register(bench_app)
     bench_ladder.register(bench_app)
     bench_routers.register(bench_app)

@@ -82,17 +82,19 @@ def compress(
     run = _Pass(memory, engine, config, cancelled, dry_run)
     finished = run.all_levels()
     reachable = 0 if dry_run else memory.file_archived()
-    generated = sum(row.summary == "generated" for row in run.rows)
+    states = [row.state for row in run.rows]
     return CompressionReport(
-        tuple(run.rows),
-        *(sum(row.state == state for row in run.rows) for state in ("new", "changed", "kept")),
-        run.dissolved,
-        generated,
-        run.sentences,
-        run.supported,
-        reachable,
-        time.perf_counter() - started,
-        finished,
+        clusters=tuple(run.rows),
+        made=states.count("new"),
+        changed=states.count("changed"),
+        kept=states.count("kept"),
+        dissolved=run.dissolved,
+        generated=sum(row.summary == "generated" for row in run.rows),
+        sentences=run.sentences,
+        supported=run.supported,
+        reachable=reachable,
+        seconds=time.perf_counter() - started,
+        finished=finished,
     )
 
 
@@ -156,13 +158,13 @@ class _Pass:
 
     def _write(self, level: int, cluster: Cluster, old: StoredConcept | None, summarizer: ClusterSummarizer) -> bool:
         """Make one concept; return False when it was cancelled."""
+        archived = dict.fromkeys(sorted(old.archived) if old is not None else (), 0.5)
         concept = summarizer.summarize(
-            self._texts(cluster.nodes), cancelled=self._cancelled, level=level, density=cluster.density
+            self._texts([*cluster.nodes, *archived]), cancelled=self._cancelled, level=level, density=cluster.density
         )
         if concept is None or self._cancelled():
             return False
         members = dict(zip(cluster.nodes, self._memory.nearness(cluster), strict=True))
-        archived = dict.fromkeys(old.archived if old is not None else (), 0.5)
         node = self._memory.put_concept(concept, archived | members, replaces=None if old is None else old.id)
         if node is not None:  # else a member went meanwhile: the next pass sees to it
             self.sentences += int(concept.metadata.get("sentences", 0))

@@ -26,6 +26,7 @@ __all__ = ["Archive", "ArchiveReport", "stub_of"]
 
 BATCH_NODES = 1024  # in one transaction
 STUB_CHARS = 80
+BUSY_TIMEOUT_MS = 10_000
 DAY_S = 86_400.0
 
 IS_OLD = f"nodes.namespace = ? AND {SEARCHED} AND nodes.type <> ? AND nodes.last_used <= ? AND nodes.use_count < ?"
@@ -250,6 +251,7 @@ class Archive:
         with translated(file):
             connection = apsw.Connection(str(file), flags=flags)
             try:
+                connection.set_busy_timeout(BUSY_TIMEOUT_MS)
                 if flags & apsw.SQLITE_OPEN_READWRITE:
                     connection.pragma("synchronous", "FULL")
                     connection.pragma("secure_delete", True)  # what is forgotten is overwritten

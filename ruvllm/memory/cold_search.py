@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 import time
@@ -15,6 +16,7 @@ import apsw
 import numpy as np
 
 from ruvllm import kernels
+from ruvllm.errors import BrainError
 from ruvllm.memory.archive import Archive
 from ruvllm.memory.decay import weight_left
 from ruvllm.memory.links import EDGE_TYPE_CODES
@@ -28,6 +30,8 @@ __all__ = ["ColdSearch", "Guest"]
 
 Guest = tuple[int, str, str, bytes]
 """A node that takes part in one search: id, text, metadata, (native_dim,) float32 vector."""
+
+logger = logging.getLogger(__name__)
 
 PROBED = 2048  # archived nodes of the nearest shelves that one search looks at: some 1.6 MB of disk
 MAX_NEAR = 128  # nodes that are reached by links
@@ -111,6 +115,22 @@ class ColdSearch:
         concepts, sizes, centroids = self._load()
         if not len(concepts):
             return [], {}
+        try:
+            return self._found(query, native, count, condition, concepts, sizes, centroids)
+        except BrainError as error:
+            logger.warning("what is archived is not searched: %s", error)
+            return [], {}
+
+    def _found(
+        self,
+        query: str,
+        native: np.ndarray,
+        count: int,
+        condition: tuple[str, Sequence[Any]],
+        concepts: np.ndarray,
+        sizes: np.ndarray,
+        centroids: np.ndarray,
+    ) -> tuple[list[Guest], dict[str, list[int]]]:
         near = np.argsort(-(centroids @ native), kind="stable")
         probed = concepts[near[: int(np.searchsorted(np.cumsum(sizes[near]), PROBED)) + 1]]
         with self._archive.reading() as cold:
@@ -175,8 +195,12 @@ class ColdSearch:
         wanted = list(ids)
         if not wanted:
             return []
-        with self._archive.reading() as cold:
-            return self._guests(cold, wanted, condition)
+        try:
+            with self._archive.reading() as cold:
+                return self._guests(cold, wanted, condition)
+        except BrainError as error:
+            logger.warning("what is archived is not searched: %s", error)
+            return []
 
     def _guests(self, cold: apsw.Connection, ids: Iterable[int], condition: tuple[str, Sequence[Any]]) -> list[Guest]:
         given = json.dumps(list(dict.fromkeys(ids)))

@@ -39,18 +39,19 @@ def boosted(scores: np.ndarray, contained: Contained, boost: float) -> np.ndarra
 
 
 def told(scores: np.ndarray, similarity: np.ndarray, contained: Contained, most: int) -> np.ndarray:
-    """Return scores, (n,), in which a concept has one only where it answers better than any of what it contains.
+    """Return scores, (n,), in which a concept keeps its own only where it answers better than any of what it contains.
 
     That is where its cosine to the question is the larger one: the question is about the whole. Of those the `most`
-    best keep their score; a passage that was asked for gives way to no summary of it.
+    best keep their score. All others come last: a passage that was asked for gives way to no summary of it.
     """
-    kept = scores.copy()
-    speaking = []
+    speaking, last = [], []
     for concept, members in contained:
-        if similarity[concept] > similarity[members].max(initial=-1.0):
-            speaking.append(concept)
-        else:
-            kept[concept] = 0.0
-    for concept in sorted(speaking, key=lambda i: (-scores[i], i))[most:]:
-        kept[concept] = 0.0
+        speaks = similarity[concept] > similarity[members].max(initial=-1.0)
+        (speaking if speaks else last).append(concept)
+    speaking.sort(key=lambda i: (-scores[i], i))
+    last += speaking[most:]
+    passages = np.delete(scores, [concept for concept, _ in contained])
+    lowest = float(passages[passages > 0.0].min(initial=float(scores.max())))
+    kept = scores.copy()
+    kept[last] *= 0.5 * lowest / max(float(scores[last].max(initial=0.0)), 1e-30)
     return kept

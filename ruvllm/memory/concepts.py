@@ -45,7 +45,7 @@ class StoredConcept:
     Attributes:
         level: 1 where it contains passages, 2 where it contains concepts of level 1, and so on.
         members: ids of what it contains, ascending, with those that ended or were revoked since.
-        archived: those of them that are archived.
+        archived: those of them that are archived and hold still.
         lost: how many of its members ended or were revoked.
     """
 
@@ -77,7 +77,7 @@ def read_concepts(store: Store, namespace: str) -> list[StoredConcept]:
                 int(metadata.get("level", 1)),
                 metadata,
                 tuple(sorted(node for node, _, _ in members)),
-                frozenset(node for node, tier, _ in members if tier == "cold"),
+                frozenset(node for node, tier, is_alive in members if tier == "cold" and is_alive),
                 sum(not is_alive for _, _, is_alive in members),
             )
         )

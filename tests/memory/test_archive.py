@@ -167,7 +167,7 @@ def test_missing_cold_file_is_said_clearly(memory: Memory, brain: Path) -> None:
 def test_missing_row_is_said_clearly(memory: Memory) -> None:
     old = old_node(memory)
     memory.run_archival()
-    with memory._archive._writing() as cold:
+    with memory._archive.writing() as cold:
         cold.execute("DELETE FROM nodes")
     with pytest.raises(BrainError, match=f"does not hold the archived node {old}"):
         memory.get(old)

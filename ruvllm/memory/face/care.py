@@ -97,6 +97,9 @@ class Care(Concepts):
             rebuilt = self._nearest.compact(cancelled)
             if cancelled():
                 return report()
+            if rebuilt:  # much is gone: graph and tables are read anew, without the room that it took
+                self._links.reload()
+                self._traits.reload()
             saved = self._nearest.save(force=True)
             self._keywords.load()
             saved = self._keywords.save(force=True) or saved
@@ -120,8 +123,10 @@ class Care(Concepts):
     ) -> ArchiveReport:
         """Move what is old and hardly used out of hot memory into a second file; `rehydrate` brings it back.
 
-        A searched node whose last use is `max_age_days` ago and that was used less than `min_use_count` times is not
-        searched any more; it keeps its edges, and `get` still reads its text. Concepts stay.
+        A searched node whose last use is `max_age_days` ago and that was used less than `min_use_count` times leaves
+        index, words and graph; it keeps its edges in the database, and `get` still reads its text. Concepts stay, and
+        where there are any, searches find what is archived through them, read from disk. `compact` gives the memory
+        back.
 
         Args:
             cold_path: the file, the same for all runs while it holds something; cold.db in the brain when None.
