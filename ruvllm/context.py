@@ -133,8 +133,10 @@ def _newest_that_fit(query: str, turns: Sequence[Turn], count_tokens: CountToken
 
 def _settled(query: str, hits: Sequence[Hit]) -> Sequence[Hit]:
     """Return the corrections that were made when this same question was asked before; all hits where there are none."""
-    asked = normalized_tokens(query)
     corrections = [hit for hit in hits if "corrects" in hit.node.metadata]
+    if not corrections:
+        return hits
+    asked = normalized_tokens(query)
     return [h for h in corrections if normalized_tokens(str(h.node.metadata.get("question", ""))) == asked] or hits
 
 

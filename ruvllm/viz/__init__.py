@@ -8,7 +8,6 @@ from ruvllm.viz.layout import place
 from ruvllm.viz.png import can_draw_png, curve_png
 from ruvllm.viz.svg import stacked
 from ruvllm.viz.tables import hits_html, node_html, report_html, response_html
-from ruvllm.viz.why import why_html, why_text
 
 __all__ = [
     "CurvePoint",
@@ -25,6 +24,4 @@ __all__ = [
     "report_html",
     "response_html",
     "stacked",
-    "why_html",
-    "why_text",
 ]
