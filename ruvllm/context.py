@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ruvllm.text import containment, jaccard, minhash, sentence_spans
+from ruvllm.text import containment, jaccard, minhash, normalized_tokens, sentence_spans
 from ruvllm.types import Hit, Message, NodeType, Source, Turn
 
 __all__ = ["Prompt", "build_prompt", "mark_used"]
@@ -55,7 +55,8 @@ def build_prompt(
 
     Args:
         query: the question, not empty.
-        hits: best first; conversation nodes among them are skipped.
+        hits: best first; conversation nodes among them are skipped. What a user said is right of this very question
+            stands alone: beside it, a small reader would go on believing the passage that misled it.
         turns: earlier exchanges of the session, oldest first.
         count_tokens: tokens of a list of messages as the engine renders them.
         relevance: (n,) scores of n texts for this question, higher is nearer; asked only when sentences are chosen.
@@ -75,7 +76,7 @@ def build_prompt(
     def fits(sources: Sequence[Source]) -> bool:
         return count_tokens(_messages(query, kept, sources)) <= budget_tokens
 
-    passages = _distinct(hits, max_sources, duplicate_similarity)
+    passages = _distinct(_settled(query, hits), max_sources, duplicate_similarity)
     if max_sentences is None and fits(passages):
         sources = passages
     else:
@@ -130,6 +131,15 @@ def _newest_that_fit(query: str, turns: Sequence[Turn], count_tokens: CountToken
     return kept
 
 
+def _settled(query: str, hits: Sequence[Hit]) -> Sequence[Hit]:
+    """Return the corrections that were made when this same question was asked before; all hits where there are none."""
+    corrections = [hit for hit in hits if "corrects" in hit.node.metadata]
+    if not corrections:
+        return hits
+    asked = normalized_tokens(query)
+    return [h for h in corrections if normalized_tokens(str(h.node.metadata.get("question", ""))) == asked] or hits
+
+
 def _distinct(hits: Sequence[Hit], max_sources: int, duplicate_similarity: float) -> list[Source]:
     """Return the first `max_sources` passages, numbered from 1, none nearly equal to one before it."""
     sources: list[Source] = []
@@ -149,6 +159,8 @@ def _distinct(hits: Sequence[Hit], max_sources: int, duplicate_similarity: float
 def _as_source(hit: Hit, number: int) -> Source:
     metadata = hit.node.metadata
     title = " > ".join(str(part) for part in (metadata.get("title"), metadata.get("heading")) if part)
+    if "corrects" in metadata:
+        title = str(metadata.get("question") or title)
     return Source(
         number=number,
         node_id=hit.node.id,

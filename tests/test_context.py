@@ -125,6 +125,21 @@ def test_context_refuses_a_question_over_the_budget() -> None:
         build([], budget=6)
 
 
+def corrected(number: int, question: str) -> Hit:
+    metadata = {"corrects": "a1", "question": question}
+    return Hit(Node(number, NodeType.FACT, "They nest on the roof.", metadata=metadata), score=0.1)
+
+
+def test_a_correction_of_this_very_question_stands_alone() -> None:
+    prompt = build([hit(1), hit(2), corrected(3, "where do the terns nest")])
+    assert [(s.node_id, s.title) for s in prompt.sources] == [(3, "where do the terns nest")]
+
+
+def test_a_correction_of_another_question_stands_among_the_others() -> None:
+    prompt = build([hit(1), corrected(2, "Where do gulls nest?"), hit(3)])
+    assert [s.node_id for s in prompt.sources] == [1, 2, 3]
+
+
 def source(number: int, text: str) -> Source:
     return Source(number, number, f"{number}.md", None, text, 1.0)
 

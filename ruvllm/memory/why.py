@@ -103,12 +103,12 @@ class Why:
     versions: Mapping[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        from ruvllm.viz import why_text
+        from ruvllm.memory.why_shown import why_text
 
         return why_text(self)
 
     def _repr_html_(self) -> str:
-        from ruvllm.viz import why_html
+        from ruvllm.memory.why_shown import why_html
 
         return why_html(self)
 

@@ -9,7 +9,6 @@ from ruvllm.viz.matrix import matrix_svg
 from ruvllm.viz.png import can_draw_png, curve_png
 from ruvllm.viz.svg import stacked
 from ruvllm.viz.tables import hits_html, node_html, report_html, response_html
-from ruvllm.viz.why import why_html, why_text
 
 __all__ = [
     "CurvePoint",
@@ -27,6 +26,4 @@ __all__ = [
     "report_html",
     "response_html",
     "stacked",
-    "why_html",
-    "why_text",
 ]

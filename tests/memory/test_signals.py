@@ -17,7 +17,7 @@ from .fakes import interaction, routed
 
 FIRST, SECOND = "Where is the rescue sled kept?", "Where is the rescue sled kept now?"
 NOW = time.time()
-FADED = 1e-5  # more than an edge of half a year's half-life loses in minutes
+FADED = 1e-4  # more than an edge of a year's half-life loses in an hour
 
 
 def config(**signals: Any) -> Config:

@@ -11,7 +11,7 @@ from ruvllm.viz.svg import clean
 from ruvllm.viz.tables import snippet, table
 
 if TYPE_CHECKING:
-    from ruvllm.memory import Why, WhyEdge, WhySource
+    from ruvllm.memory.why import Why, WhyEdge, WhySource
 
 __all__ = ["why_html", "why_text"]
 
