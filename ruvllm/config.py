@@ -364,6 +364,10 @@ class WorkerConfig(_Section, frozen=True):
     attention_hours: float = 24.0
     attention_after_s: float = 10.0  # shortest time between trainings of the ranking after new outcomes; 0 = none
     router_hours: float = 24.0
+    judge_hours: float = 24.0
+    compression_hours: float = 1.0
+    signals_hours: float = 1.0  # where [signals] is on
+    sessions_hours: float = 24.0  # where sessions.max_idle_days is set
     decay_hours: float = 24.0
     index_hours: float = 24.0  # and whenever a fifth of it is deleted
     archival_hours: float = 0.0  # what is hardly used leaves search: somebody has to want that

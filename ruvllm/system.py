@@ -22,7 +22,7 @@ from ruvllm.errors import ModelError, ModelMissing, PullError
 from ruvllm.inference import Engine, ModelPool, complete, open_engine
 from ruvllm.inference.open import is_remote
 from ruvllm.judging import Answered, Judgement
-from ruvllm.learning.jobs import News, brain_jobs
+from ruvllm.learning.jobs import Learners, News, brain_jobs
 from ruvllm.learning.worker import Worker
 from ruvllm.memory import CompactReport, DecayReport, Memory, Session
 from ruvllm.memory.feedback import outcome_of
@@ -71,16 +71,20 @@ def _never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LearnReport:
-    """What one pass of `learn` did: to the ranking, to the edges, to the index, to the router where there is one.
+    """What each job of one pass of `learn` did; None of one that this brain does not have, or that had nothing to do.
 
-    `signals` counts answers against which something speaks that was done and not said (`SignalsConfig`).
+    `signals` counts answers against which something speaks that was done and not said (`SignalsConfig`), `sessions`
+    those that expired.
     """
 
     attention: TrainingReport
     decay: DecayReport
     index: CompactReport
     router: RouterReport | None = None
+    judge: JudgeReport | None = None
+    compression: CompressionReport | None = None
     signals: int = 0
+    sessions: int = 0
 
 
 class RuvLLM:
@@ -135,8 +139,7 @@ class RuvLLM:
         self._router = _router(self.memory, self.pool.tiers, config)
         self._judge = _judge(self.memory, self.pool, config)
         self._news = News()
-        train_router = None if self._router is None else self._router.train
-        jobs = brain_jobs(self.memory, config.worker, self._news, train_router=train_router)
+        jobs = brain_jobs(self.memory, config.worker, self._news, self._learners())
         self.worker = Worker(self.memory.job_table, jobs, config.worker)
         self._metrics = Metrics(self._sizes)
         self._telemetry = Telemetry(self._metrics, config.telemetry)
@@ -360,18 +363,26 @@ class RuvLLM:
                     raise ValueError(f"{name}: source {number} is in both helped and unhelpful")
         return marks
 
+    def _learners(self) -> Learners:
+        expires = bool(self.config.sessions.max_idle_days)
+        return Learners(
+            router=None if self._router is None else self._router.train,
+            judge=None if self._judge is None else self._judge.train,
+            compression=lambda must_stop: self.compress(cancelled=must_stop),
+            signals=(lambda must_stop: self.memory.notice_signals()) if self.config.signals.enabled else None,
+            sessions=(lambda must_stop: self.expire_sessions()) if expires else None,
+        )
+
     def learn(self) -> LearnReport:
         """Do now what the background worker does on its schedule, and return what it did; see docs/learning.md.
 
         The ranking is trained on the answers that were rated good (see `Memory.train_attention`); weights of edges fade
-        for good (see `Memory.apply_decay`); the index is compacted; with several models, the router is trained on what
-        they did (see `train_router`).
+        for good (see `Memory.apply_decay`); with several models, the router is trained on what they did (see
+        `train_router`); the judge is calibrated (see `train_judge`); clusters become concepts (see `compress`); the
+        index is compacted. Nothing is archived: that is `Memory.run_archival`.
         """
         self.memory.require_writable()
-        signals = self.memory.notice_signals() if self.config.signals.enabled else 0
-        attention, decay = self.worker.run("attention"), self.worker.run("decay")
-        router = None if self._router is None else self.worker.run("router")
-        return LearnReport(attention, decay, self.worker.run("index"), router, signals)
+        return LearnReport(**{name: self.worker.run(name) for name in self.worker.names if name != "archival"})
 
     def learn_report(self) -> LearnHistory:
         """Return what was learnt when, on how much, what the gates said and what is in force, and the jobs."""

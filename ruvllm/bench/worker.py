@@ -22,7 +22,7 @@ from ruvllm.bench.serving import FreeEmbedder, FreeReader, served
 from ruvllm.bench.setup import Settings, open_tools
 from ruvllm.brain_router import BrainRouter
 from ruvllm.config import Config, WorkerConfig, load_config
-from ruvllm.learning.jobs import News, brain_jobs
+from ruvllm.learning.jobs import Learners, News, brain_jobs
 from ruvllm.learning.priority import at_idle_priority
 from ruvllm.learning.worker import Worker
 from ruvllm.memory import Memory
@@ -98,7 +98,7 @@ def run(
 def _brain(folder: Path, embedder: FreeEmbedder, config: Config) -> Iterator[_Served]:
     with Memory(folder, embedder=embedder, config=config) as memory:
         router = BrainRouter(memory, TIERS, config, seed=0)
-        jobs = brain_jobs(memory, WITHOUT_PAUSE, News(), train_router=router.train)
+        jobs = brain_jobs(memory, WITHOUT_PAUSE, News(), Learners(router=router.train))
         again = [replace(job, every_s=AT_ONCE_S, early=None) for job in jobs if job.name in ("attention", "router")]
         worker = Worker(memory.job_table, again, WITHOUT_PAUSE)
         readers = {tier.name: FreeReader(tier.name) for tier in TIERS}

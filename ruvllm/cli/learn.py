@@ -23,7 +23,7 @@ def learn(
     brain: BrainOption = DEFAULT_BRAIN,
     report: Annotated[bool, typer.Option("--report", help="Show what was learnt, and train nothing.")] = False,
     rollback: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Take the last version of attention or router back.")
+        str | None, typer.Option(metavar="NAME", help="Take the last version of attention, judge or router back.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -48,11 +48,18 @@ def _print_done(done: LearnReport) -> None:
     trained = {"attention": (done.attention.untrained_loss, done.attention)}
     if done.router is not None:
         trained["router"] = (done.router.before_loss, done.router)  # type: ignore[assignment]
+    if done.judge is not None:
+        trained["judge"] = (done.judge.before_loss, done.judge)  # type: ignore[assignment]
     for name, (before, report) in trained.items():
         losses = "" if report.loss is None else f", loss on unseen ones {before:.4f} before, {report.loss:.4f} now"
         said = "accepted" if report.accepted else f"nothing changed: {report.reason}"
         out.print(f"{name}: {said}{losses}", markup=False)
     out.print(f"edges: {done.decay.decayed} faded, {done.decay.pruned} pruned")
+    if done.compression is not None:
+        found = done.compression
+        out.print(
+            f"concepts: {found.made} made, {found.changed} changed, {found.kept} kept, {found.dissolved} dissolved"
+        )
     out.print(f"index: {done.index.indexed} vectors" + (", built anew" if done.index.rebuilt else ""))
 
 

@@ -101,6 +101,11 @@ class Worker(SpareTime):
         self._at_exit = _close_later(weakref.ref(self))
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of the jobs, in the order in which they were given."""
+        return tuple(self._plans)
+
+    @property
     def is_paused(self) -> bool:
         """Whether no scheduled job begins until `resume`."""
         return self._is_paused

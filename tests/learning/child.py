@@ -10,7 +10,7 @@ from memory.fakes import WordEmbedder
 
 from learning import fleet
 from ruvllm.config import WorkerConfig
-from ruvllm.learning.jobs import News, brain_jobs
+from ruvllm.learning.jobs import Learners, News, brain_jobs
 from ruvllm.learning.worker import MustStop, Worker
 from ruvllm.memory import Memory
 
@@ -21,7 +21,7 @@ def train(brain: str) -> None:
     """Train for ever: after each look at whether to stop, a moment passes."""
     memory = Memory(brain, embedder=WordEmbedder())
     fleet.rated(memory)
-    attention = next(job for job in brain_jobs(memory, AT_ONCE, News(), train_router=None) if job.name == "attention")
+    attention = next(job for job in brain_jobs(memory, AT_ONCE, News(), Learners()) if job.name == "attention")
 
     def body(must_stop: MustStop) -> object:
         looks = 0

@@ -18,7 +18,7 @@ from memory.fakes import WordEmbedder
 
 from ruvllm.attention import AttentionEngine
 from ruvllm.config import WorkerConfig
-from ruvllm.learning.jobs import News, brain_jobs
+from ruvllm.learning.jobs import Learners, News, brain_jobs
 from ruvllm.learning.report import learn_history
 from ruvllm.learning.worker import Worker
 from ruvllm.memory import Memory
@@ -41,7 +41,7 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
 
 @contextmanager
 def working(memory: Memory, news: News, config: WorkerConfig = EAGER) -> Iterator[Worker]:
-    worker = Worker(memory.job_table, brain_jobs(memory, config, news, train_router=None), config)
+    worker = Worker(memory.job_table, brain_jobs(memory, config, news, Learners()), config)
     worker.start()
     try:
         yield worker
