@@ -13,7 +13,7 @@ import ruvllm
 PACKAGE = Path(ruvllm.__file__).parent
 FLOORS = [
     {"types", "config", "errors", "kernels", "text", "viz"},
-    {"models", "checkpoints"},
+    {"models", "checkpoints", "judging"},
     {"inference", "attention", "router"},
     {"embedding"},
     {"memory"},
