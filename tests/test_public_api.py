@@ -13,12 +13,12 @@ import ruvllm
 PACKAGE = Path(ruvllm.__file__).parent
 FLOORS = [
     {"types", "config", "errors", "metrics", "logs", "tracing", "telemetry", "kernels", "text", "viz"},
-    {"models", "checkpoints"},
+    {"models", "checkpoints", "judging"},
     {"inference", "attention", "router"},
     {"embedding"},
     {"memory"},
     {"learning"},
-    {"context", "judging", "orchestrator", "routing"},
+    {"context", "orchestrator", "routing"},
     {"router_inputs"},
     {"pipeline", "brain_router"},
     {"system"},

@@ -28,15 +28,15 @@ class JudgeReport:
     """What one training of the judge did.
 
     Attributes:
-        labels: rated answers there were; `held_out` of them judged.
-        brier_before, brier_after, ece_before, ece_after: on these; None where too few were rated.
+        examples: rated answers there were; `held_out` of them judged.
+        before_loss, loss, ece_before, ece_after: on these; None where too few were rated.
         version: in force afterwards, 0 for the uncalibrated judge.
     """
 
-    labels: int
+    examples: int
     held_out: int
-    brier_before: float | None
-    brier_after: float | None
+    before_loss: float | None
+    loss: float | None
     ece_before: float | None
     ece_after: float | None
     kind: Kind | None

@@ -33,7 +33,7 @@ def test_ratings_calibrate_and_the_version_outlives_the_process(rated: Memory) -
     before = BrainJudge(rated).judge(answered("In hut three."))
     trained = BrainJudge(rated)
     report = trained.train()
-    assert report.accepted and report.version == trained.version == 1 and report.labels == 60
+    assert report.accepted and report.version == trained.version == 1 and report.examples == 60
     again = BrainJudge(rated).judge(answered("In hut three."))
     assert again.quality < before.quality and again.source == "signals@1"
     rated.close()

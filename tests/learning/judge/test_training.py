@@ -32,9 +32,9 @@ def test_few_labels_give_two_parameters() -> None:
 
 def test_what_predicts_held_out_ratings_better_is_accepted() -> None:
     found, report = train(*rated(300), Calibration.identity(), 0)
-    assert found is not None and report.accepted and report.labels == 300
-    assert report.brier_after is not None and report.brier_before is not None
-    assert report.brier_after < report.brier_before and 0 < report.held_out < 300
+    assert found is not None and report.accepted and report.examples == 300
+    assert report.loss is not None and report.before_loss is not None
+    assert report.loss < report.before_loss and 0 < report.held_out < 300
 
 
 def test_what_is_in_force_stays_where_nothing_better_is_found() -> None:
