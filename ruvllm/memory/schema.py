@@ -224,6 +224,10 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX tier_outcomes_with_answer ON tier_outcomes (interaction) WHERE answer IS NOT NULL;
     """,
+    """
+    ALTER TABLE decisions  -- with which temperature and top_p were drawn, to learn from it
+        ADD COLUMN sampling_chance REAL CHECK (sampling_chance > 0.0 AND sampling_chance <= 1.0);
+    """,
 )
 
 
