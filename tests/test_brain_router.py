@@ -88,6 +88,26 @@ def test_a_rating_counts_from_the_next_question_on(memory: Memory) -> None:
     assert before is not None and after is not None and after < before
 
 
+def test_a_raters_day_is_bounded_in_memory_too(tmp_path: Path) -> None:
+    config = configured(max_labels_per_day=5, explore=0.0)
+    with Memory(tmp_path / "capped", embedder=WordEmbedder(), config=config) as memory:
+        router = BrainRouter(memory, TIERS, config, seed=0)
+        decided(router, asked(memory))
+        for i in reversed(range(12)):  # each one takes the place of another
+            rated(memory, f"a{i:02}", f"ship {i}", 5)
+            router.heard(f"a{i:02}")
+        assert router._router is not None and router._router.memory.counts() == [5, 0]
+
+
+def test_what_feedback_takes_back_counts_no_longer(memory: Memory) -> None:
+    rated(memory, "a1", "When does the ship arrive?", 5)
+    router = BrainRouter(memory, TIERS, configured(explore=0.0), seed=0)
+    decided(router, asked(memory))
+    memory.feedback("a1", Feedback(quality=0.9, task_success=False))  # which disagree
+    router.heard("a1")
+    assert router._router is not None and router._router.memory.counts() == [0, 0]
+
+
 def test_what_answers_really_cost_is_held_to_the_budget(memory: Memory) -> None:
     config = configured(explore=0.0, calibrate=0.0, safe_default="large", cost_budget=0.5)
     router, one, spent = BrainRouter(memory, TIERS, config, seed=0), asked(memory), 0.0
