@@ -36,6 +36,7 @@ from ruvllm.router.outcome_memory import OutcomeMemory
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.policy import Policy
 from ruvllm.router.router import Router
+from ruvllm.router.sampling import Draw, Proof, Setting, proven, settings
 from ruvllm.router_inputs import files_of, inputs_of, policy_of, training_of, view_of
 from ruvllm.routing import Asked
 from ruvllm.types import Decision, NodeType, TierOutcome
@@ -55,8 +56,7 @@ CHECKED_EVERY = 50  # questions between two looks at whether the certificate sti
 class BrainRouter:
     """Chooses who answers by what the brain's log says that tiers did. Safe to share between threads.
 
-    The log is read at the first question; what is rated later counts from the next question on. What feedback takes
-    back, without saying anything else, counts until the log is read again.
+    The log is read at the first question; what is rated or taken back later counts from the next question on.
 
     Args:
         tiers: of `tiers_of`, at least two.
@@ -72,7 +72,9 @@ class BrainRouter:
         self._config = config.router
         self._policy = policy_of(config, self._names)
         self._seeds = np.random.SeedSequence(seed)
-        self._coin = np.random.default_rng(self._seeds.spawn(1)[0])
+        self._coin, self._dice = map(np.random.default_rng, self._seeds.spawn(2))
+        self._settings = settings(Setting(config.generation.temperature, config.generation.top_p))
+        self._proof: Proof | None = None  # of another setting than the configured one
         folder = memory.path / "checkpoints" / "router"
         self._checkpoints = Checkpoints(folder, form=f"router-{FEATURE_VERSION}")
         self._promise = PromiseFile(folder / "certificate.json")
@@ -110,7 +112,7 @@ class BrainRouter:
             session=asked.session,
             probe=view if self._config.probe else None,
         )
-        return replace(decision, calibrates=calibrates)
+        return self._sampled(replace(decision, calibrates=calibrates))
 
     def answered(self, decision: Decision, outcome: TierOutcome) -> None:
         """Let what an answer really cost, and how late it came, count for the budget and for limits of latency."""
@@ -127,6 +129,7 @@ class BrainRouter:
     def heard(self, id: str) -> None:
         """Let what was said about one answer count."""
         logged = self._logged(id)
+        others = [self._logged(other) for other in self._memory.crowded_out(id)]
         with self._lock:  # after a reading of the log that has begun, which may have missed it
             router = self._router
             if router is None or self._is_stale:
@@ -135,12 +138,18 @@ class BrainRouter:
                 self._is_stale = True
                 return
             if self._issued is None:  # a certificate is about scores that come of the outcomes known then
-                _remember(router.memory, logged)
+                for one in (logged, *others):
+                    _remember(router.memory, one)
+                    _correct(router.memory, one)
             self._watch_over(router, logged)
 
     def forget(self) -> None:
         """Read the log anew before the next question."""
         self._is_stale = True
+
+    def sampling(self) -> Proof | None:
+        """Return the temperature and top_p that logged draws proved better than the configured ones; None if none."""
+        return self._proof
 
     # -- learning ----------------------------------------------------------------------------------------------------
 
@@ -157,6 +166,7 @@ class BrainRouter:
             raise RuntimeError("the router is being trained already")
         try:
             logged = self._logged(pause=cancelled)
+            self._proof = self._proof_of(logged)
             dim, embedder = logged.vectors.shape[1], self._embedder()
             before = self._ready(dim).learnt if dim else None
             learnt, report = train_router(
@@ -249,6 +259,7 @@ class BrainRouter:
             if self._router is None:
                 seed = int(self._seeds.generate_state(1)[0])
                 logged = self._logged()
+                self._proof = self._proof_of(logged)
                 router = Router(self._tiers, self._memory_of(logged, native_dim), self._policy, seed=seed)
                 router.adopt(learnt := self._saved(), self._version() if learnt is not None else 0)
                 self._start_promise(self._promise.load()[0])
@@ -263,6 +274,42 @@ class BrainRouter:
                     self._router.adopt(None, 0)
                 self._end_promise(self._router)
             return self._router
+
+    def _sampled(self, decision: Decision) -> Decision:
+        """Return the decision with temperature and top_p: drawn now and then, else what was proven, else left open."""
+        share = self._config.explore_sampling
+        if self._config.certified or share == 0.0:
+            return decision
+        with self._lock:
+            is_drawn = self._config.explore > 0.0 and not decision.calibrates and self._dice.random() < share
+            place = int(self._dice.integers(len(self._settings))) if is_drawn else 0
+        if is_drawn:
+            one = self._settings[place]
+            chance = 1.0 / len(self._settings)
+            return replace(decision, temperature=one.temperature, top_p=one.top_p, sampling_chance=chance)
+        if self._proof is None:
+            return decision
+        return replace(decision, temperature=self._proof.setting.temperature, top_p=self._proof.setting.top_p)
+
+    def _proof_of(self, logged: LoggedOutcomes) -> Proof | None:
+        """Return the setting that rated draws prove better than the configured one."""
+        known = np.where(logged.shown, logged.quality, np.float32(np.nan))
+        is_rated = np.isfinite(known).any(axis=1)
+        said = {logged.ids[i]: float(np.nanmax(known[i])) for i in np.flatnonzero(is_rated)}
+        draws = [
+            Draw(
+                Setting(one.temperature, one.top_p),
+                one.chance,
+                one.expected,
+                said[id],
+            )
+            for id, one in self._memory.sampling_draws().items()
+            if id in said
+        ]
+        proof = proven(draws, self._settings[0])
+        if proof is not None:
+            logger.info("%s gains %.3f in quality over %s", proof.setting, proof.gain.value, self._settings[0])
+        return proof
 
     def _adopt(self, router: Router, learnt: Learnt | None, version: int) -> None:
         with self._lock:
@@ -411,9 +458,19 @@ def _outcomes(memory: OutcomeMemory) -> tuple[float, float]:
     return float(known.sum()), float(good.sum())
 
 
+def _correct(memory: OutcomeMemory, logged: LoggedOutcomes) -> None:
+    """Let what counts no longer be unknown, in rows that the memory holds."""
+    latency_ms = _latencies(logged)
+    for i in np.flatnonzero(~_is_proof(logged)):
+        memory.correct(logged.ids[i], logged.quality[i], latency_ms[i])
+
+
+def _latencies(logged: LoggedOutcomes) -> npt.NDArray[np.float32]:
+    return np.where(logged.latency_ms > 0.0, logged.latency_ms, np.float32(np.nan))
+
+
 def _remember(memory: OutcomeMemory, logged: LoggedOutcomes) -> None:
     """Put rated rows into the memory: others would take the places of neighbours that tell something."""
     logged = _without_proof(logged)
     if len(logged):
-        latency_ms = np.where(logged.latency_ms > 0.0, logged.latency_ms, np.float32(np.nan))
-        memory.extend(logged.ids, logged.texts, logged.vectors, logged.quality, latency_ms)
+        memory.extend(logged.ids, logged.texts, logged.vectors, logged.quality, _latencies(logged))

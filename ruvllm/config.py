@@ -284,6 +284,9 @@ class RouterConfig(_Section, frozen=True):
     safe_default: str = ""  # one of models.tiers, for what the router is not sure of; "" = generation.model
     confidence_threshold: float = 0.5  # less sure than that, the safe default answers
     explore: float = 0.02  # share of the requests whose tier is drawn to learn from it
+    # Share of the requests whose temperature and top_p are drawn to learn from it, while `explore` is not 0; others
+    # keep those of [generation] until 500 rated draws prove a gain. 0 = never, as in certified mode.
+    explore_sampling: float = 0.01
     # Share of the requests that every tier answers, by a coin that falls before the first answer. The others' answers
     # are made while no request runs; those that a process leaves behind when it ends are missing. What is calibrated on
     # anything else promises nothing: at 0, certified mode stays at the largest tier.
@@ -297,7 +300,7 @@ class RouterConfig(_Section, frozen=True):
     max_labels_per_day: int = 200
 
     def __post_init__(self) -> None:
-        for name in ("quality_floor", "confidence_threshold", "explore", "calibrate", "hysteresis"):
+        for name in ("quality_floor", "confidence_threshold", "explore", "explore_sampling", "calibrate", "hysteresis"):
             _require(0.0 <= getattr(self, name) <= 1.0, f"router.{name} must be in [0, 1] ({getattr(self, name)})")
         for name in ("risk", "certificate_confidence"):
             _require(0.0 < getattr(self, name) < 1.0, f"router.{name} must be in (0, 1) ({getattr(self, name)})")

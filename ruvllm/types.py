@@ -391,7 +391,8 @@ class Decision:
         checkpoint: version of the router, 0 for the untrained one.
         confidence: how likely the chosen tier meets the quality asked for.
         context_tokens: longest prompt; 0 leaves it to the reader's size.
-        temperature, top_p: None leaves them to the request.
+        temperature, top_p: None leaves them to the configuration; what a request states holds in any case.
+        sampling_chance: with which both were drawn, to learn from it; None where they were not.
         explored: the choice was drawn to learn from it.
         probed: the smallest local tier looked at the question first.
         calibrates: a coin that fell before any answer says that every tier answers, for calibration.
@@ -409,6 +410,7 @@ class Decision:
     context_tokens: int = 0
     temperature: float | None = None
     top_p: float | None = None
+    sampling_chance: float | None = None
     explored: bool = False
     probed: bool = False
     calibrates: bool = False

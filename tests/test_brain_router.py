@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from ruvllm.router.features import NUM_FEATURES, RouterInputs, features
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router_inputs import inputs_of, machine, policy_of, tiers_of
 from ruvllm.routing import Asked, instead
-from ruvllm.types import Constraints, Decision, Feedback, TierOutcome
+from ruvllm.types import Constraints, Decision, Feedback, Route, TierOutcome
 
 TIERS = (TierInfo("small", 100_000_000, 0.06), TierInfo("large", 2_000_000_000, 1.2))
 ROUTED = {"models": {"tiers": ["small", "large"]}, "generation": {"model": "small"}}
@@ -85,6 +86,26 @@ def test_a_rating_counts_from_the_next_question_on(memory: Memory) -> None:
     router.heard("a1")
     after = decided(router, asked(memory)).estimates[0].quality
     assert before is not None and after is not None and after < before
+
+
+def test_a_raters_day_is_bounded_in_memory_too(tmp_path: Path) -> None:
+    config = configured(max_labels_per_day=5, explore=0.0)
+    with Memory(tmp_path / "capped", embedder=WordEmbedder(), config=config) as memory:
+        router = BrainRouter(memory, TIERS, config, seed=0)
+        decided(router, asked(memory))
+        for i in reversed(range(12)):  # each one takes the place of another
+            rated(memory, f"a{i:02}", f"ship {i}", 5)
+            router.heard(f"a{i:02}")
+        assert router._router is not None and router._router.memory.counts() == [5, 0]
+
+
+def test_what_feedback_takes_back_counts_no_longer(memory: Memory) -> None:
+    rated(memory, "a1", "When does the ship arrive?", 5)
+    router = BrainRouter(memory, TIERS, configured(explore=0.0), seed=0)
+    decided(router, asked(memory))
+    memory.feedback("a1", Feedback(quality=0.9, task_success=False))  # which disagree
+    router.heard("a1")
+    assert router._router is not None and router._router.memory.counts() == [0, 0]
 
 
 def test_what_answers_really_cost_is_held_to_the_budget(memory: Memory) -> None:
@@ -359,3 +380,51 @@ def test_another_embedder_leaves_the_safe_default_until_training(tmp_path: Path)
         router = BrainRouter(memory, TIERS, config, seed=0)
         assert decided(router, asked(memory, EASY)).checkpoint == 0
         assert router.train().accepted and decided(router, asked(memory, EASY)).checkpoint == 2
+
+
+# -- temperature and top_p ---------------------------------------------------------------------------------------------
+
+
+def drawn_answers(memory: Memory, n: int, better: float) -> None:
+    """Log rated answers whose temperature was drawn: those at `better` are good, half of the others are."""
+    rng = np.random.default_rng(0)
+    router = BrainRouter(memory, TIERS, configured(explore_sampling=1.0, calibrate=0.0), seed=0)
+    decision = decided(router, asked(memory))
+    for i in range(n):
+        setting = router._settings[int(rng.integers(3))]
+        one = replace(decision, temperature=setting.temperature, top_p=setting.top_p, sampling_chance=1.0 / 3.0)
+        route = Route("m", 512, setting.temperature, setting.top_p)
+        quality = 1.0 if setting.temperature == better else float(rng.integers(2))
+        outcome = TierOutcome(one.tier, quality, 20.0, source="judge")
+        memory.record(interaction(f"d{i}", query=f"ship {i}", decision=one, outcome=outcome, route=route))
+
+
+def test_settings_are_drawn_with_their_chance(memory: Memory) -> None:
+    router, one = BrainRouter(memory, TIERS, configured(explore_sampling=0.5, calibrate=0.0), seed=0), asked(memory)
+    made = [decided(router, one) for _ in range(400)]
+    drawn = [each for each in made if each.sampling_chance is not None]
+    assert abs(len(drawn) / 400 - 0.5) < 0.1 and {each.sampling_chance for each in drawn} == {1.0 / 3.0}
+    assert {each.temperature for each in drawn} == {0.0, 0.4, 0.8}
+    assert all(each.temperature is None for each in made if each.sampling_chance is None)
+
+
+@pytest.mark.parametrize("never", [{"explore_sampling": 0.0}, {"explore": 0.0}, {"certified": True}])
+def test_settings_stay_where_nothing_is_drawn(memory: Memory, never: dict[str, object]) -> None:
+    router = BrainRouter(memory, TIERS, configured(**{"explore_sampling": 1.0, "calibrate": 0.0} | never), seed=0)
+    assert {decided(router, asked(memory)).temperature for _ in range(20)} == {None}
+
+
+def test_what_draws_prove_better_is_used(memory: Memory) -> None:
+    drawn_answers(memory, 600, better=0.4)
+    router = BrainRouter(memory, TIERS, configured(explore=0.0, explore_sampling=0.01), seed=0)
+    decision = decided(router, asked(memory))
+    assert (decision.temperature, decision.top_p, decision.sampling_chance) == (0.4, 0.9, None)
+    proof = router.sampling()
+    assert proof is not None and proof.rated == 600 and proof.gain.low > 0.0
+
+
+def test_a_request_that_states_its_own_settings_teaches_nothing(memory: Memory) -> None:
+    router = BrainRouter(memory, TIERS, configured(explore_sampling=1.0, calibrate=0.0), seed=0)
+    decision = decided(router, asked(memory))
+    memory.record(interaction("a1", query="ship", decision=decision, route=Route("m", 512, 1.3, 0.7)))
+    assert memory.sampling_draws() == {}

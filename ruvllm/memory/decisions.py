@@ -20,10 +20,13 @@ from ruvllm.types import Decision, Feedback, Interaction, QualitySource, TierEst
 __all__ = [
     "LoggedDecision",
     "LoggedOutcomes",
+    "SamplingDraw",
+    "crowded_out",
     "insert_decision",
     "insert_outcomes",
     "judge",
     "rate",
+    "read_draws",
     "read_log",
     "read_outcomes",
     "unlearn",
@@ -32,6 +35,7 @@ __all__ = [
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
+UNKNOWN = 0.5  # quality that is expected where nobody said one
 MAX_ROWS = 100_000  # the newest that training looks at
 PAUSE_ROWS = 256  # read between two pauses: a few milliseconds
 
@@ -102,6 +106,16 @@ class LoggedOutcomes:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingDraw:
+    """Settings that were drawn with `chance`, and the quality that was expected of the answer."""
+
+    temperature: float
+    top_p: float
+    chance: float
+    expected: float
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------
@@ -284,6 +298,22 @@ def _decision(row: Sequence[Any]) -> Decision | None:
     return Decision(**values | {name: bool(values[name]) for name in ("explored", "probed", "calibrates")})
 
 
+_DRAWN = (
+    "SELECT d.interaction, d.temperature, d.top_p, d.sampling_chance, d.tier, d.estimates FROM decisions d "
+    "JOIN interactions i ON i.id = d.interaction WHERE i.namespace = ? AND d.sampling_chance IS NOT NULL "
+    "AND json_extract(i.route, '$.temperature') = d.temperature AND json_extract(i.route, '$.top_p') = d.top_p"
+)
+
+
+def read_draws(store: Store, namespace: str) -> dict[str, SamplingDraw]:
+    """Return by id the requests whose temperature and top_p were drawn, and held: a request may have stated its own."""
+    found = {}
+    for id, temperature, top_p, chance, tier, estimates in store.rows(_DRAWN, (namespace,)):
+        quality = next((one["quality"] for one in json.loads(estimates) if one["tier"] == tier), None)
+        found[id] = SamplingDraw(temperature, top_p, chance, UNKNOWN if quality is None else quality)
+    return found
+
+
 _ROUTED = (
     "WITH told AS (SELECT rowid AS number, id, session, created, query_node, used_ids, "
     "row_number() OVER (PARTITION BY session ORDER BY created, rowid) - 1 AS turn FROM interactions "
@@ -309,6 +339,21 @@ _TRIED = (
     "(SELECT rater, cast(at / 86400.0 AS INTEGER) FROM tier_outcomes WHERE interaction = ?4))) "
     "WHERE tier IN (SELECT value FROM json_each(?2)) AND (?4 IS NULL OR interaction = ?4)"
 )
+
+
+# The one whose place in the draw of a rater's day the latest of them took.
+_CROWDED_OUT = (
+    "SELECT interaction FROM (SELECT o.interaction, row_number() OVER (PARTITION BY rater, "
+    "cast(at / 86400.0 AS INTEGER) ORDER BY o.interaction) AS place FROM tier_outcomes o "
+    "JOIN interactions i ON i.id = o.interaction WHERE i.namespace = ?1 AND (rater, cast(at / 86400.0 AS INTEGER)) IN "
+    "(SELECT rater, cast(at / 86400.0 AS INTEGER) FROM tier_outcomes WHERE interaction = ?2 AND rater IS NOT NULL)) "
+    "WHERE place = ?3 + 1"
+)
+
+
+def crowded_out(store: Store, namespace: str, id: str, max_labels_per_day: int) -> list[str]:
+    """Return the answers whose qualities `read_outcomes` has stopped to read because of what was said of `id`."""
+    return [other for (other,) in store.rows(_CROWDED_OUT, (namespace, id, max_labels_per_day))]
 
 
 def read_outcomes(

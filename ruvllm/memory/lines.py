@@ -178,6 +178,7 @@ class _Decision(msgspec.Struct):
     context_tokens: Count
     temperature: float | None
     top_p: float | None
+    sampling_chance: float | None
     explored: Literal[0, 1]
     probed: Literal[0, 1]
     calibrates: Literal[0, 1]
@@ -242,6 +243,8 @@ def require_sound(kind: str, line: dict[str, Any]) -> None:
 
 def as_current(kind: str, line: dict[str, Any], version: int) -> dict[str, Any]:
     """Return a line of an older version with what this one has more, as the migration of a brain fills it in."""
+    if kind == "decision":
+        return {"sampling_chance": None} | line
     if version > 1:
         return line
     more: dict[str, Any] = {}

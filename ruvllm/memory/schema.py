@@ -286,6 +286,11 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE interactions ADD COLUMN quality REAL CHECK (quality BETWEEN 0.0 AND 1.0);
     ALTER TABLE interactions ADD COLUMN quality_source TEXT NOT NULL DEFAULT '';  -- who said so, and by which version
     """,
+    # 8: how sampling was drawn
+    """
+    ALTER TABLE decisions  -- with which temperature and top_p were drawn, to learn from it
+        ADD COLUMN sampling_chance REAL CHECK (sampling_chance > 0.0 AND sampling_chance <= 1.0);
+    """,
 )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ruvllm.router.calibration import EDGE, Calibration
-from ruvllm.router.model import CONTEXT_BINS, MIN_P, NUM_EVIDENCE, RouterModel, TierInputs, descriptors
+from ruvllm.router.model import CONTEXT_BINS, MIN_P, NUM_EVIDENCE, RouterModel, TierInputs
 
 __all__ = ["NOVEL", "Expected", "Judge"]
 
@@ -64,7 +64,7 @@ class Judge:
         self._confidence_output = model.rows("confidence")[0]
         context = model.rows("context")
         self._context = slice(context[0], context[-1] + 1) if context_labels >= CONTEXT_LABELS else None
-        static = descriptors(model.tiers)
+        static = model.static
         self._descriptors = np.concatenate([static, np.zeros((len(static), NUM_EVIDENCE), np.float32)], axis=1)
         self._calibrated = [one.of_logit() for one in calibrations]
         self._confidence = confidence.of_logit()

@@ -124,15 +124,15 @@ def learn_gated(
         reason = f"fewer than {MIN_SEQUENCES} rated requests or sessions"
         return None, Report(turns, labels, None, None, accepted=False, reason=reason)
     judges, others = np.flatnonzero(gate), lessons.take(np.flatnonzero(~gate))
-    model = RouterModel(tiers)
     before, seen = (None, lessons) if in_force is None else in_force
+    model = RouterModel(tiers, among=None if before is None else before.among)
     params = model.initial_params(rng) if before is None else before.trained.params
     before_loss = held_out_loss(model, params, seen.take(judges), config)
     going_on = before if older is not None else None
     learnt = learn(
         tiers, others, embedding_map, nearest, config, rng, before=going_on, older=older, cancelled=cancelled
     )
-    loss = held_out_loss(model, learnt.trained.params, lessons.take(judges), config)
+    loss = held_out_loss(RouterModel(tiers), learnt.trained.params, lessons.take(judges), config)
     if cancelled():
         return None, Report(turns, labels, before_loss, loss, accepted=False, reason="training was stopped")
     if not loss < before_loss:
@@ -182,7 +182,7 @@ def _moved(flat: Floats, narrow: RouterModel, wide: RouterModel, places: Sequenc
             kept += [(i - len(rows), i - len(rows)) for i in range(len(rows) - NUM_EVIDENCE, len(rows))]
             for new_row, old_row in kept:
                 view[rows[new_row]] = before[name][old_rows[old_row]]
-        for head in ("context", "temperature", "top_p", "confidence"):
+        for head in ("context", "confidence"):
             view[wide.rows(head)] = before[name][narrow.rows(head)]
     return out
 

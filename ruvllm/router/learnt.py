@@ -95,6 +95,7 @@ class Learnt:
         confidence: calibration of the confidence.
         nearest: (k,) quantiles of the nearest cosine among the training questions.
         context_labels: how many answers told what context they needed.
+        among: the tiers it was trained with, which sizes and costs are seen against.
     """
 
     tiers: tuple[TierInfo, ...]
@@ -105,11 +106,13 @@ class Learnt:
     mean_quality: Floats
     nearest: Floats
     context_labels: int = 0
+    among: tuple[TierInfo, ...] = ()
     model: RouterModel = field(init=False, repr=False)
     judge: Judge = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        model = RouterModel(self.tiers, w_support=self.trained.w_support)
+        object.__setattr__(self, "among", self.among or self.tiers)
+        model = RouterModel(self.tiers, w_support=self.trained.w_support, among=self.among)
         model.cell.set_params(_packed(self.trained, RouterModel(self.tiers)))
         object.__setattr__(self, "model", model)
         judge = Judge(model, self.calibrations, self.confidence, self.mean_quality, self.nearest, self.context_labels)
@@ -139,6 +142,7 @@ class Learnt:
         return {
             "feature_version": FEATURE_VERSION,
             "tiers": [[t.name, t.parameters, t.cost, t.is_local] for t in self.tiers],
+            "among": [[t.name, t.parameters, t.cost, t.is_local] for t in self.among],
             "calibrations": [one.to_dict() for one in self.calibrations],
             "confidence": self.confidence.to_dict(),
             "context_labels": self.context_labels,
@@ -177,6 +181,7 @@ class Learnt:
                 mean_quality=np.asarray(arrays["mean_quality"], np.float32),
                 nearest=np.asarray(arrays["nearest"], np.float32),
                 context_labels=int(about["context_labels"]),
+                among=tuple(TierInfo(*fields) for fields in about["among"]),
             )
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f"the router's checkpoint is damaged: {error!r}") from error

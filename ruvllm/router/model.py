@@ -58,15 +58,13 @@ class Judgement:
         log_latency: natural log of the latency in ms that `LATENCY_QUANTILE` of the answers keep.
         tier_logit: of the policy trained on the routing loss.
         context_logit: (..., 5), of the smallest of `CONTEXT_BINS` that holds what is used.
-        temperature: in [0, 2]. top_p: in (0, 1]. confidence: that the chosen tier meets the floor, in (0, 1).
+        confidence: that the chosen tier meets the floor, in (0, 1).
     """
 
     quality_logit: Floats
     log_latency: Floats
     tier_logit: Floats
     context_logit: Floats
-    temperature: Floats
-    top_p: Floats
     confidence: Floats
 
 
@@ -94,15 +92,21 @@ def prior_quality(tier: TierInfo) -> float:
     return float(np.clip(0.5 + 0.15 * (np.log10(tier.parameters) - 9.0), 0.3, 0.8))
 
 
-def descriptors(tiers: Sequence[TierInfo]) -> Floats:
-    """Return (T, NUM_STATIC + T): 1, size and cost against the others, whether it is local, and which one it is."""
-    known = [np.log10(tier.parameters) for tier in tiers if tier.parameters is not None]
+def descriptors(tiers: Sequence[TierInfo], among: Sequence[TierInfo] | None = None) -> Floats:
+    """Return (T, NUM_STATIC + T): 1, size and cost against the others, whether it is local, and which one it is.
+
+    Args:
+        among: that sizes and costs are seen against; `tiers` when None.
+    """
+    among = tiers if among is None else among
+    known = [np.log10(tier.parameters) for tier in among if tier.parameters is not None]
     middle = float(np.mean(known)) if known else 0.0
-    cost = np.log1p([tier.cost / max(max(t.cost for t in tiers), 1e-12) * 9.0 for tier in tiers])
+    dearest = max(max(t.cost for t in among), 1e-12)
+    cost, costs = (np.log1p([tier.cost / dearest * 9.0 for tier in those]) for those in (tiers, among))
     rows = np.zeros((len(tiers), NUM_STATIC + len(tiers)), np.float32)
     rows[:, 0] = 1.0
     rows[:, 1] = [0.0 if tier.parameters is None else np.log10(tier.parameters) - middle for tier in tiers]
-    rows[:, 2] = cost - cost.mean()
+    rows[:, 2] = cost - costs.mean()
     rows[:, 3] = [tier.is_local for tier in tiers]
     rows[:, NUM_STATIC:] = np.eye(len(tiers), dtype=np.float32)
     return rows
@@ -118,22 +122,28 @@ class RouterModel:
     Args:
         tiers: the cheapest first; at least one.
         w_support: (64, 128) bool, where the input matrix is not zero; dense when None.
+        among: the tiers of the training, so that what is expected of a tier stays when others join or leave.
     """
 
-    def __init__(self, tiers: Sequence[TierInfo], *, num_features: int = 128, w_support: Mask | None = None) -> None:
+    def __init__(
+        self,
+        tiers: Sequence[TierInfo],
+        *,
+        num_features: int = 128,
+        w_support: Mask | None = None,
+        among: Sequence[TierInfo] | None = None,
+    ) -> None:
         if not tiers:
             raise ValueError("tiers must hold at least one tier")
         self.tiers = tuple(tiers)
         self.w_support = w_support
-        self._descriptors = descriptors(self.tiers)
-        self.num_descriptors = self._descriptors.shape[1] + NUM_EVIDENCE
+        self.static = descriptors(self.tiers, among)
+        self.num_descriptors = self.static.shape[1] + NUM_EVIDENCE
         heads = (
             Head("quality", self.num_descriptors, "linear"),
             Head("latency", self.num_descriptors, "linear"),
             Head("tier", self.num_descriptors, "linear"),
             Head("context", len(CONTEXT_BINS), "linear"),
-            Head("temperature", 1, "sigmoid"),
-            Head("top_p", 1, "sigmoid"),
             Head("confidence", 1, "sigmoid"),
         )
         self.cell = FastGrnn(num_features, HIDDEN_SIZE, u_rank=U_RANK, w_support=w_support, heads=heads)
@@ -145,11 +155,9 @@ class RouterModel:
         return list(range(self.cell.num_outputs))[self._slices[head]]
 
     def initial_params(self, rng: np.random.Generator) -> Floats:
-        """Return parameters to start from: the cell's own, heads of zeros, temperature and top_p at 1."""
+        """Return parameters to start from: the cell's own, heads of zeros."""
         flat: Floats = self.cell.initial_params(rng)
-        views = self.cell.views(flat)
-        views["head_weight"][:] = 0.0
-        views["head_bias"][self._slices["top_p"]] = 4.0
+        self.cell.views(flat)["head_weight"][:] = 0.0
         return flat
 
     def initial_state(self) -> Floats:
@@ -158,7 +166,7 @@ class RouterModel:
 
     def describe(self, inputs: TierInputs) -> Floats:
         """Return the descriptors d_k, (..., T, num_descriptors), of the tiers on given questions."""
-        static = np.broadcast_to(self._descriptors, (*inputs.evidence.shape[:-1], self._descriptors.shape[1]))
+        static = np.broadcast_to(self.static, (*inputs.evidence.shape[:-1], self.static.shape[1]))
         return np.concatenate([static, inputs.evidence], axis=-1)
 
     def read(self, outputs: Floats, inputs: TierInputs) -> Judgement:
@@ -170,8 +178,6 @@ class RouterModel:
             log_latency=np.log(inputs.latency_ms) + _scores(d, outputs[..., s["latency"]]),
             tier_logit=_scores(d, outputs[..., s["tier"]]),
             context_logit=outputs[..., s["context"]],
-            temperature=2.0 * outputs[..., s["temperature"]][..., 0],
-            top_p=np.maximum(outputs[..., s["top_p"]][..., 0], 0.05),
             confidence=outputs[..., s["confidence"]][..., 0],
         )
 

@@ -210,8 +210,7 @@ class OutcomeMemory:
             raise ValueError("quality must be in [0, 1], or NaN where it is not known")
         if ((latency_ms <= 0.0) | np.isinf(latency_ms)).any():
             raise ValueError("latency_ms must be finite and > 0, or NaN where it is not known")
-        success = np.where(np.isnan(quality), quality, quality >= SUCCESS)
-        values = np.concatenate([quality, success, np.log(latency_ms)], axis=1, dtype=np.float32)
+        values = _values(quality, latency_ms)
         with self._changing:
             is_new = np.zeros(len(keys), np.bool_)
             seen: set[str | int] = set()
@@ -226,6 +225,13 @@ class OutcomeMemory:
                 if key in self._ids:  # else dropped again, being older than `capacity` others
                     self._set(self._ids[key] - self._view.first, values[i])
             self._group()
+
+    def correct(self, key: str | int, quality: Floats, latency_ms: Floats) -> None:
+        """Let what is known of a request be this and nothing else, (T,) each; of an unknown key nothing is."""
+        values = _values(np.asarray(quality, np.float32)[np.newaxis], np.asarray(latency_ms, np.float32)[np.newaxis])
+        with self._changing:
+            if key in self._ids:
+                self._put(self._ids[key] - self._view.first, values[0])
 
     def _append(self, keys: Sequence[str | int], texts: Sequence[str], vectors: Floats) -> None:
         """Add rows without outcomes."""
@@ -250,9 +256,12 @@ class OutcomeMemory:
         self._view = replace(view, count=end)
 
     def _set(self, row: int, values: Floats) -> None:
+        """Let what is not NaN replace what was there."""
+        self._put(row, np.where(np.isnan(values), self._view.values[row], values))
+
+    def _put(self, row: int, new: Floats) -> None:
         view = self._view
         old = view.values[row].copy()
-        new = np.where(np.isnan(values), old, values)
         view.values[row] = new
         self._view = replace(view, totals=view.totals + _totals(new[np.newaxis]) - _totals(old[np.newaxis]))
 
@@ -441,6 +450,12 @@ def _means(view: _View, num_questions: int, without: Rows | None) -> Floats:
         sums, numbers = sums - np.nan_to_num(own), numbers - np.isfinite(own)
     means = np.where(numbers > 0.0, sums / np.maximum(numbers, 1.0), np.nan).astype(np.float32)
     return np.broadcast_to(means, (num_questions, means.shape[1]))
+
+
+def _values(quality: Floats, latency_ms: Floats) -> Floats:
+    """Return what a view holds of outcomes, (n, T) each."""
+    success = np.where(np.isnan(quality), quality, quality >= SUCCESS)
+    return np.concatenate([quality, success, np.log(latency_ms)], axis=1, dtype=np.float32)
 
 
 def _grown(array: npt.NDArray[_Number], count: int, size: int) -> npt.NDArray[_Number]:

@@ -12,6 +12,7 @@ from ruvllm.router.features import ProbeView
 from ruvllm.router.fitted import FittedRouter, fit
 from ruvllm.router.learn import with_tiers
 from ruvllm.router.learnt import Learnt, familiarity
+from ruvllm.router.model import TierInputs
 from ruvllm.router.outcomes import TierInfo
 
 
@@ -105,6 +106,22 @@ def test_a_tier_that_joins_leaves_what_is_known_of_the_others(fitted: FittedRout
     before, after = fitted.predict(texts, vectors), FittedRouter(wider, memory).predict(texts, vectors)
     np.testing.assert_allclose(after.quality[:, [0, 2]], before.quality, atol=0.1)
     assert (np.abs(after.quality[:, 1] - 0.5) < 0.35).all()
+
+
+@pytest.mark.parametrize("left", [(0, 1), (1, 2), (0, 2)])
+def test_who_leaves_moves_nothing_that_is_expected_of_the_others(fitted: FittedRouter, left: tuple[int, ...]) -> None:
+    three = (TIERS[0], TierInfo("middle", 1_200_000_000, 0.7), TIERS[1])
+    wide = with_tiers(fitted.learnt, three)
+    rng = np.random.default_rng(0)
+    params = wide.trained.params + 0.1 * rng.standard_normal(len(wide.trained.params)).astype(np.float32)
+    wide = replace(wide, trained=replace(wide.trained, params=params))  # sizes and costs matter
+    narrow = with_tiers(wide, [three[i] for i in left])
+    told = TierInputs(np.full(3, 0.5, np.float32), np.full(3, 90.0, np.float32), np.zeros((3, 5), np.float32))
+    fewer = TierInputs(*(getattr(told, name)[list(left)] for name in TierInputs.__slots__))
+    x, state = rng.standard_normal(128).astype(np.float32), np.zeros(64, np.float32)
+    before, after = wide.judge(x, state, told, 1.0)[1], narrow.judge(x, state, fewer, 1.0)[1]
+    np.testing.assert_allclose(after.quality, np.array(before.quality)[list(left)], atol=1e-6)
+    np.testing.assert_allclose(after.latency_ms, np.array(before.latency_ms)[list(left)], rtol=1e-5)
 
 
 def test_a_probe_that_tells_is_listened_to() -> None:

@@ -138,6 +138,15 @@ def test_later_feedback_replaces_what_it_knows(memory: OutcomeMemory) -> None:
     np.testing.assert_array_equal(memory.near(unit(0), "comet").near_quality, [1.0, np.nan, 1.0])
 
 
+def test_what_is_taken_back_is_unknown_again(memory: OutcomeMemory) -> None:
+    for i in range(3):
+        memory.add(i, "a question", unit(i), np.array([1.0, 0.0, np.nan], np.float32))
+    memory.correct(1, np.array([np.nan, 1.0, np.nan], np.float32), np.full(3, np.nan, np.float32))
+    memory.correct("nobody", np.ones(3, np.float32), np.ones(3, np.float32))
+    numbers, sums = memory.totals()
+    assert (len(memory), numbers.tolist(), sums.tolist()) == (3, [2.0, 3.0, 0.0], [2.0, 1.0, 0.0])
+
+
 def test_feedback_that_comes_twice_counts_once(memory: OutcomeMemory) -> None:
     memory.extend(["a", "a"], ["comet"] * 2, np.stack([unit(0)] * 2), np.ones((2, 3)), np.ones((2, 3)))
 

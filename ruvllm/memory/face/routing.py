@@ -11,8 +11,11 @@ import numpy as np
 from ruvllm.memory.decisions import (
     LoggedDecision,
     LoggedOutcomes,
+    SamplingDraw,
+    crowded_out,
     insert_outcomes,
     judge,
+    read_draws,
     read_log,
     read_outcomes,
 )
@@ -95,6 +98,19 @@ class Routing(OpenedBrain):
             id=id,
             pause=pause,
         )
+
+    def crowded_out(self, id: str) -> list[str]:
+        """Return the answers whose qualities count no longer because what was said of `id` took their place.
+
+        See `logged_outcomes` for how many qualities of one rater and day count.
+        """
+        self._writeback.flush()
+        return crowded_out(self._store, self.namespace, id, self.config.router.max_labels_per_day)
+
+    def sampling_draws(self) -> dict[str, SamplingDraw]:
+        """Return by id the answers whose temperature and top_p were drawn, as far as the request left them to that."""
+        self._writeback.flush()
+        return read_draws(self._store, self.namespace)
 
     def add_outcomes(self, id: str, outcomes: Sequence[TierOutcome]) -> None:
         """Keep what other tiers, whose answers nobody saw, did on a request; durable on return, twice counts once.
