@@ -75,7 +75,7 @@ class _FreeEngine:
 
     name = "free"
     context_tokens = 4096
-    parameters = None
+    parameters: int | None = None
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return sum(len(message.content) for message in messages) // 4

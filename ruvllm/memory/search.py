@@ -147,7 +147,7 @@ class GraphSearch:
         nodes = fetch_nodes(self._store, [int(ids[i]) for i in best])
         nodes |= {node: replace(nodes[node], text=text) for node, text in seeds.archived.items() if node in nodes}
         if filter is None and as_of is None and not self._store.read_only:
-            self.seen.note(query, native, [(node, features[i]) for i in best if (node := nodes.get(int(ids[i])))])
+            self.seen.note(query, native, [(hit, features[i]) for i in best if (hit := nodes.get(int(ids[i])))])
         found = Found(candidates, ranked.prior, seeds.named, seeds.ranking[: self._config.strong], seeds.keyword_rank)
         return Hits(
             Hit(
