@@ -61,7 +61,9 @@ def test_a_process_of_seconds_writes_nothing_about_jobs(tmp_path: Path) -> None:
 def test_learn_runs_the_same_jobs_as_the_background(tmp_path: Path) -> None:
     with ruvllm.open(tmp_path) as llm:
         report = llm.learn()
-        assert {job.name: job.runs for job in llm.stats().jobs} == {"attention": 1, "decay": 1, "index": 1}
+        assert {job.name: job.runs for job in llm.stats().jobs} == dict.fromkeys(
+            ("attention", "compression", "decay", "index", "judge"), 1
+        )
         assert llm.learn_report().jobs == llm.stats().jobs
     assert report.attention.reason == "fewer than 10 good answers"
 
@@ -69,5 +71,5 @@ def test_learn_runs_the_same_jobs_as_the_background(tmp_path: Path) -> None:
 def test_only_what_learns_can_be_taken_back(tmp_path: Path) -> None:
     with ruvllm.open(tmp_path) as llm:
         assert llm.rollback("attention") == 0
-        with pytest.raises(ValueError, match="name must be one of attention \\('router'\\)"):
+        with pytest.raises(ValueError, match="name must be one of attention, judge \\('router'\\)"):
             llm.rollback("router")

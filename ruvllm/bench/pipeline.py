@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 import threading
 import time
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from ruvllm.bench.corpora import Passage, read_corpus, read_questions, sample
@@ -20,14 +17,14 @@ from ruvllm.bench.evaluation import documents
 from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.bench.scale import grown
 from ruvllm.bench.setup import Settings
+from ruvllm.bench.zero_cost import FreeEmbedder, open_zero_cost
 from ruvllm.config import Config
 from ruvllm.inference import Engine, complete, open_engine
-from ruvllm.inference.engine import Cancelled, Piece
 from ruvllm.memory import Memory
 from ruvllm.system import RuvLLM
 from ruvllm.types import GenerationOptions, Message
 
-__all__ = ["FreeEmbedder", "fill", "opened", "run"]
+__all__ = ["fill", "opened", "run"]
 
 QUESTIONS = 300
 TURNS = 10  # of a session
@@ -35,58 +32,7 @@ SECONDS = 8.0  # that requests are counted
 NOT_OURS = frozenset(("embed", "generate", "first_token", "total"))  # stages; the last two are marks, not parts
 PART = 5_000  # documents of one call of ingest
 PROMPT_TOKENS, ANSWER_TOKENS, ANSWERS = 600, 64, 9
-NOWHERE = "http://127.0.0.1:9/free"  # named as the model, never called
 MAX_OVERHEAD_MS, MIN_RATE, MAX_ANSWER_MS = 3.0, 400.0, 500.0
-
-_WORD = re.compile(r"\w+")
-_DIRECTIONS = 4096
-
-
-class FreeEmbedder:
-    """Sums a fixed random direction for each word; what was embedded once is remembered. Costs next to nothing."""
-
-    id = "free-words-384"
-    native_dim = 384
-
-    def __init__(self) -> None:
-        self._directions = np.random.default_rng(0).standard_normal((_DIRECTIONS, self.native_dim), np.float32)
-        self._known: dict[str, np.ndarray] = {}
-
-    def remember(self, texts: Sequence[str]) -> None:
-        """Embed texts now, so that it takes no time later."""
-        self._known = {text: self.encode([text])[0] for text in texts}
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Return (n, native_dim) float32 unit vectors."""
-        return np.stack([known if (known := self._known.get(text)) is not None else self._sum(text) for text in texts])
-
-    def _sum(self, text: str) -> np.ndarray:
-        words = [zlib.crc32(word.encode()) % _DIRECTIONS for word in _WORD.findall(text.lower())] or [0]
-        total = self._directions[words].sum(axis=0)
-        return np.asarray(total / np.linalg.norm(total), np.float32)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Return how many words each text is."""
-        return [len(_WORD.findall(text)) for text in texts]
-
-
-class _FreeEngine:
-    """Says the same at once, whatever it is asked; counts four characters as a token."""
-
-    name = "free"
-    context_tokens = 4096
-    parameters: int | None = None
-
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        return sum(len(message.content) for message in messages) // 4
-
-    def stream(
-        self, messages: Sequence[Message], options: GenerationOptions, *, cancelled: Cancelled | None = None
-    ) -> Iterator[Piece]:
-        yield Piece("What the first text says.", (-0.1,) * 6, "stop", self.count_tokens(messages), 6)
-
-    def close(self) -> None:
-        pass
 
 
 def run(
@@ -131,10 +77,7 @@ def opened(brain: Path, asked: Sequence[str], config: Config) -> Iterator[RuvLLM
     """Yield the whole system over a brain that `fill` made, with embedder and engine at no cost, loaded and warm."""
     embedder = FreeEmbedder()
     embedder.remember(asked)
-    free = msgspec.structs.replace(config.generation, model=NOWHERE)
-    with RuvLLM(brain, config=msgspec.structs.replace(config, generation=free)) as llm:
-        llm.memory._given = embedder
-        llm.pool._open = lambda *_: _FreeEngine()
+    with open_zero_cost(brain, config, embedder) as llm:
         llm.ask(asked[0])
         llm.memory._nearest.prepare()  # waits until the index is in use
         yield llm

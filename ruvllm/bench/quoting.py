@@ -12,7 +12,7 @@ from ruvllm.inference import Engine
 from ruvllm.inference.engine import Cancelled, Piece
 from ruvllm.types import GenerationOptions, Message
 
-__all__ = ["MODEL", "open_quoting", "with_quoting"]
+__all__ = ["MODEL", "QuotingReader", "open_quoting", "with_quoting"]
 
 MODEL = "http://quoting/v1#quoting"  # an endpoint's name: no file of it is looked for
 
@@ -21,7 +21,7 @@ _BEST = re.compile(r"^\[1\] (.*?)$", re.MULTILINE)
 
 def open_quoting(model: str, generation: GenerationConfig, models: ModelsConfig) -> Engine:
     """Return the reader, whatever model is named: what `RuvLLM(open_engine=...)` takes."""
-    return _Quoting()
+    return QuotingReader()
 
 
 def with_quoting(config: Config) -> Config:
@@ -34,10 +34,14 @@ def with_quoting(config: Config) -> Config:
     )
 
 
-class _Quoting:
-    name = "quoting"
+class QuotingReader:
+    """Says the text of the source numbered 1, of which every four letters are a token."""
+
     context_tokens = 1 << 20
-    parameters = 1_000_000_000
+
+    def __init__(self, name: str = "quoting") -> None:
+        self.name = name
+        self.parameters: int | None = 1_000_000_000
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return sum(len(message.content) for message in messages) // 4

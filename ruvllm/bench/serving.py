@@ -1,20 +1,18 @@
-"""Questions served as a server would, with an embedder and readers that cost nothing: what is left is ours."""
+"""Questions served as a server would, with vectors that were made before."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ruvllm.inference import Cancelled, Engine, Piece
-from ruvllm.types import Embedder, GenerationOptions, Message
+from ruvllm.types import Embedder
 
-__all__ = ["FreeEmbedder", "FreeReader", "served"]
+__all__ = ["PremadeVectors", "served"]
 
 
-class FreeEmbedder:
+class PremadeVectors:
     """Gives vectors that were made before; of any other text one and the same.
 
     Args:
@@ -34,33 +32,6 @@ class FreeEmbedder:
         if self.is_open:
             return self._embedder.encode(texts)
         return np.stack([self._known.get(text, self._other) for text in texts])
-
-
-class FreeReader:
-    """Answers with the first words of the last message."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.context_tokens = 4096
-        self.parameters: int | None = None
-
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return a quarter of the letters."""
-        return sum(1 + len(message.content) // 4 for message in messages)
-
-    def stream(
-        self, messages: Sequence[Message], options: GenerationOptions, *, cancelled: Cancelled | None = None
-    ) -> Iterator[Piece]:
-        """Yield one piece."""
-        text = " ".join(messages[-1].content.split()[:12])
-        yield Piece(text, (-0.1,) * 12, "stop", self.count_tokens(messages), 12)
-
-    def close(self) -> None:
-        """Do nothing."""
-
-    def lent(self) -> AbstractContextManager[Engine]:
-        """Return itself, to be used in a with statement."""
-        return nullcontext(self)
 
 
 def served(serve: Callable[[int], object], arrivals: np.ndarray) -> np.ndarray:

@@ -16,12 +16,14 @@ import numpy as np
 
 from ruvllm.bench.corpora import Question, read_corpus, read_questions, sample
 from ruvllm.bench.evaluation import documents
+from ruvllm.bench.quoting import QuotingReader
 from ruvllm.bench.report import Report, Row, bootstrap_interval, make_report
 from ruvllm.bench.scale import grown
-from ruvllm.bench.serving import FreeEmbedder, FreeReader, served
+from ruvllm.bench.serving import PremadeVectors, served
 from ruvllm.bench.setup import Settings, open_tools
 from ruvllm.brain_router import BrainRouter
 from ruvllm.config import Config, WorkerConfig, load_config
+from ruvllm.inference import Engine
 from ruvllm.learning.jobs import Learners, News, brain_jobs
 from ruvllm.learning.priority import at_idle_priority
 from ruvllm.learning.worker import Worker
@@ -84,7 +86,7 @@ def run(
     asked = sample(read_questions(questions), settings.limit or 1_000_000, settings.seed)
     config = load_config(environment={}, overrides=ROUTED)
     with open_tools(settings) as tools, tempfile.TemporaryDirectory(prefix="ruvllm-bench-") as folder:
-        embedder = FreeEmbedder(tools.embedder, [question.question for question in asked])
+        embedder = PremadeVectors(tools.embedder, [question.question for question in asked])
         with _brain(Path(folder), embedder, config) as brain:
             for start in range(0, len(passages), PART):
                 brain.memory.ingest(documents(passages[start : start + PART]))
@@ -95,14 +97,18 @@ def run(
 
 
 @contextmanager
-def _brain(folder: Path, embedder: FreeEmbedder, config: Config) -> Iterator[_Served]:
+def _brain(folder: Path, embedder: PremadeVectors, config: Config) -> Iterator[_Served]:
     with Memory(folder, embedder=embedder, config=config) as memory:
         router = BrainRouter(memory, TIERS, config, seed=0)
         jobs = brain_jobs(memory, WITHOUT_PAUSE, News(), Learners(router=router.train))
         again = [replace(job, every_s=AT_ONCE_S, early=None) for job in jobs if job.name in ("attention", "router")]
         worker = Worker(memory.job_table, again, WITHOUT_PAUSE)
-        readers = {tier.name: FreeReader(tier.name) for tier in TIERS}
-        pipeline = Pipeline(memory, lambda tier: readers[tier].lent(), config, router=router, spare_time=worker)
+        readers: dict[str, Engine] = {tier.name: QuotingReader(tier.name) for tier in TIERS}
+
+        def lend(tier: str, timeout_s: float | None = None) -> AbstractContextManager[Engine]:
+            return nullcontext(readers[tier])
+
+        pipeline = Pipeline(memory, lend, config, router=router, spare_time=worker)
 
         def answer(question: str) -> str:
             with worker.request():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ruvllm.bench import pipeline
+from ruvllm.bench import pipeline, zero_cost
 
 from . import village
 
@@ -23,7 +23,7 @@ def test_every_stage_and_rate_has_its_row(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_free_embedder_remembers_what_it_would_say_anyway() -> None:
-    fresh, warm = pipeline.FreeEmbedder(), pipeline.FreeEmbedder()
+    fresh, warm = zero_cost.FreeEmbedder(), zero_cost.FreeEmbedder()
     warm.remember(["Lund has a harbour."])
     texts = ["Lund has a harbour.", "Something else.", "..."]
     np.testing.assert_array_equal(warm.encode(texts), fresh.encode(texts))

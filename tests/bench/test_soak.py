@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ruvllm.bench import soak as bench
-from ruvllm.bench.zero_cost import HashEmbedder, open_zero_cost
+from ruvllm.bench.zero_cost import FreeEmbedder, open_zero_cost
 from ruvllm.config import load_config
 
 
@@ -53,7 +53,7 @@ def test_theil_sen_finds_a_slope_among_outliers_and_none_in_noise() -> None:
 
 
 def test_the_free_embedder_tells_texts_apart_and_repeats_itself() -> None:
-    embedder = HashEmbedder()
+    embedder = FreeEmbedder()
     first, again, other = embedder.encode(["a ship", "a ship", "a tern"])
-    assert (first == again).all() and abs(float(first @ other)) < 0.3
+    assert (first == again).all() and float(first @ other) < 0.9
     assert np.linalg.norm(first) == pytest.approx(1.0, abs=1e-5)
