@@ -40,6 +40,8 @@ MAX_ANSWER_SENTENCES = 3
 MAX_CHARS = 4000  # of an answer that are looked at
 
 _NAME = re.compile(r"\b(?:[A-Z][\w'-]+|\d[\d.,:]*\d|\d)")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_RESULT = re.compile(r"\banswer(?: is|:)", re.IGNORECASE)
 _SAYS_NOTHING = re.compile(
     r"\b(?:i (?:do not|don't) know|i cannot (?:answer|help)|i can't (?:answer|help)|as an ai\b"
     r"|(?:is|was|are) not (?:mentioned|specified|provided|stated)|no information)",
@@ -57,7 +59,8 @@ class _Sentence:
 def signals_of(answered: Answered, encode: Encode, rarity: Rarity) -> dict[str, float]:
     """Return the signals of an answer by name: GROUNDED and OPEN where it had sources, else OPEN; all finite.
 
-    Beside them "logprob", the mean log-probability of its tokens, where the engine told.
+    Beside them "worked", whether there is a result that was worked out, and, where the engine told, "logprob", the mean
+    log-probability of its tokens.
 
     Args:
         encode: called once, with at most `MAX_SENTENCES` + `MAX_ANSWER_SENTENCES` sentences and, where the vector of
@@ -172,6 +175,7 @@ def _of_words(question: str, answer: str) -> dict[str, float]:
         "asks_back": float("?" in answer),
         "sums_right": math.log1p(right),
         "sums_wrong": math.log1p(wrong),
+        "worked": float(right + wrong > 0 or len(_NUMBER.findall(question)) > 1 or _RESULT.search(answer) is not None),
         "unsaid": float(_SAYS_NOTHING.search(answer) is not None or not words),
     }
 
