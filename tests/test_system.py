@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ruvllm
-from ruvllm.config import Config, ModelsConfig, RouterConfig, WorkerConfig
+from ruvllm.config import Config, JudgeConfig, ModelsConfig, RouterConfig, WorkerConfig
 
 
 def test_a_promise_turns_certified_mode_on(tmp_path: Path) -> None:
@@ -73,3 +73,43 @@ def test_only_what_learns_can_be_taken_back(tmp_path: Path) -> None:
         assert llm.rollback("attention") == 0
         with pytest.raises(ValueError, match="name must be one of attention, judge \\('router'\\)"):
             llm.rollback("router")
+
+
+def test_an_answer_is_judged_only_by_texts(tmp_path: Path) -> None:
+    with ruvllm.open(tmp_path) as llm:
+        with pytest.raises(TypeError, match="question must be a str"):
+            llm.judge(None, "x")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="question must not be empty"):
+            llm.judge(" ", "x")
+        with pytest.raises(TypeError, match="answer must be a str"):
+            llm.judge("x", 1)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="sources must be a sequence of texts"):
+            llm.judge("x", "y", sources="z")
+
+
+def test_without_ratings_the_judge_stays_uncalibrated(tmp_path: Path) -> None:
+    with ruvllm.open(tmp_path) as llm:
+        report = llm.train_judge()
+        assert not report.accepted and report.examples == 0 and llm.rollback_judge() == 0
+
+
+def test_a_judge_that_is_switched_off_says_so(tmp_path: Path) -> None:
+    with (
+        ruvllm.open(tmp_path, config=Config(judge=JudgeConfig(enabled=False))) as llm,
+        pytest.raises(ValueError, match=r"judge\.enabled must be true"),
+    ):
+        llm.judge("x", "y")
+
+
+def test_only_a_reader_can_be_asked_as_a_judge() -> None:
+    with pytest.raises(ValueError, match=r"judge\.llm must be largest, or one of models\.tiers"):
+        Config(judge=JudgeConfig(llm="somebody"))
+
+
+@pytest.mark.real
+def test_what_a_source_says_is_judged_better_than_what_it_does_not_say(tmp_path: Path, minilm_dir: Path) -> None:
+    with ruvllm.open(tmp_path) as llm:
+        llm.ingest([{"text": "The rescue sled is kept in hut three, next to the fuel store.", "source": "sled"}])
+        said = llm.judge("Where is the rescue sled kept?", "In hut three.")
+        invented = llm.judge("Where is the rescue sled kept?", "In the blue barn.")
+    assert said.quality > 0.5 > invented.quality and said.source == "signals"

@@ -40,11 +40,12 @@ def fit_weights(data: Path, embedder: Embedder, config: Config) -> dict[str, Any
         "answerable": fit_signed(answerable, np.tile([1.0, 0.0], len(answerable) // 2), HEADS["answerable"]),
         "grounded": fit_signed(grounded, labels, HEADS["grounded"]),
         "open": _open(data, embedder),
+        "worked": _worked(data, embedder),
     }
     share = float(labels.mean())
     heads["grounded"]["intercept"] -= math.log(share / (1.0 - share))  # 0.5 is where right and wrong weigh the same
     rounded = {head: {name: round(value, DIGITS) for name, value in weights.items()} for head, weights in heads.items()}
-    on = "the fitted halves of XQuAD (answerable, grounded), PandaLM, GSM8K and MMLU-Pro solutions (open)"
+    on = "the fitted halves of XQuAD (answerable, grounded), PandaLM (open), GSM8K and MMLU-Pro solutions (worked)"
     return {"version": 1, "fitted_on": on, **rounded}
 
 
@@ -88,31 +89,39 @@ def _stranger(one: Question, questions: Sequence[Question]) -> str:
 
 
 def _open(data: Path, embedder: Embedder) -> dict[str, float]:
-    """Return weights by differences within pairs and by answers less the mean of their set; 0.5 is the mean answer."""
+    """Return weights by the differences within pairs."""
     names = HEADS["open"]
-    rows, labels, means = [], [], []
-    differences = []
+    rows = []
     for pair in pairs(data / "judge" / "pandalm_pairs.jsonl.gz", fitted=True):
-        both = [
-            judged(pair.instruction, answer, (), embedder.encode, lambda terms: np.ones(len(terms)))
+        rows += [
+            [signals[name] for name in names]
             for answer in (pair.better, pair.worse)
+            for signals in (judged(pair.instruction, answer, (), embedder.encode, lambda terms: np.ones(len(terms))),)
         ]
-        better, worse = (np.array([signals[name] for name in names]) for signals in both)
-        differences += [better - worse, worse - better]
-        means += [better, worse]
-    rows.append(np.array(differences))
-    labels.append(np.tile([1.0, 0.0], len(differences) // 2))
+    table = np.array(rows)
+    lead = table[::2] - table[1::2]
+    weights = fit(np.concatenate([lead, -lead]), np.repeat([1.0, 0.0], len(lead)), names)
+    return _centred(weights, table)
+
+
+def _worked(data: Path, embedder: Embedder) -> dict[str, float]:
+    """Return weights by solutions less the mean of their set: which set an answer is of, is not learnt."""
+    names = HEADS["worked"]
+    rows, labels, tables = [], [], []
     for name in ("gsm8k_solutions", "mmlu_pro_solutions"):
         found = solutions(data / "judge" / f"{name}.jsonl.gz", embedder.encode, fitted=True, limit=SOLUTIONS)
-        table = np.array([[one.signals[n] for n in names] for one in found])
-        rows.append(table - table.mean(axis=0))
-        right = np.array([float(one.is_right) for one in found])
-        labels.append(np.clip(right + 0.5 - right.mean(), 0.0, 1.0))
-        means += list(table)
-    weights = fit(np.concatenate(rows), np.concatenate(labels), names)
-    mean = np.mean(means, axis=0)
-    weights["intercept"] = -float(sum(weights[name] * value for name, value in zip(names, mean, strict=True)))
-    return weights
+        tables.append(np.array([[one.signals[n] for n in names] for one in found]))
+        rows.append(tables[-1] - tables[-1].mean(axis=0))
+        labels.append(np.array([float(one.is_right) for one in found]))
+    return _centred(fit(np.concatenate(rows), np.concatenate(labels), names), np.concatenate(tables))
+
+
+def _centred(weights: dict[str, float], table: np.ndarray) -> dict[str, float]:
+    """Return the weights with an intercept by which the mean answer has 0.5."""
+    mean = table.mean(axis=0)
+    names = [name for name in weights if name != "intercept"]
+    shift = sum(weights[name] * value for name, value in zip(names, mean, strict=True))
+    return weights | {"intercept": -float(shift)}
 
 
 def write(path: Path, weights: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from ruvllm.bench.judge.twins import brain_of, twins_of
 from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.bench.setup import Settings, open_tools
 from ruvllm.config import Config
+from ruvllm.learning.judge.judge import score_of
 from ruvllm.learning.judge.llm import LlmJudge
 from ruvllm.learning.judge.model import said, shipped
 from ruvllm.types import Embedder
@@ -83,7 +84,7 @@ def _solutions(data: Path, embedder: Embedder, settings: Settings, scorer: LogPr
     for title, name in (("GSM8K solutions", "gsm8k_solutions"), ("MMLU-Pro solutions", "mmlu_pro_solutions")):
         path = data / "judge" / f"{name}.jsonl.gz"
         found = solutions(path, embedder.encode, fitted=False, limit=settings.limit)
-        score = np.array([said(one.signals, shipped()["open"]) for one in found])
+        score = np.array([score_of(one.signals) for one in found])
         right = np.array([one.is_right for one in found])
         groups = np.array([one.group for one in found])
         rows += auroc_rows(title, score, right, groups, {"length": np.array([float(one.length) for one in found])})
@@ -93,7 +94,7 @@ def _solutions(data: Path, embedder: Embedder, settings: Settings, scorer: LogPr
             logprobs = np.array([scorer(one.question, [one.answer])[0] for one in few])
             rows += auroc_rows(
                 f"{title}, {LOGPROB_QUESTIONS} questions",
-                np.array([said(one.signals, shipped()["open"]) for one in few]),
+                np.array([score_of(one.signals) for one in few]),
                 np.array([one.is_right for one in few]),
                 np.array([one.group for one in few]),
                 {f"log-probability by {scorer.name}": logprobs},
@@ -112,7 +113,7 @@ def _pairs(data: Path, embedder: Embedder, settings: Settings, scorer: LogProbs 
                 judged(one.instruction, answer, (), embedder.encode, lambda terms: np.ones(len(terms)))
                 for answer in (one.better, one.worse)
             ]
-            better, worse = (said(signals, shipped()["open"]) for signals in both)
+            better, worse = (score_of(signals) for signals in both)
             leads.append(better - worse)
             baselines["length"].append(float(len(one.better) - len(one.worse)))
             if scorer is not None:

@@ -82,7 +82,7 @@ class Judge:
 
 def score_of(signals: Mapping[str, float]) -> float:
     """Return what the signals say before any calibration, in (0, 1); a model's grade counts as much as they do."""
-    head = "grounded" if "support" in signals else "open"
+    head = "grounded" if "support" in signals else "worked" if signals["worked"] else "open"
     score = said(signals, shipped()[head])
     if "llm" not in signals:
         return score

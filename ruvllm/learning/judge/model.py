@@ -1,4 +1,4 @@
-"""Signals to a quality: three logistic models, whose weights are shipped."""
+"""Signals to a quality: four logistic models, whose weights are shipped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["AGAINST", "HEADS", "Weights", "fit", "fit_signed", "said", "shipped"
 Weights = Mapping[str, float]
 """Weight of each signal, and "intercept"."""
 
-HEADS: Mapping[str, Sequence[str]] = {"answerable": ANSWERABLE, "grounded": GROUNDED, "open": OPEN}
+HEADS: Mapping[str, Sequence[str]] = {"answerable": ANSWERABLE, "grounded": GROUNDED, "open": OPEN, "worked": OPEN}
 """The models and the signals that each reads."""
 
 AGAINST = ("missing", "unsaid")

@@ -40,6 +40,8 @@ MAX_ANSWER_SENTENCES = 3
 MAX_CHARS = 4000  # of an answer that are looked at
 
 _NAME = re.compile(r"\b(?:[A-Z][\w'-]+|\d[\d.,:]*\d|\d)")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_RESULT = re.compile(r"\banswer(?: is|:)", re.IGNORECASE)
 _SAYS_NOTHING = re.compile(
     r"\b(?:i (?:do not|don't) know|i cannot (?:answer|help)|i can't (?:answer|help)|as an ai\b"
     r"|(?:is|was|are) not (?:mentioned|specified|provided|stated)|no information)",
@@ -47,17 +49,22 @@ _SAYS_NOTHING = re.compile(
 )
 
 
+Terms = frozenset[int]
+Weights = dict[int, float]  # of the question's terms; they add up to 1
+
+
 @dataclass(frozen=True, slots=True)
 class _Sentence:
     source: int
     text: str
-    terms: npt.NDArray[np.uint64]  # its source's title included
+    terms: Terms  # its source's title included
 
 
 def signals_of(answered: Answered, encode: Encode, rarity: Rarity) -> dict[str, float]:
     """Return the signals of an answer by name: GROUNDED and OPEN where it had sources, else OPEN; all finite.
 
-    Beside them "logprob", the mean log-probability of its tokens, where the engine told.
+    Beside them "worked", whether there is a result that was worked out, and, where the engine told, "logprob", the mean
+    log-probability of its tokens.
 
     Args:
         encode: called once, with at most `MAX_SENTENCES` + `MAX_ANSWER_SENTENCES` sentences and, where the vector of
@@ -65,10 +72,8 @@ def signals_of(answered: Answered, encode: Encode, rarity: Rarity) -> dict[str, 
         rarity: of the terms of the question.
     """
     question, answer = answered.query, answered.answer[:MAX_CHARS]
-    asked = query_terms(question)
-    weights = np.asarray(rarity(asked), np.float64)
-    weights = weights / weights.sum() if weights.sum() > 0.0 else np.full(len(asked), 1.0 / max(len(asked), 1))
-    sentences = _best_sentences(answered, asked, weights)
+    weights = _weights(query_terms(question), rarity)
+    sentences = _best_sentences(answered, weights)
     said = [answer[a:b] for a, b in sentence_spans(answer)][:MAX_ANSWER_SENTENCES]
     texts = [*(one.text for one in sentences), *said]
     if answered.query_vector is None:
@@ -80,42 +85,39 @@ def signals_of(answered: Answered, encode: Encode, rarity: Rarity) -> dict[str, 
     found = _of_words(question, answer) | {"relevance": float(np.max(of_answer @ of_question, initial=0.0))}
     if sentences:
         similarity = of_sentences @ of_question
-        found |= _of_sources(answered, asked, weights, sentences, similarity)
-        found |= _of_grounds(question, answer, asked, weights, sentences, similarity, of_answer @ of_sentences.T)
+        found |= _of_sources(answered, weights, sentences, similarity)
+        found |= _of_grounds(question, answer, weights, sentences, similarity, of_answer @ of_sentences.T)
     if len(answered.logprobs):
         found["logprob"] = max(math.fsum(answered.logprobs) / len(answered.logprobs), -20.0)
     return found
 
 
-def _best_sentences(
-    answered: Answered, asked: npt.NDArray[np.uint64], weights: npt.NDArray[np.float64]
-) -> list[_Sentence]:
+def _best_sentences(answered: Answered, weights: Weights) -> list[_Sentence]:
     """Return the sentences of the sources that share most words with question and answer, in their order."""
     held = []
     for number, source in enumerate(answered.sources):
-        title = terms(source.title or "")
+        title = _terms(source.title or "")
         for a, b in sentence_spans(source.text):
             text = source.text[a:b]
-            held.append(_Sentence(number, text, np.concatenate([title, terms(text)])))
+            held.append(_Sentence(number, text, title | _terms(text)))
     if len(held) <= MAX_SENTENCES:
         return held
     answer = answered.answer[:MAX_CHARS]
-    shared = [_share(asked, weights, one.terms) + containment(answer, one.text) for one in held]
+    shared = [_share(weights, one.terms) + containment(answer, one.text) for one in held]
     best = np.argsort(-np.array(shared), kind="stable")[:MAX_SENTENCES]
     return [held[i] for i in sorted(best.tolist())]
 
 
 def _of_sources(
     answered: Answered,
-    asked: npt.NDArray[np.uint64],
-    weights: npt.NDArray[np.float64],
+    weights: Weights,
     sentences: Sequence[_Sentence],
     similarity: Floats,
 ) -> dict[str, float]:
     """Return the signals of question and sources alone."""
-    texts = [terms(f"{source.title or ''}\n{source.text}") for source in answered.sources]
-    covered = np.array([_share(asked, weights, text) for text in texts])
-    within = np.array([_share(asked, weights, one.terms) for one in sentences])
+    texts = [_terms(f"{source.title or ''}\n{source.text}") for source in answered.sources]
+    covered = np.array([_share(weights, text) for text in texts])
+    within = np.array([_share(weights, one.terms) for one in sentences])
     best = np.full(len(texts), -1.0)
     for one, value in zip(sentences, similarity.tolist(), strict=True):
         best[one.source] = max(best[one.source], value)
@@ -126,15 +128,16 @@ def _of_sources(
         "coverage": float(covered.max()),
         "coverage_first": float(covered[0]),
         "matched": float(np.max(similarity * within)),  # one sentence both means it and says it
-        "missing": float(np.max(weights[~np.isin(asked, np.concatenate(texts))], initial=0.0)),
+        "missing": max(
+            (weight for term, weight in weights.items() if not any(term in text for text in texts)), default=0.0
+        ),
     }
 
 
 def _of_grounds(
     question: str,
     answer: str,
-    asked: npt.NDArray[np.uint64],
-    weights: npt.NDArray[np.float64],
+    weights: Weights,
     sentences: Sequence[_Sentence],
     similarity: Floats,
     to_sentences: Floats,
@@ -143,7 +146,7 @@ def _of_grounds(
     new = set(normalized_tokens(answer)) - set(normalized_tokens(question))
     own = " ".join(new) or answer
     shared = np.array([containment(own, one.text) for one in sentences])
-    within = np.array([_share(asked, weights, one.terms) for one in sentences])
+    within = np.array([_share(weights, one.terms) for one in sentences])
     everything = " ".join(one.text for one in sentences)
     names, known = set(_NAME.findall(answer)), everything.lower()
     return {
@@ -172,9 +175,20 @@ def _of_words(question: str, answer: str) -> dict[str, float]:
         "asks_back": float("?" in answer),
         "sums_right": math.log1p(right),
         "sums_wrong": math.log1p(wrong),
+        "worked": float(right + wrong > 0 or len(_NUMBER.findall(question)) > 1 or _RESULT.search(answer) is not None),
         "unsaid": float(_SAYS_NOTHING.search(answer) is not None or not words),
     }
 
 
-def _share(asked: npt.NDArray[np.uint64], weights: npt.NDArray[np.float64], text: npt.NDArray[np.uint64]) -> float:
-    return float(weights[np.isin(asked, text)].sum())
+def _weights(asked: npt.NDArray[np.uint64], rarity: Rarity) -> Weights:
+    rare = np.asarray(rarity(asked), np.float64)
+    share = rare / rare.sum() if rare.sum() > 0.0 else np.full(len(asked), 1.0 / max(len(asked), 1))
+    return dict(zip(asked.tolist(), share.tolist(), strict=True))
+
+
+def _terms(text: str) -> Terms:
+    return frozenset(terms(text).tolist())
+
+
+def _share(weights: Weights, text: Terms) -> float:
+    return sum(weight for term, weight in weights.items() if term in text)
