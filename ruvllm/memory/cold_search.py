@@ -93,11 +93,11 @@ class ColdSearch:
                         "SELECT concept, length(nodes) / 8, centroid FROM shelves WHERE namespace = ? ORDER BY concept"
                     )
                     rows = fetch(cold, sql, (self._namespace,))
-        centroids = [np.frombuffer(row[2], np.float32) for row in rows]
+        centroids = [np.frombuffer(row[2], np.float32).astype(np.float16) for row in rows]
         return (
             np.array([row[0] for row in rows], np.int64),
             np.array([row[1] for row in rows], np.int64),
-            np.stack(centroids) if centroids else np.empty((0, 0), np.float32),
+            np.stack(centroids) if centroids else np.empty((0, 0), np.float16),
         )
 
     # -- what a search asks ------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ class ColdSearch:
         sizes: np.ndarray,
         centroids: np.ndarray,
     ) -> tuple[list[Guest], dict[str, list[int]]]:
-        near = np.argsort(-(centroids @ native), kind="stable")
+        near, _ = kernels.exact_search(centroids, native, len(centroids))
         probed = concepts[near[: int(np.searchsorted(np.cumsum(sizes[near]), PROBED)) + 1]]
         with self._archive.reading() as cold:
             sql = "SELECT nodes, vectors FROM shelves WHERE concept IN (SELECT value FROM json_each(?))"
@@ -234,7 +234,8 @@ class ColdSearch:
         """
         own = json.dumps(sorted(set(guests) & set(graph.ids.tolist())))
         given = {"own": own, "every": json.dumps(graph.ids.tolist()), "now": time.time()}
-        left, rows = weight_left(self._half_life_s), {}
+        left = weight_left(self._half_life_s)
+        rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         for end, other in (("src", "dst"), ("dst", "src")):
             sql = (  # the plus keeps SQLite from looking up every pair of both
                 f"SELECT src, dst, type, weight * {left}, last_used, success, failure FROM edges WHERE "

@@ -44,7 +44,8 @@ def told(scores: np.ndarray, similarity: np.ndarray, contained: Contained, most:
     That is where its cosine to the question is the larger one: the question is about the whole. Of those the `most`
     best keep their score. All others come last: a passage that was asked for gives way to no summary of it.
     """
-    speaking, last = [], []
+    speaking: list[int] = []
+    last: list[int] = []
     for concept, members in contained:
         speaks = similarity[concept] > similarity[members].max(initial=-1.0)
         (speaking if speaks else last).append(concept)
