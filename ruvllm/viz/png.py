@@ -42,7 +42,8 @@ def curve_png(
         axes.plot([p.x for p in points], [p.y for p in points], marker="o", markersize=4, color=colour, label=name)
         known = [(p.x, *p.interval) for p in points if p.interval is not None]
         if known:
-            axes.fill_between(*zip(*known, strict=True), color=colour, alpha=0.15)
+            xs, lows, highs = map(list, zip(*known, strict=True))
+            axes.fill_between(xs, lows, highs, color=colour, alpha=0.15)
     axes.grid(alpha=0.3)
     axes.legend()
     path = Path(file)

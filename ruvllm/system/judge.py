@@ -1,0 +1,100 @@
+"""How good an answer is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ruvllm.inference import complete
+from ruvllm.judging import Answered, Judgement
+from ruvllm.memory.rows import checked_text
+from ruvllm.system.parts import Parts, never
+from ruvllm.types import (
+    GenerationOptions,
+    Message,
+    Source,
+)
+
+if TYPE_CHECKING:
+    from ruvllm.learning.judge import BrainJudge, JudgeReport
+
+__all__ = ["Judges"]
+
+
+class Judges(Parts):
+    """Judges answers, and is calibrated by ratings."""
+
+    def judge(
+        self,
+        question: str,
+        answer: str,
+        *,
+        sources: Sequence[str] | None = None,
+        consistency: bool = False,
+    ) -> Judgement:
+        """Return how good an answer is, in [0, 1], who says so, and the signals that this was made of.
+
+        Args:
+            sources: texts that it should rest on; what `retrieve` finds for the question when None.
+            consistency: let the model answer `judge.samples` times more, and count how far the answers agree.
+
+        Raises:
+            TypeError, ValueError: a text is empty or not valid, or the judge is switched off.
+            ModelMissing, PullError: there is no model to answer again.
+        """
+        judge = self._judging()
+        checked_text(question, "question")
+        if not isinstance(answer, str):
+            raise TypeError(f"answer must be a str, not {type(answer).__name__}")
+        checked_text(answer or "-", "answer")
+        if isinstance(sources, str):
+            raise TypeError("sources must be a sequence of texts, not a str")
+        vector = self.memory.encode([question])[0]
+        if sources is None:
+            hits = self.memory.search(question, self.config.retrieval.k, query_vector=vector)
+            shown = tuple(_source(i, hit.node.text, hit.node.id) for i, hit in enumerate(hits, 1))
+        else:
+            shown = tuple(_source(i, checked_text(text, "sources")) for i, text in enumerate(sources, 1))
+        answered = Answered(question, vector, answer, shown, (), "stop")
+        if not consistency:
+            return judge.judge(answered)
+        from ruvllm.learning.judge import agreement_of
+
+        return judge.with_agreement(answered, agreement_of(answer, self._samples(question, shown)))
+
+    def _samples(self, question: str, sources: Sequence[Source]) -> list[str]:
+        """Return answers of the default model to a question and its sources, each drawn anew."""
+        text = "\n".join(source.text for source in sources)
+        messages = [Message("user", f"{text}\n\n{question}".strip())]
+        limit = self.config.generation.max_new_tokens
+        with self.pool.engine() as engine:
+            return [
+                complete(engine, messages, GenerationOptions(max_new_tokens=limit, temperature=0.7, seed=seed)).text
+                for seed in range(self.config.judge.samples)
+            ]
+
+    def train_judge(self, *, cancelled: Callable[[], bool] = never) -> JudgeReport:
+        """Calibrate the judge by the ratings of this brain; durable on return.
+
+        What predicts held-out ratings no better than the calibration in force is discarded, and the report says so.
+
+        Raises:
+            ValueError: the judge is switched off.
+            RuntimeError: a training is running.
+        """
+        self.memory.require_writable()
+        return self._judging().train(cancelled)
+
+    def rollback_judge(self) -> int:
+        """Put the judge's calibration before in force again; return its version, 0 for none."""
+        self.memory.require_writable()
+        return self._judging().rollback()
+
+    def _judging(self) -> BrainJudge:
+        if self._judge is None:
+            raise ValueError("judge.enabled must be true for a judge")
+        return self._judge
+
+
+def _source(number: int, text: str, node_id: int = 0) -> Source:
+    return Source(number, node_id, None, None, text, 0.0)

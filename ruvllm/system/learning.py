@@ -1,0 +1,130 @@
+"""What a brain does in the background, and on demand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ruvllm.attention.training import TrainingReport
+from ruvllm.errors import ModelError, PullError
+from ruvllm.inference import Engine
+from ruvllm.inference.open import is_remote
+from ruvllm.learning.jobs import Learners
+from ruvllm.memory import CompactReport, DecayReport
+from ruvllm.system.judge import Judges
+from ruvllm.system.parts import never
+from ruvllm.system.router import RoutesModels
+from ruvllm.system.sessions import Sessions
+
+if TYPE_CHECKING:
+    from ruvllm.learning.compression import CompressionReport
+    from ruvllm.learning.judge import JudgeReport
+    from ruvllm.learning.report import LearnHistory
+    from ruvllm.router.learn import Report as RouterReport
+
+__all__ = ["LearnReport", "Learns"]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnReport:
+    """What each job of one pass of `learn` did; None of one that this brain does not have, or that had nothing to do.
+
+    `signals` counts answers against which something speaks that was done and not said (`SignalsConfig`), `sessions`
+    those that expired.
+    """
+
+    attention: TrainingReport
+    decay: DecayReport
+    index: CompactReport
+    router: RouterReport | None = None
+    judge: JudgeReport | None = None
+    compression: CompressionReport | None = None
+    signals: int = 0
+    sessions: int = 0
+
+
+logger = logging.getLogger(__name__)
+
+
+class Learns(Judges, RoutesModels, Sessions):
+    """The jobs of a brain: all of them, their history, and the way back."""
+
+    def _learners(self) -> Learners:
+        expires = bool(self.config.sessions.max_idle_days)
+        return Learners(
+            router=None if self._router is None else self._router.train,
+            judge=None if self._judge is None else self._judge.train,
+            compression=lambda must_stop: self.compress(cancelled=must_stop),
+            signals=(lambda must_stop: self.memory.notice_signals()) if self.config.signals.enabled else None,
+            sessions=(lambda must_stop: self.expire_sessions()) if expires else None,
+        )
+
+    def learn(self) -> LearnReport:
+        """Do now what the background worker does on its schedule, and return what it did; see docs/learning.md.
+
+        The ranking is trained on the answers that were rated good (see `Memory.train_attention`); weights of edges fade
+        for good (see `Memory.apply_decay`); with several models, the router is trained on what they did (see
+        `train_router`); the judge is calibrated (see `train_judge`); clusters become concepts (see `compress`); the
+        index is compacted. Nothing is archived: that is `Memory.run_archival`.
+        """
+        self.memory.require_writable()
+        return LearnReport(**{name: self.worker.run(name) for name in self.worker.names if name != "archival"})
+
+    def learn_report(self) -> LearnHistory:
+        """Return what was learnt when, on how much, what the gates said and what is in force, and the jobs."""
+        from ruvllm.learning.report import learn_history
+
+        return learn_history(self.memory)
+
+    def rollback(self, name: str) -> int:
+        """Put the version before of what was learnt in force again; return its number, 0 for the untrained.
+
+        Args:
+            name: attention, judge unless it is switched off, or router where there are several models.
+
+        Raises:
+            ValueError: there is nothing of that name.
+        """
+        self.memory.require_writable()
+        ways = {"attention": self.memory.rollback_attention}
+        if self._judge is not None:
+            ways["judge"] = self._judge.rollback
+        if self._router is not None:
+            ways["router"] = self._router.rollback
+        if name not in ways:
+            raise ValueError(f"name must be one of {', '.join(sorted(ways))} ({name!r})")
+        with self.worker.alone():
+            return ways[name]()
+
+    def compress(self, *, cancelled: Callable[[], bool] = never, dry_run: bool = False) -> CompressionReport:
+        """Find clusters of what is remembered and write a concept for each that is new or changed; durable on return.
+
+        The largest local model sums up what the members of a cluster say; sentences that no member supports are
+        dropped, and where nothing is left, the members' most central sentences are quoted. What is archived is found
+        again through the concepts.
+
+        Args:
+            cancelled: asked often; True ends the pass after the concept it is at.
+            dry_run: report the clusters and write nothing.
+        """
+        from ruvllm.learning.compression import compress
+
+        if not dry_run:
+            self.memory.require_writable()
+        return compress(self.memory, self._summarizer, self.config.compression, cancelled=cancelled, dry_run=dry_run)
+
+    @contextmanager
+    def _summarizer(self) -> Iterator[Engine | None]:
+        """Lend the model that sums up clusters; None where there is none that can be had."""
+        name = self.config.compression.model or next((t for t in reversed(self.pool.tiers) if not is_remote(t)), "")
+        with ExitStack() as lease:
+            engine = None
+            if name and self.config.compression.summarize:
+                try:
+                    engine = lease.enter_context(self.pool.engine(name))
+                except (ModelError, PullError) as error:
+                    logger.warning("concepts are quoted, not summed up: %s", error)
+            yield engine
