@@ -29,7 +29,7 @@ __all__ = ["run"]
 
 DOCUMENTS = 20  # texts of each class in the brain
 FROZEN = 1000  # questions of topic A that are only ever measured with
-LEARN_EVERY = 1000
+LEARN_EVERY = 2000
 USERS = 20
 FOUND = 10
 BOUND = 0.05
