@@ -63,7 +63,7 @@ class Lessons:
         self._project = project
         self._checkpoints = Checkpoints(brain / "checkpoints" / "attention", form=f"attention-{FEATURE_VERSION}")
         self._engine: AttentionEngine | None = None
-        self.version = 0  # of the engine in force; 0 for the untrained one, and before the first use
+        self._version = 0  # of the engine, once it is loaded
         self._lock = threading.Lock()
         self._training = threading.Lock()  # one at a time
 
@@ -85,22 +85,23 @@ class Lessons:
             return AttentionEngine()
         try:
             engine = AttentionEngine(checkpoint.params)
-            self.version = checkpoint.version
+            self._version = checkpoint.version
             return engine
         except ValueError as error:
             logger.warning("version %d of the attention engine is not used: %s", checkpoint.version, error)
             return AttentionEngine()
 
+    @property
     def version(self) -> int:
-        """Return the version in force, 0 for the untrained engine."""
-        checkpoint = self._checkpoints.current()
-        return 0 if checkpoint is None else checkpoint.version
+        """Which version is in force, 0 for the untrained engine; loads the engine at first use."""
+        self.engine()
+        return self._version
 
     def adopt(self, params: np.ndarray, about: dict[str, Any]) -> int:
         """Put new parameters in force, durable on return; return their version."""
         version = self._checkpoints.save(params, about)
         self.engine().set_params(params)
-        self.version = version
+        self._version = version
         logger.info("version %d of the attention engine is in force", version)
         return version
 
@@ -110,7 +111,7 @@ class Lessons:
         checkpoint = self._checkpoints.current()
         engine = self.engine()
         engine.set_params(engine.untrained() if checkpoint is None else checkpoint.params)
-        self.version = version
+        self._version = version
         logger.info("version %d of the attention engine is in force again", version)
         return version
 

@@ -153,6 +153,14 @@ def test_damaged_weights_leave_the_untrained_ranking(open_memory: Callable[..., 
     assert open_memory().get_edge_bias_weights()[EdgeType.CITES] == 0.0
 
 
+def test_the_version_in_force_is_known_before_the_first_search(
+    memory: Memory, open_memory: Callable[..., Memory]
+) -> None:
+    memory.train_on_patterns([Pattern((EdgeType.CITES,), 1.0)])
+    memory.close()
+    assert open_memory().attention_version == 1
+
+
 def test_an_answer_whose_sources_are_gone_teaches_nothing(memory: Memory) -> None:
     fleet(memory)
     ask(memory, "a1", "Heron", "Captain Heronson")

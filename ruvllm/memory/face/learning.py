@@ -18,7 +18,7 @@ class Learning(OpenedBrain):
 
     @property
     def attention_version(self) -> int:
-        """Which version of the ranking is in force, 0 for the untrained one and before the first search."""
+        """Which version of the ranking is in force, 0 for the untrained one."""
         return self._lessons.version
 
     def train_attention(self, cancelled: Callable[[], bool] = lambda: False) -> TrainingReport:
