@@ -287,9 +287,11 @@ class Nearest:
         """
         self.load()
         self.settle(cancelled)
+        if cancelled():  # asked without the lock: it may wait for who needs that
+            return False
         with self._lock:
             old = self._index
-            if self._matrix is None or not self.wants_rebuild or cancelled():
+            if self._matrix is None or not self.wants_rebuild:
                 return False
             if len(self._matrix) < self._config.exact_below:
                 self._index = None

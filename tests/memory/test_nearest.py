@@ -147,6 +147,26 @@ def test_index_that_cannot_answer_is_replaced_by_exact_search(
     assert memory.search("item7", k=1)[0].node.source == "s7"
 
 
+def test_a_node_can_be_added_while_compaction_waits(
+    filled: Memory, open_memory: Callable[..., Memory], hnsw_config: Config
+) -> None:
+    memory, added = open_memory(config=hnsw_config), list[bool]()
+    memory.search("item7", k=1)
+    memory._nearest.settle()
+    for i in range(50):
+        memory.forget(f"s{i}")
+
+    def cancelled() -> bool:
+        adding = threading.Thread(target=memory.insert_node, args=(f"node {len(added)}",), daemon=True)
+        adding.start()
+        adding.join(30)
+        added.append(not adding.is_alive())
+        return not added[-1]
+
+    assert memory._nearest.compact(cancelled)
+    assert all(added)
+
+
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.9, 1.0])
 def test_search_among_some_finds_the_nearest_of_them(
     filled: Memory, open_memory: Callable[..., Memory], hnsw_config: Config, share: float
