@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 CAPACITY = 64  # jobs that wait
 TRIES = 8  # of one job, which requests interrupt
+HOLD_S = 10.0  # longest time that work waits in its midst for the end of requests
 
 Job = Callable[[Callable[[], bool]], bool]
 """Called with a function that says whether to stop now; returns whether it was finished."""
@@ -138,17 +139,22 @@ class SpareTime:
     def _must_stop(self) -> bool:
         return self._requests > 0 or self._is_closing
 
-    def _hold(self, until: float, is_over: Callable[[], bool]) -> None:
-        """Wait until no request runs and the monotonic clock shows `until`, or it is over."""
+    def _hold(self, until: float, is_over: Callable[[], bool]) -> bool:
+        """Wait until no request runs and the monotonic clock shows `until`, or it is over.
+
+        Returns False where requests still run after `HOLD_S`: they may wait for what the work holds.
+        """
         if not self._requests and time.monotonic() >= until:
-            return
+            return True
+        give_up = time.monotonic() + HOLD_S
         with self._changed:
             self._is_held = True
             try:
-                while not is_over() and (self._requests or time.monotonic() < until):
-                    self._changed.wait(None if self._requests else until - time.monotonic())
+                while not is_over() and (left := max(give_up if self._requests else 0.0, until) - time.monotonic()) > 0:
+                    self._changed.wait(left)
             finally:
                 self._is_held = False
+            return not self._requests
 
     def _forget_thread(self) -> None:
         """Run nothing in a forked child, where there is no thread, and a lock may be held by nobody."""

@@ -84,8 +84,9 @@ class Worker(SpareTime):
     """Spare time with a schedule. Safe to share between threads; `start` begins it, `run` does a job in the foreground.
 
     A job begins after `idle_s` without a request, or, when it is due for as long as its interval, between two requests.
-    While requests run it waits where it is. One job runs at a time, scheduled or not; what stops it (`pause`, `run`,
-    `close`, a kill) has it begin anew later. One that fails is tried again after a minute, then two, four, and so on.
+    While requests run it waits where it is, but no longer than `HOLD_S`: they may wait for what it holds. One job runs
+    at a time, scheduled or not; what stops it (that, `pause`, `run`, `close`, a kill) has it begin anew later. One that
+    fails is tried again after a minute, then two, four, and so on.
     """
 
     def __init__(self, table: JobTable, jobs: Sequence[Job], config: WorkerConfig) -> None:
@@ -259,11 +260,10 @@ class Worker(SpareTime):
             until = 0.0
             if cpu - used >= SLICE_S:
                 until = since + (cpu - used) / self._config.cpu_share
-            if until > now or self._requests:
-                self._hold(until, self._is_over)
+            is_free = self._hold(until, self._is_over)
             if until:
                 since, used = max(now, until), cpu
-            return self._is_over()
+            return self._is_over() or not is_free
 
         return must_stop
 

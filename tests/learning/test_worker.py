@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ruvllm.config import WorkerConfig
+from ruvllm.learning import spare_time
 from ruvllm.learning.worker import Job, MustStop, Worker
 from ruvllm.memory.jobs import JobTable
 from ruvllm.memory.store import Store
@@ -115,6 +116,23 @@ def test_a_job_that_waits_for_its_whole_interval_begins_between_two_requests(sta
     body = Steps(1)
     started(Job("a", body, SOON), config=WorkerConfig(start_after_s=0.0, idle_s=0.05))
     assert body.has_ended.wait(WAIT_S)
+
+
+def test_a_request_that_needs_what_a_job_holds_gets_it(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spare_time, "HOLD_S", 0.02)
+    model, is_held = threading.Lock(), threading.Event()
+
+    def body(must_stop: MustStop) -> None:
+        with model:
+            is_held.set()
+            while not must_stop():
+                pass
+
+    worker = started(Job("a", body, SOON))
+    assert is_held.wait(WAIT_S)
+    with worker.request():
+        assert model.acquire(timeout=WAIT_S)
+    model.release()
 
 
 def test_a_job_that_is_always_stopped_lets_others_have_their_turn(started: Started) -> None:
