@@ -68,6 +68,13 @@ def test_learn_runs_the_same_jobs_as_the_background(tmp_path: Path) -> None:
     assert report.attention.reason == "fewer than 10 good answers"
 
 
+@pytest.mark.parametrize(("call", "job"), [("train_judge", "judge"), ("compress", "compression")])
+def test_what_is_called_by_name_is_the_job_of_the_schedule(tmp_path: Path, call: str, job: str) -> None:
+    with ruvllm.open(tmp_path) as llm:
+        getattr(llm, call)()
+        assert [state.name for state in llm.stats().jobs if state.runs] == [job]
+
+
 def test_only_what_learns_can_be_taken_back(tmp_path: Path) -> None:
     with ruvllm.open(tmp_path) as llm:
         assert llm.rollback("attention") == 0

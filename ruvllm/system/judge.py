@@ -80,15 +80,18 @@ class Judges(Parts):
 
         Raises:
             ValueError: the judge is switched off.
-            RuntimeError: a training is running.
         """
         self.memory.require_writable()
-        return self._judging().train(cancelled)
+        self._judging()
+        report: JudgeReport = self.worker.run("judge", cancelled)
+        return report
 
     def rollback_judge(self) -> int:
         """Put the judge's calibration before in force again; return its version, 0 for none."""
         self.memory.require_writable()
-        return self._judging().rollback()
+        judge = self._judging()
+        with self.worker.alone():
+            return judge.rollback()
 
     def _judging(self) -> BrainJudge:
         if self._judge is None:

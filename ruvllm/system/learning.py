@@ -57,7 +57,7 @@ class Learns(Judges, RoutesModels, Sessions):
         return Learners(
             router=None if self._router is None else self._router.train,
             judge=None if self._judge is None else self._judge.train,
-            compression=lambda must_stop: self.compress(cancelled=must_stop),
+            compression=self._compress,
             signals=(lambda must_stop: self.memory.notice_signals()) if self.config.signals.enabled else None,
             sessions=(lambda must_stop: self.expire_sessions()) if expires else None,
         )
@@ -110,10 +110,15 @@ class Learns(Judges, RoutesModels, Sessions):
             cancelled: asked often; True ends the pass after the concept it is at.
             dry_run: report the clusters and write nothing.
         """
+        if dry_run:
+            return self._compress(cancelled, dry_run=True)
+        self.memory.require_writable()
+        report: CompressionReport = self.worker.run("compression", cancelled)
+        return report
+
+    def _compress(self, cancelled: Callable[[], bool], *, dry_run: bool = False) -> CompressionReport:
         from ruvllm.learning.compression import compress
 
-        if not dry_run:
-            self.memory.require_writable()
         return compress(self.memory, self._summarizer, self.config.compression, cancelled=cancelled, dry_run=dry_run)
 
     @contextmanager
