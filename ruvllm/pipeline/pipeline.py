@@ -133,7 +133,9 @@ class Pipeline:
             with asking.stage("load"):  # first: a model that cannot be meant is said before anything is searched
                 reader = self._choice.borrow_default(lease, tiers, asking)
             self._look_up(asking)
-            return (yield from self._answer(asking, reader, Draft()))
+            draft = Draft()
+            response = yield from self._write(asking, reader, draft)
+        return self._finish(asking, reader, draft, response)
 
     def _look_up(self, asking: Asking) -> None:
         embed(self._memory, asking)
@@ -153,25 +155,29 @@ class Pipeline:
                     with asking.stage("load"):
                         engine = lease.enter_context(self._choice.lend(names[tier], asking))
                     reader = Reader(tier, engine, decision)
-                    response = yield from self._answer(asking, reader, draft)
-                    if decision is not None and draft.finish_reason not in UNFINISHED:
-                        self._choice.answered(decision, outcome_of(reader, draft))
-                        if decision.calibrates:
-                            self._let_all_answer(asking, response.id, decision, names)
-                    return response
+                    response = yield from self._write(asking, reader, draft)
                 except DeadlineExceeded:
                     raise
                 except DOWN as error:
                     if draft.text:  # half an answer is out
                         raise
                     down = error
-            asking.degrade("generate", f"{tier} did not answer: {reason(down)}")
+                    asking.degrade("generate", f"{tier} did not answer: {reason(error)}")
+                    continue
+            response = self._finish(asking, reader, draft, response)
+            if decision is not None and draft.finish_reason not in UNFINISHED:
+                self._choice.answered(decision, outcome_of(reader, draft))
+                if decision.calibrates:
+                    self._let_all_answer(asking, response.id, decision, names)
+            return response
         if down is not None and not isinstance(down, MISSING):
             raise down
-        return (yield from self._answer(asking, Reader(), Draft()))
-
-    def _answer(self, asking: Asking, reader: Reader, draft: Draft) -> Steps:
+        reader, draft = Reader(), Draft()
         response = yield from self._write(asking, reader, draft)
+        return self._finish(asking, reader, draft, response)
+
+    def _finish(self, asking: Asking, reader: Reader, draft: Draft, response: Response) -> Response:
+        """Judge and keep an answer; the model that gave it is lent to others by now, a judge may need its room."""
         if draft.finish_reason in UNFINISHED:
             asking.watch.mark("total")
             return replace(response, warnings=tuple(asking.warnings))

@@ -21,7 +21,7 @@ def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draf
     if judge is None:
         return response
     if asking.deadline.has_passed:
-        asking.note("judge", "not asked: the time is over")
+        asking.degrade("judge", "not asked: the time is over")
         return response
     answered = Answered(
         query=response.query,
@@ -37,7 +37,7 @@ def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draf
             judgement = judge.judge(answered)
         except Exception as error:
             logger.warning("an answer is not judged", exc_info=True)
-            asking.note("judge", f"nothing is said about quality: {reason(error)}")
+            asking.degrade("judge", f"nothing is said about quality: {reason(error)}")
             return response
     return replace(response, quality=judgement.quality, quality_source=judgement.source)
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+from inference.fakes import EchoEngine
 
 from ruvllm.errors import DeadlineExceeded, RateLimited
 from ruvllm.inference import Engine
+from ruvllm.judging import Answered, Judgement
 from ruvllm.memory import Memory
 from ruvllm.pipeline import AnswerStream, Pipeline
 from ruvllm.types import Request
 
 from .parts import QUESTION, CountingEngine, FixedJudge, SlowEngine, ask, config, never, pipeline, stocked
+from .test_pipeline import ROUTED, _Chooses
 
 
 @pytest.fixture
@@ -214,3 +217,28 @@ def test_a_judged_answer_given_again_has_its_quality(memory: Memory) -> None:
     judge = FixedJudge(0.75)
     line = pipeline(memory, judge=judge, cache__enabled=True)
     assert [ask(line).quality for _ in range(2)] == [0.75, 0.75] and len(judge.shown) == 1
+
+
+def test_an_answer_whose_judge_failed_is_not_given_again(memory: Memory) -> None:
+    judge = FixedJudge(ZeroDivisionError("no tokens"))
+    line = pipeline(memory, judge=judge, cache__enabled=True)
+    ask(line)
+    judge.says = 0.75
+    assert ask(line).quality == 0.75
+
+
+@pytest.mark.parametrize("router", [None, _Chooses("large")])
+def test_an_answer_is_judged_when_its_model_is_given_back(memory: Memory, router: _Chooses | None) -> None:
+    users: list[str] = []
+
+    class Watching:
+        def judge(self, answered: Answered) -> Judgement:
+            return Judgement(float(len(users)), "users")
+
+    @contextmanager
+    def lend(tier: str, timeout_s: float | None) -> Iterator[EchoEngine]:
+        users.append(tier)
+        yield EchoEngine()
+        users.remove(tier)
+
+    assert ask(Pipeline(memory, lend, ROUTED, judge=Watching(), router=router)).quality == 0.0
