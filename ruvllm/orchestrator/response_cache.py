@@ -124,12 +124,13 @@ class ResponseCache:
             while len(self._entries) > self._config.max_entries or self._bytes > self._config.max_bytes:
                 self._remove(next(iter(self._entries)))
 
-    def drop(self, question: str) -> None:
-        """Forget every answer to a question, whatever else it depended on."""
+    def drop(self, question: str, answer: str | None = None) -> None:
+        """Forget every answer to a question, whatever else it depended on, and `answer` to any other wording of it."""
         known = key_of(question, ())
         with self._lock:
-            for key in [key for key in self._entries if known is not None and key.question == known.question]:
-                self._remove(key)
+            for key, entry in list(self._entries.items()):
+                if (known is not None and key.question == known.question) or entry.response.text == answer:
+                    self._remove(key)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -78,9 +78,8 @@ class Feeds(Parts):
     def _say_not_again(self, id: str) -> None:
         """Let the question of an answer that is not a good one be answered anew."""
         cache = self._pipeline.cache
-        query = None if cache is None else self.memory.interaction(id).query
-        if cache is not None and query is not None:
-            cache.drop(query)
+        if cache is not None and (record := self.memory.interaction(id)).query is not None:
+            cache.drop(record.query, record.answer)
 
     def _marks(self, id: str, helped: Iterable[int], unhelpful: Iterable[int]) -> dict[int, bool]:
         """Return node id -> helped for numbers of the sources that the answer `id` showed."""

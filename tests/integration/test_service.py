@@ -265,3 +265,12 @@ def test_the_real_reader_stops_at_its_deadline(tmp_path: Path, minilm_dir: Path,
             return
         assert time.monotonic() - start < 5.0
         assert response.finish_reason in ("deadline", "stop", "extract")
+
+
+@pytest.mark.parametrize("llm", [{"cache__enabled": True, "cache__similarity": 0.5}], indirect=True)
+def test_a_bad_answer_to_another_wording_is_not_given_again(llm: ruvllm.RuvLLM) -> None:
+    other = "When does the usual supply ship arrive?"
+    llm.ask(QUESTION)
+    again = llm.ask(other)
+    llm.feedback(again.id, rating=1)
+    assert again.cached and not llm.ask(other).cached
