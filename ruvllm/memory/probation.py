@@ -56,7 +56,9 @@ def reconsider(connection: apsw.Connection, interaction: str, now: float, rated:
         return _end(connection, answer, now)
     is_promoted = good >= QUORUM and good > bad
     trust = (PROMOTED_TRUST if is_promoted else PROBATION_TRUST) * 0.5**bad
-    return _promoted(connection, answer, trust) if is_promoted else _on_probation(connection, answer, trust)
+    if is_promoted:
+        return _promoted(connection, answer, trust)
+    return _on_probation(connection, answer, trust, is_good=good > bad)
 
 
 def promote(connection: apsw.Connection, node: int, namespace: str) -> Change:
@@ -160,9 +162,15 @@ def _promoted(connection: apsw.Connection, answer: int, trust: float) -> Change:
     return Change(came=(answer,), vectors=vector_of(vector)[np.newaxis])
 
 
-def _on_probation(connection: apsw.Connection, answer: int, trust: float) -> Change:
-    was_searched = connection.execute("SELECT probation = 0 FROM nodes WHERE id = ?", (answer,)).get
+def _on_probation(connection: apsw.Connection, answer: int, trust: float, *, is_good: bool) -> Change:
+    """Leave an answer to its session; a good one is found there again that a judge, or an earlier word, had ended."""
+    was_searched, has_ended, text = fetch(
+        connection, "SELECT probation = 0, ended IS NOT NULL, text FROM nodes WHERE id = ?", (answer,)
+    )[0]
     connection.execute("UPDATE nodes SET probation = 1, trust = ? WHERE id = ?", (trust, answer))
+    if has_ended and is_good:
+        connection.execute("UPDATE nodes SET ended = NULL WHERE id = ?", (answer,))
+        insert_keywords(connection, answer, "", text)
     return Change(left=(answer,)) if was_searched else Change()
 
 

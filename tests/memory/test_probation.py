@@ -54,6 +54,14 @@ def test_bad_outcomes_of_two_sessions_end_an_answer(memory: Memory) -> None:
     assert memory.get(node).trust == 0.0
 
 
+@pytest.mark.parametrize(("said", "is_found"), [(1.0, True), (0.0, False)])
+def test_a_good_word_outweighs_the_judge_that_hid_an_answer(memory: Memory, said: float, is_found: bool) -> None:
+    memory.record(interaction("a1", session="alice", quality=0.1, quality_source="signals"))
+    assert memory.search("a structure for search", session="alice") == []
+    memory.feedback("a1", Feedback(quality=said))
+    assert bool(memory.search("a structure for search", session="alice")) == is_found
+
+
 def test_the_user_has_the_last_word(memory: Memory) -> None:
     node = rate(memory, "a1", 1.0)
     memory.promote(node)
