@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ruvllm
-from ruvllm.config import Config, JudgeConfig, ModelsConfig, RouterConfig, WorkerConfig
+from ruvllm.config import Config, JudgeConfig, ModelsConfig, RouterConfig, SessionsConfig, SignalsConfig, WorkerConfig
 
 
 def test_a_promise_turns_certified_mode_on(tmp_path: Path) -> None:
@@ -73,6 +73,14 @@ def test_what_is_called_by_name_is_the_job_of_the_schedule(tmp_path: Path, call:
     with ruvllm.open(tmp_path) as llm:
         getattr(llm, call)()
         assert [state.name for state in llm.stats().jobs if state.runs] == [job]
+
+
+def test_every_job_runs_again(tmp_path: Path) -> None:
+    config = Config(sessions=SessionsConfig(max_idle_days=1.0), signals=SignalsConfig(enabled=True))
+    with ruvllm.open(tmp_path, config=config) as llm:
+        for _ in range(3):
+            assert (llm.learn().signals, llm.learn_report().learnt) == (0, ())
+        assert {job.runs for job in llm.stats().jobs} == {3}
 
 
 def test_only_what_learns_can_be_taken_back(tmp_path: Path) -> None:

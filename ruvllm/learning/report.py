@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ruvllm.checkpoints import Checkpoints, Saved
 from ruvllm.memory import Memory
-from ruvllm.memory.jobs import Attempt, JobState
+from ruvllm.memory.jobs import JobState
 
 __all__ = ["LearnHistory", "Learnt", "learn_history"]
 
@@ -51,7 +51,9 @@ def learn_history(memory: Memory) -> LearnHistory:
     jobs = memory.jobs()
     for name in dict.fromkeys([*names, *(job.name for job in jobs)]):
         found += _versions(name, Checkpoints(folder / name, form="").history())
-        found += [_discarded(name, one) for one in memory.job_table.attempts(name) if _was_discarded(one.report)]
+        for one in memory.job_table.attempts(name):
+            if isinstance(one.report, dict) and _was_discarded(one.report):
+                found.append(_discarded(name, one.at, one.report))
     found.sort(key=lambda one: (one.name, one.at))
     return LearnHistory(tuple(found), jobs)
 
@@ -71,8 +73,8 @@ def _versions(name: str, saved: Sequence[Saved]) -> list[Learnt]:
     ]
 
 
-def _discarded(name: str, attempt: Attempt) -> Learnt:
-    return Learnt(name, None, attempt.at, *_gate(attempt.report), "discarded", str(attempt.report.get("reason", "")))
+def _discarded(name: str, at: float, report: Mapping[str, Any]) -> Learnt:
+    return Learnt(name, None, at, *_gate(report), "discarded", str(report.get("reason", "")))
 
 
 def _was_discarded(report: Mapping[str, Any]) -> bool:

@@ -41,11 +41,11 @@ class JobState:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One run that came to its end: when it began, how long it took, and its report."""
+    """One run that came to its end: when it began, how long it took, and its report, a mapping or a count."""
 
     at: float
     seconds: float
-    report: dict[str, Any]
+    report: dict[str, Any] | int
 
 
 def retry_after_s(failed_in_row: int, every_s: float | None) -> float | None:
