@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,6 +22,7 @@ class Answered:
         sources: that were shown to the model.
         logprobs: natural log of the probability of each token; empty where the engine cannot say.
         prompt_messages: what the model was sent.
+        is_too_late: asked by a judge that takes long; when True, nobody waits for its word any more.
     """
 
     query: str
@@ -31,6 +32,7 @@ class Answered:
     logprobs: Sequence[float]
     finish_reason: FinishReason
     prompt_messages: tuple[Message, ...] = ()
+    is_too_late: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

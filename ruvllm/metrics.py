@@ -117,7 +117,7 @@ class Metrics:
             if "cache" in response.timings_ms:  # there is one
                 self._counts[CACHE, ("hit" if response.cached else "miss",)] += 1
             if response.quality is not None:
-                self._observe(QUALITY, response.quality, response.quality_source)
+                self._observe(QUALITY, response.quality, response.quality_source.partition("@")[0])
             if response.confidence is not None:
                 self._observe(CONFIDENCE, response.confidence)
 

@@ -63,10 +63,10 @@ def test_a_response_gives_stages_tokens_confidence_and_warnings() -> None:
 
 def test_the_judge_and_the_cache_have_their_say() -> None:
     metrics = Metrics()
-    metrics.answered(response(quality=0.25, quality_source="judge"), 0.05)
+    metrics.answered(response(quality=0.25, quality_source="signals@3"), 0.05)
     metrics.answered(response(timings_ms={"cache": 0.1}), 0.05)
     metrics.answered(response(timings_ms={"cache": 0.1}, cached=True), 0.0001)
-    assert metrics.value("ruvllm_quality_bucket", source="judge", le="0.3") == 1.0
+    assert metrics.value("ruvllm_quality_bucket", source="signals", le="0.3") == 1.0
     assert metrics.value("ruvllm_cache_requests_total", result="hit") == 1.0
     assert metrics.value("ruvllm_cache_requests_total") == 2.0  # the first request knew no cache
 

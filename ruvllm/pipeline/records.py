@@ -31,6 +31,7 @@ def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draf
         logprobs=tuple(draft.logprobs),
         finish_reason=response.finish_reason,
         prompt_messages=draft.messages,
+        is_too_late=lambda: asking.cancelled() or asking.deadline.has_passed,
     )
     with asking.watch.stage("judge"):
         try:

@@ -196,6 +196,16 @@ def test_a_judge_sees_the_answer_and_its_word_is_in_the_response(memory: Memory)
     assert len(shown.logprobs) == response.completion_tokens
 
 
+def test_a_judge_knows_when_nobody_waits_any_more(memory: Memory) -> None:
+    is_cancelled: list[bool] = []
+    judge = FixedJudge(0.75)
+    ask(pipeline(memory, judge=judge), cancelled=lambda: bool(is_cancelled))
+    is_too_late = judge.shown[0].is_too_late
+    assert is_too_late is not None and not is_too_late()
+    is_cancelled.append(True)
+    assert is_too_late()
+
+
 def test_without_a_judge_nothing_is_said(memory: Memory) -> None:
     response = ask(pipeline(memory))
     assert (response.quality, response.quality_source) == (None, "")

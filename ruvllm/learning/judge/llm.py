@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ruvllm.inference import Engine, complete
+from ruvllm.inference import Cancelled, Engine, complete
 from ruvllm.judging import Answered
 from ruvllm.types import GenerationOptions, Message, Source
 
@@ -49,10 +49,12 @@ class LlmJudge:
 
         Raises:
             EngineError: the model failed. ValueError: it cannot keep to a schema.
+            TimeoutError: `answered.is_too_late()` turned True.
         """
         said = self._ask(
             f"{GRADING}\n\n{_text(answered.sources)}Question: {answered.query}\nAnswer: {answered.answer[:MAX_CHARS]}",
             _GRADE,
+            cancelled=answered.is_too_late,
         )
         return (GRADES.index(said["grade"]) if said.get("grade") in GRADES else 0) / (len(GRADES) - 1)
 
@@ -68,12 +70,14 @@ class LlmJudge:
         )
         return str(said.get("better", ""))
 
-    def _ask(self, prompt: str, schema: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, prompt: str, schema: dict[str, Any], *, cancelled: Cancelled | None = None) -> dict[str, Any]:
         options = GenerationOptions(max_new_tokens=16, json_schema=schema)
         with self._lend() as engine:
-            text = complete(engine, [Message("user", prompt)], options).text
+            done = complete(engine, [Message("user", prompt)], options, cancelled=cancelled)
+        if done.finish_reason == "cancelled":
+            raise TimeoutError("the time was over before there was a grade")
         try:
-            said = json.loads(text)
+            said = json.loads(done.text)
         except json.JSONDecodeError:  # cut off: no grade
             return {}
         return said if isinstance(said, dict) else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
+from inference.fakes import EchoEngine
 
 from ruvllm.learning.judge import LlmJudge
 
@@ -22,6 +23,12 @@ def test_a_grade_is_asked_for_by_schema_with_question_answer_and_sources() -> No
 @pytest.mark.parametrize("says", ["{", "[]", '{"grade": 9}', "null"])
 def test_what_is_no_grade_counts_as_the_lowest(says: str) -> None:
     assert LlmJudge(lambda: nullcontext(Grader(says))).grade(answered()) == 0.0
+
+
+def test_a_grade_that_comes_too_late_is_none() -> None:
+    judge = LlmJudge(lambda: nullcontext(EchoEngine(context_tokens=4096)))
+    with pytest.raises(TimeoutError, match="before there was a grade"):
+        judge.grade(answered(is_too_late=lambda: True))
 
 
 def test_a_judge_that_always_takes_the_first_prefers_neither() -> None:
