@@ -89,9 +89,9 @@ class BrainRouter:
 
     @property
     def checkpoint(self) -> int:
-        """Version of the router in force, 0 for the untrained one and before the first question."""
+        """Version of the router in force, 0 for the untrained one."""
         router = self._router
-        return 0 if router is None else router.version
+        return self._version() if router is None else router.version
 
     def decide(self, asked: Asked, *, probe: Callable[[], tuple[Probe, int] | None]) -> Decision:
         """Return the choice, and by a coin that knows nothing of the question whether every tier answers it."""

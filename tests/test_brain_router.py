@@ -235,6 +235,11 @@ def test_a_reopened_brain_keeps_what_was_learnt(learnt: tuple[Memory, BrainRoute
     assert qualities(again, memory, HARD) == pytest.approx(qualities(router, memory, HARD), abs=0.01)
 
 
+def test_the_version_in_force_is_known_before_the_first_question(learnt: tuple[Memory, BrainRouter]) -> None:
+    memory, _ = learnt
+    assert BrainRouter(memory, TIERS, configured(**SURE)).checkpoint == 1
+
+
 def test_a_damaged_checkpoint_leaves_the_safe_default(learnt: tuple[Memory, BrainRouter]) -> None:
     memory, _ = learnt
     path = memory.path / "checkpoints" / "router" / "000001.npz"
