@@ -82,8 +82,8 @@ def commit_interactions(
 ) -> int:
     """Store a group in one transaction, embedding what came without vectors; return how many could not be stored.
 
-    An answer below `min_quality`, by what a calibrated judge said or else by its confidence, is kept with its turn, but no search
-    finds it.
+    An answer below `min_quality`, by what a calibrated judge said or else by its confidence, is kept with its turn, but
+    no search finds it.
 
     Args:
         recent: of the groups before this one.
