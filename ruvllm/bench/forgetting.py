@@ -107,7 +107,9 @@ class _Split:
 
 def _split(texts: Sequence[_Text], topic: str, rng: np.random.Generator) -> _Split:
     seen: dict[str, int] = {}
-    documents, mine, rest = [], [], []
+    documents: list[_Text] = []
+    mine: list[int] = []
+    rest: list[int] = []
     for i in rng.permutation(len(texts)).tolist():
         one = texts[i]
         seen[one.intent] = seen.get(one.intent, 0) + 1

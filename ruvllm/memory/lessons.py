@@ -91,7 +91,7 @@ class Lessons:
             logger.warning("version %d of the attention engine is not used: %s", checkpoint.version, error)
             return AttentionEngine()
 
-    def version(self) -> int:
+    def stored_version(self) -> int:
         """Return the version in force, 0 for the untrained engine."""
         checkpoint = self._checkpoints.current()
         return 0 if checkpoint is None else checkpoint.version

@@ -88,7 +88,9 @@ class Judges(Parts):
     def rollback_judge(self) -> int:
         """Put the judge's calibration before in force again; return its version, 0 for none."""
         self.memory.require_writable()
-        return self._judging().rollback()
+        judge = self._judging()
+        with self.worker.alone():
+            return judge.rollback()
 
     def _judging(self) -> BrainJudge:
         if self._judge is None:

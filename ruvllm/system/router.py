@@ -35,8 +35,9 @@ class RoutesModels(Parts):
 
     def rollback_router(self) -> int:
         """Put the router before in force again; return its version, 0 for none: then the safe default answers."""
-        self._routing()
-        return self.rollback("router")
+        router = self._routing()
+        with self.worker.alone():
+            return router.rollback()
 
     def certify_router(self) -> Certificate | Refusal:
         """Prove, on requests that every model answered, how far questions may go to smaller models; or say why not.
