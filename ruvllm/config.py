@@ -203,7 +203,7 @@ class StoreConfig(_Section, frozen=True):
 
     flush_interval_s: float = 0.2  # what a crash can lose of queued records of answered requests
     flush_batch: int = 64  # records that are committed together; so many do not wait for the interval
-    writeback_min_quality: float = 0.5  # answers the reader was less sure of are kept, but not found again
+    writeback_min_quality: float = 0.5  # answers held to be worse (docs/judge.md) are kept, but not found again
     max_query_chars: int = 20_000
     history_days: float = 365.0  # how long what was replaced is kept for questions about the past; `compact` deletes it
 

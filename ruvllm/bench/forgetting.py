@@ -48,7 +48,7 @@ def run(data: Path, settings: Settings, *, interactions: int = 10_000) -> Report
     """Return the accuracy on topic A as ingested, after its own interactions, and after those on other topics.
 
     Args:
-        data: JSON Lines of {text, intent, domain}; each order draws another domain as topic A.
+        data: JSON Lines of {text, intent, domain}; each order draws a domain as topic A.
         interactions: on other topics.
 
     Raises:
@@ -63,7 +63,7 @@ def run(data: Path, settings: Settings, *, interactions: int = 10_000) -> Report
         embedder.encode([one.text for one in texts])
         for order in range(settings.orders):
             rng = np.random.default_rng((settings.seed, order))
-            topic = domains[order % len(domains)]
+            topic = str(rng.choice(domains))
             split = _split(texts, topic, rng)
             with (
                 tempfile.TemporaryDirectory(prefix="ruvllm-bench-") as folder,
@@ -107,7 +107,9 @@ class _Split:
 
 def _split(texts: Sequence[_Text], topic: str, rng: np.random.Generator) -> _Split:
     seen: dict[str, int] = {}
-    documents, mine, rest = [], [], []
+    documents: list[_Text] = []
+    mine: list[int] = []
+    rest: list[int] = []
     for i in rng.permutation(len(texts)).tolist():
         one = texts[i]
         seen[one.intent] = seen.get(one.intent, 0) + 1

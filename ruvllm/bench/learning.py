@@ -15,12 +15,25 @@ from pathlib import Path
 import numpy as np
 
 from ruvllm.attention.engine import Example
+from ruvllm.bench.corpora import read_corpus
 from ruvllm.bench.evaluation import Asked, Scorer, apart, attention, measure, split
 from ruvllm.bench.plot import line_plot
 from ruvllm.bench.pool import Pool
-from ruvllm.bench.ratings import Attribution, flipped, is_good, labelled, learnt, marked, rated, shown
+from ruvllm.bench.ratings import (
+    Attribution,
+    Rarities,
+    flipped,
+    is_good,
+    labelled,
+    learnt,
+    marked,
+    rated,
+    rated_by_judge,
+    shown,
+)
 from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.bench.setup import Settings, ask_files, open_tools
+from ruvllm.learning.judge import Judge
 from ruvllm.memory import Memory
 from ruvllm.types import Interaction, Route
 
@@ -29,7 +42,12 @@ __all__ = ["COUNTS", "Learning", "run"]
 COUNTS = (20, 50, 100)
 RATINGS = COUNTS[-1]
 KS, METRIC, METRICS = (5,), "recall@5", ("recall@5", "nDCG@10")
-REGIMES = {"a": "(a) one rating per answer", "b": "(b) marks on shown sources", "c": "(c) all candidates labelled"}
+REGIMES = {
+    "a": "(a) one rating per answer",
+    "b": "(b) marks on shown sources",
+    "c": "(c) all candidates labelled",
+    "d": "(d) the judge's word for a rating",
+}
 FLIPS = (0.2, 0.4, 1.0)  # the last is a control: what is gained then is not due to ratings being right
 WHATEVER = "(a) all answers as if rated good"  # a control: what is gained then is attribution's doing alone
 KEYS = (1, 10)  # raters that one attacker has
@@ -58,6 +76,7 @@ class _Rated:
     places: np.ndarray
     good: bool
     attribution: Attribution
+    judged: Example | None  # what the judge's word teaches
 
     def example(self, good: bool) -> Example | None:
         return rated(self.asked, self.places, good, self.attribution)
@@ -86,11 +105,13 @@ def run(
         if ask_corpus is not None and ask_questions is not None:
             others = ask_files(ask_corpus, ask_questions, settings, tools.embedder)
         untrained = attention()
-        answered = [
-            _Rated(one, places, is_good(one, places), tools.attribution)
-            for one in asked
-            for places in (shown(one, untrained),)
-        ]
+        judge = Judge(tools.embedder.encode, Rarities(passage.text for passage in read_corpus(corpus)))
+        answered = []
+        for done, one in enumerate(asked, 1):
+            places = shown(one, untrained)
+            judged = rated_by_judge(one, places, tools.attribution, judge)
+            answered.append(_Rated(one, places, is_good(one, places), tools.attribution, judged))
+            settings.on_progress("answers", done, len(asked))
         for order in range(settings.orders):
             rng = np.random.default_rng((settings.seed, order))
             taught = _regimes(regimes, answered, rng)
@@ -137,6 +158,8 @@ def _regimes(pool: Pool, answered: Sequence[_Rated], rng: np.random.Generator) -
         "b": [marked(one.asked, one.places) for one in stream],
         "c": [labelled(one.asked) for one in stream],
     }
+    if any(one.judged is not None for one in stream):  # there is a reader
+        examples["d"] = [one.judged for one in stream]
     for count in sorted({min(count, len(stream)) for count in COUNTS}):
         for regime, taught in examples.items():
             systems[f"{REGIMES[regime]}, {count}"] = learnt(taught[:count])
@@ -198,11 +221,11 @@ def _regime_rows(pool: Pool) -> list[Row]:
 def _curves(pool: Pool) -> dict[str, list[tuple[int, float]]]:
     curves = {}
     for regime in REGIMES.values():
-        points = [(0, pool.mean(UNTRAINED, METRIC))]
-        for name in pool.systems:
-            if name.startswith(regime):
-                points.append((int(name.rsplit(" ", 1)[1]), pool.mean(name, METRIC)))
-        curves[regime] = points
+        reached = [
+            (int(name.rsplit(" ", 1)[1]), pool.mean(name, METRIC)) for name in pool.systems if name.startswith(regime)
+        ]
+        if reached:
+            curves[regime] = [(0, pool.mean(UNTRAINED, METRIC)), *reached]
     return curves
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,12 +11,17 @@ from ruvllm.attention.attribution import CALIBRATED, Weights, attribute, attribu
 from ruvllm.attention.engine import Example
 from ruvllm.attention.training import train_gated
 from ruvllm.bench.evaluation import Asked, Scorer, attention
+from ruvllm.judging import Answered
+from ruvllm.learning.judge import Judge
 from ruvllm.memory.rows import title_of
+from ruvllm.text import terms
+from ruvllm.types import Source
 
 __all__ = [
     "SHOWN",
     "Answer",
     "Attribution",
+    "Rarities",
     "fitted",
     "flipped",
     "is_good",
@@ -24,6 +29,7 @@ __all__ = [
     "learnt",
     "marked",
     "rated",
+    "rated_by_judge",
     "shown",
 ]
 
@@ -93,6 +99,41 @@ def marked(asked: Asked, places: np.ndarray, good: frozenset[str] | None = None)
 def labelled(asked: Asked) -> Example | None:
     """Return what it teaches to know of every candidate whether it holds evidence."""
     return _example(asked, np.arange(len(asked.nodes)), asked.labels)
+
+
+def rated_by_judge(asked: Asked, places: np.ndarray, attribution: Attribution, judge: Judge) -> Example | None:
+    """Return what a judge's word on the reader's answer teaches in a rating's place; nothing without a reader."""
+    answer = attribution.answer(asked, places)
+    if not answer:
+        return None
+    sources = tuple(
+        Source(
+            number,
+            asked.nodes[i].id,
+            asked.nodes[i].source,
+            title_of(asked.nodes[i].metadata),
+            asked.nodes[i].text,
+            1.0,
+        )
+        for number, i in enumerate(places.tolist(), 1)
+    )
+    said = judge.judge(Answered(asked.question.question, asked.vector, answer, sources, (), "stop"))
+    return rated(asked, places, said.quality >= 0.5, attribution)
+
+
+class Rarities:
+    """How rare terms are among texts: `Judge(rarity=...)`."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        held = [np.unique(terms(text)) for text in texts]
+        self._terms, self._counts = np.unique(np.concatenate(held), return_counts=True)
+        self._texts = len(held)
+
+    def __call__(self, wanted: np.ndarray) -> np.ndarray:
+        """Return BM25's weight of terms (n,) uint64, (n,) float32."""
+        places = np.minimum(np.searchsorted(self._terms, wanted), len(self._terms) - 1)
+        counts = np.where(self._terms[places] == wanted, self._counts[places], 0)
+        return np.log1p((self._texts - counts + 0.5) / (counts + 0.5)).astype(np.float32)
 
 
 def flipped(good: Sequence[bool], share: float, rng: np.random.Generator) -> list[bool]:

@@ -82,8 +82,8 @@ def commit_interactions(
 ) -> int:
     """Store a group in one transaction, embedding what came without vectors; return how many could not be stored.
 
-    An answer below `min_quality`, by what a judge said or else by its confidence, is kept with its turn, but no search
-    finds it.
+    An answer below `min_quality`, by what a calibrated judge said or else by its confidence, is kept with its turn, but
+    no search finds it.
 
     Args:
         recent: of the groups before this one.
@@ -164,7 +164,8 @@ def _insert_interaction(
     the same.
     """
     now = interaction.created
-    held_to_be = interaction.confidence if interaction.quality is None else interaction.quality
+    is_calibrated = "@" in interaction.quality_source  # by the ratings of this brain; else 0.5 means nothing
+    held_to_be = interaction.quality if is_calibrated else interaction.confidence
     is_sure = held_to_be is None or held_to_be >= min_quality
     twin = recent.twin_of(connection, interaction, query_vector, answer_vector) if is_sure else None
     nodes = [(NodeType.QUERY, interaction.query, query_vector)]

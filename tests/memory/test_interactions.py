@@ -298,14 +298,14 @@ def test_writeback_threshold_filtering(memory: Memory) -> None:
     assert len(memory.turns("alice")) == 2
 
 
-def test_what_a_judge_says_decides_before_the_reader_s_confidence(memory: Memory) -> None:
-    memory.record(shown(memory, confidence=0.9, quality=0.3, quality_source="signals"))
-    memory.record(interaction("a2", query="second?", answer="well known things", confidence=0.1, quality=0.8))
+def test_what_a_calibrated_judge_says_decides_before_the_reader_s_confidence(memory: Memory) -> None:
+    memory.record(shown(memory, confidence=0.9, quality=0.3, quality_source="signals@1"))
+    second = interaction("a2", query="second?", answer="well known things", confidence=0.9, quality=0.3)
+    memory.record(replace(second, quality_source="signals"))  # which is not calibrated
     memory.flush()
     found = [hit.node.text for hit in memory.search("structure known things", session="alice")]
     assert "A structure for search." not in found and "well known things" in found
-    assert (memory.interaction("a1").quality, memory.interaction("a1").quality_source) == (0.3, "signals")
-    assert memory.interaction("a2").quality_source == ""
+    assert (memory.interaction("a1").quality, memory.interaction("a1").quality_source) == (0.3, "signals@1")
 
 
 def test_forget_takes_what_was_derived_whoever_said_so(memory: Memory) -> None:

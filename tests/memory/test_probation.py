@@ -56,7 +56,7 @@ def test_bad_outcomes_of_two_sessions_end_an_answer(memory: Memory) -> None:
 
 @pytest.mark.parametrize(("said", "is_found"), [(1.0, True), (0.0, False)])
 def test_a_good_word_outweighs_the_judge_that_hid_an_answer(memory: Memory, said: float, is_found: bool) -> None:
-    memory.record(interaction("a1", session="alice", quality=0.1, quality_source="signals"))
+    memory.record(interaction("a1", session="alice", quality=0.1, quality_source="signals@1"))
     assert memory.search("a structure for search", session="alice") == []
     memory.feedback("a1", Feedback(quality=said))
     assert bool(memory.search("a structure for search", session="alice")) == is_found

@@ -81,20 +81,21 @@ def _rows(
 def calibration_rows(
     name: str, score: Floats, is_right: npt.NDArray[np.bool_], groups: npt.NDArray[np.str_]
 ) -> list[Row]:
-    """Return ECE and Brier score on fresh questions before and after about `LABELS` labels, the mean of seeded orders;
-    none where too few answers are left."""
+    """Return ECE and Brier score on fresh questions before and after `LABELS` labels, the mean of seeded orders; none
+    where too few answers are left. As in use, one answer to a question is rated."""
     quality = is_right.astype(np.float64)
     before: list[tuple[float, float]] = []
     after: list[tuple[float, float]] = []
     for seed in range(ORDERS):
-        order = np.random.default_rng(seed).permutation(np.unique(groups))
-        sizes = np.cumsum([np.sum(groups == group) for group in order])
-        taught = np.isin(groups, order[: int(np.searchsorted(sizes, LABELS)) + 1])
-        if (~taught).sum() < FRESH:
+        rng = np.random.default_rng(seed)
+        asked = rng.permutation(np.unique(groups))[:LABELS]
+        taught = np.array([rng.choice(np.flatnonzero(groups == group)) for group in asked])
+        fresh = ~np.isin(groups, asked)
+        if len(asked) < LABELS or fresh.sum() < FRESH:
             return []
         calibration = calibrate(score[taught], quality[taught], seed)
-        for found, said in ((before, score[~taught]), (after, calibration.apply(score[~taught]))):
-            found.append((ece(said, quality[~taught], BINS), brier(said, quality[~taught])))
+        for found, said in ((before, score[fresh]), (after, calibration.apply(score[fresh]))):
+            found.append((ece(said, quality[fresh], BINS), brier(said, quality[fresh])))
     base = float(np.mean(quality) * (1.0 - np.mean(quality)))
     rows = []
     for figure, place in (("ECE", 0), ("Brier score", 1)):
