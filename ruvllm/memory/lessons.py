@@ -91,11 +91,6 @@ class Lessons:
             logger.warning("version %d of the attention engine is not used: %s", checkpoint.version, error)
             return AttentionEngine()
 
-    def version(self) -> int:
-        """Return the version in force, 0 for the untrained engine."""
-        checkpoint = self._checkpoints.current()
-        return 0 if checkpoint is None else checkpoint.version
-
     def adopt(self, params: np.ndarray, about: dict[str, Any]) -> int:
         """Put new parameters in force, durable on return; return their version."""
         version = self._checkpoints.save(params, about)

@@ -34,7 +34,8 @@ class Explained(Requests):
         self._writeback.flush()
         record = self.interaction(self._newest() if id is None else id)
         router = Checkpoints(self.path / "checkpoints" / "router", form=f"router-{FEATURE_VERSION}").current()
-        versions = {"ranking": self._lessons.version(), "router": 0 if router is None else router.version}
+        self._lessons.engine()  # loads the version in force
+        versions = {"ranking": self._lessons.version, "router": 0 if router is None else router.version}
         return explain_answer(self._store, record, self._found_today(record), self.config.learning, versions)
 
     def _newest(self) -> str:
