@@ -41,12 +41,13 @@ MAX_WORDS_ASKED = 12  # of a question, the longest ones
 _WORD = re.compile(r"[^\W_]+")
 
 IS_COLD = "nodes.namespace = ? AND nodes.tier = 'cold' AND nodes.probation = 0 AND nodes.ended IS NULL AND trust > 0.0"
-AROUND = (  # of a concept what it contains, of other nodes what they are linked to, whether archived or not
+AROUND = (  # of a concept what it contains, of other nodes what they are linked to: what anybody may find, archived or not
     "SELECT near, other FROM (SELECT src AS near, dst AS other, weight FROM edges "
     "WHERE src IN (SELECT value FROM json_each(?1)) AND ended IS NULL "
     f"AND (created_by <> '{MADE_BY}' OR type = 'Contains') UNION ALL "
     "SELECT dst, src, weight FROM edges "
     f"WHERE dst IN (SELECT value FROM json_each(?1)) AND ended IS NULL AND created_by <> '{MADE_BY}') "
+    "JOIN nodes ON nodes.id = other AND nodes.namespace = ?2 AND probation = 0 AND nodes.ended IS NULL AND trust > 0.0 "
     "WHERE near <> other ORDER BY weight DESC, other"
 )
 FOLLOWED = f"src <> dst AND ended IS NULL AND created_by <> '{MADE_BY}'"
@@ -181,7 +182,7 @@ class ColdSearch:
         front, starts = list(distance), set(named)
         for hop in range(1, hops + 1):
             followed: dict[int, list[int]] = {node: [] for node in front}
-            for near, other in self._store.rows(AROUND, (json.dumps(front),)) if front else ():
+            for near, other in self._store.rows(AROUND, (json.dumps(front), self._namespace)) if front else ():
                 if len(followed[near]) < fan_out:
                     followed[near].append(other)
             front = [node for near in front if hop > 1 or near in starts for node in followed[near]]

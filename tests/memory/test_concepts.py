@@ -9,6 +9,7 @@ import pytest
 from ruvllm.memory import Concept, Memory
 from ruvllm.types import EdgeType, NodeType, Tier
 
+from .fakes import interaction
 from .test_archive import old_node, use
 
 COLOURS = [f"red green blue paint {word}" for word in ("azure", "beige", "coral", "denim")]
@@ -107,6 +108,17 @@ def test_links_of_archived_nodes_are_followed(memory: Memory) -> None:
     memory.insert_edge(old[1], fresh, EdgeType.CITES, 1.0)
     assert memory._cold.around([], [old[1]], 1, 16) == {fresh: 1}
     assert memory._cold.around([fresh], [], 1, 16) == {old[1]: 1}
+
+
+def test_links_lead_to_no_answer_on_probation_of_another_session(memory: Memory) -> None:
+    old, _ = archived(memory)
+    source = memory.insert_node("borrow a secret garden")
+    memory.insert_edge(source, old[0], EdgeType.CITES, 1.0)
+    memory.record(interaction("a1", answer="hidden zebra", session="alice", source_ids=(source,), used_ids=(source,)))
+    memory.flush()
+    hits = memory.search("borrow secret garden", session="bob")
+    assert source in [hit.node.id for hit in hits]
+    assert not any(hit.node.on_probation for hit in hits)
 
 
 def test_dissolving_a_concept_brings_its_members_back(memory: Memory) -> None:
