@@ -41,7 +41,7 @@ MAX_WORDS_ASKED = 12  # of a question, the longest ones
 _WORD = re.compile(r"[^\W_]+")
 
 IS_COLD = "nodes.namespace = ? AND nodes.tier = 'cold' AND nodes.probation = 0 AND nodes.ended IS NULL AND trust > 0.0"
-AROUND = (  # of a concept what it contains, of other nodes what they are linked to: what anybody may find, archived or not
+AROUND = (  # of a concept what it contains, of other nodes what they are linked to, where anybody may find that
     "SELECT near, other FROM (SELECT src AS near, dst AS other, weight FROM edges "
     "WHERE src IN (SELECT value FROM json_each(?1)) AND ended IS NULL "
     f"AND (created_by <> '{MADE_BY}' OR type = 'Contains') UNION ALL "

@@ -9,7 +9,7 @@ import pytest
 from ruvllm.memory import Concept, Memory
 from ruvllm.types import EdgeType, NodeType, Tier
 
-from .fakes import interaction
+from .fakes import WordEmbedder, interaction
 from .test_archive import old_node, use
 
 COLOURS = [f"red green blue paint {word}" for word in ("azure", "beige", "coral", "denim")]
@@ -156,3 +156,17 @@ def test_reading_only_finds_what_is_archived(memory: Memory, open_memory: Callab
     old, _ = archived(memory)
     reader = open_memory(read_only=True)
     assert found(reader, "coral paint")[0] == old[2]
+
+
+@pytest.mark.parametrize("was_killed", [False, True])
+def test_a_brain_whose_archive_is_empty_again_is_searched_by_another_embedder(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, was_killed: bool
+) -> None:
+    old, _ = archived(memory)
+    assert found(memory, "coral paint")[0] == old[2]
+    with monkeypatch.context() as patch:
+        if was_killed:  # after the nodes were back, before the file was tidied
+            patch.setattr(memory._archive, "_tidy", lambda: None)
+        memory.rehydrate(old)
+    memory.reembed(WordEmbedder(32, "words-32"))
+    assert found(memory, "coral paint")[0] == old[2]

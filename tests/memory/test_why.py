@@ -127,7 +127,7 @@ def test_a_signal_is_named(memory: Memory) -> None:
 
 @pytest.mark.parametrize("id", ["nope", ""])
 def test_unknown_answer_is_named(memory: Memory, id: str) -> None:
-    with pytest.raises(ValueError, match="id must not be empty|there is no answer"):
+    with pytest.raises(ValueError, match=r"id must not be empty|there is no answer"):
         memory.why(id)
 
 
