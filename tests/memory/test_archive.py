@@ -90,6 +90,7 @@ def test_rehydrated_node_is_searched_with_its_edges_and_archived_again(memory: M
     assert old in found(memory) and cold_rows(brain) == []
     assert memory._links.load().num_edges == 1
     assert memory.run_archival().archived == 0
+    memory.flush()  # the search above is a use
     use(memory, old, 1, 91.0)
     assert memory.run_archival().archived == 1
     assert memory.check().findings == ()
