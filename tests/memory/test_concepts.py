@@ -71,6 +71,21 @@ def test_forgetting_a_source_deletes_the_concept_made_of_it(memory: Memory) -> N
         memory.get(node)
 
 
+@pytest.mark.parametrize("is_rewritten", [False, True])
+def test_an_answer_made_of_a_former_concept_goes_with_what_that_was_made_of(memory: Memory, is_rewritten: bool) -> None:
+    memory.add([{"text": text, "source": f"s{i}"} for i, text in enumerate(COLOURS)])
+    node = concept(memory, [1, 2, 3, 4])
+    above = concept(memory, [node], "of concepts")
+    memory.record(interaction("a1", answer="azure", session="s", source_ids=(above,), used_ids=(above,)))
+    memory.flush()
+    if is_rewritten:
+        memory.put_concept(Concept("dyes"), dict.fromkeys([2, 3, 4], 0.9), replaces=node)
+    else:
+        memory.dissolve_concept(node)
+    memory.forget("s0")
+    assert memory.interaction("a1").answer is None
+
+
 def test_a_passage_that_was_asked_for_gives_way_to_no_concept(memory: Memory) -> None:
     nodes = memory.insert_nodes(COLOURS)
     node = concept(memory, nodes)
