@@ -18,7 +18,7 @@ from ruvllm.errors import BrainError
 from ruvllm.memory.derived import Derived
 from ruvllm.memory.index import fsync_folder
 from ruvllm.memory.rows import SEARCHED, insert_keywords, title_of, vector_of
-from ruvllm.memory.shelves import unfile
+from ruvllm.memory.shelves import refile, unfile
 from ruvllm.memory.store import Store, fetch, translated
 from ruvllm.types import NodeType
 
@@ -185,6 +185,11 @@ class Archive:
                 unfile(cold, surplus)
                 cold.executemany("DELETE FROM nodes WHERE id = ?", [(node,) for node in surplus])
 
+    def refile(self) -> int:
+        """File what is archived with the concepts of today; return how many nodes have a place on a shelf."""
+        with self._lock:
+            return refile(self._store, self, self._namespace) if self.file.exists() else 0
+
     def surplus(self) -> list[int]:
         """Return the ids in the cold file whose nodes are not archived."""
         return sorted(self._held() - self._archived())
@@ -255,6 +260,8 @@ class Archive:
                 if flags & apsw.SQLITE_OPEN_READWRITE:
                     connection.pragma("synchronous", "FULL")
                     connection.pragma("secure_delete", True)  # what is forgotten is overwritten
+                    connection.pragma("cache_spill", False)  # readers wait for the commit alone
+                    connection.transaction_mode = "IMMEDIATE"  # who reads first and writes then would give up at once
                 yield connection
             finally:
                 connection.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import apsw
 import pytest
 
 from ruvllm.memory import Concept, Memory
@@ -185,3 +187,10 @@ def test_a_brain_whose_archive_is_empty_again_is_searched_by_another_embedder(
         memory.rehydrate(old)
     memory.reembed(WordEmbedder(32, "words-32"))
     assert found(memory, "coral paint")[0] == old[2]
+
+
+def test_who_writes_the_cold_file_has_it_alone_from_the_start(memory: Memory, brain: Path) -> None:
+    archived(memory)
+    other = apsw.Connection(str(brain / "cold.db"))
+    with memory._archive.writing(), pytest.raises(apsw.BusyError):
+        other.execute("BEGIN IMMEDIATE")

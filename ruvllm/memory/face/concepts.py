@@ -12,7 +12,6 @@ from ruvllm.memory.concepts import Concept, StoredConcept, delete_concept, read_
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.rows import SEARCHED, checked_weight, fetch_nodes
-from ruvllm.memory.shelves import refile
 from ruvllm.types import NodeType, Tier
 
 __all__ = ["Concepts"]
@@ -149,8 +148,6 @@ class Concepts(OpenedBrain):
         return self._refile()
 
     def _refile(self) -> int:
-        filed = 0
-        if self._archive.file.exists():
-            filed = refile(self._store, self._archive, self.namespace)
+        filed = self._archive.refile()
         self._cold.reload()
         return filed
