@@ -82,7 +82,12 @@ class ColdSearch:
         with self._lock:
             version = self._store.version()
             if self._shelves is None or version != self._version:
-                self._shelves, self._version = self._read(), version
+                try:
+                    self._shelves = self._read()
+                except BrainError as error:
+                    logger.warning("what is archived is not searched: %s", error)
+                    self._shelves = _no_shelves()
+                self._version = version
             return self._shelves
 
     def _read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -94,12 +99,11 @@ class ColdSearch:
                         "SELECT concept, length(nodes) / 8, centroid FROM shelves WHERE namespace = ? ORDER BY concept"
                     )
                     rows = fetch(cold, sql, (self._namespace,))
-        centroids = [np.frombuffer(row[2], np.float32).astype(np.float16) for row in rows]
-        return (
-            np.array([row[0] for row in rows], np.int64),
-            np.array([row[1] for row in rows], np.int64),
-            np.stack(centroids) if centroids else np.empty((0, 0), np.float16),
-        )
+        if not rows:
+            return _no_shelves()
+        concepts, sizes, centroids = zip(*rows, strict=True)
+        each = np.stack([np.frombuffer(centroid, np.float32) for centroid in centroids])
+        return np.array(concepts, np.int64), np.array(sizes, np.int64), each.astype(np.float16)
 
     # -- what a search asks ------------------------------------------------------------------------------------------
 
@@ -245,6 +249,10 @@ class ColdSearch:
             )
             rows |= {row[:3]: row for row in self._store.rows(sql, given)}
         return _with_edges(graph, list(rows.values()), epoch) if rows else graph
+
+
+def _no_shelves() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0), np.float16)
 
 
 def _any_of(query: str) -> str:
