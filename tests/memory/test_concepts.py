@@ -194,3 +194,19 @@ def test_who_writes_the_cold_file_has_it_alone_from_the_start(memory: Memory, br
     other = apsw.Connection(str(brain / "cold.db"))
     with memory._archive.writing(), pytest.raises(apsw.BusyError):
         other.execute("BEGIN IMMEDIATE")
+
+
+def test_a_damaged_cold_file_does_not_stop_searches(memory: Memory, brain: Path) -> None:
+    _, node = archived(memory)
+    (brain / "cold.db").write_bytes(b"no database at all " * 500)
+    memory._cold.reload()
+    assert found(memory, "paint of all colours")[0] == node
+
+
+def test_what_else_lies_on_the_shelf_of_a_dissolved_concept_is_found_until_it_is_filed_anew(memory: Memory) -> None:
+    _, node = archived(memory)
+    alone = old_node(memory, "crimson coral reef")
+    memory.run_archival()
+    memory.dissolve_concept(node)
+    assert memory.get(alone).tier is Tier.COLD
+    assert alone in found(memory, "crimson coral reef")

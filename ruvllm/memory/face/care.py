@@ -143,7 +143,7 @@ class Care(Concepts):
         self._writeback.flush()
         report = self._archive.run(max_age_days, min_use_count, None if cold_path is None else Path(cold_path))
         if report.archived:
-            self._refile()
+            self.file_archived()
         return report
 
     @with_one_embedder

@@ -123,7 +123,7 @@ class Concepts(OpenedBrain):
         self._store.write(
             lambda connection: delete_concept(connection, self.namespace, concept_id), after=self._derived.removed
         )
-        self._refile()
+        self._cold.reload()  # what else lies on its shelf stays there, and is found, until it is filed anew
         return back
 
     def texts(self, ids: Sequence[int]) -> dict[int, str]:
@@ -145,9 +145,6 @@ class Concepts(OpenedBrain):
     def file_archived(self) -> int:
         """File what is archived with the concepts of today; return how many nodes searches reach through those."""
         self.require_writable()
-        return self._refile()
-
-    def _refile(self) -> int:
         filed = self._archive.refile()
         self._cold.reload()
         return filed
