@@ -117,7 +117,7 @@ class Archive:
         """
         wanted = list(dict.fromkeys(int(i) for i in ids))
         with self._lock:
-            sql = "SELECT id, tier, metadata FROM nodes WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"
+            sql = "SELECT id, tier, metadata FROM nodes WHERE +namespace = ? AND id IN (SELECT value FROM json_each(?))"
             rows = {row[0]: row[1:] for row in self._store.rows(sql, (self._namespace, json.dumps(wanted)))}
             for node in wanted:
                 if node not in rows:
@@ -127,7 +127,7 @@ class Archive:
                 return 0
             texts = self.read(cold)
             back = self._put_back([(node, title, *texts[node]) for node, title in cold.items()])
-            self._tidy()
+            self._drop(list(cold))
         return len(back)
 
     def _put_back(self, rows: Sequence[tuple[int, str, str, bytes]]) -> list[int]:
@@ -179,11 +179,13 @@ class Archive:
             self._tidy()
 
     def _tidy(self) -> None:
-        surplus = self.surplus()
-        if surplus:
+        self._drop(self.surplus())
+
+    def _drop(self, ids: Sequence[int]) -> None:
+        if ids:
             with self.writing() as cold:
-                unfile(cold, surplus)
-                cold.executemany("DELETE FROM nodes WHERE id = ?", [(node,) for node in surplus])
+                unfile(cold, ids)
+                cold.executemany("DELETE FROM nodes WHERE id = ?", [(node,) for node in ids])
 
     def refile(self) -> int:
         """File what is archived with the concepts of today; return how many nodes have a place on a shelf."""

@@ -40,14 +40,17 @@ MAX_WORDS_ASKED = 12  # of a question, the longest ones
 
 _WORD = re.compile(r"[^\W_]+")
 
-IS_COLD = "nodes.namespace = ? AND nodes.tier = 'cold' AND nodes.probation = 0 AND nodes.ended IS NULL AND trust > 0.0"
+IS_COLD = (  # of nodes given by their ids: the plus keeps SQLite from reading the whole namespace
+    "+nodes.namespace = ? AND nodes.tier = 'cold' AND nodes.probation = 0 AND nodes.ended IS NULL AND trust > 0.0"
+)
 AROUND = (  # of a concept what it contains, of other nodes what they are linked to, where anybody may find that
     "SELECT near, other FROM (SELECT src AS near, dst AS other, weight FROM edges "
     "WHERE src IN (SELECT value FROM json_each(?1)) AND ended IS NULL "
     f"AND (created_by <> '{MADE_BY}' OR type = 'Contains') UNION ALL "
     "SELECT dst, src, weight FROM edges "
     f"WHERE dst IN (SELECT value FROM json_each(?1)) AND ended IS NULL AND created_by <> '{MADE_BY}') "
-    "JOIN nodes ON nodes.id = other AND nodes.namespace = ?2 AND probation = 0 AND nodes.ended IS NULL AND trust > 0.0 "
+    "CROSS JOIN nodes ON nodes.id = other AND +nodes.namespace = ?2 AND probation = 0 AND nodes.ended IS NULL "
+    "AND trust > 0.0 "
     "WHERE near <> other ORDER BY weight DESC, other"
 )
 FOLLOWED = f"src <> dst AND ended IS NULL AND created_by <> '{MADE_BY}'"

@@ -103,7 +103,7 @@ def write_concept(
     checked_text(concept.text, "text")
     alive = fetch(
         connection,
-        f"SELECT trust FROM nodes WHERE namespace = ? AND {IS_ALIVE} AND id IN (SELECT value FROM json_each(?))",
+        f"SELECT trust FROM nodes WHERE +namespace = ? AND {IS_ALIVE} AND id IN (SELECT value FROM json_each(?))",
         (namespace, json.dumps(list(members))),
     )
     if len(alive) != len(members):

@@ -137,7 +137,7 @@ def test_crash_after_coming_back_leaves_a_copy_that_is_tidied_up(memory: Memory,
     old = old_node(memory)
     memory.run_archival()
     with monkeypatch.context() as patch:
-        patch.setattr(Archive, "_tidy", lambda self: None)
+        patch.setattr(Archive, "_drop", lambda self, ids: None)
         memory.rehydrate([old])
     assert [finding.severity for finding in memory.check().findings] == ["warning"]
     assert memory.check(repair=True).ok

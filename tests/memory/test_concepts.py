@@ -183,7 +183,7 @@ def test_a_brain_whose_archive_is_empty_again_is_searched_by_another_embedder(
     assert found(memory, "coral paint")[0] == old[2]
     with monkeypatch.context() as patch:
         if was_killed:  # after the nodes were back, before the file was tidied
-            patch.setattr(memory._archive, "_tidy", lambda: None)
+            patch.setattr(memory._archive, "_drop", lambda _: None)
         memory.rehydrate(old)
     memory.reembed(WordEmbedder(32, "words-32"))
     assert found(memory, "coral paint")[0] == old[2]
@@ -210,3 +210,16 @@ def test_what_else_lies_on_the_shelf_of_a_dissolved_concept_is_found_until_it_is
     memory.dissolve_concept(node)
     assert memory.get(alone).tier is Tier.COLD
     assert alone in found(memory, "crimson coral reef")
+
+
+def test_no_search_or_return_reads_the_whole_namespace(memory: Memory) -> None:
+    old, _ = archived(memory)
+    memory.search("coral paint")  # reads what is kept in memory
+    reader, asked = memory._store.reader(), []
+    reader.exec_trace = lambda _, sql, values: asked.append((sql, values)) or True  # type: ignore[func-returns-value]
+    memory.search("green paint coral")
+    memory.rehydrate(old[:1])
+    reader.exec_trace = None
+    plans = [step[3] for sql, values in asked for step in reader.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+    assert plans
+    assert not [step for step in plans if "nodes_by_source" in step or "SCAN nodes" in step]
