@@ -18,7 +18,7 @@ from ruvllm.errors import BrainError
 from ruvllm.memory.derived import Derived
 from ruvllm.memory.index import fsync_folder
 from ruvllm.memory.rows import SEARCHED, insert_keywords, title_of, vector_of
-from ruvllm.memory.shelves import unfile
+from ruvllm.memory.shelves import refile, unfile
 from ruvllm.memory.store import Store, fetch, translated
 from ruvllm.types import NodeType
 
@@ -117,7 +117,7 @@ class Archive:
         """
         wanted = list(dict.fromkeys(int(i) for i in ids))
         with self._lock:
-            sql = "SELECT id, tier, metadata FROM nodes WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"
+            sql = "SELECT id, tier, metadata FROM nodes WHERE +namespace = ? AND id IN (SELECT value FROM json_each(?))"
             rows = {row[0]: row[1:] for row in self._store.rows(sql, (self._namespace, json.dumps(wanted)))}
             for node in wanted:
                 if node not in rows:
@@ -127,7 +127,7 @@ class Archive:
                 return 0
             texts = self.read(cold)
             back = self._put_back([(node, title, *texts[node]) for node, title in cold.items()])
-            self._tidy()
+            self._drop(list(cold))
         return len(back)
 
     def _put_back(self, rows: Sequence[tuple[int, str, str, bytes]]) -> list[int]:
@@ -179,11 +179,18 @@ class Archive:
             self._tidy()
 
     def _tidy(self) -> None:
-        surplus = self.surplus()
-        if surplus:
+        self._drop(self.surplus())
+
+    def _drop(self, ids: Sequence[int]) -> None:
+        if ids:
             with self.writing() as cold:
-                unfile(cold, surplus)
-                cold.executemany("DELETE FROM nodes WHERE id = ?", [(node,) for node in surplus])
+                unfile(cold, ids)
+                cold.executemany("DELETE FROM nodes WHERE id = ?", [(node,) for node in ids])
+
+    def refile(self) -> int:
+        """File what is archived with the concepts of today; return how many nodes have a place on a shelf."""
+        with self._lock:
+            return refile(self._store, self, self._namespace) if self.file.exists() else 0
 
     def surplus(self) -> list[int]:
         """Return the ids in the cold file whose nodes are not archived."""
@@ -255,6 +262,8 @@ class Archive:
                 if flags & apsw.SQLITE_OPEN_READWRITE:
                     connection.pragma("synchronous", "FULL")
                     connection.pragma("secure_delete", True)  # what is forgotten is overwritten
+                    connection.pragma("cache_spill", False)  # readers wait for the commit alone
+                    connection.transaction_mode = "IMMEDIATE"  # who reads first and writes then would give up at once
                 yield connection
             finally:
                 connection.close()

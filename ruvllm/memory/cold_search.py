@@ -40,13 +40,17 @@ MAX_WORDS_ASKED = 12  # of a question, the longest ones
 
 _WORD = re.compile(r"[^\W_]+")
 
-IS_COLD = "nodes.namespace = ? AND nodes.tier = 'cold' AND nodes.probation = 0 AND nodes.ended IS NULL AND trust > 0.0"
-AROUND = (  # of a concept what it contains, of other nodes what they are linked to, whether archived or not
+IS_COLD = (  # of nodes given by their ids: the plus keeps SQLite from reading the whole namespace
+    "+nodes.namespace = ? AND nodes.tier = 'cold' AND nodes.probation = 0 AND nodes.ended IS NULL AND trust > 0.0"
+)
+AROUND = (  # of a concept what it contains, of other nodes what they are linked to, where anybody may find that
     "SELECT near, other FROM (SELECT src AS near, dst AS other, weight FROM edges "
     "WHERE src IN (SELECT value FROM json_each(?1)) AND ended IS NULL "
     f"AND (created_by <> '{MADE_BY}' OR type = 'Contains') UNION ALL "
     "SELECT dst, src, weight FROM edges "
     f"WHERE dst IN (SELECT value FROM json_each(?1)) AND ended IS NULL AND created_by <> '{MADE_BY}') "
+    "CROSS JOIN nodes ON nodes.id = other AND +nodes.namespace = ?2 AND probation = 0 AND nodes.ended IS NULL "
+    "AND trust > 0.0 "
     "WHERE near <> other ORDER BY weight DESC, other"
 )
 FOLLOWED = f"src <> dst AND ended IS NULL AND created_by <> '{MADE_BY}'"
@@ -81,7 +85,12 @@ class ColdSearch:
         with self._lock:
             version = self._store.version()
             if self._shelves is None or version != self._version:
-                self._shelves, self._version = self._read(), version
+                try:
+                    self._shelves = self._read()
+                except BrainError as error:
+                    logger.warning("what is archived is not searched: %s", error)
+                    self._shelves = _no_shelves()
+                self._version = version
             return self._shelves
 
     def _read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -93,12 +102,11 @@ class ColdSearch:
                         "SELECT concept, length(nodes) / 8, centroid FROM shelves WHERE namespace = ? ORDER BY concept"
                     )
                     rows = fetch(cold, sql, (self._namespace,))
-        centroids = [np.frombuffer(row[2], np.float32).astype(np.float16) for row in rows]
-        return (
-            np.array([row[0] for row in rows], np.int64),
-            np.array([row[1] for row in rows], np.int64),
-            np.stack(centroids) if centroids else np.empty((0, 0), np.float16),
-        )
+        if not rows:
+            return _no_shelves()
+        concepts, sizes, centroids = zip(*rows, strict=True)
+        each = np.stack([np.frombuffer(centroid, np.float32) for centroid in centroids])
+        return np.array(concepts, np.int64), np.array(sizes, np.int64), each.astype(np.float16)
 
     # -- what a search asks ------------------------------------------------------------------------------------------
 
@@ -181,7 +189,7 @@ class ColdSearch:
         front, starts = list(distance), set(named)
         for hop in range(1, hops + 1):
             followed: dict[int, list[int]] = {node: [] for node in front}
-            for near, other in self._store.rows(AROUND, (json.dumps(front),)) if front else ():
+            for near, other in self._store.rows(AROUND, (json.dumps(front), self._namespace)) if front else ():
                 if len(followed[near]) < fan_out:
                     followed[near].append(other)
             front = [node for near in front if hop > 1 or near in starts for node in followed[near]]
@@ -244,6 +252,10 @@ class ColdSearch:
             )
             rows |= {row[:3]: row for row in self._store.rows(sql, given)}
         return _with_edges(graph, list(rows.values()), epoch) if rows else graph
+
+
+def _no_shelves() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0), np.float16)
 
 
 def _any_of(query: str) -> str:

@@ -103,7 +103,7 @@ def write_concept(
     checked_text(concept.text, "text")
     alive = fetch(
         connection,
-        f"SELECT trust FROM nodes WHERE namespace = ? AND {IS_ALIVE} AND id IN (SELECT value FROM json_each(?))",
+        f"SELECT trust FROM nodes WHERE +namespace = ? AND {IS_ALIVE} AND id IN (SELECT value FROM json_each(?))",
         (namespace, json.dumps(list(members))),
     )
     if len(alive) != len(members):
@@ -139,7 +139,22 @@ def _rewrite(connection: apsw.Connection, node: int, concept: Concept, vector: n
     connection.execute("UPDATE vectors SET vector = ? WHERE node = ?", (blob, node))
     delete_keywords(connection, [node])
     insert_keywords(connection, node, title_of(concept.metadata), concept.text)
+    _hand_origins_down(connection, [node])
     connection.execute("DELETE FROM edges WHERE src = ? AND created_by = ?", (node, MADE_BY))
+
+
+def _hand_origins_down(connection: apsw.Connection, concepts: Sequence[int]) -> None:
+    """Let what was derived from concepts, and may repeat their words, be derived from what they were made of.
+
+    `forget` goes by it; walks do not. Of concepts of concepts the uppermost come first.
+    """
+    connection.executemany(
+        "INSERT INTO edges (src, dst, type, weight, last_used, created, created_by) "
+        "SELECT shown.src, own.dst, own.type, shown.weight, shown.last_used, shown.created, own.created_by "
+        "FROM edges AS own JOIN edges AS shown ON shown.dst = own.src AND shown.type = own.type "
+        "WHERE own.src = ? AND own.type = ? AND own.created_by = ? AND shown.src <> own.dst ON CONFLICT DO NOTHING",
+        [(concept, EdgeType.DERIVED.value, MADE_BY) for concept in concepts],
+    )
 
 
 def delete_concept(connection: apsw.Connection, namespace: str, node: int) -> Sequence[int]:
@@ -156,5 +171,6 @@ def delete_concept(connection: apsw.Connection, namespace: str, node: int) -> Se
         "JOIN nodes ON nodes.id = src AND nodes.type = ?2 WHERE edges.type = ?3) SELECT id FROM above"
     )
     ids = [row[0] for row in fetch(connection, above, (node, NodeType.CONCEPT.value, EdgeType.DERIVED.value))]
+    _hand_origins_down(connection, ids[::-1])
     delete_nodes(connection, ids)
     return ids

@@ -221,7 +221,8 @@ class _Import:
             line["source_ids"] = self._known(line["source_ids"])
         if kind == "co_retrieval":  # a < b, also where ids are in another order here
             line["a"], line["b"] = sorted((line["a"], line["b"]))
-        self._insert(kind, line, otherwise="ON CONFLICT DO NOTHING" if kind in ("edge", "co_retrieval") else "")
+        may_be_here = kind in ("edge", "co_retrieval", "session")
+        self._insert(kind, line, otherwise="ON CONFLICT DO NOTHING" if may_be_here else "")
 
     def _decision(self, line: dict[str, Any]) -> None:
         """Refuse a decision that does not add up, and put bytes in the place of their text."""

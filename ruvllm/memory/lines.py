@@ -115,8 +115,8 @@ class _Interaction(msgspec.Struct):
     confidence: float | None
     finish_reason: FinishReason
     said_node: int | None
-    quality: Share | None = None
-    quality_source: str = ""
+    quality: Share | None
+    quality_source: str
 
 
 class _Feedback(msgspec.Struct):
@@ -206,6 +206,12 @@ class _Signal(msgspec.Struct):
     at: Seconds
 
 
+class _Session(msgspec.Struct):
+    namespace: Text
+    name: Text
+    created: Seconds
+
+
 class Table(NamedTuple):
     """Where the lines of one kind come from: in `order` they are the same whatever the ids are."""
 
@@ -233,6 +239,7 @@ TABLES = {
     "decision": Table("decisions", _Decision, "interaction"),
     "tier_outcome": Table("tier_outcomes", _TierOutcome, "interaction, tier"),
     "signal": Table("signals", _Signal, "interaction"),
+    "session": Table("sessions", _Session, "namespace, name"),
 }
 
 
@@ -245,6 +252,8 @@ def as_current(kind: str, line: dict[str, Any], version: int) -> dict[str, Any]:
     """Return a line of an older version with what this one has more, as the migration of a brain fills it in."""
     if kind == "decision":
         return {"sampling_chance": None} | line
+    if kind == "interaction":
+        line = {"quality": None, "quality_source": ""} | line
     if version > 1:
         return line
     more: dict[str, Any] = {}

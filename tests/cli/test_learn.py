@@ -19,6 +19,7 @@ from ruvllm.memory import Memory
 def brain(tmp_path: Path) -> Path:
     with Memory(tmp_path / "brain", embedder=WordEmbedder()) as memory:
         fleet.rated(memory)
+    (tmp_path / "brain" / "ruvllm.toml").write_text("[judge]\nenabled = false\n")  # it would embed with MiniLM
     return tmp_path / "brain"
 
 
@@ -31,7 +32,7 @@ def test_learn_shows_what_it_did_and_keeps_it_in_the_report(brain: Path) -> None
     assert done.exit_code == 0 and "attention: accepted, loss on unseen ones" in done.output
     report = run(brain, "learn", "--report").output
     assert "in force" in report and "12" in report
-    assert [line.split()[0] for line in report.splitlines()[-3:]] == ["attention", "decay", "index"]
+    assert [line.split()[0] for line in report.splitlines()[-3:]] == ["compression", "decay", "index"]
 
 
 def test_learn_as_json(brain: Path) -> None:

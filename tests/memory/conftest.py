@@ -67,6 +67,7 @@ def filled(memory: Memory) -> Memory:
         connection.execute("INSERT INTO co_retrievals VALUES (1, 2, 3)")
 
     memory._store.write(work)
+    memory.new_session("no turns yet")
     memory.add([{"text": "text2 other words", "source": "s2"}])
     return memory
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import apsw
 import pytest
 
 from ruvllm.memory import Concept, Memory
 from ruvllm.types import EdgeType, NodeType, Tier
 
+from .fakes import WordEmbedder, interaction
 from .test_archive import old_node, use
 
 COLOURS = [f"red green blue paint {word}" for word in ("azure", "beige", "coral", "denim")]
@@ -70,6 +73,21 @@ def test_forgetting_a_source_deletes_the_concept_made_of_it(memory: Memory) -> N
         memory.get(node)
 
 
+@pytest.mark.parametrize("is_rewritten", [False, True])
+def test_an_answer_made_of_a_former_concept_goes_with_what_that_was_made_of(memory: Memory, is_rewritten: bool) -> None:
+    memory.add([{"text": text, "source": f"s{i}"} for i, text in enumerate(COLOURS)])
+    node = concept(memory, [1, 2, 3, 4])
+    above = concept(memory, [node], "of concepts")
+    memory.record(interaction("a1", answer="azure", session="s", source_ids=(above,), used_ids=(above,)))
+    memory.flush()
+    if is_rewritten:
+        memory.put_concept(Concept("dyes"), dict.fromkeys([2, 3, 4], 0.9), replaces=node)
+    else:
+        memory.dissolve_concept(node)
+    memory.forget("s0")
+    assert memory.interaction("a1").answer is None
+
+
 def test_a_passage_that_was_asked_for_gives_way_to_no_concept(memory: Memory) -> None:
     nodes = memory.insert_nodes(COLOURS)
     node = concept(memory, nodes)
@@ -109,6 +127,17 @@ def test_links_of_archived_nodes_are_followed(memory: Memory) -> None:
     assert memory._cold.around([fresh], [], 1, 16) == {old[1]: 1}
 
 
+def test_links_lead_to_no_answer_on_probation_of_another_session(memory: Memory) -> None:
+    old, _ = archived(memory)
+    source = memory.insert_node("borrow a secret garden")
+    memory.insert_edge(source, old[0], EdgeType.CITES, 1.0)
+    memory.record(interaction("a1", answer="hidden zebra", session="alice", source_ids=(source,), used_ids=(source,)))
+    memory.flush()
+    hits = memory.search("borrow secret garden", session="bob")
+    assert source in [hit.node.id for hit in hits]
+    assert not any(hit.node.on_probation for hit in hits)
+
+
 def test_dissolving_a_concept_brings_its_members_back(memory: Memory) -> None:
     old, node = archived(memory)
     assert memory.dissolve_concept(node) == len(old)
@@ -144,3 +173,53 @@ def test_reading_only_finds_what_is_archived(memory: Memory, open_memory: Callab
     old, _ = archived(memory)
     reader = open_memory(read_only=True)
     assert found(reader, "coral paint")[0] == old[2]
+
+
+@pytest.mark.parametrize("was_killed", [False, True])
+def test_a_brain_whose_archive_is_empty_again_is_searched_by_another_embedder(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, was_killed: bool
+) -> None:
+    old, _ = archived(memory)
+    assert found(memory, "coral paint")[0] == old[2]
+    with monkeypatch.context() as patch:
+        if was_killed:  # after the nodes were back, before the file was tidied
+            patch.setattr(memory._archive, "_drop", lambda _: None)
+        memory.rehydrate(old)
+    memory.reembed(WordEmbedder(32, "words-32"))
+    assert found(memory, "coral paint")[0] == old[2]
+
+
+def test_who_writes_the_cold_file_has_it_alone_from_the_start(memory: Memory, brain: Path) -> None:
+    archived(memory)
+    other = apsw.Connection(str(brain / "cold.db"))
+    with memory._archive.writing(), pytest.raises(apsw.BusyError):
+        other.execute("BEGIN IMMEDIATE")
+
+
+def test_a_damaged_cold_file_does_not_stop_searches(memory: Memory, brain: Path) -> None:
+    _, node = archived(memory)
+    (brain / "cold.db").write_bytes(b"no database at all " * 500)
+    memory._cold.reload()
+    assert found(memory, "paint of all colours")[0] == node
+
+
+def test_what_else_lies_on_the_shelf_of_a_dissolved_concept_is_found_until_it_is_filed_anew(memory: Memory) -> None:
+    _, node = archived(memory)
+    alone = old_node(memory, "crimson coral reef")
+    memory.run_archival()
+    memory.dissolve_concept(node)
+    assert memory.get(alone).tier is Tier.COLD
+    assert alone in found(memory, "crimson coral reef")
+
+
+def test_no_search_or_return_reads_the_whole_namespace(memory: Memory) -> None:
+    old, _ = archived(memory)
+    memory.search("coral paint")  # reads what is kept in memory
+    reader, asked = memory._store.reader(), []
+    reader.exec_trace = lambda _, sql, values: asked.append((sql, values)) or True  # type: ignore[func-returns-value]
+    memory.search("green paint coral")
+    memory.rehydrate(old[:1])
+    reader.exec_trace = None
+    plans = [step[3] for sql, values in asked for step in reader.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+    assert plans
+    assert not [step for step in plans if "nodes_by_source" in step or "SCAN nodes" in step]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ruvllm.memory import Memory
+from ruvllm.memory.lines import VERSION
 
 from .fakes import WordEmbedder
 
@@ -68,30 +69,38 @@ def test_import_joins_what_is_there_and_renumbers(
     assert other.check().ok
 
 
-def as_version_2(file: Path) -> None:
-    """Make an export what the second version wrote."""
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    kept = [line for line in lines if line["kind"] not in ("decision", "tier_outcome")]
-    kept[0]["version"], kept[-1]["count"] = 2, len(kept) - 2
-    file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+NEW_KINDS = {
+    4: ("session", "signal"),
+    3: ("decision", "tier_outcome"),
+    2: ("credit", "mark", "edge_move", "co_retrieval"),
+}
+NEW_FIELDS: dict[int, dict[str, tuple[str, ...]]] = {
+    4: {"interaction": ("quality", "quality_source"), "decision": ("sampling_chance",)},
+    3: {},
+    2: {
+        "node": ("ended", "names", "mentions"),
+        "edge": ("created", "ended", "decayed"),
+        "interaction": ("said_node",),
+        "feedback": ("rater",),
+    },
+}
 
 
-def as_version_1(file: Path) -> None:
-    """Make an export what the first version wrote."""
-    as_version_2(file)
-    new = {"node": ("ended", "names", "mentions"), "edge": ("created", "ended", "decayed"), "feedback": ("rater",)}
+def as_version(version: int, file: Path) -> None:
+    """Make an export what an older version wrote."""
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    kept = [line for line in lines if line["kind"] not in ("credit", "mark", "edge_move", "co_retrieval")]
-    for line in kept:
-        for field in new.get(line["kind"], ()):
-            del line[field]
-    kept[0]["version"], kept[-1]["count"] = 1, len(kept) - 2
-    file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    for newer in range(VERSION, version, -1):
+        lines = [line for line in lines if line["kind"] not in NEW_KINDS[newer]]
+        for line in lines:
+            for field in NEW_FIELDS[newer].get(line["kind"], ()):
+                del line[field]
+    lines[0]["version"], lines[-1]["count"] = version, len(lines) - 2
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def test_export_of_version_1_is_read(filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path) -> None:
     filled.export(tmp_path / "x.jsonl")
-    as_version_1(tmp_path / "x.jsonl")
+    as_version(1, tmp_path / "x.jsonl")
     other = open_memory(tmp_path / "other")
     other.import_file(tmp_path / "x.jsonl")
     assert content(other) == content(filled) | {"decisions": [], "outcomes": []}
@@ -99,12 +108,15 @@ def test_export_of_version_1_is_read(filled: Memory, open_memory: Callable[..., 
     assert other._store.value("SELECT rater FROM feedback") == "local"
 
 
-def test_export_of_version_2_is_read(filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [2, 3])
+def test_export_of_an_older_version_is_read(
+    filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path, version: int
+) -> None:
     filled.export(tmp_path / "x.jsonl")
-    as_version_2(tmp_path / "x.jsonl")
+    as_version(version, tmp_path / "x.jsonl")
     other = open_memory(tmp_path / "other")
     other.import_file(tmp_path / "x.jsonl")
-    assert content(other) == content(filled) | {"decisions": [], "outcomes": []}
+    assert content(other) == content(filled) | ({"decisions": [], "outcomes": []} if version == 2 else {})
     assert other.check().ok
 
 

@@ -143,7 +143,7 @@ class Care(Concepts):
         self._writeback.flush()
         report = self._archive.run(max_age_days, min_use_count, None if cold_path is None else Path(cold_path))
         if report.archived:
-            self._refile()
+            self.file_archived()
         return report
 
     @with_one_embedder
@@ -155,7 +155,9 @@ class Care(Concepts):
             BrainError: the cold file, or a node in it, is missing.
         """
         self.require_writable()
-        return self._archive.rehydrate(ids)
+        back = self._archive.rehydrate(ids)
+        self._cold.reload()
+        return back
 
     def reembed(self, embedder: Embedder, *, on_progress: Callable[[ReembedProgress], None] | None = None) -> int:
         """Move the brain to another embedder: give every node a new vector; return how many were made in this call.
@@ -170,6 +172,7 @@ class Care(Concepts):
         """
         self.require_writable()
         self._writeback.flush()
+        self._archive.tidy()  # what an interrupted `rehydrate` left on shelves has vectors by the old one
 
         def after() -> None:
             self._has_moved = True
@@ -178,6 +181,7 @@ class Care(Concepts):
                 self._given = self._checked = embedder
             self._space.reload()
             self._derived.reload()
+            self._cold.reload()
 
         return reembed(
             self._store,

@@ -12,7 +12,6 @@ from ruvllm.memory.concepts import Concept, StoredConcept, delete_concept, read_
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.rows import SEARCHED, checked_weight, fetch_nodes
-from ruvllm.memory.shelves import refile
 from ruvllm.types import NodeType, Tier
 
 __all__ = ["Concepts"]
@@ -124,7 +123,7 @@ class Concepts(OpenedBrain):
         self._store.write(
             lambda connection: delete_concept(connection, self.namespace, concept_id), after=self._derived.removed
         )
-        self._refile()
+        self._cold.reload()  # what else lies on its shelf stays there, and is found, until it is filed anew
         return back
 
     def texts(self, ids: Sequence[int]) -> dict[int, str]:
@@ -146,11 +145,6 @@ class Concepts(OpenedBrain):
     def file_archived(self) -> int:
         """File what is archived with the concepts of today; return how many nodes searches reach through those."""
         self.require_writable()
-        return self._refile()
-
-    def _refile(self) -> int:
-        filed = 0
-        if self._archive.file.exists():
-            filed = refile(self._store, self._archive, self.namespace)
+        filed = self._archive.refile()
         self._cold.reload()
         return filed

@@ -87,6 +87,7 @@ class Documents(OpenedBrain):
             after=after,
         )
         self._archive.tidy()
+        self._cold.reload()
         return len(gone.nodes)
 
     def set_trust(self, source: str | Path, trust: float) -> int:
