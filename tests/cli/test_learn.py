@@ -19,7 +19,8 @@ from ruvllm.memory import Memory
 def brain(tmp_path: Path) -> Path:
     with Memory(tmp_path / "brain", embedder=WordEmbedder()) as memory:
         fleet.rated(memory)
-    (tmp_path / "brain" / "ruvllm.toml").write_text("[judge]\nenabled = false\n")  # it would embed with MiniLM
+    nothing_to_embed = "[judge]\nenabled = false\n[compression]\nmin_size = 1000\n"
+    (tmp_path / "brain" / "ruvllm.toml").write_text(nothing_to_embed)  # the command opens MiniLM
     return tmp_path / "brain"
 
 
