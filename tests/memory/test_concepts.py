@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -215,8 +216,14 @@ def test_what_else_lies_on_the_shelf_of_a_dissolved_concept_is_found_until_it_is
 def test_no_search_or_return_reads_the_whole_namespace(memory: Memory) -> None:
     old, _ = archived(memory)
     memory.search("coral paint")  # reads what is kept in memory
-    reader, asked = memory._store.reader(), []
-    reader.exec_trace = lambda _, sql, values: asked.append((sql, values)) or True  # type: ignore[func-returns-value]
+    reader = memory._store.reader()
+    asked: list[tuple[str, Any]] = []
+
+    def note(_: apsw.Cursor, sql: str, values: Any) -> bool:
+        asked.append((sql, values))
+        return True
+
+    reader.exec_trace = note
     memory.search("green paint coral")
     memory.rehydrate(old[:1])
     reader.exec_trace = None
