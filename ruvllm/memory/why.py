@@ -73,7 +73,8 @@ class Why:
 
     Attributes:
         confidence: the reader's, the mean probability of its words.
-        quality: of the answer, said by `quality_source`: "user", "task" or "judge"; None where nobody did.
+        quality: of the answer, said by `quality_source`: "user", "task" or "judge", else the judge that saw it first by
+            its name (docs/judge.md); None where nobody did.
         newcomers: what is among the best of today, as many as were shown, and was not there yet.
         correction: the node that a user's correction became.
         signal: what somebody did after the answer, where they said nothing (`SignalsConfig`).
@@ -124,6 +125,8 @@ def explain_answer(
     own = {record.query_node, record.answer_node}
     ranked = [hit for hit in hits or () if hit.node.id not in own and hit.node.metadata.get("interaction") != record.id]
     quality, source = _quality(store, record.id)
+    if quality is None:
+        quality, source = record.quality, record.quality_source
     node = fetch_nodes(store, [] if record.answer_node is None else [record.answer_node]).get(record.answer_node or 0)
     correction = _one(store, "SELECT correction_node FROM feedback WHERE interaction = ?", record.id)
     return Why(

@@ -112,6 +112,12 @@ def test_what_has_become_of_sources(memory: Memory) -> None:
     assert "(forgotten)" in repr(gone) and "(forgotten)" in gone._repr_html_()
 
 
+def test_the_judge_speaks_where_nobody_else_did(memory: Memory) -> None:
+    memory.record(interaction("judged", quality=0.7, quality_source="signals@2"))
+    said = memory.why("judged")
+    assert (said.quality, said.quality_source) == (0.7, "signals@2")
+
+
 def test_archived_source_is_not_found_today(memory: Memory) -> None:
     memory.run_archival(max_age_days=0.0, min_use_count=1000)
     assert {source.state for source in memory.why("a1").sources} == {"archived"}
