@@ -84,7 +84,7 @@ class Choice:
             try:
                 return self._decision(self._router, asking, asking.vector, tiers)
             except Exception as error:
-                logger.warning("the router failed", exc_info=True)
+                logger.info("the router failed", exc_info=True)
                 asking.degrade("route", f"the default tier answers: {reason(error)}")
         asking.why_no_choice = "the router failed"
         return None

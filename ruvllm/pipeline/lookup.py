@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ruvllm.errors import ModelMissing, PullError
 from ruvllm.memory import Memory
 from ruvllm.pipeline.asking import Asking, reason
 from ruvllm.text import containment
@@ -22,16 +23,17 @@ def embed(memory: Memory, asking: Asking) -> None:
 
     Raises:
         ValueError: the brain's vectors are by another embedder.
+        ModelMissing, PullError: there is no embedder.
     """
     if asking.vector is not None:
         return
     with asking.stage("embed"):
         try:
             asking.vector = memory.encode([asking.query])[0]
-        except ValueError:
+        except (ValueError, ModelMissing, PullError):  # there is no embedder at all: somebody has to bring it
             raise
         except Exception as error:
-            logger.warning("a question is not embedded", exc_info=True)
+            logger.info("a question is not embedded", exc_info=True)
             asking.degrade("embed", f"searched by words alone: {reason(error)}")
 
 
@@ -49,7 +51,7 @@ def _found(memory: Memory, asking: Asking) -> Hits:
         try:
             return memory.search(query, k, filter=filter, session=asking.request.session, query_vector=asking.vector)
         except Exception as error:  # what the caller got wrong is wrong below, too
-            logger.warning("a search failed", exc_info=True)
+            logger.info("a search failed", exc_info=True)
             _degrade(asking, "ranked without the graph", error)
         try:
             return memory.search_plainly(query, k, filter=filter, query_vector=asking.vector)
@@ -68,6 +70,6 @@ def nearness(memory: Memory, asking: Asking, texts: Sequence[str]) -> np.ndarray
         try:
             return np.asarray(memory.encode(texts) @ asking.vector)
         except Exception as error:
-            logger.warning("sentences are not embedded", exc_info=True)
+            logger.info("sentences are not embedded", exc_info=True)
             asking.degrade("prompt", f"sentences chosen by words alone: {reason(error)}")
     return np.array([containment(asking.query, text) for text in texts], np.float32)

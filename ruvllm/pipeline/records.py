@@ -37,7 +37,7 @@ def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draf
         try:
             judgement = judge.judge(answered)
         except Exception as error:
-            logger.warning("an answer is not judged", exc_info=True)
+            logger.info("an answer is not judged", exc_info=True)
             asking.degrade("judge", f"nothing is said about quality: {reason(error)}")
             return response
     return replace(response, quality=judgement.quality, quality_source=judgement.source)
