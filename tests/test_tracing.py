@@ -70,7 +70,7 @@ def test_a_stream_that_is_closed_ends_its_span(tmp_path: Path, exporter: InMemor
 
 def test_nothing_of_opentelemetry_is_imported_unasked(tmp_path: Path) -> None:
     code = f"import sys, ruvllm; ruvllm.open({str(tmp_path / 'b')!r}).close(); print('opentelemetry' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
