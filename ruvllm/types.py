@@ -553,6 +553,7 @@ class Interaction:
     decision: Decision | None = None  # None where there was no choice
     quality: float | None = None  # in [0, 1], a judge's; None without one
     quality_source: str = ""
+    judge_score: float | None = None  # in [0, 1], before calibration: what a calibration learns from
 
 
 @dataclass(frozen=True, slots=True)

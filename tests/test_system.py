@@ -127,4 +127,4 @@ def test_what_a_source_says_is_judged_better_than_what_it_does_not_say(tmp_path:
         llm.ingest([{"text": "The rescue sled is kept in hut three, next to the fuel store.", "source": "sled"}])
         said = llm.judge("Where is the rescue sled kept?", "In hut three.")
         invented = llm.judge("Where is the rescue sled kept?", "In the blue barn.")
-    assert said.quality > 0.5 > invented.quality and said.source == "signals"
+    assert said.quality > 0.5 > invented.quality and said.source == "signals/1"

@@ -128,7 +128,7 @@ class Bare:
             [(now, node) for node in one.source_ids],
         )
         self.connection.execute(
-            "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, '')",
+            "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, '', NULL)",
             (
                 one.id,
                 one.namespace,

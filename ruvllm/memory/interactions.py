@@ -232,8 +232,8 @@ def _insert_row(
 ) -> None:
     connection.execute(
         "INSERT INTO interactions (id, namespace, session, created, query_node, answer_node, source_ids, used_ids, "
-        "route, timings_ms, confidence, finish_reason, said_node, quality, quality_source) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "route, timings_ms, confidence, finish_reason, said_node, quality, quality_source, "
+        "judge_score) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             interaction.id,
             interaction.namespace,
@@ -250,6 +250,7 @@ def _insert_row(
             said,
             interaction.quality,
             interaction.quality_source,
+            interaction.judge_score,
         ),
     )
 

@@ -117,6 +117,7 @@ class _Interaction(msgspec.Struct):
     said_node: int | None
     quality: Share | None
     quality_source: str
+    judge_score: Share | None
 
 
 class _Feedback(msgspec.Struct):
@@ -253,7 +254,7 @@ def as_current(kind: str, line: dict[str, Any], version: int) -> dict[str, Any]:
     if kind == "decision":
         return {"sampling_chance": None} | line
     if kind == "interaction":
-        line = {"quality": None, "quality_source": ""} | line
+        line = {"quality": None, "quality_source": "", "judge_score": None} | line
     if version > 1:
         return line
     more: dict[str, Any] = {}

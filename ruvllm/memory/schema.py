@@ -285,6 +285,7 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE interactions ADD COLUMN quality REAL CHECK (quality BETWEEN 0.0 AND 1.0);
     ALTER TABLE interactions ADD COLUMN quality_source TEXT NOT NULL DEFAULT '';  -- who said so, and by which version
+    ALTER TABLE interactions ADD COLUMN judge_score REAL CHECK (judge_score BETWEEN 0.0 AND 1.0);  -- uncalibrated
     """,
     # 8: how sampling was drawn
     """

@@ -144,6 +144,7 @@ def interaction_of(
         decision=reader.decision,
         quality=response.quality,
         quality_source=response.quality_source,
+        judge_score=draft.judge_score,
     )
 
 

@@ -117,3 +117,4 @@ class Draft:
     completion_tokens: int = 0
     latency_ms: float = 0.0  # of the engine alone, however slowly its words were taken
     messages: tuple[Message, ...] = ()  # what the model was sent
+    judge_score: float | None = None  # before calibration

@@ -40,6 +40,7 @@ def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draf
             logger.info("an answer is not judged", exc_info=True)
             asking.degrade("judge", f"nothing is said about quality: {reason(error)}")
             return response
+    draft.judge_score = judgement.signals.get("score")
     return replace(response, quality=judgement.quality, quality_source=judgement.source)
 
 

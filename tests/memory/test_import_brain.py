@@ -75,7 +75,7 @@ NEW_KINDS = {
     2: ("credit", "mark", "edge_move", "co_retrieval"),
 }
 NEW_FIELDS: dict[int, dict[str, tuple[str, ...]]] = {
-    4: {"interaction": ("quality", "quality_source"), "decision": ("sampling_chance",)},
+    4: {"interaction": ("quality", "quality_source", "judge_score"), "decision": ("sampling_chance",)},
     3: {},
     2: {
         "node": ("ended", "names", "mentions"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from ruvllm.memory import Memory
@@ -11,30 +9,46 @@ from ruvllm.types import Feedback
 
 from .fakes import interaction
 
+JUDGE = "signals/1"
+
 
 @pytest.fixture
 def rated(memory: Memory) -> Memory:
-    memory.add([{"text": "first source", "source": "a", "title": "T"}, {"text": "second source", "source": "b"}])
-    for id in ("a1", "a2", "a3"):
-        memory.record(interaction(id, answer=f"answer {id}", session=id, source_ids=(2, 1), confidence=0.5))
-    memory.feedback("a1", Feedback(rating=5))
+    for id, source in (
+        ("a1", JUDGE),
+        ("a2", JUDGE),
+        ("a3", f"{JUDGE}@2"),
+        ("a4", "signals/10"),
+        ("a5", f"{JUDGE}+llm"),
+    ):
+        memory.record(interaction(id, answer=f"answer {id}", session=id, quality_source=source, judge_score=0.75))
+    for id in ("a1", "a4", "a5"):
+        memory.feedback(id, Feedback(rating=5))
     memory.feedback("a3", Feedback(quality=0.25))
     return memory
 
 
-def test_rated_answers_come_oldest_first_with_their_sources_in_order(rated: Memory) -> None:
-    first, second = rated.rated_answers()
-    assert (first.id, first.answer, first.quality) == ("a1", "answer a1", 1.0)
-    assert (second.id, second.quality, second.logprobs) == ("a3", 0.25, (math.log(0.5),))
-    assert first.sources == (("", "second source"), ("T", "first source"))
+def test_what_the_judge_scored_and_people_rated_comes_oldest_first(rated: Memory) -> None:
+    assert [(one.id, one.score, one.quality) for one in rated.rated_answers(JUDGE)] == [
+        ("a1", 0.75, 1.0),
+        ("a3", 0.75, 0.25),
+    ]
+
+
+def test_another_judge_has_scores_of_its_own(rated: Memory) -> None:
+    assert [one.id for one in rated.rated_answers(f"{JUDGE}+llm")] == ["a5"]
 
 
 def test_the_limit_keeps_the_newest(rated: Memory) -> None:
-    assert [one.id for one in rated.rated_answers(1)] == ["a3"]
+    assert [one.id for one in rated.rated_answers(JUDGE, 1)] == ["a3"]
 
 
-def test_contradicting_words_and_forgotten_sources_are_left_out(rated: Memory) -> None:
+def test_contradicting_words_are_left_out(rated: Memory) -> None:
     rated.feedback("a3", Feedback(quality=0.25, task_success=True))
-    assert [one.id for one in rated.rated_answers()] == ["a1"]
-    rated.forget("b")
-    assert rated.rated_answers() == []
+    assert [one.id for one in rated.rated_answers(JUDGE)] == ["a1"]
+
+
+def test_what_nobody_scored_is_left_out(rated: Memory) -> None:
+    rated.record(interaction("a6", session="a6"))
+    rated.feedback("a6", Feedback(rating=1))
+    assert "a6" not in [one.id for one in rated.rated_answers(JUDGE)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -13,11 +13,9 @@ from ruvllm.checkpoints import Checkpoints
 from ruvllm.judging import Answered, Judgement
 from ruvllm.learning.judge.judge import Calibrated, Judge
 from ruvllm.learning.judge.llm import LlmJudge
-from ruvllm.learning.judge.model import shipped
 from ruvllm.learning.judge.training import JudgeReport, train
 from ruvllm.memory import Memory
 from ruvllm.router.calibration import Calibration
-from ruvllm.types import Source
 
 __all__ = ["BrainJudge"]
 
@@ -29,15 +27,15 @@ MAX_LABELS = 2000  # newest rated answers that a training reads
 class BrainJudge:
     """Judges the answers of one brain. Safe to share between threads.
 
-    The signals' weights are those that are shipped; what a brain's ratings teach is a calibration of their score, in
-    numbered versions. Another release's weights make the calibrations of earlier ones unusable, and they are not used.
+    The signals' weights are those that are shipped; what a brain's ratings teach is a calibration of the scores that
+    its answers were given, in numbered versions. Another release's weights make the calibrations of earlier ones
+    unusable, and they are not used.
     """
 
     def __init__(self, memory: Memory, *, llm: LlmJudge | None = None) -> None:
         self._memory = memory
         self._judge = Judge(memory.encode, memory.rarity, llm=llm)
-        form = f"judge-{shipped()['version']}{'-llm' if llm else ''}"
-        self._checkpoints = Checkpoints(memory.path / "checkpoints" / "judge", form=form)
+        self._checkpoints = Checkpoints(memory.path / "checkpoints" / "judge", form=self._judge.name)
         self._training = threading.Lock()
         self._put_in_force()
 
@@ -68,18 +66,11 @@ class BrainJudge:
             self._training.release()
 
     def _train(self, cancelled: Callable[[], bool]) -> JudgeReport:
-        ids, scores, qualities = [], [], []
-        for one in self._memory.rated_answers(MAX_LABELS):
-            if cancelled():
-                break
-            answered = Answered(one.query, None, one.answer, _numbered(one.sources), one.logprobs, one.finish_reason)
-            ids.append(one.id)
-            scores.append(self._judge.judge(answered).signals["score"])
-            qualities.append(one.quality)
+        rated = self._memory.rated_answers(self._judge.name, MAX_LABELS)
+        scores, qualities = np.array([one.score for one in rated]), np.array([one.quality for one in rated])
         in_force = self._judge.calibrated
-        found, report = train(
-            ids, np.array(scores), np.array(qualities), in_force.calibration, in_force.version, cancelled
-        )
+        ids = [one.id for one in rated]
+        found, report = train(ids, scores, qualities, in_force.calibration, in_force.version, cancelled)
         if found is None:
             return report
         version = self._checkpoints.save(
@@ -106,7 +97,3 @@ class BrainJudge:
         except (KeyError, ValueError) as error:
             logger.warning("the judge's calibration %d cannot be used: %s", saved.version, error)
             self._judge.calibrated = Calibrated.untrained()
-
-
-def _numbered(texts: Sequence[tuple[str, str]]) -> tuple[Source, ...]:
-    return tuple(Source(i, i, None, title or None, text, 0.0) for i, (title, text) in enumerate(texts, 1))

@@ -42,13 +42,15 @@ class Judge:
         self._encode = encode
         self._rarity = rarity
         self._llm = llm
+        self.name = f"signals/{shipped()['version']}" + ("+llm" if llm else "")
         self.calibrated = Calibrated.untrained()  # replaced as a whole
 
     def judge(self, answered: Answered) -> Judgement:
         """Return the quality of an answer, in [0, 1], who says so, and what that was made of.
 
         `signals["answerable"]` is how likely the sources hold an answer to the question at all, whatever was answered.
-        `source` is "signals", with "+llm" where a model was asked, and "@3" where version 3 of the calibration holds.
+        `source` is "signals/1" by the version of the weights, with "+llm" where a model was asked, and "@3" where
+        version 3 of the calibration holds; `signals["score"]` is the quality before calibration.
 
         Raises:
             EngineError: the model that is asked failed.
@@ -56,15 +58,12 @@ class Judge:
         signals = signals_of(answered, self._encode, self._rarity)
         if "similarity" in signals:
             signals["answerable"] = said(signals, shipped()["answerable"])
-        source = "signals"
         if self._llm is not None:
             signals["llm"] = self._llm.grade(answered)
-            source = "signals+llm"
         signals["score"] = score_of(signals)
         calibrated = self.calibrated
         quality = float(calibrated.calibration.apply(np.array([signals["score"]]))[0])
-        if calibrated.version:
-            source = f"{source}@{calibrated.version}"
+        source = f"{self.name}@{calibrated.version}" if calibrated.version else self.name
         return Judgement(min(max(quality, 0.0), 1.0), source, signals)
 
     def judge_with_samples(self, answered: Answered, agreement: float) -> Judgement:

@@ -138,10 +138,10 @@ class Requests(OpenedBrain):
         """Return the (native_dim,) float32 vector of a stored answer's words; None where there is none (yet)."""
         return read_answer_vector(self._store, self.namespace, id)
 
-    def rated_answers(self, limit: int = 2000) -> list[RatedAnswer]:
-        """Return the newest `limit` answers that were rated, oldest first, as they stand in the store."""
+    def rated_answers(self, judge: str, limit: int = 2000) -> list[RatedAnswer]:
+        """Return the newest `limit` rated answers that `judge` scored, oldest first; see `read_rated_answers`."""
         self._writeback.flush()
-        return read_rated_answers(self._store, self.namespace, checked_count(limit, "limit"))
+        return read_rated_answers(self._store, self.namespace, judge, checked_count(limit, "limit"))
 
     @property
     def failed_records(self) -> int:

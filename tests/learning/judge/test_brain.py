@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from echo_brain import open_echo
 from memory.fakes import WordEmbedder, interaction
 
 from ruvllm.learning.judge import BrainJudge
@@ -16,13 +17,13 @@ from .cases import PASSAGE, QUESTION, answered
 
 @pytest.fixture
 def rated(tmp_path: Path) -> Memory:
-    """Sixty answers that its source holds, and that users call bad: only a calibration can know that."""
+    """Sixty answers that the judge holds to be good, and that users call bad: only a calibration can know that."""
     memory = Memory(tmp_path / "brain", embedder=WordEmbedder())
-    (node,) = memory.insert_nodes([PASSAGE])
+    memory.insert_nodes([PASSAGE])
+    judgement = BrainJudge(memory).judge(answered("In hut three."))
+    said = {"quality_source": judgement.source, "judge_score": judgement.signals["score"]}
     for i in range(60):
-        memory.record(
-            interaction(f"a{i}", session=f"s{i}", query=QUESTION, answer=f"In hut three, {i}.", source_ids=(node,))
-        )
+        memory.record(interaction(f"a{i}", session=f"s{i}", query=QUESTION, answer=f"In hut three, {i}.", **said))
     memory.flush()
     for i in range(60):
         memory.feedback(f"a{i}", Feedback(rating=1, rater=f"r{i}"))
@@ -35,8 +36,16 @@ def test_ratings_calibrate_and_the_version_outlives_the_process(rated: Memory) -
     report = trained.train()
     assert report.accepted and report.version == trained.version == 1 and report.examples == 60
     again = BrainJudge(rated).judge(answered("In hut three."))
-    assert again.quality < before.quality and again.source == "signals@1"
+    assert again.quality < before.quality and again.source == f"{before.source}@1"
     rated.close()
+
+
+def test_answers_are_rated_by_the_score_that_they_were_given(tmp_path: Path) -> None:
+    with open_echo(tmp_path / "brain") as llm:
+        said = llm.ask(QUESTION)
+        llm.feedback(said.id, rating=1)
+        (kept,) = llm.memory.rated_answers(said.quality_source)
+    assert (kept.score, kept.quality) == (said.quality, 0.0)  # nothing is calibrated yet
 
 
 def test_a_rollback_takes_the_calibration_back(rated: Memory) -> None:
