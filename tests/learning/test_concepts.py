@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from memory.fakes import WordEmbedder
 
 from ruvllm.config import load_config
 from ruvllm.embedding import open_embedder
-from ruvllm.errors import EndpointError, ModelMissing, PullError
+from ruvllm.errors import EndpointError
 from ruvllm.inference import open_engine
 from ruvllm.learning.concepts import ClusterSummarizer, TermCounts
 from ruvllm.learning.faithfulness import Grounds
@@ -29,13 +31,10 @@ def test_summarization_creates_concept_node() -> None:
 
 
 @pytest.mark.real
-def test_summarization_creates_concept_node_by_a_real_model() -> None:
+def test_summarization_creates_concept_node_by_a_real_model(minilm_dir: Path, smollm2_dir: Path) -> None:
     config = load_config(environment={}, overrides={"models": {"offline": True}})
-    try:
-        engine = open_engine("smollm2-135m", config.generation, config.models)
-        embedder = open_embedder(config.embedding, config.models)
-    except (ModelMissing, PullError):
-        pytest.skip("smollm2-135m and minilm-l6 are not in the cache")
+    engine = open_engine(str(smollm2_dir), config.generation, config.models)
+    embedder = open_embedder(config.embedding, config.models)
     concept = ClusterSummarizer(engine, embedder.encode).summarize(RUST)
     engine.close()
     assert concept is not None
