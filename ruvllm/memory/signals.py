@@ -18,7 +18,7 @@ from ruvllm.memory.rows import vector_of
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import SignalKind
 
-__all__ = ["IMPLICIT", "apply_signals", "asks_the_same", "drop_signal", "find_signals"]
+__all__ = ["IMPLICIT", "apply_signals", "drop_signal", "find_signals", "is_reworded"]
 
 IMPLICIT = "implicit"  # who says so, for the bound on how far one rater moves an edge in a day
 NEWEST = 10_000  # answered requests of sessions that are looked at
@@ -70,10 +70,10 @@ def _is_rephrased(first: _Turn, second: _Turn, config: SignalsConfig) -> bool:
     if not 0.0 <= second.created - first.created <= config.rephrase_within_s:
         return False
     is_near = float(vector_of(first.vector) @ vector_of(second.vector)) >= config.rephrase_similarity
-    return is_near and asks_the_same(first.question, second.question)
+    return is_near and is_reworded(first.question, second.question)
 
 
-def asks_the_same(question: str, other: str) -> bool:
+def is_reworded(question: str, other: str) -> bool:
     """Return whether two questions whose vectors are near ask it of the same numbers and names, and neither denies."""
     pairs = ((_NUMBER.findall(text), _NAME.findall(text), bool(_NEGATION.search(text))) for text in (question, other))
     (numbers, names, denies), (other_numbers, other_names, other_denies) = pairs

@@ -10,7 +10,7 @@ import pytest
 
 from ruvllm.config import Config, load_config
 from ruvllm.memory import Memory
-from ruvllm.memory.signals import asks_the_same
+from ruvllm.memory.signals import is_reworded
 from ruvllm.types import Feedback
 
 from .fakes import interaction, routed
@@ -161,4 +161,4 @@ def test_a_signal_survives_reopening_and_export(memory: Memory, open_memory: Any
     ],
 )
 def test_near_questions_about_something_else(question: str, other: str, is_same: bool) -> None:
-    assert asks_the_same(question, other) is is_same
+    assert is_reworded(question, other) is is_same
