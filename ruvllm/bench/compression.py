@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from ruvllm.bench.clusterings import others, purity
-from ruvllm.bench.conversation import dialogues, read_dialogue_questions
+from ruvllm.bench.conversation import read_dialogues
 from ruvllm.bench.corpora import Question, read_corpus, read_questions, read_rows, sample
 from ruvllm.bench.evaluation import documents
 from ruvllm.bench.report import Report, Row, bootstrap_interval, make_report
@@ -258,12 +258,7 @@ def _timed_ms(do: Callable[[], object]) -> float:
 
 
 def _dialogues(turns: Path, questions: Path, settings: Settings) -> list[Brain]:
-    sources = dialogues(turns)
-    known = {c: {t["metadata"]["dia_id"] for d in ds for t in d["turns"]} for c, ds in sources.items()}
-    rows = read_dialogue_questions(questions, known)
-    if settings.limit is not None:
-        order = np.random.default_rng(settings.seed).permutation(len(rows))[: settings.limit]
-        rows = [rows[i] for i in sorted(order.tolist())]
+    sources, rows = read_dialogues(turns, questions, settings)
     asked = {c: [row.question for row in rows if row.conversation == c] for c in sources}
     return [(sources[c], asked[c]) for c in sources if asked[c]]
 

@@ -18,7 +18,7 @@ from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.bench.setup import Settings, open_tools
 from ruvllm.types import Node
 
-__all__ = ["LocomoQuestion", "dialogues", "read_dialogue_questions", "run"]
+__all__ = ["LocomoQuestion", "dialogues", "read_dialogue_questions", "read_dialogues", "run"]
 
 KS = (5, 10, 20)
 METRIC = "recall@10"
@@ -45,12 +45,7 @@ def run(turns: Path, questions: Path, settings: Settings) -> Report:
         turns: JSON Lines of {conv, session, date_time, dia_id, speaker, text, image_caption?}, in order.
         questions: JSON Lines of {id, question, conv, category, evidence: [dia_id]}.
     """
-    sources = dialogues(turns)
-    known = {c: {t["metadata"]["dia_id"] for d in ds for t in d["turns"]} for c, ds in sources.items()}
-    rows = read_dialogue_questions(questions, known)
-    if settings.limit is not None:
-        order = np.random.default_rng(settings.seed).permutation(len(rows))[: settings.limit]
-        rows = [rows[i] for i in sorted(order.tolist())]
+    sources, rows = read_dialogues(turns, questions, settings)
     about = {row.question.id: row for row in rows}
     asked: list[Asked] = []
     pool = Pool(metric_names(KS))
@@ -95,6 +90,19 @@ def dialogues(path: Path) -> dict[str, list[dict[str, Any]]]:
         }
         session["turns"].append(turn | ({"date": row["date_time"]} if row.get("date_time") else {}))
     return {conversation: list(held.values()) for conversation, held in sessions.items()}
+
+
+def read_dialogues(
+    turns: Path, questions: Path, settings: Settings
+) -> tuple[dict[str, list[dict[str, Any]]], list[LocomoQuestion]]:
+    """Return the documents of each conversation, and the questions, drawn where `settings.limit` says how many."""
+    sources = dialogues(turns)
+    known = {c: {t["metadata"]["dia_id"] for d in ds for t in d["turns"]} for c, ds in sources.items()}
+    rows = read_dialogue_questions(questions, known)
+    if settings.limit is not None:
+        order = np.random.default_rng(settings.seed).permutation(len(rows))[: settings.limit]
+        rows = [rows[i] for i in sorted(order.tolist())]
+    return sources, rows
 
 
 def read_dialogue_questions(path: Path, known: dict[str, set[str]]) -> list[LocomoQuestion]:

@@ -69,23 +69,15 @@ def run(requests: int, config: Config, *, fresh: bool = False, seed: int = 0, on
         Row("resident, after the warm-up", float(resident[0]), "MiB"),
         Row("resident, at the end", soaked.resident[-1], "MiB"),
         Row(f"growth in {PER:,} requests", slope, "MiB", interval=(low, high), target=0.0, met=low <= 0.0),
-        Row(
-            "open files that came",
-            soaked.files[1] - soaked.files[0],
-            "",
-            target=0,
-            met=soaked.files[1] <= soaked.files[0],
-        ),
-        Row(
-            "threads that came",
-            soaked.threads[1] - soaked.threads[0],
-            "",
-            target=0,
-            met=soaked.threads[1] <= soaked.threads[0],
-        ),
-        Row("records that failed", soaked.failed, "", target=0, met=not soaked.failed),
+        _none("open files that came", soaked.files[1] - soaked.files[0]),
+        _none("threads that came", soaked.threads[1] - soaked.threads[0]),
+        _none("records that failed", soaked.failed),
     ]
     return make_report("soak", rows)
+
+
+def _none(name: str, count: int) -> Row:
+    return Row(name, count, "", target=0, met=count <= 0)
 
 
 def soak(llm: RuvLLM, requests: int, rng: np.random.Generator, *, fresh: bool, on_progress: Progress) -> Soaked:

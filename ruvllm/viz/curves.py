@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ruvllm.viz.svg import PALETTE, STYLE, checked_file, clean, clipped, text_width, write
+from ruvllm.viz.svg import PALETTE, checked_file, clean, clipped, framed, text_width, write
 
 __all__ = ["CurvePoint", "curve", "curve_svg"]
 
@@ -74,26 +74,18 @@ def _draw(points: Sequence[CurvePoint], title: str, x_label: str, y_label: str, 
         for i, name in enumerate(names)
         for line in _draw_series([point for point in points if point.series == name], i, to_x, to_y)
     ]
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:.0f} {height:.0f}" width="{WIDTH:.0f}" '
-            f'height="{height:.0f}" role="img">',
-            f"<title>{clean(title)}</title>",
-            f"<style>{STYLE}</style>",
-            f'<rect class="paper" width="{WIDTH:.0f}" height="{height:.0f}"/>',
-            f'<text class="title" x="{LEFT}" y="26">{clean(clipped(title, WIDTH - 2 * LEFT))}</text>',
-            *(_grid_line(LEFT, to_y(tick), right, to_y(tick)) for tick in y_ticks),
-            *(_grid_line(to_x(tick), bottom, to_x(tick), bottom + 5) for tick in x_ticks),
-            *(_text(to_x(tick), bottom + 20, f"{tick:g}", "middle") for tick in x_ticks),
-            *(_text(LEFT - 8, to_y(tick) + 4, f"{tick:g}", "end") for tick in y_ticks),
-            _text((LEFT + right) / 2, bottom + 42, x_label, "middle"),
-            f'<text transform="translate(20 {(TOP + bottom) / 2:.1f}) rotate(-90)" text-anchor="middle">'
-            f"{clean(y_label)}</text>",
-            *lines,
-            *(line for i, name in enumerate(names) for line in _draw_name(name, i, right + 16)),
-            "</svg>\n",
-        ]
-    )
+    elements = [
+        *(_grid_line(LEFT, to_y(tick), right, to_y(tick)) for tick in y_ticks),
+        *(_grid_line(to_x(tick), bottom, to_x(tick), bottom + 5) for tick in x_ticks),
+        *(_text(to_x(tick), bottom + 20, f"{tick:g}", "middle") for tick in x_ticks),
+        *(_text(LEFT - 8, to_y(tick) + 4, f"{tick:g}", "end") for tick in y_ticks),
+        _text((LEFT + right) / 2, bottom + 42, x_label, "middle"),
+        f'<text transform="translate(20 {(TOP + bottom) / 2:.1f}) rotate(-90)" text-anchor="middle">'
+        f"{clean(y_label)}</text>",
+        *lines,
+        *(line for i, name in enumerate(names) for line in _draw_name(name, i, right + 16)),
+    ]
+    return framed(title, elements, width=WIDTH, height=height, margin=LEFT)
 
 
 def _ticks(values: Sequence[float]) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ruvllm.viz.svg import PALETTE, STYLE, clean, clipped, text_width
+from ruvllm.viz.svg import PALETTE, clean, clipped, framed, text_width
 
 __all__ = ["matrix_svg"]
 
@@ -43,18 +43,7 @@ def matrix_svg(
         lines.append(_text(left - 12.0, y + ROW / 2 + 4.0, name, "end"))
         for j, value in enumerate(row):
             lines += _cell(left + step * j, y, step, value, f"{name}, {columns[j]}")
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:.0f} {height:.0f}" width="{WIDTH:.0f}" '
-            f'height="{height:.0f}" role="img">',
-            f"<title>{clean(title)}</title>",
-            f"<style>{STYLE}</style>",
-            f'<rect class="paper" width="{WIDTH:.0f}" height="{height:.0f}"/>',
-            f'<text class="title" x="{MARGIN}" y="26">{clean(clipped(title, WIDTH - 2 * MARGIN))}</text>',
-            *lines,
-            "</svg>\n",
-        ]
-    )
+    return framed(title, lines, width=WIDTH, height=height, margin=MARGIN)
 
 
 def _cell(x: float, y: float, width: float, value: float, name: str) -> list[str]:

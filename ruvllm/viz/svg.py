@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-__all__ = ["PALETTE", "STYLE", "checked_file", "clean", "clipped", "stacked", "text_width", "write"]
+__all__ = ["PALETTE", "STYLE", "checked_file", "clean", "clipped", "framed", "stacked", "text_width", "write"]
 
 PALETTE = ("#2f7ed8", "#d9822b", "#1f9d6b", "#c2407a", "#8a63d2", "#b59a00", "#2a9fb5", "#d1495b")
 """Told apart on white and on near-black."""
@@ -33,6 +33,22 @@ _SIZE = re.compile(r'<svg [^>]*width="([\d.]+)"\s+height="([\d.]+)"')
 def clean(text: object) -> str:
     """Return `text` escaped for XML and HTML, without the characters that neither can hold."""
     return escape(_NOT_XML.sub("\ufffd", str(text)))
+
+
+def framed(title: str, lines: Iterable[str], *, width: float, height: float, margin: float) -> str:
+    """Return a whole picture: its title at the top, `margin` from the left, then the elements of `lines`."""
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
+            f'height="{height:.0f}" role="img">',
+            f"<title>{clean(title)}</title>",
+            f"<style>{STYLE}</style>",
+            f'<rect class="paper" width="{width:.0f}" height="{height:.0f}"/>',
+            f'<text class="title" x="{margin:g}" y="26">{clean(clipped(title, width - 2 * margin))}</text>',
+            *lines,
+            "</svg>\n",
+        ]
+    )
 
 
 def text_width(text: str) -> float:
