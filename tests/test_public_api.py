@@ -12,7 +12,7 @@ import ruvllm
 
 PACKAGE = Path(ruvllm.__file__).parent
 FLOORS = [
-    {"types", "config", "errors", "metrics", "logs", "tracing", "telemetry", "kernels", "text", "viz"},
+    {"types", "config", "errors", "closing", "metrics", "logs", "tracing", "telemetry", "kernels", "text", "viz"},
     {"models", "checkpoints", "judging"},
     {"inference", "attention", "router"},
     {"embedding"},

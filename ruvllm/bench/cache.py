@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import apsw
 import numpy as np
 
+from ruvllm.closing import Closes
 from ruvllm.types import Embedder
 
 __all__ = ["Cache", "CachedEmbedder"]
 
 
-class Cache:
+class Cache(Closes):
     """Bytes under a kind and a text, in one file that several runs may share.
 
     Args:
@@ -48,14 +47,6 @@ class Cache:
     def close(self) -> None:
         """Close the file. May be called twice."""
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class CachedEmbedder:

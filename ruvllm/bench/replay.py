@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Self
 
 import msgspec
 
 from ruvllm.bench.cache import Cache
+from ruvllm.closing import Closes
 from ruvllm.config import GenerationConfig, ModelsConfig
 from ruvllm.inference import Engine, complete, open_engine
 from ruvllm.inference.engine import Cancelled, Piece
@@ -35,7 +34,7 @@ class Said(msgspec.Struct, frozen=True):
     cost: float
 
 
-class Replay:
+class Replay(Closes):
     """Lends engines that share a cache and stay loaded until `close`; `last` is what was said last by any of them."""
 
     def __init__(self, cache: Cache) -> None:
@@ -66,14 +65,6 @@ class Replay:
         """Free the models. May be called twice."""
         for engine in self._engines.values():
             engine.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _said(engine: Engine, messages: Sequence[Message], options: GenerationOptions) -> Said:

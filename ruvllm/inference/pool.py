@@ -10,10 +10,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from ruvllm import models
+from ruvllm.closing import Closes
 from ruvllm.config import GenerationConfig, ModelsConfig, without_userinfo
 from ruvllm.errors import EngineError, ModelMissing, ModelTooLarge
 from ruvllm.inference.engine import Engine
@@ -75,7 +74,7 @@ class _Slot:
     engine: Future[Engine] = field(default_factory=Future)
 
 
-class ModelPool:
+class ModelPool(Closes):
     """Engines by tier. Safe to share between threads.
 
     A tier is loaded when it is first asked for; whoever asks meanwhile waits for that load, other tiers load beside it.
@@ -168,14 +167,6 @@ class ModelPool:
             self._slots.clear()
         for slot in slots:
             slot.engine.add_done_callback(_close_engine)  # at once, or when a load that took too long ends
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"ModelPool({', '.join(map(without_userinfo, self.tiers))})"

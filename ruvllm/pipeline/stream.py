@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from types import TracebackType
-from typing import Self
 
+from ruvllm.closing import Closes
 from ruvllm.types import Response
 
 __all__ = ["AnswerStream"]
 
 
-class AnswerStream(Iterator[str]):
+class AnswerStream(Closes, Iterator[str]):
     """An answer as it is written: iterate for text, then read `response`. `close()` stops the model.
 
     `response.text` is what counts: where the reader turned out to be unsure of what was streamed, it is the nearest
@@ -42,11 +41,3 @@ class AnswerStream(Iterator[str]):
     def close(self) -> None:
         """Stop generating; nothing is recorded. May be called twice."""
         self._steps.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

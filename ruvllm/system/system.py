@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ruvllm.closing import Closes
 from ruvllm.config import Config, GenerationConfig, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelError, ModelMissing, PullError
 from ruvllm.inference import Engine, ModelPool, open_engine
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["RuvLLM"]
 
 
-class RuvLLM(Asks, Feeds, Learns):
+class RuvLLM(Asks, Feeds, Learns, Closes):
     """A brain directory with a reader on top. Safe to use from several threads; questions of one session wait in line.
 
     Args:
@@ -139,14 +139,6 @@ class RuvLLM(Asks, Feeds, Learns):
         self.worker.close()
         self.pool.close()
         self.memory.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"RuvLLM({str(self.path)!r}, model={without_userinfo(self.config.generation.model)!r})"

@@ -9,11 +9,10 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from ruvllm.closing import Closes
 from ruvllm.config import Config, load_config
 from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
 from ruvllm.memory.archive import Archive
@@ -47,7 +46,7 @@ __all__ = ["OpenedBrain", "checked_count"]
 logger = logging.getLogger(__name__)
 
 
-class OpenedBrain:
+class OpenedBrain(Closes):
     """The parts of a memory and their lifetimes; `Memory` says what the arguments are."""
 
     def __init__(
@@ -217,14 +216,6 @@ class OpenedBrain:
                 save()
             except (OSError, BrainError) as error:  # derived: the next opening builds it again
                 logger.warning("the %s of %s cannot be saved: %s", what, self.path, error)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         mode = ", read_only=True" if self.read_only else ""
