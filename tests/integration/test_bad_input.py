@@ -412,11 +412,9 @@ def test_a_damaged_index_costs_no_answer_and_is_mended(tmp_path: Path, configure
 def test_without_its_embedder_a_brain_can_still_be_cared_for(brain: Path, cache: Path, configure: Configure) -> None:
     shutil.rmtree(cache / "models" / "tiny-bert")
     with ruvllm.open(brain, config=configure()) as llm:
-        for use in (lambda: llm.retrieve(QUESTION), lambda: llm.ingest(["new"])):
+        for use in (lambda: llm.ask(QUESTION), lambda: llm.retrieve(QUESTION), lambda: llm.ingest(["new"])):
             with pytest.raises(ModelMissing, match="tiny-bert"):
                 use()
-        answer = llm.ask(QUESTION)
-        assert answer.sources[0].text == TEXTS[0] and "tiny-bert" in answer.warnings[0]
         assert llm.stats().documents == 3 and llm.check().ok
         assert llm.forget(llm.memory.sources()[0].source) == 1
         assert llm.memory.export(brain.parent / "saved.jsonl") > 2
