@@ -33,6 +33,7 @@ __all__ = [
     "SignalsConfig",
     "StoreConfig",
     "TelemetryConfig",
+    "TuningConfig",
     "WorkerConfig",
     "cache_dir",
     "load_config",
@@ -429,6 +430,33 @@ class JudgeConfig(_Section, frozen=True):
         _require(1 <= self.samples <= 32, f"judge.samples must be in [1, 32] ({self.samples})")
 
 
+class TuningConfig(_Section, frozen=True):
+    """What students are trained on; see docs/tuning/traces.md."""
+
+    traces: bool = True  # keep what models were sent, until it is keep_days old or a text in it is forgotten
+    namespaces: tuple[str, ...] = ("default",)  # of which; what one teaches, a student says in all of them
+    keep_days: float = 365.0
+    # Take addresses, numbers of people and secrets out of what is trained on: needs the extra `pii`. Names of people
+    # stay in.
+    redact: bool = False
+    window_days: float = 90.0  # before the newest trace
+    min_quality: float = 0.7
+    preference_margin: float = 0.2  # of quality between the answers of a pair
+
+    def __post_init__(self) -> None:
+        _require(all(self.namespaces), "tuning.namespaces must not hold an empty name")
+        for name in ("keep_days", "window_days"):
+            value = getattr(self, name)
+            _require(0.0 < value < float("inf"), f"tuning.{name} must be > 0 ({value})")
+        _require(0.0 <= self.min_quality <= 1.0, f"tuning.min_quality must be in [0, 1] ({self.min_quality})")
+        margin = self.preference_margin
+        _require(0.0 < margin <= 1.0, f"tuning.preference_margin must be in (0, 1] ({margin})")
+
+    def learns_from(self, namespace: str) -> bool:
+        """Return whether requests of a namespace are kept for training."""
+        return self.traces and namespace in self.namespaces
+
+
 class Config(_Section, frozen=True):
     """The whole tree; each component receives its own section."""
 
@@ -450,6 +478,7 @@ class Config(_Section, frozen=True):
     telemetry: TelemetryConfig = TelemetryConfig()
     compression: CompressionConfig = CompressionConfig()
     judge: JudgeConfig = JudgeConfig()
+    tuning: TuningConfig = TuningConfig()
 
     def __post_init__(self) -> None:
         room = self.embedding.max_tokens - 2  # [CLS] and [SEP]

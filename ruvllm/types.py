@@ -554,6 +554,9 @@ class Interaction:
     quality: float | None = None  # in [0, 1], a judge's; None without one
     quality_source: str = ""
     judge_score: float | None = None  # in [0, 1], before calibration: what a calibration learns from
+    prompt: tuple[Message, ...] = ()  # what the model was sent; empty where none was asked
+    shown_texts: tuple[str, ...] = ()  # of source_ids, as they stand in the prompt
+    failures: tuple[str, ...] = ()  # what went wrong on the way to the answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from ruvllm.cli import (
     router_report,
     sessions,
     stats,
+    traces,
 )
 from ruvllm.cli.console import err, print_error
 from ruvllm.errors import ModelMissing, RuvLLMError
@@ -49,6 +50,7 @@ compress.register(app)
 router.register(app)
 router_report.register()
 sessions.register(app)
+traces.register(app)
 bench.register(app)
 
 

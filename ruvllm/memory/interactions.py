@@ -19,6 +19,7 @@ from ruvllm.memory.merging import RecentAnswers, take_over
 from ruvllm.memory.rows import as_unit_rows, checked_text, existing, insert_nodes, vector_of
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store
+from ruvllm.memory.traces import SAID, insert_trace
 from ruvllm.types import EdgeType, Embedder, Feedback, FinishReason, Interaction, NodeType, Route, Turn
 
 __all__ = [
@@ -43,9 +44,6 @@ REFUSED = (ValueError, TypeError, AttributeError, OverflowError, apsw.Constraint
 _Ready = tuple[Interaction, np.ndarray, np.ndarray]  # with the vectors of question and answer
 
 ROUTE_FIELDS = [field.name for field in fields(Route)]
-
-SAID = "ifnull((SELECT text FROM nodes WHERE id = i.said_node), a.text)"
-"""The words of an answer, whichever answer stands for it now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +76,7 @@ def commit_interactions(
     *,
     min_quality: float = 0.0,
     recent: RecentAnswers | None = None,
+    keeps_prompts: bool = False,
     on_linked: Callable[[Sequence[int]], None] = lambda _: None,
 ) -> int:
     """Store a group in one transaction, embedding what came without vectors; return how many could not be stored.
@@ -87,6 +86,7 @@ def commit_interactions(
 
     Args:
         recent: of the groups before this one.
+        keeps_prompts: whether what the models were sent is kept for training.
         on_linked: called after the commit with older answers that got edges.
     """
     sound = []
@@ -115,7 +115,9 @@ def commit_interactions(
             for one, query, answer in records:
                 if connection.execute("SELECT 1 FROM interactions WHERE id = ?", (one.id,)).get:
                     continue  # it is there already
-                linked += _insert_interaction(connection, one, query, answer, recent, min_quality=min_quality)
+                linked += _insert_interaction(
+                    connection, one, query, answer, recent, min_quality=min_quality, keeps_prompt=keeps_prompts
+                )
                 recent.add(one, query)
         return linked
 
@@ -155,7 +157,8 @@ def _insert_interaction(
     answer_vector: np.ndarray,
     recent: RecentAnswers,
     *,
-    min_quality: float = 0.0,
+    min_quality: float,
+    keeps_prompt: bool,
 ) -> list[int]:
     """Insert an answered request with its nodes and edges; return older answers that got edges.
 
@@ -190,6 +193,8 @@ def _insert_interaction(
     )
     _insert_row(connection, interaction, query, answer, said)
     insert_decision(connection, interaction)
+    if keeps_prompt:
+        insert_trace(connection, interaction, query)
     return [answer] if twin is not None else []
 
 

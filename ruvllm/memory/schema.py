@@ -292,6 +292,36 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE decisions  -- with which temperature and top_p were drawn, to learn from it
         ADD COLUMN sampling_chance REAL CHECK (sampling_chance > 0.0 AND sampling_chance <= 1.0);
     """,
+    # 9: what models were sent, for training; nothing of it outlives what it is made of
+    """
+    CREATE TABLE traces (
+        interaction TEXT PRIMARY KEY REFERENCES interactions (id) ON DELETE CASCADE,
+        prompt TEXT NOT NULL CHECK (json_valid(prompt)),  -- [[role, content], ...]
+        failures TEXT NOT NULL CHECK (json_valid(failures))  -- what went wrong on the way to the answer
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE trace_nodes (  -- whose words are in the prompt
+        interaction TEXT NOT NULL REFERENCES traces (interaction) ON DELETE CASCADE,
+        node INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+        start INTEGER,  -- of a source that was shown, its characters in the last message
+        stop INTEGER,
+        PRIMARY KEY (interaction, node)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX trace_nodes_by_node ON trace_nodes (node);
+    CREATE TRIGGER trace_nodes_went AFTER DELETE ON trace_nodes BEGIN
+        DELETE FROM traces WHERE interaction = OLD.interaction;
+    END;
+
+    CREATE TABLE failures (  -- requests that had no answer; nothing of what was asked is in here
+        id INTEGER PRIMARY KEY,
+        namespace TEXT NOT NULL,
+        at REAL NOT NULL,
+        kind TEXT NOT NULL,  -- the class of the error
+        detail TEXT NOT NULL,  -- stage=generate, status=503 and the like
+        model TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX failures_by_time ON failures (namespace, at);
+    """,
 )
 
 

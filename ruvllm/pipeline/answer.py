@@ -123,6 +123,7 @@ def interaction_of(
     *,
     query_vector: np.ndarray | None,
     answer_vector: np.ndarray | None = None,
+    failures: Sequence[str] = (),
 ) -> Interaction:
     """Return an answered request as memory keeps it."""
     return Interaction(
@@ -145,6 +146,9 @@ def interaction_of(
         quality=response.quality,
         quality_source=response.quality_source,
         judge_score=draft.judge_score,
+        prompt=draft.messages,
+        shown_texts=tuple(s.text for s in response.sources),
+        failures=tuple(failures),
     )
 
 

@@ -58,13 +58,18 @@ class Asking:
     deadline: Deadline
     watch: Stopwatch = field(default_factory=Stopwatch)
     warnings: list[str] = field(default_factory=list)
-    is_degraded: bool = False  # a part failed, so that the next answer may be a better one
+    failures: list[str] = field(default_factory=list)  # those of the warnings that say that a part failed
     key: CacheKey | None = None  # where the answer may be one given before
     vector: np.ndarray | None = None
     hits: Hits = field(default_factory=Hits)
     turns: list[Turn] = field(default_factory=list)
     why_no_choice: str = ""  # of who answers
     tokens: int = 0  # read and written by models so far
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether a part failed, so that the next answer may be a better one."""
+        return bool(self.failures)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -93,8 +98,8 @@ class Asking:
 
     def degrade(self, stage: str, what: str) -> None:
         """Tell the caller what failed, and what was done without it."""
-        self.is_degraded = True
         self.note(stage, what)
+        self.failures.append(self.warnings[-1])
 
 
 @dataclass(frozen=True, slots=True)

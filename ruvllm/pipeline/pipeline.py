@@ -10,7 +10,7 @@ import numpy as np
 
 from ruvllm.config import Config
 from ruvllm.context import build_prompt
-from ruvllm.errors import DeadlineExceeded
+from ruvllm.errors import DeadlineExceeded, RuvLLMError
 from ruvllm.judging import Judges
 from ruvllm.memory import Memory
 from ruvllm.orchestrator import Deadline, Limits, ResponseCache, SessionQueue, SpareTime
@@ -80,6 +80,13 @@ class Pipeline:
         """
         asking = checked(request, cancelled, self._config)
         self._limits.admit(request.key)
+        try:
+            return (yield from self._answer(asking))
+        except RuvLLMError as error:
+            self._records.failed(error)
+            raise
+
+    def _answer(self, asking: Asking) -> Steps:
         with self._in_line(asking):
             entry = self._known(asking)
             if entry is not None:
@@ -88,7 +95,7 @@ class Pipeline:
             try:
                 return (yield from self._answer_anew(asking))
             finally:
-                self._limits.charge(request.key, asking.tokens)
+                self._limits.charge(asking.request.key, asking.tokens)
 
     @contextmanager
     def _in_line(self, asking: Asking) -> Iterator[None]:
@@ -235,8 +242,17 @@ class Pipeline:
         asking.watch.mark("total")
         response = replace(response, warnings=(*response.warnings, *asking.warnings))
         if is_wanted:
-            vectors = {"query_vector": asking.vector, "answer_vector": answer_vector}
-            self._memory.record(interaction_of(response, self._memory.namespace, reader, draft, **vectors))
+            self._memory.record(
+                interaction_of(
+                    response,
+                    self._memory.namespace,
+                    reader,
+                    draft,
+                    query_vector=asking.vector,
+                    answer_vector=answer_vector,
+                    failures=asking.failures,
+                )
+            )
         return response
 
     def _let_all_answer(self, asking: Asking, id: str, decision: Decision, names: Mapping[str, str]) -> None:
@@ -244,7 +260,9 @@ class Pipeline:
 
         def answers(tier: str, must_stop: Callable[[], bool]) -> tuple[Response, Reader, Draft]:
             draft = Draft()
-            anew = replace(asking, cancelled=must_stop, deadline=Deadline(None), watch=Stopwatch(), warnings=[])
+            anew = replace(
+                asking, cancelled=must_stop, deadline=Deadline(None), watch=Stopwatch(), warnings=[], failures=[]
+            )
             with self._choice.lend(names[tier], anew) as engine:
                 reader = Reader(tier, engine, decision)
                 return AnswerStream(self._write(anew, reader, draft)).response, reader, draft

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from ruvllm.errors import RuvLLMError
 from ruvllm.judging import Answered, Judges
 from ruvllm.memory import Memory
 from ruvllm.orchestrator import Limits
@@ -14,6 +15,8 @@ from ruvllm.types import Response
 __all__ = ["Records", "judged"]
 
 logger = logging.getLogger(__name__)
+
+TOLD = ("stage", "timeout_s", "status")  # of an error; its message may quote the question
 
 
 def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draft) -> Response:
@@ -51,6 +54,12 @@ class Records:
         self._memory = memory
         self._limits = limits
         self._failed = 0  # records, as a caller was last told
+
+    def failed(self, error: RuvLLMError) -> None:
+        """Let memory know that a request had no answer; what it was about is not kept."""
+        detail = ", ".join(f"{name}={value}" for name in TOLD if (value := getattr(error, name, None)) is not None)
+        model = getattr(error, "engine", None) or getattr(error, "model", None) or ""
+        self._memory.record_failure(type(error).__name__, detail, str(model))
 
     def wants(self, asking: Asking) -> bool:
         """Return whether memory is to have this answer, and say where not, and where it could not keep earlier ones."""

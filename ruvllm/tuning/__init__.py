@@ -4,6 +4,7 @@ from ruvllm.tuning.curriculum import Curriculum, CurriculumBuilder, SftExample
 from ruvllm.tuning.data_card import DataCard
 from ruvllm.tuning.pairs import PreferencePair, RetrievalCorrection
 from ruvllm.tuning.trace import Passage, Tag, Trace
+from ruvllm.tuning.traces import TraceCollector
 
 __all__ = [
     "Curriculum",
@@ -15,4 +16,5 @@ __all__ = [
     "SftExample",
     "Tag",
     "Trace",
+    "TraceCollector",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ruvllm.config import TuningConfig
 from ruvllm.text import normalized_tokens
 from ruvllm.tuning.data_card import DataCard, counted_tags
 from ruvllm.tuning.decontamination import Embed, Holdout
@@ -157,6 +158,12 @@ class CurriculumBuilder:
         self._margin = MARGIN
         self._drops_wrong_context = True
         self._seed = 0
+
+    @classmethod
+    def configured(cls, section: TuningConfig) -> CurriculumBuilder:
+        """Return a builder with the settings of the section [tuning]."""
+        builder = cls().window_days(section.window_days).filter_bad_quality(section.min_quality)
+        return builder.preference_margin(section.preference_margin)
 
     def upweight_hard_tasks(self, wanted: bool = True) -> CurriculumBuilder:
         """Let the hardest task count HARDEST times as much as the easiest."""

@@ -8,10 +8,11 @@ from typing import Literal
 
 from ruvllm.types import FinishReason, Message
 
-__all__ = ["Alternative", "Passage", "Standing", "Tag", "TaskOutcome", "Trace"]
+__all__ = ["Alternative", "Passage", "QualityBy", "Standing", "Tag", "TaskOutcome", "Trace"]
 
 TaskOutcome = Literal["success", "failure", "contradictory", "unknown"]
 Standing = Literal["promoted", "corrected", "probation", "revoked"]
+QualityBy = Literal["user", "task", "judge", ""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Trace:
     context_ids: tuple[int, ...] = ()
     outcome: TaskOutcome = "unknown"
     quality: float | None = None
-    quality_source: str = ""
+    quality_source: QualityBy = ""
     judge_score: float | None = None
     rating: int | None = None
     correction: str | None = None

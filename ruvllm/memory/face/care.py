@@ -19,6 +19,7 @@ from ruvllm.memory.jobs import JobTable
 from ruvllm.memory.nearest import remove_all_saved
 from ruvllm.memory.reembed import ReembedProgress, reembed
 from ruvllm.memory.stats import MemoryStats, read_stats, size_of
+from ruvllm.memory.traces import delete_traces
 from ruvllm.types import Embedder
 
 __all__ = ["Care", "CompactReport"]
@@ -75,7 +76,8 @@ class Care(Concepts):
 
     @with_one_embedder
     def compact(self, cancelled: Callable[[], bool] = lambda: False) -> CompactReport:
-        """Delete history older than `store.history_days`, build the index anew when a fifth of it is deleted, save it,
+        """Delete history older than `store.history_days` and prompts kept for training that are older than
+        `tuning.keep_days`, build the index anew when a fifth of it is deleted, save it,
         and fold the database's log into its file.
 
         Afterwards no text of what was forgotten is left in the database file. Searches go on meanwhile.
@@ -92,6 +94,7 @@ class Care(Concepts):
             return CompactReport(rebuilt, saved, self._nearest.indexed, log_bytes, time.perf_counter() - started)
 
         self._store.write(lambda connection: delete_ended(connection, self.config.store.history_days, time.time()))
+        self._store.write(lambda connection: delete_traces(connection, self.config.tuning.keep_days, time.time()))
         self._archive.tidy()
         if self._space.known() is not None:
             rebuilt = self._nearest.compact(cancelled)

@@ -21,6 +21,7 @@ from ruvllm.memory.decay import half_lives
 from ruvllm.memory.derived import Derived
 from ruvllm.memory.duplicates import Duplicates
 from ruvllm.memory.embedder_lock import with_one_embedder
+from ruvllm.memory.failures import FailureLog
 from ruvllm.memory.filters import PassingIds
 from ruvllm.memory.interactions import commit_interactions
 from ruvllm.memory.keywords import Keywords
@@ -121,6 +122,7 @@ class OpenedBrain(Closes):
         durability = self.config.store
         self._writeback = WriteBack(self._commit_interactions, durability.flush_interval_s, durability.flush_batch)
         self._usage = Usage(self._store, durability.flush_interval_s)
+        self._failures = FailureLog(self._store, namespace, durability.flush_interval_s)
         self._skipped_records = 0
         self._at_exit = _close_later(weakref.ref(self))
         atexit.register(self._at_exit)
@@ -181,6 +183,7 @@ class OpenedBrain(Closes):
         """Wait until queued records (or, after a second try, given up and counted) and counts of uses are on disk."""
         self._writeback.flush()
         self._usage.flush()
+        self._failures.flush()
 
     def close(self) -> None:
         """Drain the queue, save the index if it changed much, let go of the lock. May be called twice.
@@ -196,6 +199,7 @@ class OpenedBrain(Closes):
                 self._writeback.close()
                 raise
             self._usage.close()
+            self._failures.close()
             self._nearest.stop()
             self._save_derived()
         finally:
@@ -260,6 +264,7 @@ class OpenedBrain(Closes):
             embedder,
             min_quality=min_quality,
             recent=self._recent,
+            keeps_prompts=self.config.tuning.learns_from(self.namespace),
             on_linked=self._links.added,
         )
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import time
 
@@ -12,6 +13,7 @@ import numpy as np
 from ruvllm.errors import BrainError
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.opened import OpenedBrain, checked_count
+from ruvllm.memory.failures import Failure, read_failures
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.interactions import Record, count_turns, read_answer_vector, read_record, read_timings, read_turns
 from ruvllm.memory.probation import Change, promote, reconsider, revoke
@@ -19,6 +21,7 @@ from ruvllm.memory.rated import RatedAnswer, read_rated_answers
 from ruvllm.memory.rows import checked_name, checked_text
 from ruvllm.memory.sessions import Session, delete_session, insert_session, read_sessions
 from ruvllm.memory.signals import apply_signals, find_signals
+from ruvllm.memory.traces import StoredTrace, read_traces
 from ruvllm.types import Feedback, Interaction, Turn
 
 __all__ = ["Requests"]
@@ -133,6 +136,21 @@ class Requests(OpenedBrain):
         if any(one.id == id for one in self._writeback.pending()):
             self._writeback.flush()
         return read_record(self._store, self.namespace, id)
+
+    def record_failure(self, kind: str, detail: str = "", model: str = "") -> None:
+        """Keep that a request had no answer, and why; no word of what was asked belongs in here. Never raises."""
+        if not self.read_only and self.config.tuning.learns_from(self.namespace):
+            self._failures.note(kind, detail, model)
+
+    def failures(self, since: float = 0.0, until: float = math.inf) -> list[Failure]:
+        """Return the requests from `since` until before `until` that had no answer, oldest first."""
+        self._failures.flush()
+        return read_failures(self._store, self.namespace, since, until)
+
+    def traces(self, since: float = 0.0, until: float = math.inf, id: str | None = None) -> list[StoredTrace]:
+        """Return the answered requests from `since` until before `until` whose prompts are kept, or the one of `id`."""
+        self._writeback.flush()
+        return read_traces(self._store, self.namespace, since, until, id)
 
     def answer_vector(self, id: str) -> np.ndarray | None:
         """Return the (native_dim,) float32 vector of a stored answer's words; None where there is none (yet)."""

@@ -1,0 +1,92 @@
+"""Requests that had no answer: what failed, kept without a word of what was asked."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import apsw
+
+from ruvllm.memory.store import Store
+
+__all__ = ["Failure", "FailureLog", "read_failures"]
+
+logger = logging.getLogger(__name__)
+
+CAPACITY = 1000  # failures that wait at once; a service that is down makes many alike
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One request that failed: when (seconds since the epoch), with which class of error, where, with which model."""
+
+    at: float
+    kind: str
+    detail: str
+    model: str
+
+
+class FailureLog:
+    """Failures that wait for their commit; no caller waits for it. Safe from several threads.
+
+    Args:
+        interval_s: longest time one waits, and what a crash can lose.
+    """
+
+    def __init__(self, store: Store, namespace: str, interval_s: float) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._interval_s = interval_s
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._waiting: list[Failure] = []
+        self._timer: threading.Timer | None = None
+        self._is_closed = False
+
+    def note(self, kind: str, detail: str, model: str) -> None:
+        """Take a failure; past CAPACITY the newest ones are given up."""
+        with self._lock:
+            if self._is_closed or len(self._waiting) >= CAPACITY:
+                return
+            self._waiting.append(Failure(time.time(), kind, detail, model))
+            if self._timer is None:
+                self._timer = threading.Timer(self._interval_s, self.flush)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def flush(self) -> None:
+        """Write what waits; what cannot be written is given up and logged."""
+        with self._writing:
+            with self._lock:
+                failures, timer = self._waiting, self._timer
+                self._waiting, self._timer = [], None
+            if timer is not None:
+                timer.cancel()
+            if not failures:
+                return
+            try:
+                self._store.write(lambda connection: _insert(connection, self._namespace, failures))
+            except Exception as error:
+                logger.warning("%d failed requests are not on record: %s", len(failures), error)
+
+    def close(self) -> None:
+        """Write what waits and take nothing more. May be called twice."""
+        with self._lock:
+            self._is_closed = True
+        self.flush()
+
+
+def _insert(connection: apsw.Connection, namespace: str, failures: Sequence[Failure]) -> None:
+    connection.executemany(
+        "INSERT INTO failures (namespace, at, kind, detail, model) VALUES (?, ?, ?, ?, ?)",
+        [(namespace, one.at, one.kind, one.detail, one.model) for one in failures],
+    )
+
+
+def read_failures(store: Store, namespace: str, since: float, until: float) -> list[Failure]:
+    """Return the requests from `since` until before `until` that had no answer, oldest first."""
+    sql = "SELECT at, kind, detail, model FROM failures WHERE namespace = ? AND at >= ? AND at < ? ORDER BY at, id"
+    return [Failure(*row) for row in store.rows(sql, (namespace, since, until))]

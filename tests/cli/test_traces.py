@@ -1,0 +1,76 @@
+"""`ruvllm traces` lists what is kept for training and makes a curriculum of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from memory.fakes import interaction
+from typer.testing import CliRunner, Result
+
+from ruvllm.cli.app import app
+from ruvllm.memory import Memory
+from ruvllm.tuning import Curriculum
+from ruvllm.types import Feedback, Message
+
+pytestmark = pytest.mark.real
+
+DAYS = {"bread": "Friday", "fish": "Monday", "post": "Tuesday"}
+
+
+@pytest.fixture
+def brain(tmp_path: Path, minilm_dir: Path) -> Path:
+    with Memory(tmp_path / "brain") as memory:
+        for i, (thing, day) in enumerate(DAYS.items()):
+            question = f"On which day of the week does the {thing} arrive?"
+            prompt = (Message("user", question),)
+            memory.record(
+                interaction(
+                    f"a{i}", query=question, answer="Some day.", prompt=prompt, created=time.time(), session=None
+                )
+            )
+            memory.feedback(f"a{i}", Feedback(rating=1, correction=day))
+        memory.record_failure("EngineError")
+    return tmp_path / "brain"
+
+
+def traces(brain: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["traces", *arguments, "--brain", str(brain)])
+
+
+def test_traces_are_listed_newest_first_and_counted(brain: Path) -> None:
+    output = traces(brain, "list").output
+    assert output.index("the post") < output.index("the fish") < output.index("the bread")
+    assert "corrected 3" in output and "failure 3" in output and "EngineError 1" in output
+
+
+def test_traces_as_json_lines(brain: Path) -> None:
+    (line,) = traces(brain, "list", "--json", "--limit", "1").output.splitlines()
+    trace = json.loads(line)
+    assert (trace["id"], trace["correction"]) == ("a2", "Tuesday")
+    assert trace["tags"]["difficulty"]["made_by"] == "the reader's confidence"
+
+
+def test_a_curriculum_is_written_without_the_holdout(brain: Path, tmp_path: Path) -> None:
+    holdout = tmp_path / "holdout.jsonl"
+    holdout.write_text('{"question": "On which day of the week does the fish arrive?"}\n')
+    done = traces(brain, "curriculum", str(tmp_path / "c"), "--holdout", str(holdout))
+    assert "in the holdout 1" in done.output
+    answers = {example.messages[-1].content for example in Curriculum.read(tmp_path / "c").sft}
+    assert answers == {"Friday", "Tuesday"}
+
+
+def test_nothing_to_train_on_is_said_with_its_reasons(brain: Path, tmp_path: Path) -> None:
+    holdout = tmp_path / "holdout.txt"
+    holdout.write_text("".join(f"On which day of the week does the {thing} arrive?\n" for thing in DAYS))
+    done = traces(brain, "curriculum", str(tmp_path / "c"), "--holdout", str(holdout))
+    assert str(done.exception) == "traces: nothing to train on in 3 traces: 3 in the holdout"
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_holdout_line_without_a_text_is_named(brain: Path, tmp_path: Path) -> None:
+    (tmp_path / "h.jsonl").write_text('{"question": "Which?"}\n{"answer": "This."}\n')
+    done = traces(brain, "curriculum", str(tmp_path / "c"), "--holdout", str(tmp_path / "h.jsonl"))
+    assert "h.jsonl, line 2" in str(done.exception)
