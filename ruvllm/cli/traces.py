@@ -58,7 +58,9 @@ def curriculum(
     brain: BrainOption = DEFAULT_BRAIN,
     holdout: Annotated[
         Path | None,
-        typer.Option(help="Texts that students are tested on: one a line, or JSON Lines with question, query or text."),
+        typer.Option(
+            help="Texts that students are tested on: one a line, or JSON Lines with question, text or messages."
+        ),
     ] = None,
     days: Annotated[float | None, typer.Option(help="How far back; tuning.window_days when not given.")] = None,
     min_quality: Annotated[float | None, typer.Option(help="tuning.min_quality when not given.")] = None,
@@ -98,6 +100,7 @@ def _texts(file: Path) -> Iterator[str]:
         except json_.JSONDecodeError as error:
             raise ValueError(f"holdout: {file}, line {number}: it is not JSON ({error})") from error
         found = [row[key] for key in TEXTS if isinstance(row.get(key), str)]
+        found += [message["content"] for message in row.get("messages", ())[-1:]]
         if not found:
             raise ValueError(f"holdout: {file}, line {number}: none of {', '.join(TEXTS)} is a text in it")
         yield from found

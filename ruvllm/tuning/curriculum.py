@@ -13,7 +13,7 @@ import numpy as np
 from ruvllm.config import TuningConfig
 from ruvllm.text import normalized_tokens
 from ruvllm.tuning.data_card import DataCard, counted_tags
-from ruvllm.tuning.decontamination import Embed, Holdout
+from ruvllm.tuning.decontamination import Decontaminator, Embed
 from ruvllm.tuning.duplicates import near_duplicates
 from ruvllm.tuning.formats import carded, read_folder, write_folder, write_parquet
 from ruvllm.tuning.pairs import MARGIN, PreferencePair, RetrievalCorrection, preference_pairs, retrieval_corrections
@@ -221,7 +221,7 @@ class CurriculumBuilder:
             ValueError: nothing is left; the message says why.
         """
         every = sorted({trace.id: trace for trace in traces}.values(), key=lambda trace: (trace.created, trace.id))
-        kept_out = Holdout(holdout, embed)
+        kept_out = Decontaminator(holdout, embed)
         reasons = self._why_left_out(every, kept_out)
         rng = np.random.default_rng(self._seed)
         examples = self._examples([trace for trace in every if trace.id not in reasons], rng)
@@ -239,7 +239,7 @@ class CurriculumBuilder:
 
     # -- what stays out ----------------------------------------------------------------------------------------------
 
-    def _why_left_out(self, traces: Sequence[Trace], holdout: Holdout) -> dict[str, str]:
+    def _why_left_out(self, traces: Sequence[Trace], holdout: Decontaminator) -> dict[str, str]:
         """Return {trace id: why it is no example} of those that are none."""
         contradicted = _contradicted(traces)
         same = holdout.means_the_same([trace.query for trace in traces])
@@ -304,7 +304,7 @@ class CurriculumBuilder:
             return weight * RATED
         return weight
 
-    def _card(self, traces: Sequence[Trace], reasons: Mapping[str, str], holdout: Holdout) -> DataCard:
+    def _card(self, traces: Sequence[Trace], reasons: Mapping[str, str], holdout: Decontaminator) -> DataCard:
         within = [trace for trace in traces if reasons.get(trace.id) != "older than the window"]
         kept = [trace for trace in traces if trace.id not in reasons]
         tags, made_by = counted_tags(kept)

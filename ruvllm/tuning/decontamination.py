@@ -1,18 +1,20 @@
-"""What a student is tested on is not what it is trained on: by shared words, and by meaning."""
+"""What a student is tested on is not what it is trained on: found by shared words, and by meaning."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from ruvllm.text import normalized_tokens
 
-__all__ = ["Holdout"]
+__all__ = ["Decontaminator", "Embed"]
 
 NGRAM = 13  # words in a row that two texts do not share by chance (Brown et al. 2020, appendix C)
 FEWEST = 4  # words of a text that is looked for within others; shorter ones must be the whole text
+MANY, MANY_SHARE = 2, 0.1  # texts that share words in a row which therefore tell nothing: more than both
 SIMILARITY = 0.95  # cosine of two questions from which they are the same one in other words
 BLOCK = 1024  # rows compared at once
 
@@ -21,8 +23,10 @@ Embed = Callable[[Sequence[str]], np.ndarray]
 """Texts to (n, dim) float32 unit vectors."""
 
 
-class Holdout:
-    """Texts that must not be trained on.
+class Decontaminator:
+    """Finds texts that must not be trained on.
+
+    What many of them say, such as an instruction that stands before every question, tells nothing.
 
     Args:
         texts: questions and whatever else a student is tested on; those without a word are passed over.
@@ -45,13 +49,17 @@ class Holdout:
         self._ngram = ngram
         self._similarity = similarity
         self._whole: set[Words] = set()
-        self._parts: dict[int, set[Words]] = {}  # by their number of words
+        count: Counter[Words] = Counter()
         for text in self.texts:
             words = tuple(normalized_tokens(text))
             self._whole.add(words)
             if len(words) >= FEWEST:
-                length = min(len(words), ngram)
-                self._parts.setdefault(length, set()).update(_ngrams(words, length))
+                count.update(_ngrams(words, min(len(words), ngram)))
+        most = max(MANY, MANY_SHARE * len(self.texts))
+        self._parts: dict[int, set[Words]] = {}  # by their number of words
+        for words, texts_with_it in count.items():
+            if texts_with_it <= most:
+                self._parts.setdefault(len(words), set()).add(words)
 
     @property
     def sha256(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ruvllm.tuning.decontamination import Holdout
+from ruvllm.tuning.decontamination import Decontaminator
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 
@@ -18,37 +18,47 @@ def embed(texts):  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("query", ["What is my balance?", "Tell me: what is my balance, please", "what IS my balance"])
 def test_a_question_of_the_holdout_is_found_in_other_case_and_company(query: str) -> None:
-    assert Holdout(["what is my balance"]).shares_words(query, "")
+    assert Decontaminator(["what is my balance"]).shares_words(query, "")
 
 
 def test_a_long_part_of_a_text_is_found_in_a_prompt() -> None:
     words = LONG.split()
-    assert Holdout([LONG]).shares_words("q", "a", f"Use this: {' '.join(words[2:15])}!")
-    assert not Holdout([LONG]).shares_words("q", "a", f"Use this: {' '.join(words[2:14])}!")
+    assert Decontaminator([LONG]).shares_words("q", "a", f"Use this: {' '.join(words[2:15])}!")
+    assert not Decontaminator([LONG]).shares_words("q", "a", f"Use this: {' '.join(words[2:14])}!")
 
 
 def test_an_answer_of_few_words_is_found_only_where_it_is_the_whole_question() -> None:
-    assert not Holdout(["Friday"]).shares_words("Is it Friday?", "Friday")
-    assert Holdout(["Friday"]).shares_words("Friday?", "yes")
+    assert not Decontaminator(["Friday"]).shares_words("Is it Friday?", "Friday")
+    assert Decontaminator(["Friday"]).shares_words("Friday?", "yes")
 
 
 def test_short_texts_are_not_looked_for_in_passages() -> None:
-    assert not Holdout(["what is my balance"]).shares_words("q", "a", "they ask what is my balance")
+    assert not Decontaminator(["what is my balance"]).shares_words("q", "a", "they ask what is my balance")
 
 
 def test_the_same_in_other_words_is_found_by_its_vector() -> None:
-    found = Holdout(["x" * 50], embed).means_the_same(["y" * 51, "z" * 150])
+    found = Decontaminator(["x" * 50], embed).means_the_same(["y" * 51, "z" * 150])
     assert found.tolist() == [True, False]
 
 
 def test_without_an_embedder_only_words_count() -> None:
-    assert not Holdout(["x" * 50]).means_the_same(["x" * 50]).any()
+    assert not Decontaminator(["x" * 50]).means_the_same(["x" * 50]).any()
+
+
+def test_an_instruction_before_every_question_tells_nothing() -> None:
+    held_out = Decontaminator([f"{LONG} question number{i} of the test" for i in range(20)])
+    assert not held_out.shares_words("a question", "yes", f"{LONG} another question")
+    assert held_out.shares_words("a question", "yes", f"{LONG} question number7 of the test")
 
 
 def test_the_hash_does_not_depend_on_the_order() -> None:
-    assert Holdout(["a b", "c d"]).sha256 == Holdout(["c d", "a b", "a b"]).sha256 != Holdout(["a b"]).sha256
+    assert (
+        Decontaminator(["a b", "c d"]).sha256
+        == Decontaminator(["c d", "a b", "a b"]).sha256
+        != Decontaminator(["a b"]).sha256
+    )
 
 
 def test_one_text_in_the_place_of_several_is_refused() -> None:
     with pytest.raises(TypeError, match="not a str"):
-        Holdout("what is my balance")
+        Decontaminator("what is my balance")
