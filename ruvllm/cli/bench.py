@@ -18,6 +18,7 @@ from ruvllm.cli import (
     bench_quality,
     bench_routers,
     bench_service,
+    bench_tuning,
 )
 from ruvllm.cli.bench_report import print_report
 from ruvllm.cli.console import err
@@ -82,4 +83,5 @@ def register(app: typer.Typer) -> None:
     bench_service.register(bench_app)
     bench_quality.register(bench_app)
     bench_judge.register(bench_app)
+    bench_tuning.register(bench_app)
     app.add_typer(bench_app, name="bench")

@@ -68,12 +68,14 @@ class Decontaminator:
 
     def shares_words(self, query: str, answer: str, prompt: str = "") -> bool:
         """Return whether a question or its answer holds one of the texts, or a long part of one; so may its prompt."""
-        if tuple(normalized_tokens(query)) in self._whole:
+        said = [tuple(normalized_tokens(text)) for text in (query, answer)]
+        if said[0] in self._whole:
             return True
+        whole = [*said, tuple(normalized_tokens(prompt))]
         for length, parts in self._parts.items():
-            texts = (query, answer, prompt) if length == self._ngram else (query, answer)
-            if any(not parts.isdisjoint(_ngrams(tuple(normalized_tokens(text)), length)) for text in texts):
-                return True
+            for words in whole if length == self._ngram else said:
+                if not parts.isdisjoint(_ngrams(words, length)):
+                    return True
         return False
 
     def means_the_same(self, queries: Sequence[str]) -> np.ndarray:
