@@ -27,10 +27,11 @@ from ruvllm.types import Embedder, Feedback, Interaction, Message, Route
 
 __all__ = ["run"]
 
-MOST = 150  # questions of one set
+MOST = 100  # questions of one set
+PAIRS = 600  # of sentences
 SAME, OTHER = 4.8, 4.0  # human similarity, 0 to 5, of sentences that say the same, and below which they do not
-COMMITS, GROUP = 40, 64
-RATED = 500
+COMMITS, GROUP = 20, 64
+RATED = 200
 
 CLINC = {
     "banking": "money",
@@ -73,9 +74,9 @@ def run(data: Path, settings: Settings) -> Report:
         data: folder with text/, qa/ and routing/.
     """
     embedder = settings.embedder or open_embedder(settings.config.embedding, settings.config.models)
-    rows = _tags(data, embedder, np.random.default_rng(settings.seed))
-    rows += _difficulty(data) + _same_question(data, embedder) + _redaction(data) + _costs(settings, embedder)
-    return make_report("traces", rows)
+    rng = np.random.default_rng(settings.seed)
+    rows = _tags(data, embedder, rng) + _difficulty(data) + _same_question(data, embedder, rng)
+    return make_report("traces", rows + _redaction(data) + _costs(settings, embedder))
 
 
 def _share(name: str, values: Sequence[bool], unit: str = "share") -> Row:
@@ -142,9 +143,11 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 # -- what is kept out ------------------------------------------------------------------------------------------------
 
 
-def _same_question(data: Path, embedder: Embedder) -> list[Row]:
+def _same_question(data: Path, embedder: Embedder, rng: np.random.Generator) -> list[Row]:
     rows = list(read_rows(data / "text" / "stsb.jsonl.gz", ("sentence1", "sentence2", "score")))
-    rows = [row for row in rows if row["score"] >= SAME or row["score"] < OTHER]
+    different = [row for row in rows if row["score"] < OTHER]
+    drawn = rng.permutation(len(different))[:PAIRS]
+    rows = [row for row in rows if row["score"] >= SAME] + [different[i] for i in drawn]
     one, other = (embedder.encode([row[key] for row in rows]) for key in ("sentence1", "sentence2"))
     taken = np.einsum("ij,ij->i", one, other) >= SIMILARITY
     same = np.array([row["score"] >= SAME for row in rows])
