@@ -162,14 +162,14 @@ _TRACES = (
     "i.judge_score, a.probation = 0 AND a.ended IS NULL AND a.trust > 0.0, a.trust = 0.0, a.metadata ->> 'decided', "
     "(SELECT c.id FROM feedback f JOIN nodes c ON c.id = f.correction_node "
     "WHERE f.interaction = i.id AND c.trust > 0.0), "
-    "i.used_ids, (SELECT d.estimates FROM decisions d WHERE d.interaction = i.id) "
+    "i.source_ids, i.used_ids, (SELECT d.estimates FROM decisions d WHERE d.interaction = i.id) "
     "FROM traces t JOIN interactions i ON i.id = t.interaction JOIN nodes q ON q.id = i.query_node "
     "JOIN nodes a ON a.id = i.answer_node LEFT JOIN vectors v ON v.node = q.id "
     "WHERE i.namespace = ?1 AND i.created >= ?2 AND i.created < ?3 AND (?4 IS NULL OR i.id = ?4) "
     f"AND {SAID} IS NOT NULL ORDER BY i.created, i.rowid"
 )
 
-_SOURCES = (
+_NODES = (
     "SELECT n.id, t.start, t.stop, iif(n.tier = 'hot', n.text, NULL), n.metadata, "
     "n.ended IS NULL, n.trust > 0.0, c.credit, m.helped FROM trace_nodes t JOIN nodes n ON n.id = t.node "
     "LEFT JOIN credits c ON c.interaction = t.interaction AND c.node = n.id AND c.decided_by = 'attribution' "
@@ -184,19 +184,23 @@ def read_traces(store: Store, namespace: str, since: float, until: float, id: st
 
     What was asked or answered must not be forgotten since.
     """
-    return [_stored(store, namespace, row) for row in store.rows(_TRACES, (namespace, since, until, id))]
+    rows = store.rows(_TRACES, (namespace, since, until, id))
+    found = [_stored(store, namespace, row) for row in rows]
+    return [one for one in found if one is not None]
 
 
-def _stored(store: Store, namespace: str, row: Sequence[Any]) -> StoredTrace:
+def _stored(store: Store, namespace: str, row: Sequence[Any]) -> StoredTrace | None:
+    """Return the trace that a row of _TRACES begins; None when it was deleted meanwhile."""
     id, session, created, query, vector, answer, prompt, failures, route, *more = row
-    confidence, finish_reason, quality, quality_source, judge_score, promoted, revoked, decided, correction, *last = (
-        more
-    )
-    used, estimates = last
+    confidence, finish_reason, quality, quality_source, judge_score, *more = more
+    is_promoted, is_revoked, decided, correction_node, *lists = more
+    shown_ids, used, estimates = (json.loads(stored or "[]") for stored in lists)
     messages = tuple(Message(role, content) for role, content in json.loads(prompt))
     chosen = json.loads(route)
-    nodes = store.rows(_SOURCES, (id,))
-    order = [estimate["tier"] for estimate in json.loads(estimates or "[]")]
+    nodes = {row[0]: row for row in store.rows(_NODES, (id,))}
+    if not nodes:  # all go together
+        return None
+    order = [estimate["tier"] for estimate in estimates]
     tried = [TriedTier(tier, bool(shown), judged, said) for tier, shown, judged, said in store.rows(_TRIED, (id,))]
     return StoredTrace(
         id=id,
@@ -216,15 +220,15 @@ def _stored(store: Store, namespace: str, row: Sequence[Any]) -> StoredTrace:
         quality_source=quality_source,
         judge_score=judge_score,
         feedback=read_feedback(store.rows, id),
-        is_promoted=bool(promoted),
-        is_revoked=bool(revoked),
+        is_promoted=bool(is_promoted),
+        is_revoked=bool(is_revoked),
         decided=decided,
-        correction_node=correction,
-        conversation_holds=all(row[6] for row in nodes if row[1] is None),
-        used=frozenset(json.loads(used)),
-        sources=tuple(_source(row, messages[-1].content) for row in nodes if row[1] is not None),
+        correction_node=correction_node,
+        conversation_holds=all(row[6] for row in nodes.values() if row[1] is None),
+        used=frozenset(used),
+        sources=tuple(_source(nodes[node], messages[-1].content) for node in shown_ids if nodes[node][1] is not None),
         tried=tuple(sorted(tried, key=lambda one: order.index(one.tier) if one.tier in order else len(order))),
-        expected=_expected(json.loads(estimates or "[]")),
+        expected=_expected(estimates),
     )
 
 

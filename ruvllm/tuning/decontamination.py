@@ -15,7 +15,7 @@ __all__ = ["Decontaminator", "Embed"]
 NGRAM = 13  # words in a row that two texts do not share by chance (Brown et al. 2020, appendix C)
 FEWEST = 4  # words of a text that is looked for within others; shorter ones must be the whole text
 MANY, MANY_SHARE = 2, 0.1  # texts that share words in a row which therefore tell nothing: more than both
-SIMILARITY = 0.95  # cosine of two questions from which they are the same one in other words
+SIMILARITY = 0.9  # cosine of two questions from which they are the same one in other words
 BLOCK = 1024  # rows compared at once
 
 Words = tuple[str, ...]

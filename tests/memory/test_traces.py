@@ -45,6 +45,13 @@ def test_the_prompt_is_kept_as_it_was_sent_with_the_passages_in_it(memory: Memor
     assert [(source.node, source.shown) for source in found.sources] == [(2, PASSAGE)]
 
 
+def test_passages_keep_the_order_of_their_numbers(memory: Memory) -> None:
+    last = f"{QUESTION} Use this text:\n\n[2] text0 words\n\n[1] {PASSAGE}\n\n{QUESTION}"
+    memory.record(asked(source_ids=(2, 1), shown_texts=(PASSAGE, "text0 words"), prompt=(Message("user", last),)))
+    (found,) = memory.traces()
+    assert [(source.node, source.shown) for source in found.sources] == [(2, PASSAGE), (1, "text0 words")]
+
+
 def test_a_trace_goes_with_a_source_that_is_forgotten(memory: Memory) -> None:
     memory.record(asked())
     memory.forget("s1")

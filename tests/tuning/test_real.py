@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import ruvllm
+from ruvllm.config import load_config
 from ruvllm.tuning import CurriculumBuilder, TraceCollector
 
 pytestmark = pytest.mark.real
@@ -21,7 +22,9 @@ TEXTS = [
 def test_a_conversation_with_a_real_reader_becomes_a_curriculum(
     tmp_path: Path, smollm2_dir: Path, minilm_dir: Path
 ) -> None:
-    with ruvllm.open(tmp_path / "brain", model=str(smollm2_dir)) as llm:
+    reader = {"model": str(smollm2_dir), "num_threads": 1, "max_new_tokens": 16}
+    config = load_config(environment={}, overrides={"generation": reader, "worker": {"enabled": False}})
+    with ruvllm.open(tmp_path / "brain", config=config) as llm:
         llm.ingest(TEXTS)
         first = llm.ask("Who repairs the radios?", session="alice")
         second = llm.ask("And where is the rescue sled kept?", session="alice")
