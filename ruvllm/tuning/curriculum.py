@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ruvllm.config import TuningConfig
-from ruvllm.text import normalized_tokens
 from ruvllm.tuning.data_card import DataCard, counted_tags
 from ruvllm.tuning.decontamination import Decontaminator, Embed
-from ruvllm.tuning.duplicates import near_duplicates
 from ruvllm.tuning.formats import carded, read_folder, write_folder, write_parquet
 from ruvllm.tuning.pairs import MARGIN, PreferencePair, RetrievalCorrection, preference_pairs, retrieval_corrections
-from ruvllm.tuning.trace import Passage, Trace
+from ruvllm.tuning.selection import (
+    Reason,
+    Rules,
+    may_be_chosen,
+    may_be_rejected,
+    may_correct_retrieval,
+    why_left_out,
+)
+from ruvllm.tuning.trace import Trace, message_rows, messages_of
 from ruvllm.types import Message
 
 __all__ = ["Curriculum", "CurriculumBuilder", "SftExample"]
 
-DAY_S = 86_400.0
 HARDEST = 3.0  # times the weight of the easiest task
 CORRECTED, RATED = 2.0, 1.5  # times the weight of what nobody but a judge valued
-DUPLICATE_SIMILARITY = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,20 @@ class SftExample:
     weight: float = 1.0
     trace: str = ""
     tags: Mapping[str, str | float] = field(default_factory=dict)
+
+    def as_row(self) -> dict[str, Any]:
+        """Return what a line of the file holds."""
+        return {
+            "messages": message_rows(self.messages),
+            "weight": self.weight,
+            "trace": self.trace,
+            "tags": dict(self.tags),
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> SftExample:
+        """Return what `as_row` made a line of."""
+        return cls(messages_of(row["messages"]), row["weight"], row["trace"], row["tags"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +96,9 @@ class Curriculum:
         """
         sets, card = read_folder(Path(folder))
         return cls(
-            sft=tuple(
-                SftExample(_messages(row["messages"]), row["weight"], row["trace"], row["tags"]) for row in sets["sft"]
-            ),
-            preferences=tuple(
-                PreferencePair(
-                    _messages(row["prompt"]),
-                    row["chosen"][0]["content"],
-                    row["rejected"][0]["content"],
-                    row["gap"],
-                    row["chosen_first"],
-                    row["trace"],
-                )
-                for row in sets["preferences"]
-            ),
-            corrections=tuple(
-                RetrievalCorrection(row["query"], _passages(row["helpful"]), _passages(row["misleading"]), row["trace"])
-                for row in sets["corrections"]
-            ),
+            sft=tuple(SftExample.from_row(row) for row in sets["sft"]),
+            preferences=tuple(PreferencePair.from_row(row) for row in sets["preferences"]),
+            corrections=tuple(RetrievalCorrection.from_row(row) for row in sets["corrections"]),
             card=card,
         )
 
@@ -110,35 +113,9 @@ class Curriculum:
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """Return the rows of each set, as they are written."""
         return {
-            "sft": [
-                {
-                    "messages": _rows_of(one.messages),
-                    "weight": one.weight,
-                    "trace": one.trace,
-                    "tags": dict(one.tags),
-                }
-                for one in self.sft
-            ],
-            "preferences": [
-                {
-                    "prompt": _rows_of(one.prompt),
-                    "chosen": _rows_of([Message("assistant", one.chosen)]),
-                    "rejected": _rows_of([Message("assistant", one.rejected)]),
-                    "gap": one.gap,
-                    "chosen_first": one.chosen_first,
-                    "trace": one.trace,
-                }
-                for one in self.preferences
-            ],
-            "corrections": [
-                {
-                    "query": one.query,
-                    "helpful": [{"node": passage.node, "text": passage.text} for passage in one.helpful],
-                    "misleading": [{"node": passage.node, "text": passage.text} for passage in one.misleading],
-                    "trace": one.trace,
-                }
-                for one in self.corrections
-            ],
+            "sft": [one.as_row() for one in self.sft],
+            "preferences": [one.as_row() for one in self.preferences],
+            "corrections": [one.as_row() for one in self.corrections],
         }
 
 
@@ -222,64 +199,22 @@ class CurriculumBuilder:
         """
         every = sorted({trace.id: trace for trace in traces}.values(), key=lambda trace: (trace.created, trace.id))
         kept_out = Decontaminator(holdout, embed)
-        reasons = self._why_left_out(every, kept_out)
+        rules = Rules(self._min_quality, self._window_days, self._drops_wrong_context)
+        reasons = why_left_out(every, rules, kept_out)
         rng = np.random.default_rng(self._seed)
         examples = self._examples([trace for trace in every if trace.id not in reasons], rng)
-        for_pairs = [trace for trace in every if reasons.get(trace.id) not in NOT_EVEN_REJECTED]
-        taught = {trace.id for trace in for_pairs if reasons.get(trace.id) in (None, "repeats another")}
-        pairs = preference_pairs(for_pairs, taught, margin=self._margin, rng=rng)
-        corrections = retrieval_corrections(trace for trace in every if reasons.get(trace.id) not in NOT_FOR_RETRIEVAL)
-        left_out = dict(Counter(reasons.values()).most_common())
+        pairs = preference_pairs(
+            [trace for trace in every if may_be_rejected(trace, reasons)],
+            {trace.id for trace in every if may_be_chosen(trace, reasons)},
+            margin=self._margin,
+            rng=rng,
+        )
+        corrections = retrieval_corrections(trace for trace in every if may_correct_retrieval(trace, reasons))
         if not (examples or pairs or corrections):
-            why = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+            why = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons.values()).most_common())
             raise ValueError(f"traces: nothing to train on in {len(every)} traces" + (f": {why}" if why else ""))
-        curriculum = Curriculum(examples, pairs, corrections, DataCard())
-        card = self._card(every, reasons, kept_out)
-        return Curriculum(examples, pairs, corrections, carded(card, curriculum.rows()))
-
-    # -- what stays out ----------------------------------------------------------------------------------------------
-
-    def _why_left_out(self, traces: Sequence[Trace], holdout: Decontaminator) -> dict[str, str]:
-        """Return {trace id: why it is no example} of those that are none."""
-        contradicted = _contradicted(traces)
-        same = holdout.means_the_same([trace.query for trace in traces])
-        oldest = traces[-1].created - self._window_days * DAY_S if traces else 0.0
-        reasons = {}
-        for trace, is_held_out in zip(traces, same, strict=True):
-            prompt = "\n".join(message.content for message in trace.prompt)
-            if trace.created < oldest:
-                reasons[trace.id] = "older than the window"
-            elif is_held_out or holdout.shares_words(trace.query, trace.answer, prompt):
-                reasons[trace.id] = "in the holdout"
-            elif trace.id in contradicted:
-                reasons[trace.id] = "of contradictory ratings"
-            elif (why := self._why_unfit(trace)) is not None:
-                reasons[trace.id] = why
-        fit = [trace for trace in reversed(traces) if trace.id not in reasons]  # the newest of twins stays
-        repeats = near_duplicates([f"{trace.query}\n{trace.answer}" for trace in fit], DUPLICATE_SIMILARITY)
-        return reasons | {
-            trace.id: "repeats another" for trace, twin in zip(fit, repeats, strict=True) if twin is not None
-        }
-
-    def _why_unfit(self, trace: Trace) -> str | None:
-        if trace.standing == "revoked":
-            return "revoked"
-        if trace.standing == "probation":
-            return "on probation"
-        if trace.is_context_wrong and self._drops_wrong_context:
-            return "of wrong context"
-        if trace.redacted:
-            return "of redacted answers"
-        if trace.correction is None:
-            if trace.finish_reason != "stop":
-                return "of answers cut off" if trace.finish_reason == "length" else "of no model's own words"
-            if trace.quality is None:
-                return "of unknown quality"
-            if trace.quality < self._min_quality or trace.outcome == "failure":
-                return "of bad quality"
-        return None
-
-    # -- what is kept ------------------------------------------------------------------------------------------------
+        made = Curriculum(examples, pairs, corrections, self._card(every, reasons, kept_out))
+        return replace(made, card=carded(made.card, made.rows()))
 
     def _examples(self, traces: Sequence[Trace], rng: np.random.Generator) -> tuple[SftExample, ...]:
         if not traces:
@@ -304,7 +239,7 @@ class CurriculumBuilder:
             return weight * RATED
         return weight
 
-    def _card(self, traces: Sequence[Trace], reasons: Mapping[str, str], holdout: Decontaminator) -> DataCard:
+    def _card(self, traces: Sequence[Trace], reasons: Mapping[str, Reason], holdout: Decontaminator) -> DataCard:
         within = [trace for trace in traces if reasons.get(trace.id) != "older than the window"]
         kept = [trace for trace in traces if trace.id not in reasons]
         tags, made_by = counted_tags(kept)
@@ -331,27 +266,6 @@ class CurriculumBuilder:
         )
 
 
-NOT_EVEN_REJECTED = frozenset(
-    ("older than the window", "in the holdout", "of contradictory ratings", "revoked", "of redacted answers")
-)
-"""Why a trace's answers stand in no pair at all, not as the worse one either."""
-NOT_FOR_RETRIEVAL = NOT_EVEN_REJECTED - {"of redacted answers"}
-
-
-def _contradicted(traces: Iterable[Trace]) -> set[str]:
-    """Return the ids of traces of which it was said, or of the same answer to the same question, that it is both."""
-    same: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Trace]] = {}
-    for trace in traces:
-        key = tuple(normalized_tokens(trace.query)), tuple(normalized_tokens(trace.response))
-        same.setdefault(key, []).append(trace)
-    found = set()
-    for twins in same.values():
-        outcomes = {trace.outcome for trace in twins}
-        if "contradictory" in outcomes or outcomes >= {"success", "failure"}:
-            found |= {trace.id for trace in twins if trace.outcome != "unknown"}
-    return found
-
-
 def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items()))
 
@@ -360,15 +274,3 @@ def _share(value: float, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
         raise ValueError(f"{name} must be in [0, 1] ({value!r})")
     return float(value)
-
-
-def _rows_of(messages: Iterable[Message]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in messages]
-
-
-def _messages(rows: Iterable[Mapping[str, str]]) -> tuple[Message, ...]:
-    return tuple(Message(row["role"], row["content"]) for row in rows)  # type: ignore[arg-type]
-
-
-def _passages(rows: Iterable[Mapping[str, Any]]) -> tuple[Passage, ...]:
-    return tuple(Passage(row["node"], row["text"]) for row in rows)

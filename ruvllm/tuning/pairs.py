@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
 from ruvllm.text import normalized_tokens
-from ruvllm.tuning.trace import Alternative, Passage, Trace
+from ruvllm.tuning.trace import Alternative, Passage, Trace, message_rows, messages_of
 from ruvllm.types import Message
 
 __all__ = ["MARGIN", "PreferencePair", "RetrievalCorrection", "preference_pairs", "retrieval_corrections"]
@@ -75,6 +75,23 @@ class PreferencePair:
             raise ValueError("the answers say the same, and have different qualities")
         return cls(prompt, better.text, worse.text, gap, trace=trace)
 
+    def as_row(self) -> dict[str, Any]:
+        """Return what a line of the file holds."""
+        return {
+            "prompt": message_rows(self.prompt),
+            "chosen": message_rows([Message("assistant", self.chosen)]),
+            "rejected": message_rows([Message("assistant", self.rejected)]),
+            "gap": self.gap,
+            "chosen_first": self.chosen_first,
+            "trace": self.trace,
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> PreferencePair:
+        """Return what `as_row` made a line of."""
+        chosen, rejected = (row[side][0]["content"] for side in ("chosen", "rejected"))
+        return cls(messages_of(row["prompt"]), chosen, rejected, row["gap"], row["chosen_first"], row["trace"])
+
 
 @dataclass(frozen=True, slots=True)
 class RetrievalCorrection:
@@ -84,6 +101,21 @@ class RetrievalCorrection:
     helpful: tuple[Passage, ...]
     misleading: tuple[Passage, ...]
     trace: str = ""
+
+    def as_row(self) -> dict[str, Any]:
+        """Return what a line of the file holds."""
+        return {
+            "query": self.query,
+            "helpful": [asdict(passage) for passage in self.helpful],
+            "misleading": [asdict(passage) for passage in self.misleading],
+            "trace": self.trace,
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> RetrievalCorrection:
+        """Return what `as_row` made a line of."""
+        helpful, misleading = (tuple(Passage(**one) for one in row[side]) for side in ("helpful", "misleading"))
+        return cls(row["query"], helpful, misleading, row["trace"])
 
 
 @dataclass(frozen=True, slots=True)

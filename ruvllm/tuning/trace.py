@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from ruvllm.types import FinishReason, Message
 
-__all__ = ["Alternative", "Passage", "QualityBy", "Standing", "Tag", "TaskOutcome", "Trace"]
+__all__ = [
+    "Alternative",
+    "Passage",
+    "QualityBy",
+    "Standing",
+    "Tag",
+    "TaskOutcome",
+    "Trace",
+    "message_rows",
+    "messages_of",
+]
 
 TaskOutcome = Literal["success", "failure", "contradictory", "unknown"]
 Standing = Literal["promoted", "corrected", "probation", "revoked"]
@@ -107,3 +117,13 @@ class Trace:
         """The domains that this trace is of."""
         tag = self.tags.get("domain")
         return () if tag is None else (str(tag.value),)
+
+
+def message_rows(messages: Iterable[Message]) -> list[dict[str, str]]:
+    """Return messages as data sets have them: [{"role", "content"}, ...]."""
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def messages_of(rows: Iterable[Mapping[str, str]]) -> tuple[Message, ...]:
+    """Return what `message_rows` was made of."""
+    return tuple(Message(row["role"], row["content"]) for row in rows)  # type: ignore[arg-type]
