@@ -28,7 +28,7 @@ class DataCard:
         models: who had answered.
         options: of the builder.
         holdout: how many texts were kept out, and their SHA-256.
-        redacted: how many traces had something of a kind taken out.
+        redacted: how many answers had something of a kind taken out.
         files: {name: SHA-256}.
     """
 
