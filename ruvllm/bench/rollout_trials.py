@@ -63,7 +63,7 @@ class Trial:
 
     def rows(self, arm: int) -> list[TrialRow]:
         """Return those of one model where each request went to one."""
-        return [self._row(i, arm) for i in np.flatnonzero(self.is_student == bool(arm))]
+        return [self._row(int(i), arm) for i in np.flatnonzero(self.is_student == bool(arm))]
 
     def _row(self, i: int, arm: int) -> TrialRow:
         quality, latency_ms = float(self.quality[i, arm]), float(self.latency_ms[i, arm])
@@ -234,12 +234,12 @@ def _quality(trial: Trial, margin: float, levels: Levels) -> tuple[Flags, Flags]
 def _flags(
     early: Floats, met: Ints, gain: Floats, n: Ints, variance: Floats, is_large: Flags, margin: float, levels: Levels
 ) -> tuple[Flags, Flags]:
-    found = []
+    found: list[Flags] = []
     for sign, threshold, level in ((-1.0, 0.0, levels.worse("quality")), (1.0, -margin, levels.promote)):
         scaled = (sign * early[: sequences.BETTING] + 1.0) / 2.0
         bets = betting_above(scaled, (threshold + 1.0) / 2.0, sequences.BETTING_SHARE * level)
         proven = np.concatenate([[False], bets])[np.minimum(met, len(bets))]
         known = np.where(is_large, variance, 0.0)
-        above = sign * gain - sequences.half_width(n, known, level) > threshold
+        above: Flags = sign * gain - sequences.half_width(n.astype(np.float64), known, level) > threshold
         found.append(proven | (is_large & above))
     return found[0], found[1]
