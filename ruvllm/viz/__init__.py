@@ -7,7 +7,6 @@ from ruvllm.viz.graph import draw_graph, label_of, picture
 from ruvllm.viz.layout import place
 from ruvllm.viz.matrix import matrix_svg
 from ruvllm.viz.png import can_draw_png, curve_png
-from ruvllm.viz.rollout import draw_rollout, rollout_svg
 from ruvllm.viz.svg import stacked
 from ruvllm.viz.tables import hits_html, node_html, report_html, response_html
 
@@ -18,7 +17,6 @@ __all__ = [
     "curve_png",
     "curve_svg",
     "draw_graph",
-    "draw_rollout",
     "hits_html",
     "label_of",
     "matrix_svg",
@@ -27,6 +25,5 @@ __all__ = [
     "place",
     "report_html",
     "response_html",
-    "rollout_svg",
     "stacked",
 ]

@@ -48,7 +48,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class RolloutReport:
-    """The phases of a student's trial so far; `str` of it is a page of text, `viz.rollout` draws it."""
+    """The phases of a student's trial so far; `str` of it is a page of text, `pictures` draws it."""
 
     student: str
     phases: tuple[Phase, ...]
