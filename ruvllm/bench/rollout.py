@@ -78,6 +78,7 @@ def run(runs: int = 2000, *, seed: int = 0, on_progress: Progress = lambda name,
     rng = np.random.default_rng(seed)
     few = max(runs // SIZE_RUNS, 2)
     rows = [_share(trials, runs, rng, on_progress, is_error=True)[0] for trials in FALSE_ALARMS]
+    rows.append(_long_trials(runs, rng, on_progress))
     for trials in FOUND:
         rows += _share(trials, few, rng, on_progress, is_error=False)
     rows += _detectable()
@@ -111,6 +112,18 @@ def _share(
             bootstrap_interval(found) if len(found) > 1 else None,
         ),
     )
+
+
+def _long_trials(runs: int, rng: np.random.Generator, on_progress: Progress) -> Row:
+    """Return how often quality alone decides between equals in the longest trials that there are."""
+    name = f"A/A, {LONGEST} pairs, margin 0, binary: quality decided"
+    ends = np.zeros(runs)
+    for done in range(runs):
+        on_progress(name, done, runs)
+        is_worse, is_not_worse = quality_proofs(draw(BINARY, LONGEST, rng), STRICT)
+        ends[done] = is_worse.any() or is_not_worse[STRICT.shadow_requests - 1 :].any()
+    share = float(ends.mean())
+    return Row(name, share, "share of trials", _wilson(ends), target=WRONG_TARGET, met=share <= WRONG_TARGET)
 
 
 def _wilson(hits: np.ndarray) -> tuple[float, float]:
