@@ -150,9 +150,7 @@ class _Arms:
         level = self._levels.worse("failure_rate")
         if self._paired and sequences.rate_above(more, more + fewer, 0.5, level):
             return True
-        if not self._paired and (
-            sequences.rate_bounds(more, n, level / 2.0)[0] > sequences.rate_bounds(fewer, m, level / 2.0)[1]
-        ):
+        if not self._paired and sequences.rate_difference((more, fewer), (n, m), level, paired=False)[0] > 0.0:
             return True
         y, x = self._latencies
         for lows, highs in self._ranks:
@@ -162,9 +160,9 @@ class _Arms:
         return False
 
     def not_worse(self) -> bool:
-        level = self._levels.promote / 2.0
         (fewer, more), (m, n) = self._failed, self._n
-        high = sequences.rate_bounds(more, n, level)[1] - sequences.rate_bounds(fewer, m, level)[0]
+        _, high = sequences.rate_difference((more, fewer), (n, m), self._levels.promote, paired=self._paired)
+        level = self._levels.promote / 2.0
         y, x = self._latencies
         return high < self._config.failure_margin and all(
             sequences.quantile_bounds(x, p, level)[1]

@@ -14,6 +14,7 @@ from ruvllm.tuning.rollout.sequences import (
     quantile_ranks,
     rate_above,
     rate_bounds,
+    rate_difference,
     variance_of_mean,
 )
 
@@ -90,3 +91,27 @@ def test_ranks_are_wider_than_those_of_one_look() -> None:
 
 def test_too_few_values_bound_no_high_quantile() -> None:
     assert quantile_bounds(sorted(map(float, range(20))), 0.95, 0.01)[1] == np.inf
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_difference_of_rates_lies_within_its_bounds(paired: bool) -> None:
+    """Both parts of the bounds: exact for few events, asymptotic once there are many."""
+    rng = np.random.default_rng(4)
+    n = np.array([50, 200, 1000, 2000, 4000])
+    missed = 0
+    for _ in range(300):
+        events = [np.cumsum(rng.random(4000) < rate)[n - 1] for rate in (0.03, 0.02)]
+        for size, k, j in zip(n.tolist(), *(one.tolist() for one in events), strict=True):
+            low, high = rate_difference((k, j), (size, size), LEVEL, paired=paired)
+            missed += not low <= 0.01 <= high
+    assert missed / 300 <= 2.0 * LEVEL
+
+
+def test_many_events_bound_a_difference_better_than_both_rates() -> None:
+    low, high = rate_difference((80, 80), (4000, 4000), LEVEL, paired=True)
+    exact = rate_bounds(80, 4000, LEVEL / 2.0)
+    assert -low == high < exact[1] - exact[0]
+
+
+def test_without_requests_a_difference_is_anything() -> None:
+    assert rate_difference((0, 0), (0, 10), LEVEL, paired=False) == (-1.0, 1.0)

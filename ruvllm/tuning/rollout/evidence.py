@@ -152,30 +152,18 @@ def paired_failures(control: Arm, treatment: Arm, margin: float, levels: Levels)
     fewer = int((control.failed & ~treatment.failed).sum())
     is_worse = sequences.rate_above(more, more + fewer, 0.5, levels.worse("failure_rate"))
     rates = (_mean(control.failed), _mean(treatment.failed))
-    return _rate_evidence(rates, (fewer, len(control)), (more, len(treatment)), is_worse, margin, levels)
+    low, high = sequences.rate_difference((more, fewer), (len(treatment), len(control)), levels.promote, paired=True)
+    gain = rates[1] - rates[0]
+    return Evidence("failure_rate", *rates, gain, low, high, len(treatment), is_worse, high < margin)
 
 
 def failures(control: tuple[int, int], treatment: tuple[int, int], margin: float, levels: Levels) -> Evidence:
     """Return the same of arms with requests of their own, of which (failed, n) are known."""
-    level = levels.worse("failure_rate") / 2.0
-    is_worse = sequences.rate_bounds(*treatment, level)[0] > sequences.rate_bounds(*control, level)[1]
-    rates = tuple(failed / n if n else nan for failed, n in (control, treatment))
-    return _rate_evidence((rates[0], rates[1]), control, treatment, is_worse, margin, levels)
-
-
-def _rate_evidence(
-    rates: tuple[float, float],
-    control: tuple[int, int],
-    treatment: tuple[int, int],
-    is_worse: bool,
-    margin: float,
-    levels: Levels,
-) -> Evidence:
-    low, high = sequences.rate_bounds(*treatment, levels.promote / 2.0)
-    low_control, high_control = sequences.rate_bounds(*control, levels.promote / 2.0)
-    low, high = low - high_control, high - low_control
-    gain = rates[1] - rates[0]
-    return Evidence("failure_rate", *rates, gain, low, high, treatment[1], is_worse, high < margin)
+    (more, n), (fewer, m) = treatment, control
+    surely, _ = sequences.rate_difference((more, fewer), (n, m), levels.worse("failure_rate"), paired=False)
+    low, high = sequences.rate_difference((more, fewer), (n, m), levels.promote, paired=False)
+    rates = (fewer / m if m else nan, more / n if n else nan)
+    return Evidence("failure_rate", *rates, rates[1] - rates[0], low, high, n, surely > 0.0, high < margin)
 
 
 def latency(control: Arm, treatment: Arm, ratio: float, levels: Levels) -> tuple[Evidence, ...]:

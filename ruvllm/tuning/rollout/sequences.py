@@ -32,6 +32,7 @@ __all__ = [
     "quantile_ranks",
     "rate_above",
     "rate_bounds",
+    "rate_difference",
     "variance_of_mean",
 ]
 
@@ -42,6 +43,7 @@ BETTING = 200  # values below which nothing asymptotic counts
 MIN_SESSIONS = 50  # and sessions
 BETTING_SHARE = 0.2  # of the level
 TIGHT_AT = 2000  # requests at which the asymptotic sequence is tightest
+MIN_EVENTS = 30  # of both arms below which a difference of rates is bounded by exact bounds alone
 RATE_PRIOR = (0.5, 0.5)  # of the beta distribution that the mixture is over
 QUANTILE_PRIOR = 100.0  # requests that it weighs, around p: tightest at about ten times as many
 BISECTIONS = 30
@@ -102,6 +104,31 @@ def rate_bounds(events: int, n: int, level: float) -> tuple[float, float]:
     low = _largest(lambda rate: rate_above(events, n, rate, level), 0.0, events / n)
     high = _largest(lambda rate: rate_above(n - events, n, rate, level), 0.0, 1.0 - events / n)
     return low, 1.0 - high
+
+
+@lru_cache(maxsize=1 << 16)
+def rate_difference(
+    events: tuple[int, int], requests: tuple[int, int], level: float, *, paired: bool
+) -> tuple[float, float]:
+    """Return the bounds, each at `level`, of the rate of the first arm less that of the second.
+
+    Half of the level is for the exact bounds of both rates, half for the asymptotic sequence of the difference, which
+    counts once both have `MIN_EVENTS`.
+
+    Args:
+        events: in pairs those of one alone.
+    """
+    (k, j), (n, m) = events, requests
+    if not n or not m:
+        return -1.0, 1.0
+    of_x, of_y = rate_bounds(k, n, level / 4.0), rate_bounds(j, m, level / 4.0)
+    low, high = of_x[0] - of_y[1], of_x[1] - of_y[0]
+    if min(k, j) >= MIN_EVENTS:
+        x, y = k / n, j / m
+        variance = (x + y - (x - y) ** 2) / n if paired else x * (1.0 - x) / n + y * (1.0 - y) / m
+        width = float(half_width(n if paired else n + m, variance, level / 2.0 / (1.0 - BETTING_SHARE)))
+        low, high = max(low, x - y - width), min(high, x - y + width)
+    return low, high
 
 
 def _log_ratio(events: int, n: int, rate: float, prior: tuple[float, float]) -> float:
