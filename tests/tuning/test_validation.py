@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from inference.fakes import EchoEngine
 
+from ruvllm.errors import ModelDamaged
 from ruvllm.inference import Piece
 from ruvllm.tuning.validation import (
     HoldoutDataset,
@@ -155,29 +160,69 @@ def test_a_judge_is_asked_too() -> None:
 
 
 def test_the_evidence_is_plain_values() -> None:
-    import json
-
     said = json.loads(json.dumps(ValidationResult(metrics(changed(40)), metrics()).evidence()))
     assert said["reasons"] == ["accuracy_regression"] and said["questions"] == 400
     assert said["gates"]["accuracy"]["loss"]["low"] > 0.0
 
 
-@pytest.mark.real
-def test_a_planted_bad_student_is_refused(smollm2_dir: Path, tmp_path: Path) -> None:
-    """A real model some of whose weights were shuffled still answers, and is refused for what it says."""
-    bad = plant(smollm2_dir, tmp_path / "bad", layers=range(13, 16))
-    text = tmp_path / "general.txt"
+@pytest.fixture(scope="module")
+def asking(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """How the real model is asked: few questions, a short text."""
+    text = tmp_path_factory.mktemp("validation") / "general.txt"
     text.write_text(GENERAL * 8)
-    asked = [f"Repeat this word and nothing else: {word}" for word in WORDS]
     items = [
-        HoldoutItem(str(i), (Message("user", q),), (w,)) for i, (q, w) in enumerate(zip(asked, WORDS, strict=True))
+        HoldoutItem(word, (Message("user", f"Repeat this word and nothing else: {word}"),), (word,)) for word in WORDS
     ]
-    loose = Limits(questions=len(items), latency_ms=5.0)
-    options = GenerationOptions(max_new_tokens=6)
-    asking = {"text": text, "windows": 8, "window_tokens": 64, "limits": loose, "options": options, "num_threads": 1}
-    result = validate(bad, smollm2_dir, HoldoutDataset(tuple(items)), **asking)  # type: ignore[arg-type]
+    return {
+        "holdout": HoldoutDataset(tuple(items)),
+        "text": text,
+        "windows": 8,
+        "window_tokens": 64,
+        "limits": Limits(questions=len(items), latency_ms=5.0),
+        "options": GenerationOptions(max_new_tokens=4),
+        "num_threads": 1,
+    }
+
+
+@pytest.mark.real
+def test_a_model_is_as_good_as_itself(smollm2_dir: Path, asking: dict[str, Any]) -> None:
+    result = validate(smollm2_dir, smollm2_dir, **asking)
+    assert result.approved_for_deployment(), result.rejection_reason()
+    assert {"perplexity", "bytes", "accuracy"} <= {gate.metric for gate in result.gates}
+
+
+@pytest.mark.real
+def test_a_planted_bad_student_is_refused(smollm2_dir: Path, tmp_path: Path, asking: dict[str, Any]) -> None:
+    """A real model some of whose weights were shuffled still answers, and is refused for what it says."""
+    result = validate(plant(smollm2_dir, tmp_path / "bad", layers=range(13, 16)), smollm2_dir, **asking)
     assert not result.approved_for_deployment()
     assert "perplexity_regression" in result.reasons()
+
+
+@pytest.mark.real
+def test_a_file_that_is_damaged_is_no_student(smollm2_dir: Path, tmp_path: Path, asking: dict[str, Any]) -> None:
+    damaged = shutil.copytree(smollm2_dir, tmp_path / "damaged")
+    with (damaged / "model.bin").open("r+b") as file:
+        file.truncate(1_000_000)
+    with pytest.raises(ModelDamaged):
+        validate(damaged, smollm2_dir, **asking)
+
+
+@pytest.mark.real
+def test_models_that_read_other_tokens_do_not_compare(
+    smollm2_dir: Path, tmp_path: Path, asking: dict[str, Any]
+) -> None:
+    other = shutil.copytree(smollm2_dir, tmp_path / "other")
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    tokenizer["normalizer"] = {"type": "Lowercase"}
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ValueError, match="one tokenizer"):
+        validate(other, smollm2_dir, **asking)
+
+
+def test_a_result_travels_between_processes() -> None:
+    result = ValidationResult(metrics(changed(40)), metrics())
+    assert pickle.loads(pickle.dumps(result)).reasons() == result.reasons()
 
 
 WORDS = "river apple stone cloud garden winter window silver music bridge paper candle".split()
