@@ -337,7 +337,12 @@ class RuntimeModel:
     def session(self, kv: str, context_tokens: int) -> RuntimeSession: ...
     def restore(self, snapshot: bytes, context_tokens: int) -> RuntimeSession: ...
     def advance(
-        self, sessions: list[RuntimeSession], ids: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64], want: str
+        self,
+        sessions: list[RuntimeSession],
+        ids: npt.NDArray[np.int32],
+        lengths: npt.NDArray[np.int64],
+        want: str,
+        tails: npt.NDArray[np.int64] | None = None,
     ) -> npt.NDArray[np.float32] | None: ...
     def encode(self, ids: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]: ...
 

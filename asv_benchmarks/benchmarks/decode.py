@@ -8,10 +8,12 @@ from pathlib import Path
 
 from ruvllm import models
 from ruvllm.bench.decoders import CTranslate2, Decoder, Runtime
+from ruvllm.bench.guesses import questions, seconds_behind_first
 from ruvllm.bench.prepared import lfm2_model
 from ruvllm.bench.random_model import LFM2_350M, Size
 from ruvllm.config import ModelsConfig
 from ruvllm.errors import ModelMissing
+from ruvllm.inference.runtime_engine import RuntimeEngine
 
 PROMPT = [(7919 * i + 13) % 40_000 + 100 for i in range(512)]
 NEW_TOKENS = 32
@@ -41,6 +43,26 @@ class DecodeSmolLM2:
 
     def time_decode(self, engine: str, num_threads: int) -> None:
         self.decoder.decode(NEW_TOKENS)
+
+
+class GuessedTokens:
+    """An answer of at most 64 tokens made of a source, with guesses and without."""
+
+    param_names = ("draft_tokens",)
+    params = ([7, 0],)
+    number = 1
+
+    def setup(self, draft_tokens: int) -> None:
+        try:
+            model_dir = models.find("smollm2-135m", ModelsConfig(offline=True))
+        except ModelMissing as error:
+            raise NotImplementedError from error
+        self.engine = RuntimeEngine(model_dir, num_threads=1, draft_tokens=draft_tokens)
+        self.messages = questions()[0]
+        seconds_behind_first(self.engine, self.messages)
+
+    def time_answer(self, draft_tokens: int) -> None:
+        seconds_behind_first(self.engine, self.messages)
 
 
 class DecodeLfm2:

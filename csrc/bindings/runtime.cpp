@@ -51,8 +51,22 @@ std::vector<std::size_t> require_lengths(const py::object& object, std::size_t n
     return checked;
 }
 
+// Of each session the number of its last tokens, at least one and at most its length.
+std::vector<std::size_t> require_tails(const py::object& object, const std::vector<std::size_t>& lengths) {
+    const auto tails = require<const std::int64_t>(object, "tails", {static_cast<py::ssize_t>(lengths.size())});
+    std::vector<std::size_t> checked;
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+        if (tails[i] < 1 || static_cast<std::size_t>(tails[i]) > lengths[i]) {
+            throw bad_value("tails[" + std::to_string(i) + "]", "be in [1, " + std::to_string(lengths[i]) + "]",
+                            static_cast<py::ssize_t>(tails[i]));
+        }
+        checked.push_back(static_cast<std::size_t>(tails[i]));
+    }
+    return checked;
+}
+
 py::object advance(Model& model, const std::vector<Session*>& sessions, const py::object& ids_object,
-                   const py::object& lengths_object, const std::string& want_name) {
+                   const py::object& lengths_object, const std::string& want_name, const py::object& tails_object) {
     const Ids ids = require_tokens(model, ids_object);
     const auto lengths = require_lengths(lengths_object, ids.size(), 1);
     if (lengths.size() != sessions.size()) {
@@ -74,11 +88,16 @@ py::object advance(Model& model, const std::vector<Session*>& sessions, const py
         at += lengths[i];
     }
     const auto n = static_cast<py::ssize_t>(ids.size());
-    runtime::Want want = runtime::Want::last_logits;
+    runtime::Want want = runtime::Want::logits;
     std::vector<py::ssize_t> shape;
-    if (want_name == "all_logits") {
-        want = runtime::Want::all_logits;
-        shape = {n, static_cast<py::ssize_t>(model.shape().vocab_size)};
+    if (want_name == "logits" && !tails_object.is_none()) {
+        const auto tails = require_tails(tails_object, lengths);
+        py::ssize_t total = 0;
+        for (std::size_t i = 0; i < tails.size(); ++i) {
+            segments[i].tail = tails[i];
+            total += static_cast<py::ssize_t>(tails[i]);
+        }
+        shape = {total, static_cast<py::ssize_t>(model.shape().vocab_size)};
     } else if (want_name == "logprobs") {
         want = runtime::Want::logprobs;
         shape = {n};
@@ -86,9 +105,9 @@ py::object advance(Model& model, const std::vector<Session*>& sessions, const py
         want = runtime::Want::hidden;
         shape = {n, static_cast<py::ssize_t>(model.shape().hidden_size)};
     } else if (want_name != "logits") {
-        throw bad_value("want", "be one of logits, all_logits, logprobs, hidden", want_name);
+        throw bad_value("want", "be one of logits, logprobs, hidden", want_name);
     }
-    if (want == runtime::Want::last_logits) {
+    if (shape.empty()) {
         {
             const py::gil_scoped_release nogil;
             model.advance(segments, want, nullptr);
@@ -194,7 +213,7 @@ void register_model(py::module_& m) {
                  return Session::restore(model, view, context_tokens);
              },
              "snapshot"_a, "context_tokens"_a)
-        .def("advance", advance, "sessions"_a, "ids"_a, "lengths"_a, "want"_a)
+        .def("advance", advance, "sessions"_a, "ids"_a, "lengths"_a, "want"_a, "tails"_a = py::none())
         .def("encode", encode, "ids"_a, "lengths"_a);
 }
 

@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::size_t kQuadBytes = 4 * kPanel;
 constexpr std::size_t kInt4GroupBytes = int4_panel_bytes(kInt4Group);
-constexpr std::size_t kAhead = 2048;  // bytes that a single row's walk over the panels asks for in advance
+constexpr std::size_t kAhead = 2048;      // bytes that a walk over the panels asks for in advance, where
+constexpr std::size_t kRowsThatWait = 8;  // so few rows wait for memory and not for arithmetic
 
 inline std::int32_t four_of(const std::int8_t* x) {
     std::int32_t four;
@@ -165,7 +166,7 @@ void int8_tile(const std::int8_t* x, const float* scales, const std::int32_t* of
         }
 #pragma GCC unroll 16
         for (std::size_t quad = 0; quad < kGroup / 4; ++quad) {
-            if (R == 1) prefetch(panel + quad * kQuadBytes + kAhead);
+            if (R <= kRowsThatWait) prefetch(panel + quad * kQuadBytes + kAhead);
             const Bytes w = load_quad(panel + quad * kQuadBytes);
 #pragma GCC unroll 16
             for (std::size_t r = 0; r < R; ++r) add_products(sums[r][quad % kChains<R>], w, x + r * k + 4 * quad);
@@ -189,7 +190,7 @@ void int4_tile(const std::int8_t* x, const float* scales, const std::int32_t* gr
         }
 #pragma GCC unroll 4
         for (std::size_t quad = 0; quad < 4; ++quad) {
-            if (R == 1) prefetch(panel + quad * kQuadBytes + kAhead);
+            if (R <= kRowsThatWait) prefetch(panel + quad * kQuadBytes + kAhead);
             const Bytes both = load_quad(panel + quad * kQuadBytes), low = low_half(both), high = high_half(both);
 #pragma GCC unroll 16
             for (std::size_t r = 0; r < R; ++r) {

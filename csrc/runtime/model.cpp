@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t kMaxRows = 256;        // tokens of one pass: the weights are read once for them
 constexpr std::size_t kLogitRows = 32;       // rows of logits at a time
 constexpr std::size_t kAttentionRows = 48;   // queries of one block of attention
+constexpr std::size_t kSpareTokens = 8;      // that a convolution state can be cut back without a pass
 
 // Attention of n tokens that see each other: scratch.context = softmax(scratch.queries k^T) v, keys and values being
 // rows of head_dim entries, `ld` apart.
@@ -35,10 +36,9 @@ void attend_rows(const float* keys, const float* values, std::size_t ld, std::si
 // Floats of `out` for one token.
 std::size_t width_of(Want want, const Shape& shape) {
     switch (want) {
-        case Want::all_logits: return shape.vocab_size;
         case Want::hidden: return shape.hidden_size;
         case Want::logprobs: return 1;
-        default: return 0;
+        default: return shape.vocab_size;
     }
 }
 
@@ -211,25 +211,27 @@ void Model::convolve(const Layer& layer, const std::vector<Stretch>& stretches, 
     const float* bias = conv.bias.empty() ? nullptr : conv.bias.data();
     for (const Stretch& stretch : stretches) {
         std::vector<float>& state = stretch.session->convs_[layer.state];
-        // u of the stretch's token `at` - `before`: from the state where that lies before the stretch
+        const std::size_t known = state.size() / h, spare = known - before;
+        // u of a token, counted from the oldest one in the state
         const auto read_u = [&](std::size_t at, float* to) {
-            if (at < before) {
+            if (at < known) {
                 std::copy_n(state.data() + at * h, h, to);
                 return;
             }
-            const float* b = projected_.data() + (stretch.first + at - before) * 3 * h;
+            const float* b = projected_.data() + (stretch.first + at - known) * 3 * h;
             for (std::size_t i = 0; i < h; ++i) to[i] = b[i] * b[2 * h + i];
         };
         pool_.split(stretch.count, [&](std::size_t first, std::size_t end, std::size_t thread) {
             float* history = history_.data() + (first + thread * before) * h;  // `before` rows, then those of this part
-            for (std::size_t j = 0; j < before; ++j) read_u(first + j, history + j * h);
+            for (std::size_t j = 0; j < before; ++j) read_u(spare + first + j, history + j * h);
             const std::size_t row = stretch.first + first;
             kernels::short_conv(projected_.data() + row * 3 * h, 3 * h, end - first, h, conv.taps.data(), width, bias,
                                 history, mixed_.row(row), h);
             mixed_.finish(row, stretch.first + end);
         });
-        std::vector<float> after(state.size());
-        for (std::size_t j = 0; j < before; ++j) read_u(stretch.count + j, after.data() + j * h);
+        const std::size_t kept = std::min(spare + stretch.count, kSpareTokens) + before;
+        std::vector<float> after(kept * h);
+        for (std::size_t j = 0; j < kept; ++j) read_u(known + stretch.count - kept + j, after.data() + j * h);
         state = std::move(after);
     }
     conv.out.apply(mixed_, m, true, x_.data(), h, pool_);
@@ -315,12 +317,12 @@ void Model::reserve(std::size_t m, std::size_t positions) {
     require_rotations(positions);
 }
 
-// What is wanted of a pass whose final hidden states are rows of x_, in the order of `wanted`.
+// What is wanted of a pass whose final hidden states, of the rows `wanted`, are rows of x_.
 void Model::finish(const std::vector<Stretch>& stretches, const std::vector<std::int32_t>& ids, Want want,
-                   std::size_t num_wanted, float* out) {
+                   const std::vector<std::size_t>& wanted, float* out) {
     const std::size_t v = shape_.vocab_size, h = shape_.hidden_size;
     if (want == Want::hidden) {
-        std::copy_n(x_.data(), num_wanted * h, out);
+        std::copy_n(x_.data(), wanted.size() * h, out);
         for (const Stretch& stretch : stretches) stretch.session->logits_.clear();
         return;
     }
@@ -333,20 +335,19 @@ void Model::finish(const std::vector<Stretch>& stretches, const std::vector<std:
         }
     }
     auto stretch = stretches.begin();
-    for (std::size_t first = 0; first < num_wanted; first += kLogitRows) {
-        const std::size_t rows = std::min(kLogitRows, num_wanted - first);
-        float* logits = want == Want::all_logits ? out + first * v : logits_.data();
+    for (std::size_t first = 0; first < wanted.size(); first += kLogitRows) {
+        const std::size_t rows = std::min(kLogitRows, wanted.size() - first);
+        float* logits = want == Want::logits && out != nullptr ? out + first * v : logits_.data();
         head(first, rows, logits);
         for (std::size_t i = 0; i < rows; ++i) {
             const float* row = logits + i * v;
-            const std::size_t token = first + i;  // among the wanted ones
-            const bool is_last = want == Want::last_logits || token + 1 == stretch->first + stretch->count;
-            if (want == Want::logprobs && !is_last) {
+            const std::size_t token = wanted[first + i];
+            while (token >= stretch->first + stretch->count) ++stretch;
+            if (token + 1 == stretch->first + stretch->count) {
+                stretch->session->logits_.assign(row, row + v);
+            } else if (want == Want::logprobs) {
                 out[token + 1] = row[static_cast<std::size_t>(ids[token + 1])] - kernels::log_sum_exp(row, v);
             }
-            if (!is_last) continue;
-            stretch->session->logits_.assign(row, row + v);
-            ++stretch;
         }
     }
 }
@@ -373,14 +374,12 @@ void Model::advance(const std::vector<Segment>& segments, Want want, float* out)
         std::size_t positions = 0;
         for (const Stretch& stretch : stretches) {
             positions = std::max(positions, stretch.position + stretch.count);
-            for (std::size_t i = want == Want::last_logits ? stretch.count - 1 : 0; i < stretch.count; ++i) {
-                wanted.push_back(stretch.first + i);
-            }
+            for (std::size_t i = stretch.count - stretch.tail; i < stretch.count; ++i) wanted.push_back(stretch.first + i);
         }
         reserve(ids.size(), positions);
         run(stretches, ids.data(), wanted, true);
-        finish(stretches, ids, want, wanted.size(), out);
-        if (out != nullptr) out += ids.size() * width_of(want, shape_);
+        finish(stretches, ids, want, wanted, out);
+        if (out != nullptr) out += wanted.size() * width_of(want, shape_);
         for (const Stretch& stretch : stretches) {
             const auto from = ids.begin() + static_cast<std::ptrdiff_t>(stretch.first);
             auto& tokens = stretch.session->tokens_;
@@ -393,7 +392,10 @@ void Model::advance(const std::vector<Segment>& segments, Want want, float* out)
         for (const Segment& segment : segments) {
             for (std::size_t at = 0, count = 0; at < segment.count; at += count) {
                 count = std::min(segment.count - at, kMaxRows - ids.size());
-                stretches.push_back({segment.session, ids.size(), count, segment.session->tokens_.size()});
+                const std::size_t left = segment.count - at - count;  // of the segment, behind this stretch
+                const std::size_t tail = segment.tail > left ? std::min(segment.tail - left, count) : 0;
+                stretches.push_back({segment.session, ids.size(), count, segment.session->tokens_.size(),
+                                     want == Want::logits ? tail : count});
                 ids.insert(ids.end(), segment.ids + at, segment.ids + at + count);
                 if (ids.size() == kMaxRows) pass();
             }
@@ -416,11 +418,15 @@ void Model::replay(Session& session, std::size_t position) {
     reserve(std::min(position - first, kMaxRows), position);
     const auto before = session.convs_;
     try {
-        for (std::vector<float>& state : session.convs_) std::fill(state.begin(), state.end(), 0.0f);
+        const std::size_t size = (shape_.conv_width - 1) * shape_.hidden_size;
+        for (std::vector<float>& state : session.convs_) state.assign(size, 0.0f);
         for (std::size_t at = first; at < position;) {
             const std::size_t count = std::min(position - at, kMaxRows);
             run({{&session, 0, count, at}}, session.tokens_.data() + at, {}, false);
             at += count;
+        }
+        for (std::vector<float>& state : session.convs_) {  // older ones knew too little of what was before them
+            state.erase(state.begin(), state.end() - static_cast<std::ptrdiff_t>(size));
         }
     } catch (...) {
         session.convs_ = before;

@@ -65,10 +65,11 @@ struct Segment {
     Session* session;
     const std::int32_t* ids;
     std::size_t count;
+    std::size_t tail = 1;  // last tokens of it whose logits are wanted, in [1, count]
 };
 
 // What is wanted of the tokens of a pass.
-enum class Want { last_logits, all_logits, logprobs, hidden };
+enum class Want { logits, logprobs, hidden };
 
 // Safe to share between threads: passes wait for each other. Sessions hold a reference.
 class Model {
@@ -85,10 +86,9 @@ class Model {
 
     // Runs the segments' tokens in one pass over the weights and appends them to their sessions, each of which stands
     // in at most one segment. Sessions keep the logits after their last token. `out`:
-    //   last_logits  unused
-    //   all_logits   (total, vocab_size)
-    //   logprobs     (total,): of each token after those before it; NaN where the logits before it are not known
-    //   hidden       (total, hidden_size): what the head sees
+    //   logits    (sum of the tails, vocab_size), or null: then none but the sessions' are kept
+    //   logprobs  (total,): of each token after those before it; NaN where the logits before it are not known
+    //   hidden    (total, hidden_size): what the head sees
     // Throws std::bad_alloc, then the sessions hold the tokens they held, but no logits.
     void advance(const std::vector<Segment>& segments, Want want, float* out);
 
@@ -107,6 +107,7 @@ class Model {
     struct Stretch {
         Session* session;  // null: the whole sequence is here, and every token sees every other
         std::size_t first, count, position;
+        std::size_t tail = 0;  // of its last rows, those whose logits are wanted; the last one's are in any case
     };
 
     void load_decoder(ModelFile& file, double norm_eps);
@@ -128,7 +129,7 @@ class Model {
     void normalise(const Norm& norm, std::size_t m, const Linear& into);
     void head(std::size_t first, std::size_t m, float* logits);
     void finish(const std::vector<Stretch>& stretches, const std::vector<std::int32_t>& ids, Want want,
-                std::size_t num_wanted, float* out);
+                const std::vector<std::size_t>& wanted, float* out);
 
     Shape shape_;
     std::string spec_;

@@ -16,7 +16,7 @@ Session::Session(std::shared_ptr<Model> model, KvType type, std::size_t context_
     : model_(std::move(model)), type_(type), context_tokens_(context_tokens) {
     const Shape& shape = model_->shape();
     for (std::size_t i = 0; i < shape.num_attention; ++i) caches_.emplace_back(shape.num_kv_heads, shape.head_dim, type);
-    convs_.assign(shape.num_conv, std::vector<float>((shape.conv_width - 1) * shape.hidden_size));
+    convs_.assign(shape.num_conv, std::vector<float>(state_size()));
 }
 
 std::size_t Session::bytes() const {
@@ -28,10 +28,19 @@ std::size_t Session::bytes() const {
 
 void Session::cut(std::size_t length) {
     if (length >= tokens_.size()) return;
-    if (!convs_.empty()) model_->replay(*this, length);
+    if (!forget(tokens_.size() - length)) model_->replay(*this, length);
     tokens_.resize(length);
     logits_.clear();
 }
+
+bool Session::forget(std::size_t count) {
+    const std::size_t size = count * model_->shape().hidden_size, least = state_size();
+    if (!convs_.empty() && convs_[0].size() < least + size) return false;
+    for (auto& state : convs_) state.resize(state.size() - size);
+    return true;
+}
+
+std::size_t Session::state_size() const { return (model_->shape().conv_width - 1) * model_->shape().hidden_size; }
 
 std::unique_ptr<Session> Session::fork(std::size_t length) const {
     auto copy = std::make_unique<Session>(model_, type_, context_tokens_);
@@ -41,10 +50,10 @@ std::unique_ptr<Session> Session::fork(std::size_t length) const {
         copy->caches_[i].copy_from(caches_[i], length);
     }
     copy->tokens_.assign(tokens_.begin(), tokens_.begin() + static_cast<std::ptrdiff_t>(length));
+    copy->convs_ = convs_;
     if (length == tokens_.size()) {
-        copy->convs_ = convs_;
         copy->logits_ = logits_;
-    } else if (!convs_.empty()) {
+    } else if (!copy->forget(tokens_.size() - length)) {
         model_->replay(*copy, length);
     }
     return copy;
@@ -58,7 +67,7 @@ std::string Session::save() const {
     writer.put(static_cast<std::uint64_t>(logits_.size()));
     writer.put_all(tokens_.data(), tokens_.size());
     writer.put_all(logits_.data(), logits_.size());
-    for (const auto& state : convs_) writer.put_all(state.data(), state.size());
+    for (const auto& state : convs_) writer.put_all(state.data() + state.size() - state_size(), state_size());
     for (const KvCache& cache : caches_) cache.save(writer, tokens_.size());
     return writer.seal();
 }
@@ -80,7 +89,7 @@ std::unique_ptr<Session> Session::restore(std::shared_ptr<Model> model, std::str
     session->tokens_ = reader.take_column<std::int32_t>(length);
     model->require_ids(session->tokens_.data(), length);
     session->logits_ = reader.take_column<float>(num_logits);
-    for (auto& state : session->convs_) state = reader.take_column<float>(state.size());
+    for (auto& state : session->convs_) state = reader.take_column<float>(session->state_size());
     for (KvCache& cache : session->caches_) {
         cache.reserve(length, context_tokens);
         cache.load(reader, length);

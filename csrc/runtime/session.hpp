@@ -51,12 +51,17 @@ class Session {
   private:
     friend class Model;
 
+    // Takes the last `count` tokens out of the convolution states, if they reach back so far.
+    bool forget(std::size_t count);
+    std::size_t state_size() const;  // the least of a convolution state
+
     std::shared_ptr<Model> model_;
     KvType type_;
     std::size_t context_tokens_;
     std::vector<std::int32_t> tokens_;
     std::vector<KvCache> caches_;             // one an attention layer
-    std::vector<std::vector<float>> convs_;   // one a convolution layer: (conv_width - 1, hidden_size), oldest first
+    // one a convolution layer, oldest first: conv_width - 1 rows of hidden_size, and before them those that a cut needs
+    std::vector<std::vector<float>> convs_;
     std::vector<float> logits_;
     std::atomic<bool> is_used_{false};
 };

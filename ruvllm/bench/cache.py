@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ __all__ = ["Cache", "CachedEmbedder"]
 
 
 class Cache(Closes):
-    """Bytes under a kind and a text, in one file that several runs may share.
+    """Bytes under a kind and a text, in one file that several runs may share. Safe to share between threads.
 
     Args:
         folder: made when missing; in memory, gone at the end, when None.
@@ -26,20 +27,23 @@ class Cache(Closes):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         self._connection = apsw.Connection(":memory:" if folder is None else str(folder / "bench.db"))
+        self._lock = threading.Lock()  # two threads on one connection are an error of apsw
         self._connection.set_busy_timeout(10_000)
         self._connection.execute("CREATE TABLE IF NOT EXISTS entries (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
 
     def find(self, kind: str, texts: Sequence[str]) -> dict[str, bytes]:
         """Return what is known under `kind` for any of the texts."""
         found = {}
-        for text in texts:
-            for (value,) in self._connection.execute("SELECT value FROM entries WHERE key = ?", (_key(kind, text),)):
-                found[text] = value
+        with self._lock:
+            for text in texts:
+                value = self._connection.execute("SELECT value FROM entries WHERE key = ?", (_key(kind, text),)).get
+                if value is not None:
+                    found[text] = value
         return found
 
     def add(self, kind: str, values: Mapping[str, bytes]) -> None:
         """Keep a value for each text."""
-        with self._connection:
+        with self._lock, self._connection:
             self._connection.executemany(
                 "INSERT OR REPLACE INTO entries VALUES (?, ?)", [(_key(kind, t), v) for t, v in values.items()]
             )

@@ -2,10 +2,10 @@
 
     ruvllm bench decode --threads 2 --llama-python PYTHON_WITH_LLAMA_CPP_PYTHON --cache FOLDER
 
-`--only lfm2-350m`, `smollm2-135m` or `sessions` runs a part. Weights of LFM2 are random ones of the true shape: they
-take the same time. Peers are measured in the same rounds; `floor` is what the read bandwidth of as many threads,
-measured right after them, would allow if a token had to read all weights once and nothing else took time. Every figure
-needs an idle machine: engines whose threads wait by spinning lose most on a busy one.
+`--only lfm2-350m`, `smollm2-135m`, `guesses` or `sessions` runs a part. Weights of LFM2 are random ones of the true
+shape: they take the same time. Peers are measured in the same rounds; `floor` is what the read bandwidth of as many
+threads, measured right after them, would allow if a token had to read all weights once and nothing else took time.
+Every figure needs an idle machine: engines whose threads wait by spinning lose most on a busy one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ruvllm.bench import sessions
+from ruvllm.bench import guesses, sessions
 from ruvllm.bench.decoders import CTranslate2, Decoder, LlamaCpp, Runtime, Speed, Transformers, speeds
 from ruvllm.bench.prepared import lfm2_folder, lfm2_gguf, lfm2_model, smollm2_gguf
 from ruvllm.bench.random_model import LFM2_350M, Size
@@ -180,9 +180,16 @@ def _sessions(settings: Settings, stack: ExitStack) -> Iterator[Row]:
     )
 
 
+def _guesses(settings: Settings, stack: ExitStack) -> Iterator[Row]:
+    for name in ("smollm2-135m", "smollm2-135m@int4"):
+        folder = find_or_pull(name, settings.models, task="generate")
+        yield from guesses.rows(name, folder, num_threads=settings.num_threads)
+
+
 PARTS: dict[str, Callable[[Settings, ExitStack], Iterator[Row]]] = {
     "lfm2-350m": _lfm2,
     "smollm2-135m": _smollm2,
+    "guesses": _guesses,
     "sessions": _sessions,
 }
 

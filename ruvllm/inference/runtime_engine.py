@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import randbits
@@ -18,6 +18,7 @@ from ruvllm.inference.constrained import Constraints, TokenConstraint
 from ruvllm.inference.decoding import TokenDecoder
 from ruvllm.inference.engine import Cancelled, Piece, require_fits, require_messages
 from ruvllm.inference.local_model import available_threads, load_tokenizer
+from ruvllm.inference.next_tokens import DRAFT_TOKENS, next_tokens
 from ruvllm.inference.runtime_model import mean_hidden_states, open_runtime
 from ruvllm.inference.session_cache import SessionCache
 from ruvllm.inference.shared_steps import SharedSteps
@@ -31,7 +32,6 @@ __all__ = ["Probe", "RuntimeEngine"]
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
-PREFILL_TOKENS = 256  # of a prompt between two looks at whether it is cancelled
 ANSWERS_AT_ONCE = 8  # each holds a copy of the prompt's cache
 
 
@@ -62,12 +62,16 @@ class RuntimeEngine:
     caches of past streams are kept, the least recently used are dropped. The repetition penalty covers the generated
     tokens, not the prompt. Log-probabilities are those after the penalty and before temperature, top_k and top_p.
 
+    Where the answer repeats what stands in the prompt or in itself, one pass checks several guessed tokens; the stream
+    is the same, bit by bit, as without.
+
     Args:
         model_dir: a converted model with tokenizer.json and tokenizer_config.json.
         num_threads: cores for one step; 0 takes all.
         context_tokens: the most that prompt and answer together may hold; never more than the model's own.
         kv: type of the caches' keys and values, "float32" or "int8".
         cache_bytes: what the caches of past streams may hold together.
+        draft_tokens: guessed for one pass, at most; 0 = none.
 
     Raises:
         ModelDamaged: a file is missing, truncated or does not fit the others.
@@ -82,6 +86,7 @@ class RuntimeEngine:
         context_tokens: int = 2048,
         kv: KvType = "float32",
         cache_bytes: int = 256 * 1024 * 1024,
+        draft_tokens: int = DRAFT_TOKENS,
     ) -> None:
         card = read_card(model_dir)
         model = open_runtime(model_dir, card, num_threads=available_threads(num_threads))
@@ -97,6 +102,7 @@ class RuntimeEngine:
         sessions = SessionCache(model, context_tokens=self.context_tokens, budget_bytes=cache_bytes, kv=kv)
         self._loaded: _Loaded | None = _Loaded(model, sessions, SharedSteps(model))
         self._vocab_size = model.vocab_size
+        self._draft_tokens = draft_tokens
         self._constraints: Constraints | None = None
         self._loading = threading.Lock()
 
@@ -233,36 +239,36 @@ class RuntimeEngine:
             tail = stops.push(decoder.finish()) + stops.flush()
             return Piece(text + tail, logprobs, reason, len(prompt), count)
 
-        sampler = self._sampler(options)
         session: RuntimeSession | None = None
         try:
             with self._named_errors():
                 session = loaded.sessions.take(prompt)
-                waiting = prompt[session.length :]
-                while True:
-                    if cancelled() or self._loaded is None:
-                        yield last("", (), "cancelled")
-                        return
-                    loaded.steps.advance(session, waiting[:PREFILL_TOKENS])
-                    waiting = waiting[PREFILL_TOKENS:]
-                    if len(waiting):
-                        continue
-                    allowed = None if constraint is None else constraint.mask()
-                    token_id, logprob = sampler.next(session, seen_from=len(prompt), allowed=allowed)
-                    if token_id in self._end_ids:
-                        yield last("", (), "stop")
-                        return
-                    count += 1
-                    text = stops.push(decoder.push(token_id))
-                    is_complete = False
-                    if constraint is not None:
-                        constraint.accept(token_id)
-                        is_complete = constraint.is_finished
-                    if stops.stopped or is_complete or count == options.max_new_tokens:
-                        yield last(text, (logprob,), "stop" if stops.stopped or is_complete else "length")
-                        return
-                    yield Piece(text, (logprob,))
-                    waiting = np.array([token_id], np.int32)
+                tokens = next_tokens(
+                    loaded.steps,
+                    session,
+                    prompt,
+                    self._sampler(options),
+                    max_tokens=options.max_new_tokens,
+                    constraint=constraint,
+                    draft_tokens=self._draft_tokens,
+                    is_over=lambda: cancelled() or self._loaded is None,
+                )
+                with closing(tokens):
+                    for token_id, logprob in tokens:
+                        if token_id in self._end_ids:
+                            yield last("", (), "stop")
+                            return
+                        count += 1
+                        text = stops.push(decoder.push(token_id))
+                        is_complete = False
+                        if constraint is not None:
+                            constraint.accept(token_id)
+                            is_complete = constraint.is_finished
+                        if stops.stopped or is_complete or count == options.max_new_tokens:
+                            yield last(text, (logprob,), "stop" if stops.stopped or is_complete else "length")
+                            return
+                        yield Piece(text, (logprob,))
+                    yield last("", (), "cancelled")
         finally:
             if session is not None:
                 loaded.sessions.give(session)

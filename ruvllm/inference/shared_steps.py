@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from ruvllm.kernels import RuntimeModel, RuntimeSession
 __all__ = ["SharedSteps"]
 
 Ids = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(eq=False, slots=True)
@@ -22,6 +24,8 @@ class _Step:
     session: RuntimeSession
     ids: Ids
     before: int  # tokens of the session
+    tail: int  # last tokens whose logits are wanted, beside those that the session keeps
+    logits: Floats | None = None
     is_done: bool = False
     error: Exception | None = None
 
@@ -35,15 +39,22 @@ class SharedSteps:
         self._is_running = False
         self._changed = threading.Condition()
 
-    def advance(self, session: RuntimeSession, ids: Ids) -> None:
+    @overload
+    def advance(self, session: RuntimeSession, ids: Ids) -> None: ...
+    @overload
+    def advance(self, session: RuntimeSession, ids: Ids, *, tail: int) -> Floats: ...
+    def advance(self, session: RuntimeSession, ids: Ids, *, tail: int = 0) -> Floats | None:
         """Append `ids` to `session`; returns when that is done, in a pass of this thread or another's.
 
         An interrupted caller leaves nothing behind: when this raises, no pass uses the session any more.
 
+        Args:
+            tail: how many of the last ids to return the logits after, (tail, vocab_size); None for 0.
+
         Raises:
             MemoryError, RuntimeError, ValueError: see `RuntimeModel.advance`; what fails one stream fails no other.
         """
-        step = _Step(session, ids, session.length)
+        step = _Step(session, ids, session.length, tail)
         steps: list[_Step] = []
         try:
             with self._changed:
@@ -58,10 +69,11 @@ class SharedSteps:
             self._leave(step, steps)
         if step.error is not None:
             raise step.error
+        return step.logits
 
     def _run(self, steps: list[_Step]) -> None:
         try:
-            self._model.advance([step.session for step in steps], [step.ids for step in steps])
+            self._pass(steps)
             for step in steps:
                 step.is_done = True
         except Exception as error:
@@ -70,6 +82,16 @@ class SharedSteps:
             else:  # each for itself: memory may suffice for some, and a mistake is one stream's own
                 for step in steps:
                     self._run([step])
+
+    def _pass(self, steps: list[_Step]) -> None:
+        sessions, ids = [step.session for step in steps], [step.ids for step in steps]
+        if not any(step.tail for step in steps):
+            self._model.advance(sessions, ids)
+            return
+        tails = [max(step.tail, 1) for step in steps]
+        logits = self._model.advance(sessions, ids, tails=tails)
+        for step, rows in zip(steps, np.split(logits, np.cumsum(tails)[:-1]), strict=True):
+            step.logits = rows if step.tail else None
 
     def _leave(self, step: _Step, steps: list[_Step]) -> None:
         """End this thread's part: what it took and did not run waits again, what others run of it is waited for."""

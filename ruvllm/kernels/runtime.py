@@ -60,7 +60,8 @@ class RuntimeSession:
         """Forget all but the first `length` tokens, if there are more: what follows has the same bits as if the others
         had never been.
 
-        A short convolution remembers what it forgets, so that at most (width - 1) * layers tokens are run again.
+        A short convolution remembers what it forgets: where more than 8 tokens go, at most (width - 1) * layers of
+        those before them are run again.
         """
         self._native.cut(_count(length, "length"))
 
@@ -135,7 +136,12 @@ class RuntimeModel:
 
     @overload
     def advance(
-        self, sessions: Sequence[RuntimeSession], ids: Sequence[Ids], *, want: Literal["logits"] = ...
+        self,
+        sessions: Sequence[RuntimeSession],
+        ids: Sequence[Ids],
+        *,
+        want: Literal["logits"] = ...,
+        tails: None = ...,
     ) -> None: ...
     @overload
     def advance(
@@ -143,10 +149,25 @@ class RuntimeModel:
         sessions: Sequence[RuntimeSession],
         ids: Sequence[Ids],
         *,
+        want: Literal["logits"] = ...,
+        tails: Sequence[int],
+    ) -> Floats: ...
+    @overload
+    def advance(
+        self,
+        sessions: Sequence[RuntimeSession],
+        ids: Sequence[Ids],
+        *,
         want: Literal["all_logits", "logprobs", "hidden"],
+        tails: None = ...,
     ) -> Floats: ...
     def advance(
-        self, sessions: Sequence[RuntimeSession], ids: Sequence[Ids], *, want: Want = "logits"
+        self,
+        sessions: Sequence[RuntimeSession],
+        ids: Sequence[Ids],
+        *,
+        want: Want = "logits",
+        tails: Sequence[int] | None = None,
     ) -> Floats | None:
         """Append tokens to sessions, all in one pass over the weights (a pass for each 256 tokens).
 
@@ -157,15 +178,21 @@ class RuntimeModel:
                 beside that, "logprobs" (total,): the log-probability of each given token after those before it, NaN
                 where the logits before it are not known. "hidden" returns (total, hidden_size), final hidden states,
                 and no logits.
+            tails: of each session how many of its last tokens, at least one; with "logits" returns theirs, (sum of the
+                tails, vocab_size).
 
         Raises:
-            ValueError: an id out of range, a session of another model, or more tokens than fit.
+            ValueError: an id or a tail out of range, a session of another model, or more tokens than fit.
             RuntimeError: a session is in use by another thread.
             MemoryError: then the sessions hold the tokens they held, but no logits.
         """
         flat = np.concatenate(ids) if ids else np.empty(0, np.int32)
         lengths = np.array([len(one) for one in ids], np.int64)
-        return self._native.advance([session._native for session in sessions], flat, lengths, want)
+        if tails is not None and want != "logits":
+            raise ValueError(f"tails must be None with want {want!r}")
+        last = lengths if want == "all_logits" else None if tails is None else np.array(tails, np.int64)
+        kind = "logits" if want == "all_logits" else want
+        return self._native.advance([session._native for session in sessions], flat, lengths, kind, last)
 
     def encode(self, ids: Sequence[Ids]) -> Floats:
         """Return (n, hidden_size): the mean of the last hidden states of each text of an encoder; not normalised.

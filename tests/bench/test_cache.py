@@ -1,5 +1,6 @@
 """What is cached is the same on the next run and not computed again."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -23,3 +24,10 @@ def test_kinds_do_not_mix() -> None:
         cache.add("answer by a", {"x": b"1"})
         assert cache.find("answer by b", ["x"]) == {}
         assert cache.find("answer by a", ["x", "y"]) == {"x": b"1"}
+
+
+def test_threads_share_a_cache() -> None:
+    values = {f"{i}": b"x" * 1000 for i in range(2000)}
+    with Cache(None) as cache, ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda kind: cache.add(kind, values), "abcd"))
+        assert all(cache.find(kind, list(values)) == values for kind in "abcd")

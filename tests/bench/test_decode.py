@@ -67,6 +67,15 @@ def test_sessions_are_measured(settings: Settings) -> None:
     ]
 
 
+@pytest.mark.real
+def test_answers_with_guesses_are_measured_beside_those_without(settings: Settings) -> None:
+    rows = run(settings, ["guesses"]).rows
+    assert [row.name for row in rows] == [
+        f"{m}, answers made of a source" for m in ("smollm2-135m", "smollm2-135m@int4")
+    ]
+    assert all(row.value > 0 and set(row.peers) == {"without guesses"} for row in rows)
+
+
 def test_models_are_made_once(settings: Settings) -> None:
     run(settings, ["lfm2-350m"])
     made = {path: path.stat().st_mtime_ns for path in settings.cache.rglob("*") if path.is_file()}

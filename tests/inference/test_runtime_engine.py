@@ -37,9 +37,9 @@ def read_tokens(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     lengths: list[int] = []
     advance = RuntimeModel.advance
 
-    def counted(self: RuntimeModel, sessions: Sequence, ids: Sequence, *, want: str = "logits") -> object:
+    def counted(self: RuntimeModel, sessions: Sequence, ids: Sequence, **wanted: object) -> object:
         lengths.append(sum(map(len, ids)))
-        return advance(self, sessions, ids, want=want)  # type: ignore[call-overload]
+        return advance(self, sessions, ids, **wanted)  # type: ignore[call-overload]
 
     monkeypatch.setattr(RuntimeModel, "advance", counted)
     return lengths
@@ -93,7 +93,7 @@ def test_the_same_prompt_again_reads_one_token(tiny: RuntimeEngine, read_tokens:
     first = complete(tiny, STORY, GREEDY)
     read_tokens.clear()
     assert complete(tiny, STORY, GREEDY) == first
-    assert read_tokens == [1] * 12
+    assert read_tokens[0] == 1 and len(read_tokens) <= 12
 
 
 def test_a_shared_beginning_is_copied_for_another_conversation(tiny: RuntimeEngine, read_tokens: list[int]) -> None:
@@ -237,7 +237,7 @@ def test_streams_share_passes(tiny: RuntimeEngine, monkeypatch: pytest.MonkeyPat
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(lambda i: complete(tiny, [Message("user", f"{i}")], GenerationOptions(60)), range(6)))
     assert max(sizes) >= 2
-    assert sum(sizes) == 6 * 60
+    assert 6 <= sum(sizes) <= 6 * 60  # fewer where guesses were right
 
 
 def test_two_streams_of_one_conversation_do_not_share_a_session(tiny: RuntimeEngine) -> None:

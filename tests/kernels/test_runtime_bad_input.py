@@ -369,6 +369,16 @@ def test_a_huge_context_allocates_nothing_before_it_is_used(model: RuntimeModel)
     assert session.nbytes() < 1_000_000
 
 
+@pytest.mark.parametrize("tails", [[0], [4], [-1], [1, 1], []])
+def test_tails_that_a_session_does_not_have_are_refused(model: RuntimeModel, tails: list[int]) -> None:
+    session = model.session(context_tokens=8)
+    with pytest.raises(ValueError, match="tails"):
+        model.advance([session], [some_ids(model, 3)], tails=tails)
+    with pytest.raises(ValueError, match="tails"):
+        model.advance([session], [some_ids(model, 3)], want="hidden", tails=[1])  # type: ignore[call-overload]
+    assert session.length == 0
+
+
 @pytest.mark.parametrize("argument", ["context_tokens", "kv", "want"])
 def test_a_wrong_argument_is_named(model: RuntimeModel, argument: str) -> None:
     with pytest.raises(ValueError, match=argument):

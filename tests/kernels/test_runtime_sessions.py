@@ -105,6 +105,29 @@ def test_a_cut_session_goes_on_as_if_the_rest_had_never_been(model: RuntimeModel
     np.testing.assert_array_equal(model.advance([session], [other], want="all_logits"), expected)
 
 
+@pytest.mark.parametrize("back", range(1, 11))
+def test_a_cut_of_a_few_tokens_goes_on_as_if_they_had_never_been(model: RuntimeModel, kv: KvType, back: int) -> None:
+    ids, other = some_ids(model, 70), some_ids(model, 12, seed=9)
+    session = session_of(model, ids[:60], kv=kv)
+    for at in range(60, 70):
+        model.advance([session], [ids[at : at + 1]])
+    for _ in range(2):  # the second cut goes beyond what a state has left
+        session.cut(session.length - back)
+    expected = logits_of(model, np.concatenate([ids[: 70 - 2 * back], other]), kv=kv)[-12:]
+    np.testing.assert_array_equal(model.advance([session], [other], want="all_logits"), expected)
+
+
+def test_tails_are_the_last_rows_of_each_session(model: RuntimeModel) -> None:
+    texts = [some_ids(model, length, length) for length in (5, 300, 1)]
+    tails = [3, 270, 1]  # one reaches over several passes
+    sessions = [model.session(context_tokens=512) for _ in texts]
+    rows = model.advance(sessions, texts, tails=tails)
+    expected = [logits_of(model, ids)[-tail:] for ids, tail in zip(texts, tails, strict=True)]
+    np.testing.assert_array_equal(rows, np.concatenate(expected))
+    for session, part in zip(sessions, expected, strict=True):
+        np.testing.assert_array_equal(session.logits(), part[-1])
+
+
 def test_a_cut_at_the_end_or_beyond_keeps_the_logits(model: RuntimeModel) -> None:
     session = session_of(model, some_ids(model, 9))
     before = session.logits()
@@ -152,9 +175,11 @@ def test_any_program_of_operations_equals_one_pass(model: RuntimeModel, kv: KvTy
     sessions: list[RuntimeSession] = [model.session(context_tokens=2048, kv=kv)]
     for _ in range(30):
         at = int(rng.integers(len(sessions)))
-        match rng.integers(5):
+        match rng.integers(6):
             case 0:
                 sessions[at].cut(int(rng.integers(sessions[at].length + 1)))
+            case 5:
+                sessions[at].cut(max(0, sessions[at].length - int(rng.integers(12))))
             case 1 if len(sessions) < 5:
                 sessions.append(sessions[at].fork(int(rng.integers(sessions[at].length + 1))))
             case 2:
