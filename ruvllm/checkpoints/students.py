@@ -1,0 +1,391 @@
+"""Students: models that were trained from what a brain saw, and which of them may answer."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from ruvllm.checkpoints.signing import SignedLog, flush_folder, local_key
+from ruvllm.errors import ModelDamaged, ModelUnsupported
+from ruvllm.models.card import CARD_FILE, read_card, sha256_of, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Move", "Phase", "Serving", "State", "Step", "Student", "Students"]
+
+State = Literal["trained", "validated", "canary", "promoted", "retired"]
+Phase = Literal["", "shadow", "canary"]
+Step = Literal["trained", "validated", "shadow", "canary", "promoted", "retired"]
+"""Where a student is: its state, where "canary" is told apart into its phases."""
+
+NEXT: Mapping[str, tuple[Step, ...]] = {
+    "trained": ("validated", "retired"),
+    "validated": ("shadow", "retired"),
+    "shadow": ("canary", "retired"),
+    "canary": ("promoted", "retired"),
+    "promoted": (),  # only `rollback`, or a successor, ends it
+    "retired": ("validated",),
+}
+STEPS = tuple(NEXT)
+
+_EDITION = re.compile(r"-ruv-edition-v\d+$")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """One student: `id` is made of its files, `name` is that of its directory, `tier` is the model it stands in for.
+
+    `base` is what it was trained from, `about` what was said when it was added, `files` the sha256 of each file, and
+    `created` when it was added, in seconds since 1970.
+    """
+
+    id: str
+    name: str
+    tier: str
+    base: str
+    step: Step
+    path: Path
+    created: float
+    about: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def state(self) -> State:
+        """The state, in which both phases of a trial are "canary"."""
+        return "canary" if self.step == "shadow" else self.step
+
+    @property
+    def phase(self) -> Phase:
+        """The phase of its trial, "" when it is not on trial."""
+        return self.step if self.step == "shadow" or self.step == "canary" else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Who answers for a tier: the promoted student in its place, and the one that is on trial beside it."""
+
+    promoted: Student | None = None
+    trial: Student | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """The phase of the trial, "" without one."""
+        return self.trial.phase if self.trial is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One line of the history: a student came (`before` is "") or changed, when, and why."""
+
+    at: float
+    id: str
+    name: str
+    tier: str
+    before: Step | Literal[""]
+    after: Step
+    why: str
+    evidence: Mapping[str, Any]
+
+
+class _Added(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="added"):
+    at: float
+    id: str
+    name: str
+    tier: str
+    base: str
+    files: dict[str, str]
+    about: dict[str, Any]
+
+
+class _Moved(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="moved"):
+    at: float
+    steps: dict[str, Step]  # id -> where it is from now on; what one decision changes is one line
+    is_rollback: bool = False
+    why: str
+    evidence: dict[str, Any]
+
+
+@dataclass(slots=True, eq=False)
+class _Book:
+    """What the log says, line by line up to now."""
+
+    folder: Path
+    students: dict[str, Student] = field(default_factory=dict)
+    in_force: dict[str, list[str]] = field(default_factory=dict)  # tier -> ids promoted, the one in force last
+    moves: list[Move] = field(default_factory=list)
+    lines: int = 0
+
+    def add(self, line: _Added | _Moved) -> None:
+        self.lines += 1
+        if isinstance(line, _Added):
+            path = self.folder / line.name
+            self.students[line.id] = Student(
+                line.id, line.name, line.tier, line.base, "trained", path, line.at, line.about, line.files
+            )
+            self.moves.append(Move(line.at, line.id, line.name, line.tier, "", "trained", "added", line.about))
+            return
+        for id, step in line.steps.items():
+            one = self.students[id]
+            self.students[id] = replace(one, step=step)
+            self.moves.append(Move(line.at, id, one.name, one.tier, one.step, step, line.why, line.evidence))
+            stack = self.in_force.setdefault(one.tier, [])
+            if step == "promoted" and not line.is_rollback:
+                stack[:] = [*(other for other in stack if other != id), id]
+            elif step == "retired" and line.is_rollback:
+                stack.remove(id)
+
+    def serving(self, tier: str) -> Serving:
+        stack = self.in_force.get(tier)
+        trials = (one for one in self.students.values() if one.tier == tier and one.phase)
+        return Serving(self.students[stack[-1]] if stack else None, next(trials, None))
+
+
+class Students:
+    """The students of one brain, in one folder that the first `add` makes. Safe from several threads and processes.
+
+    The folder holds a directory for each student and `log.jsonl`, which is never rewritten: what a student is follows
+    from its lines (see `SignedLog`). A change counts once its line is on disk; what a crash leaves beside it is
+    cleared away by the next `add`. Changes by other processes are seen at once.
+
+    Args:
+        folder: of these alone.
+        key: signs the log; the user's own, see `local_key`, when None.
+    """
+
+    def __init__(self, folder: Path, *, key: bytes | None = None) -> None:
+        self.folder = folder
+        self._log = SignedLog(folder / "log.jsonl", local_key if key is None else lambda: key)
+        self._known: tuple[object, _Book] = (None, _Book(folder))
+        self._reading = threading.Lock()
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change, 0 while there is nothing."""
+        return self._book().lines
+
+    def all(self, tier: str | None = None) -> tuple[Student, ...]:
+        """Return all students, or those of a tier, the oldest first.
+
+        Raises:
+            RegistryDamaged: the log was changed by hand, or was signed by another key; so does everything else here.
+        """
+        return tuple(one for one in self._book().students.values() if tier in (None, one.tier))
+
+    def get(self, student: str) -> Student:
+        """Return a student by its id or its name.
+
+        Raises:
+            ValueError: there is none.
+        """
+        return _found(self._book(), student)
+
+    def serving(self, tier: str) -> Serving:
+        """Return who answers for a tier now; costs one look at the file's status while nothing changes."""
+        return self._book().serving(tier)
+
+    def history(self) -> tuple[Move, ...]:
+        """Return everything that happened, the oldest first."""
+        return tuple(self._book().moves)
+
+    def require_whole(self, student: Student) -> Path:
+        """Return a student's directory after reading every byte of it.
+
+        Raises:
+            ModelDamaged: a file is missing or is not the one that was added.
+        """
+        for name, sha256 in student.files.items():
+            file = student.path / name
+            if not file.is_file():
+                raise ModelDamaged(f"{student.name} is damaged: {name} is missing", model=student.name)
+            if (found := sha256_of(file)) != sha256:
+                what = f"{name} has sha256 {found}, recorded {sha256}"
+                raise ModelDamaged(f"{student.name} was changed since it was added: {what}", model=student.name)
+        return student.path
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def add(self, model_dir: Path, *, base: str, tier: str, about: Mapping[str, Any] | None = None) -> Student:
+        """Copy a converted model into the registry and return it as a trained student; durable on return.
+
+        The same files twice are one student. It is named after its family or base: LFM2-ruv-edition-v1, -v2, ...
+
+        Args:
+            model_dir: a directory with a card, as `pull` and `convert` make it.
+            base: what it was trained from.
+            tier: the model whose questions it is to answer, as in models.tiers.
+            about: what JSON can say of how it came about: curriculum, options, losses.
+
+        Raises:
+            ModelDamaged, ModelUnsupported: a file is not what the card says; it is no model that answers.
+            ValueError: `base` or `tier` is empty, or `tier` is an endpoint.
+            OSError: the disk is full or fails; nothing of this is left.
+        """
+        for name, value in (("base", base), ("tier", tier)):
+            if not value.strip():
+                raise ValueError(f"{name} must not be empty")
+        if "://" in tier:
+            raise ValueError("tier must be a local model, not an endpoint")
+        card = read_card(model_dir)
+        if card.task != "generate":
+            raise ModelUnsupported(f"{model_dir} is made to {card.task}, not to generate", model=model_dir.name)
+        if problems := verify(model_dir):
+            raise ModelDamaged(f"{model_dir} is damaged: {problems[0]}", model=model_dir.name)
+        prefix = "LFM2" if card.family == "lfm2" else _EDITION.sub("", _NOT_IN_NAMES.sub("-", Path(base).name))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._locked(".adding.lock"):
+            part = self._copied(model_dir, [*card.files, CARD_FILE])
+            try:
+                files = {file.name: sha256_of(file) for file in sorted(part.iterdir())}
+                id = hashlib.sha256("".join(f"{name} {sha}\n" for name, sha in files.items()).encode()).hexdigest()[:12]
+                with self._locked("lock"):
+                    book = self._book()
+                    if id in book.students:
+                        return book.students[id]
+                    name = _next_name(f"{prefix.strip('-.') or 'model'}-ruv-edition-v", book)
+                    os.replace(part, self.folder / name)
+                    flush_folder(self.folder)
+                    line = _Added(
+                        at=time.time(), id=id, name=name, tier=tier, base=base, files=files, about=dict(about or {})
+                    )
+                    return self._append(line).students[id]
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+
+    def move(self, student: str, to: Step, *, why: str = "", evidence: Mapping[str, Any] | None = None) -> Student:
+        """Take a student to its next step and return it; durable on return.
+
+        trained -> validated -> shadow -> canary -> promoted, or from any but the last -> retired, and from there ->
+        validated again. Who is promoted retires the one before; see `rollback` for the way back.
+
+        Args:
+            student: id or name.
+            why: for the history. evidence: what JSON can say of it; needed for "validated".
+
+        Raises:
+            ValueError: there is no such student or step, this one cannot come next, another student of the tier is on
+                trial, or `evidence` is missing.
+        """
+        if to not in STEPS:
+            raise ValueError(f"to must be one of {', '.join(STEPS)} ({to!r})")
+        if to == "validated" and not evidence:
+            raise ValueError("evidence must say how the student was validated")
+        with self._writing() as book:
+            one = _found(book, student)
+            if to not in NEXT[one.step]:
+                allowed = " or ".join(NEXT[one.step]) or "nothing; `rollback` ends it"
+                raise ValueError(f"to: {one.name} is {one.step}, next may come {allowed} ({to!r})")
+            serving = book.serving(one.tier)
+            if to == "shadow" and serving.trial is not None:
+                raise ValueError(f"to: {serving.trial.name} is on trial for {one.tier} already")
+            steps: dict[str, Step] = {one.id: to}
+            if to == "promoted" and serving.promoted is not None:
+                steps[serving.promoted.id] = "retired"
+            line = _Moved(at=time.time(), steps=steps, why=why, evidence=dict(evidence or {}))
+            return self._append(line).students[one.id]
+
+    def promote(self, student: str, *, why: str = "", evidence: Mapping[str, Any] | None = None) -> Student:
+        """Let a student that is on trial answer for its tier, and return it; as `move` to "promoted"."""
+        return self.move(student, "promoted", why=why, evidence=evidence)
+
+    def rollback(
+        self, tier: str, *, why: str = "", evidence: Mapping[str, Any] | None = None, of: str | None = None
+    ) -> Student | None:
+        """Retire the student that answers for a tier; return the one before, which answers again, None for the base.
+
+        Args:
+            of: id of the student that is meant; nothing happens where another one answers by now.
+
+        Raises:
+            ValueError: no student answers for it.
+        """
+        with self._writing() as book:
+            stack = book.in_force.get(tier, [])
+            if of is not None and stack[-1:] != [of]:
+                return book.serving(tier).promoted
+            if not stack:
+                raise ValueError(f"tier: no student answers for {tier!r}")
+            steps: dict[str, Step] = {stack[-1]: "retired"}
+            if len(stack) > 1:
+                steps[stack[-2]] = "promoted"
+            line = _Moved(at=time.time(), steps=steps, is_rollback=True, why=why, evidence=dict(evidence or {}))
+            return self._append(line).serving(tier).promoted
+
+    def _append(self, line: _Added | _Moved) -> _Book:
+        """Write a line and return what the log says then. The lock is held."""
+        self._log.append(msgspec.json.encode(line))
+        return self._book()
+
+    def _copied(self, model_dir: Path, names: list[str]) -> Path:
+        """Return a copy of a model, flushed to the disk, where no name of a student points. The adding lock is held."""
+        known = {one.name for one in self._book().students.values()}
+        left = [path for path in self.folder.iterdir() if path.is_dir() and path.name not in known]
+        for path in left:  # of a process that ended before its line was written
+            shutil.rmtree(path, ignore_errors=True)
+        part = self.folder / ".adding"
+        part.mkdir()
+        try:
+            for name in names:
+                shutil.copyfile(model_dir / name, part / name)
+                with (part / name).open("rb+") as stream:
+                    os.fsync(stream.fileno())
+            flush_folder(part)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        return part
+
+    def _book(self) -> _Book:
+        stamp = self._log.stamp()
+        known, book = self._known
+        if stamp == known:
+            return book
+        with self._reading:
+            stamp, book = self._log.stamp(), _Book(self.folder)
+            for said in self._log.read():
+                book.add(msgspec.json.decode(said, type=_Added | _Moved))
+            self._known = stamp, book
+        return book
+
+    @contextmanager
+    def _writing(self) -> Iterator[_Book]:
+        if not self.folder.is_dir():
+            yield _Book(self.folder)  # nothing is there, and nothing will be found
+            return
+        with self._locked("lock"):
+            yield self._book()
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        from filelock import FileLock
+
+        with FileLock(self.folder / name):
+            yield
+
+
+def _found(book: _Book, student: str) -> Student:
+    named = {one.name: one for one in book.students.values()}
+    found = book.students.get(student) or named.get(student)
+    if found is None:
+        known = f"there are {', '.join(named)}" if named else "there are none yet"
+        raise ValueError(f"student: {student!r} is not known; {known}")
+    return found
+
+
+def _next_name(prefix: str, book: _Book) -> str:
+    numbers = [one.name.removeprefix(prefix) for one in book.students.values() if one.name.startswith(prefix)]
+    return f"{prefix}{max((int(number) for number in numbers if number.isdecimal()), default=0) + 1}"
