@@ -49,7 +49,8 @@ class Student:
     """One student: `id` is made of its files, `name` is that of its directory, `tier` is the model it stands in for.
 
     `base` is what it was trained from, `about` what was said when it was added, `files` the sha256 of each file, and
-    `created` when it was added, in seconds since 1970.
+    `created` when it was added, in seconds since 1970. `since` is the number of the line of the log that put it where
+    it is: another one each time.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Student:
     step: Step
     path: Path
     created: float
+    since: int
     about: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -133,13 +135,13 @@ class _Book:
         if isinstance(line, _Added):
             path = self.folder / line.name
             self.students[line.id] = Student(
-                line.id, line.name, line.tier, line.base, "trained", path, line.at, line.about, line.files
+                line.id, line.name, line.tier, line.base, "trained", path, line.at, self.lines, line.about, line.files
             )
             self.moves.append(Move(line.at, line.id, line.name, line.tier, "", "trained", "added", line.about))
             return
         for id, step in line.steps.items():
             one = self.students[id]
-            self.students[id] = replace(one, step=step)
+            self.students[id] = replace(one, step=step, since=self.lines)
             self.moves.append(Move(line.at, id, one.name, one.tier, one.step, step, line.why, line.evidence))
             stack = self.in_force.setdefault(one.tier, [])
             if step == "promoted" and not line.is_rollback:
