@@ -28,6 +28,7 @@ __all__ = [
     "LinkingConfig",
     "ModelsConfig",
     "RetrievalConfig",
+    "RolloutConfig",
     "RouterConfig",
     "SessionsConfig",
     "SignalsConfig",
@@ -430,6 +431,32 @@ class JudgeConfig(_Section, frozen=True):
         _require(1 <= self.samples <= 32, f"judge.samples must be in [1, 32] ({self.samples})")
 
 
+class RolloutConfig(_Section, frozen=True):
+    """When a student may take over; see docs/tuning/validation.md for what these numbers cost in requests."""
+
+    shadow_requests: int = 2000  # answered by both models before a student answers anybody
+    canary_share: float = 0.1  # of sessions that the student answers after that
+    canary_requests: int = 1000  # answered by it before it may take over
+    max_requests: int = 20_000  # of a student in one phase without a decision: the control stays
+    alpha: float = 0.05  # how often a phase ends wrongly, however often one looks
+    # A student that is proven worse at all is not promoted; one that is to be promoted must be proven not worse by:
+    quality_margin: float = 0.02  # in the shadow phase
+    canary_margin: float = 0.05  # in the canary phase, where two groups of people are compared
+    failure_margin: float = 0.01
+    latency_ratio: float = 1.2  # p50 and p95; above it is a regression
+
+    def __post_init__(self) -> None:
+        for name in ("shadow_requests", "canary_requests", "max_requests"):
+            _require(getattr(self, name) >= 1, f"rollout.{name} must be >= 1 ({getattr(self, name)})")
+        enough = self.max_requests >= max(self.shadow_requests, self.canary_requests)
+        _require(enough, f"rollout.max_requests must not be below those of a phase ({self.max_requests})")
+        for name in ("canary_share", "alpha"):
+            _require(0.0 < getattr(self, name) < 1.0, f"rollout.{name} must be in (0, 1) ({getattr(self, name)})")
+        for name in ("quality_margin", "canary_margin", "failure_margin"):
+            _require(0.0 <= getattr(self, name) < 1.0, f"rollout.{name} must be in [0, 1) ({getattr(self, name)})")
+        _require(1.0 <= self.latency_ratio < 100.0, f"rollout.latency_ratio must be in [1, 100) ({self.latency_ratio})")
+
+
 class Config(_Section, frozen=True):
     """The whole tree; each component receives its own section."""
 
@@ -451,6 +478,7 @@ class Config(_Section, frozen=True):
     telemetry: TelemetryConfig = TelemetryConfig()
     compression: CompressionConfig = CompressionConfig()
     judge: JudgeConfig = JudgeConfig()
+    rollout: RolloutConfig = RolloutConfig()
 
     def __post_init__(self) -> None:
         room = self.embedding.max_tokens - 2  # [CLS] and [SEP]
