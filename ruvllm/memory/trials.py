@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import apsw
 
@@ -47,11 +47,7 @@ class TrialTable:
         def work(connection: apsw.Connection) -> None:
             connection.executemany(
                 f"INSERT INTO trial_outcomes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                [
-                    (one.student, one.since, one.control, int(one.treatment), one.request, one.session)
-                    + (one.quality, one.latency_ms, int(one.failed), one.at)
-                    for one in outcomes
-                ],
+                [astuple(one) for one in outcomes],
             )
 
         self._store.write(work)
@@ -59,7 +55,8 @@ class TrialTable:
     def read(self, student: str, since: int, control: str) -> list[TrialOutcome]:
         """Return what is known of one phase of a trial against one control, the oldest first."""
         sql = f"SELECT {_COLUMNS} FROM trial_outcomes WHERE student = ? AND since = ? AND control = ? ORDER BY number"
+        rows = self._store.rows(sql, (student, since, control))
         return [
-            TrialOutcome(*row[:3], bool(row[3]), *row[4:8], bool(row[8]), row[9])
-            for row in self._store.rows(sql, (student, since, control))
+            TrialOutcome(student, since, control, bool(treatment), request, session, quality, ms, bool(failed), at)
+            for *_, treatment, request, session, quality, ms, failed, at in rows
         ]

@@ -22,7 +22,8 @@ T = TypeVar("T")
 
 
 class WriteBack(Generic[T]):
-    """Records of answered requests: a bounded queue with one thread that commits what came in: a full batch at once, the rest every `interval_s`.
+    """A bounded queue with one thread that commits records of answered requests: a full batch at once, the rest every
+    `interval_s`.
 
     A full queue makes `put` wait for the running commit, never drop. A group that cannot be written is tried once more
     at the next interval and then given up, logged and counted in `failed`, so that no caller waits for a broken disk.

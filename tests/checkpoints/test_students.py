@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from models import converted
 
+from checkpoints import steps
+from checkpoints.steps import EVIDENCE
 from ruvllm.checkpoints import Students
 from ruvllm.errors import ModelDamaged, ModelUnsupported, RegistryDamaged
 
 TIER = "smollm2-135m"
-EVIDENCE = {"accuracy": 0.9}
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +33,11 @@ def students(tmp_path: Path) -> Students:
 
 
 def on_trial(students: Students, model_dir: Path) -> str:
-    """Return the id of a student that is in the canary phase."""
-    id = students.add(model_dir, base=TIER, tier=TIER).id
-    students.move(id, "validated", evidence=EVIDENCE)
-    students.move(id, "shadow")
-    return students.move(id, "canary").id
+    return steps.in_canary(students, model_dir, TIER).id
 
 
 def promoted(students: Students, model_dir: Path) -> str:
-    return students.promote(on_trial(students, model_dir)).id
+    return steps.promoted(students, model_dir, TIER).id
 
 
 # -- adding -----------------------------------------------------------------------------------------------------------
