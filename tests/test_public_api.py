@@ -17,6 +17,7 @@ FLOORS = [
     {"inference", "attention", "router"},
     {"embedding"},
     {"memory"},
+    {"tuning"},
     {"learning"},
     {"context", "orchestrator", "routing"},
     {"router_inputs"},

@@ -1,0 +1,46 @@
+"""The students of a system: on trial, promoted, rolled back."""
+
+from __future__ import annotations
+
+from ruvllm.checkpoints import Student
+from ruvllm.system.parts import Parts
+from ruvllm.tuning.rollout.trials import TrialStatus
+
+__all__ = ["HasStudents"]
+
+
+class HasStudents(Parts):
+    """Lets students take the place of models; `students` is their registry.
+
+    What the registry says counts from the next request on, whoever changed it; requests that run finish on the model
+    they began with.
+    """
+
+    def start_trial(self, student: str, *, why: str = "") -> Student:
+        """Let a validated student answer in the shadow of its tier, and return it; what follows, its answers decide.
+
+        Raises:
+            ValueError: it is not known, not validated or of no tier here, another one is on trial for its tier, or
+                answers are not judged.
+        """
+        self.memory.require_writable()
+        one = self.students.get(student)
+        if one.tier not in self.pool.tiers:
+            raise ValueError(f"student: {one.name} is for {one.tier}, the tiers are {', '.join(self.pool.tiers)}")
+        if self._judge is None:
+            raise ValueError("judge.enabled must be true for a trial: it compares how good answers are")
+        return self.students.move(one.id, "shadow", why=why)
+
+    def rollback_student(self, tier: str | None = None, *, why: str = "") -> Student | None:
+        """Retire the student that answers for a tier, the default one when None; return who answers now, None for the
+        tier's own model.
+
+        Raises:
+            ValueError: no student answers for it.
+        """
+        return self.students.rollback(self.config.generation.model if tier is None else tier, why=why)
+
+    def rollout(self) -> tuple[TrialStatus, ...]:
+        """Return where the trials stand, one for each tier that has one."""
+        found = (self._trials.status(tier) for tier in self.pool.tiers)
+        return tuple(status for status in found if status is not None)
