@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,18 +11,15 @@ import numpy as np
 from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.bench.timing import compared
 from ruvllm.config import ModelsConfig
-from ruvllm.inference.local_model import load_tokenizer
 from ruvllm.inference.open import find_or_pull
-from ruvllm.inference.runtime_model import open_runtime
-from ruvllm.models import read_card
+from ruvllm.inference.perplexity import Windows, perplexity_of, runtime_logprobs, token_windows
 from ruvllm.models.cache import directory_name
 
-__all__ = ["QUANTIZATIONS", "ctranslate2_logprobs", "read_text", "run", "runtime_logprobs"]
+__all__ = ["QUANTIZATIONS", "ctranslate2_logprobs", "run"]
 
 QUANTIZATIONS = ("float32", "int8", "int4")  # the first is what the others are held against
 INT8_LOSS_PERCENT = 1.0
 
-Windows = list[list[int]]
 Progress = Callable[[str, int, int], None]
 
 
@@ -47,16 +43,16 @@ def run(
         PullError: the model cannot be fetched.
     """
     folders = {q: find_or_pull(directory_name(model, q), config, task="generate") for q in QUANTIZATIONS}
-    pieces = _windows(text, folders["int8"], windows, window)
+    pieces = token_windows(text, folders["int8"], windows=windows, window=window)
     ours, theirs = {}, {}
     for quantization, folder in folders.items():
 
         def show(done: int, quantization: str = quantization) -> None:
             on_progress(quantization, done, windows)
 
-        ours[quantization] = _perplexity(runtime_logprobs(folder, pieces, num_threads, show))
+        ours[quantization] = perplexity_of(runtime_logprobs(folder, pieces, num_threads, show))
         if quantization != "int4":  # our own format
-            theirs[quantization] = _perplexity(ctranslate2_logprobs(folder, pieces, num_threads))
+            theirs[quantization] = perplexity_of(ctranslate2_logprobs(folder, pieces, num_threads))
     rows: list[Row] = []
     for quantization, value in ours.items():
         peers = {"CTranslate2": theirs[quantization]} if quantization in theirs else {}
@@ -70,25 +66,6 @@ def run(
     return make_report("perplexity", rows)
 
 
-def read_text(path: Path) -> str:
-    """Return a text file, which may be gzipped."""
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as stream:
-        return stream.read()
-
-
-def runtime_logprobs(
-    model_dir: Path, windows: Windows, num_threads: int, on_window: Callable[[int], None] = lambda done: None
-) -> np.ndarray:
-    """Return the log-probability of every token of every window but the first, by the runtime."""
-    model = open_runtime(model_dir, read_card(model_dir), num_threads=num_threads)
-    found = []
-    for done, ids in enumerate(windows, 1):
-        session = model.session(context_tokens=len(ids))
-        found.append(model.advance([session], [np.array(ids, np.int32)], want="logprobs")[1:])
-        on_window(done)
-    return np.concatenate(found)
-
-
 def ctranslate2_logprobs(model_dir: Path, windows: Windows, num_threads: int) -> np.ndarray:
     """Return the same by CTranslate2."""
     import ctranslate2
@@ -100,18 +77,6 @@ def ctranslate2_logprobs(model_dir: Path, windows: Windows, num_threads: int) ->
         (scored,) = generator.score_batch([[tokens[i] for i in ids]])
         found.append(scored.log_probs)
     return np.concatenate(found)
-
-
-def _windows(text: Path, model_dir: Path, windows: int, window: int) -> Windows:
-    tokenizer = load_tokenizer(model_dir, read_card(model_dir))
-    ids = tokenizer.encode(read_text(text), add_special_tokens=False).ids
-    if len(ids) < windows * window:
-        raise ValueError(f"{text} has {len(ids)} tokens; {windows} windows of {window} need {windows * window}")
-    return [ids[i * window : (i + 1) * window] for i in range(windows)]
-
-
-def _perplexity(logprobs: np.ndarray) -> float:
-    return float(np.exp(-np.mean(logprobs, dtype=np.float64)))
 
 
 def _loss(perplexities: dict[str, float], quantization: str) -> float:

@@ -16,6 +16,7 @@ from ruvllm.cli import (
     bench_memory,
     bench_models,
     bench_quality,
+    bench_rollout,
     bench_routers,
     bench_service,
 )
@@ -82,4 +83,5 @@ def register(app: typer.Typer) -> None:
     bench_service.register(bench_app)
     bench_quality.register(bench_app)
     bench_judge.register(bench_app)
+    bench_rollout.register(bench_app)
     app.add_typer(bench_app, name="bench")

@@ -12,6 +12,7 @@ from models import tiny
 from ruvllm import models
 from ruvllm.bench import perplexity
 from ruvllm.config import ModelsConfig
+from ruvllm.inference.perplexity import runtime_logprobs
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def logprobs(ids: list[int]) -> np.ndarray:
 def test_both_engines_score_every_token_but_the_first(folders: dict[str, Path]) -> None:
     windows = [[5, 40, 41, 7, 9], [8, 100, 5, 6, 30]]
     wanted = np.concatenate([logprobs(ids) for ids in windows])
-    np.testing.assert_allclose(perplexity.runtime_logprobs(folders["float32"], windows, 1), wanted, atol=1e-4)
+    np.testing.assert_allclose(runtime_logprobs(folders["float32"], windows, 1), wanted, atol=1e-4)
     np.testing.assert_allclose(perplexity.ctranslate2_logprobs(folders["float32"], windows, 1), wanted, atol=1e-4)
 
 

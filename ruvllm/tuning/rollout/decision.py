@@ -17,7 +17,6 @@ from ruvllm.config import RolloutConfig
 from ruvllm.tuning.rollout.evidence import (
     Arm,
     Evidence,
-    Levels,
     TrialRow,
     failures,
     latency,
@@ -26,6 +25,7 @@ from ruvllm.tuning.rollout.evidence import (
     quality,
 )
 from ruvllm.tuning.rollout.figures import ABMetrics, ABTestResults, of_figures
+from ruvllm.tuning.rollout.levels import Levels
 
 __all__ = [
     "ABDecision",
@@ -74,6 +74,11 @@ class ABDecision:
     def reasons(self) -> tuple[str, ...]:
         """Return the names of what decided, such as "quality_regression" or, while nothing does, of what is open."""
         return self.names
+
+    @property
+    def detectable_loss(self) -> float:
+        """The loss of quality that so many requests find in 80 % of trials, nan while they are too few for any."""
+        return self.evidence[0].detectable
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ABDecision):

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ruvllm.tuning.rollout import sequences
+from ruvllm.tuning.rollout.levels import Levels
+from ruvllm.tuning.rollout.power import detectable_loss
 
 __all__ = [
     "Arm",
     "Evidence",
-    "Levels",
     "TrialRow",
     "failures",
     "latency",
@@ -41,23 +42,6 @@ class TrialRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
-    """How often each test may ever be wrong: half of `alpha` for keeping the control, shared out among the metrics;
-    half for promoting, which takes all of them at once."""
-
-    alpha: float
-
-    @property
-    def promote(self) -> float:
-        """Of each proof that a student is not worse."""
-        return 0.5 * self.alpha
-
-    def worse(self, metric: str) -> float:
-        """Of the proof that it is worse."""
-        return 0.5 * self.alpha * {"quality": 0.6, "failure_rate": 0.2, "latency_p50": 0.1, "latency_p95": 0.1}[metric]
-
-
-@dataclass(frozen=True, slots=True)
 class Evidence:
     """One metric of both arms, and their difference (of latency: ratio) with bounds that hold at all times, each with
     1 - alpha / 2."""
@@ -71,6 +55,7 @@ class Evidence:
     requests: int  # that it rests on, of the treatment
     is_worse: bool
     is_not_worse: bool
+    detectable: float = nan  # of quality: the loss found by now in 80 % of trials; nan while there is too little
 
 
 class Arm:
@@ -157,7 +142,8 @@ def _mean_evidence(
         low, high = gain - width, gain + width
     else:
         low, high = sequences.mean_bounds(early, promote)
-    return Evidence("quality", *means, gain, low, high, requests, is_worse, is_not_worse)
+    detectable = detectable_loss(n, variance, worse) if is_large else nan
+    return Evidence("quality", *means, gain, low, high, requests, is_worse, is_not_worse, detectable)
 
 
 def paired_failures(control: Arm, treatment: Arm, margin: float, levels: Levels) -> Evidence:

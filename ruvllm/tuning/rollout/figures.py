@@ -7,7 +7,9 @@ from math import inf, nan
 
 from ruvllm.config import RolloutConfig
 from ruvllm.tuning.rollout import sequences
-from ruvllm.tuning.rollout.evidence import Evidence, Levels, failures
+from ruvllm.tuning.rollout.evidence import Evidence, failures
+from ruvllm.tuning.rollout.levels import Levels
+from ruvllm.tuning.rollout.power import detectable_loss
 
 __all__ = ["ABMetrics", "ABTestResults", "of_figures"]
 
@@ -87,4 +89,5 @@ def _quality(x: ABMetrics, y: ABMetrics, n: int, m: int, levels: Levels, config:
     is_large = min(n, m) > sequences.BETTING
     is_worse = is_large and sequences.is_above(-gain, n + m, variance, 0.0, levels.worse("quality"))
     low, high = (gain - width, gain + width) if is_large else (-1.0, 1.0)
-    return Evidence("quality", y.quality, x.quality, gain, low, high, n, is_worse, low > -config.canary_margin)
+    found = detectable_loss(n + m, variance, levels.worse("quality")) if is_large else nan
+    return Evidence("quality", y.quality, x.quality, gain, low, high, n, is_worse, low > -config.canary_margin, found)
