@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from ruvllm.checkpoints import Student
-from ruvllm.system.parts import Parts
-from ruvllm.tuning.rollout.trials import TrialStatus
+from pathlib import Path
 
-__all__ = ["HasStudents"]
+from ruvllm.checkpoints import Student, Students
+from ruvllm.system.parts import Parts
+from ruvllm.tuning.rollout.trials import TrialStatus, start_trial
+
+__all__ = ["HasStudents", "students_of"]
+
+
+def students_of(brain: Path) -> Students:
+    """Return the registry of the students of a brain."""
+    return Students(brain / "checkpoints" / "students")
 
 
 class HasStudents(Parts):
@@ -23,13 +30,7 @@ class HasStudents(Parts):
             ValueError: it is not known, not validated or of no tier here, another one is on trial for its tier, or
                 answers are not judged.
         """
-        self.memory.require_writable()
-        one = self.students.get(student)
-        if one.tier not in self.pool.tiers:
-            raise ValueError(f"student: {one.name} is for {one.tier}, the tiers are {', '.join(self.pool.tiers)}")
-        if self._judge is None:
-            raise ValueError("judge.enabled must be true for a trial: it compares how good answers are")
-        return self.students.move(one.id, "shadow", why=why)
+        return start_trial(self.students, student, self.config, why=why)
 
     def rollback_student(self, tier: str | None = None, *, why: str = "") -> Student | None:
         """Retire the student that answers for a tier, the default one when None; return who answers now, None for the

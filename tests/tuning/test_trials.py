@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from ruvllm.inference.served import Served
 from ruvllm.memory.store import Store
 from ruvllm.memory.trials import TrialTable
 from ruvllm.tuning.rollout.shadow import Figures
-from ruvllm.tuning.rollout.trials import Arm, Trials
+from ruvllm.tuning.rollout.trials import Arm, Trials, outcome_of
 from ruvllm.types import Request
 
 TIER = "tiny"
@@ -72,13 +73,15 @@ def arm_of(trials: Trials, request: Request) -> Arm:
 
 def answer(trials: Trials, count: int, *, control: Figures = GOOD, treatment: Figures = GOOD) -> None:
     """Let requests of the canary phase come out, until the trial is over."""
-    for _ in range(count):
+    for i in range(count):
         request = Request("?")
         arm = trials.arm(TIER, request)
         if arm is None:
             return
         trials.answered(arm, request, treatment if arm.is_treatment else control)
-        trials.flush()
+        if i % 100 == 0:
+            trials.flush()
+    trials.flush()
 
 
 def compare(trials: Trials, count: int, *, control: Figures = GOOD, treatment: Figures = GOOD) -> None:
@@ -204,13 +207,15 @@ def test_outcomes_against_another_control_do_not_count(
 
 
 def test_a_good_student_goes_from_shadow_to_canary_to_promoted(
-    trials: Trials, students: Students, model_dirs: list[Path]
+    trials: Trials, students: Students, store: Store, model_dirs: list[Path]
 ) -> None:
     student = steps.in_shadow(students, model_dirs[0], TIER)
-    while students.get(student.id).step == "shadow":
-        compare(trials, 1)
+    arm = arm_of(trials, Request("?"))
+    earlier = [outcome_of(arm, Request("?"), GOOD, is_treatment=i % 2 == 1) for i in range(2)]
+    TrialTable(store).write([replace(one, request=str(i)) for i in range(250) for one in earlier])
+    trials.compared(arm, Request("?"), GOOD, GOOD)
     assert students.get(student.id).step == "canary"
-    answer(trials, 2000)
+    answer(trials, 600)
     assert students.get(student.id).step == "promoted"
     assert [move.why.partition(":")[0] for move in students.history()[-2:]] == ["Promote", "Promote"]
     assert students.history()[-1].evidence["requests"] >= EASY.canary_requests

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from ruvllm.checkpoints import Serving, Student
-from ruvllm.config import RolloutConfig
+from ruvllm.checkpoints import Serving, Student, Students
+from ruvllm.config import Config, RolloutConfig
 from ruvllm.errors import RuvLLMError
 from ruvllm.inference import Engine, ModelPool
 from ruvllm.inference.served import Served
@@ -22,7 +22,7 @@ from ruvllm.tuning.rollout.outcomes import PhaseOutcomes, evidence_of
 from ruvllm.tuning.rollout.shadow import Figures
 from ruvllm.types import Request
 
-__all__ = ["Arm", "TrialStatus", "Trials"]
+__all__ = ["Arm", "TrialStatus", "Trials", "outcome_of", "start_trial", "trial_status"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +44,11 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class TrialStatus:
-    """Where a trial stands: how many requests the student answered in this phase, and what follows from them."""
+    """Where a trial stands: against which student ("" the tier's own model), how many requests the student on trial
+    answered in this phase, and what follows from them."""
 
     student: Student
+    control: str
     requests: int
     decision: ABDecision
 
@@ -116,12 +118,12 @@ class Trials:
     def answered(self, arm: Arm, request: Request, figures: Figures) -> None:
         """Keep how a request of the canary phase came out; returns at once."""
         if arm.student.phase == "canary":
-            self._queue.put((arm, _outcome(arm, request, figures, is_treatment=arm.is_treatment)))
+            self._queue.put((arm, outcome_of(arm, request, figures, is_treatment=arm.is_treatment)))
 
     def compared(self, arm: Arm, request: Request, control: Figures, treatment: Figures) -> None:
         """Keep how both models did on a request of the shadow phase; durable on return."""
         pair = [
-            _outcome(arm, request, figures, is_treatment=is_treatment)
+            outcome_of(arm, request, figures, is_treatment=is_treatment)
             for figures, is_treatment in ((control, False), (treatment, True))
         ]
         self._commit([(arm, one) for one in pair])
@@ -132,14 +134,8 @@ class Trials:
 
     def status(self, tier: str) -> TrialStatus | None:
         """Return where the trial of a tier stands; None without one."""
-        serving = self._served.serving(tier)
-        if serving.trial is None:
-            return None
         self._queue.flush()
-        arm = Arm(serving.trial, serving.promoted.id if serving.promoted is not None else "", False)
-        with self._lock:
-            known = self._outcomes(arm)
-            return TrialStatus(serving.trial, len(known), known.decide(self._config))
+        return trial_status(self._served.serving(tier), self._table, self._config)
 
     def flush(self) -> None:
         """Wait until all that was answered is on disk, and what follows from it is done."""
@@ -187,11 +183,36 @@ class Trials:
             logger.warning("%s stays as it is: %s", student.name, error)
 
 
+def start_trial(students: Students, student: str, config: Config, *, why: str = "") -> Student:
+    """Put a validated student on trial for its tier, in the shadow first, and return it.
+
+    Raises:
+        ValueError: it is not known, not validated or of no tier here, another one is on trial for its tier, or answers
+            are not judged.
+    """
+    one, tiers = students.get(student), config.models.tiers or (config.generation.model,)
+    if one.tier not in tiers:
+        raise ValueError(f"student: {one.name} is for {one.tier}, the tiers are {', '.join(tiers)}")
+    if not config.judge.enabled:
+        raise ValueError("judge.enabled must be true for a trial: it compares how good answers are")
+    return students.move(one.id, "shadow", why=why)
+
+
+def trial_status(serving: Serving, table: TrialTable, config: RolloutConfig) -> TrialStatus | None:
+    """Return where the trial of a tier stands by what the store has; None without one."""
+    if serving.trial is None:
+        return None
+    control = serving.promoted.id if serving.promoted is not None else ""
+    known = PhaseOutcomes(serving.trial.phase, table.read(serving.trial.id, serving.trial.since, control))
+    return TrialStatus(serving.trial, control, len(known), known.decide(config))
+
+
 def _key(arm: Arm) -> tuple[str, int, str]:
     return arm.student.id, arm.student.since, arm.control
 
 
-def _outcome(arm: Arm, request: Request, figures: Figures, *, is_treatment: bool) -> TrialOutcome:
+def outcome_of(arm: Arm, request: Request, figures: Figures, *, is_treatment: bool) -> TrialOutcome:
+    """Return how one model of a trial did on a request, as the store keeps it."""
     return TrialOutcome(
         student=arm.student.id,
         since=arm.student.since,
