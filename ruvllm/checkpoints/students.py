@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,6 +39,7 @@ NEXT: Mapping[str, tuple[Step, ...]] = {
     "retired": ("validated",),
 }
 STEPS = tuple(NEXT)
+DEATHS = 2  # of processes that load a student, one after another: one may have another cause
 
 _EDITION = re.compile(r"-ruv-edition-v\d+$")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -160,15 +161,19 @@ class Students:
 
     The folder holds a directory for each student and `log.jsonl`, which is never rewritten: what a student is follows
     from its lines (see `SignedLog`). A change counts once its line is on disk; what a crash leaves beside it is
-    cleared away by the next `add`. Changes by other processes are seen at once.
+    cleared away by the next `add`.
 
     Args:
         folder: of these alone.
         key: signs the log; the user's own, see `local_key`, when None.
+        look_every_s: how soon `version`, `all` and `serving` see what other processes change; 0 looks each time, which
+            costs a call of the system. What is changed through this object, and all else, is seen at once.
     """
 
-    def __init__(self, folder: Path, *, key: bytes | None = None) -> None:
+    def __init__(self, folder: Path, *, key: bytes | None = None, look_every_s: float = 0.0) -> None:
         self.folder = folder
+        self._look_every_s = look_every_s
+        self._look_at = 0.0  # by the monotonic clock, the next time
         self._log = SignedLog(folder / "log.jsonl", local_key if key is None else lambda: key)
         self._known: tuple[object, _Book] = (None, _Book(folder))
         self._reading = threading.Lock()
@@ -178,7 +183,7 @@ class Students:
     @property
     def version(self) -> int:
         """A number that grows with every change, 0 while there is nothing."""
-        return self._book().lines
+        return self._seen().lines
 
     def all(self, tier: str | None = None) -> tuple[Student, ...]:
         """Return all students, or those of a tier, the oldest first.
@@ -186,7 +191,7 @@ class Students:
         Raises:
             RegistryDamaged: the log was changed by hand, or was signed by another key; so does everything else here.
         """
-        return tuple(one for one in self._book().students.values() if tier in (None, one.tier))
+        return tuple(one for one in self._seen().students.values() if tier in (None, one.tier))
 
     def get(self, student: str) -> Student:
         """Return a student by its id or its name.
@@ -197,8 +202,8 @@ class Students:
         return _found(self._book(), student)
 
     def serving(self, tier: str) -> Serving:
-        """Return who answers for a tier now; costs one look at the file's status while nothing changes."""
-        return self._book().serving(tier)
+        """Return who answers for a tier now."""
+        return self._seen().serving(tier)
 
     def history(self) -> tuple[Move, ...]:
         """Return everything that happened, the oldest first."""
@@ -218,6 +223,26 @@ class Students:
                 what = f"{name} has sha256 {found}, recorded {sha256}"
                 raise ModelDamaged(f"{student.name} was changed since it was added: {what}", model=student.name)
         return student.path
+
+    @contextmanager
+    def loading(self, student: Student) -> Iterator[None]:
+        """Keep a note on disk while the body loads a student; a process that dies of it leaves the note behind.
+
+        Raises:
+            ModelDamaged: that many processes in a row died of it (`DEATHS`); the body does not run.
+        """
+        note = self.folder / f"loading-{student.id}"
+        deaths = _deaths(note)
+        if deaths >= DEATHS:
+            note.unlink(missing_ok=True)
+            raise ModelDamaged(f"{deaths} processes ended while they loaded {student.name}", model=student.name)
+        with suppress(OSError):  # a folder that cannot be written keeps no notes
+            note.write_text(f"{deaths + 1} {os.getpid()}", encoding="ascii")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                note.unlink(missing_ok=True)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -351,6 +376,14 @@ class Students:
             raise
         return part
 
+    def _seen(self) -> _Book:
+        """Return what the log said at the last look, which is not too long ago."""
+        if time.monotonic() < self._look_at:
+            return self._known[1]
+        book = self._book()
+        self._look_at = time.monotonic() + self._look_every_s
+        return book
+
     def _book(self) -> _Book:
         stamp = self._log.stamp()
         known, book = self._known
@@ -377,6 +410,21 @@ class Students:
 
         with FileLock(self.folder / name):
             yield
+
+
+def _deaths(note: Path) -> int:
+    """Return how many processes in a row ended while they loaded a student, by the note that they left."""
+    try:
+        loads, pid = map(int, note.read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return 0
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return loads
+    except (OSError, OverflowError):
+        pass  # it is there, and somebody else's
+    return loads if pid == os.getpid() else loads - 1
 
 
 def _found(book: _Book, student: str) -> Student:

@@ -284,7 +284,7 @@ class ModelPool(Closes):
         if slot.student is None or self._served is None:
             return self._choose(slot.tier)
         try:
-            path = self._served.require_whole(slot.student)
+            path = self._served.students.require_whole(slot.student)
             need = self._bytes(path)
             if not self._fits(need):
                 raise self._too_large(slot.student.name, need)
@@ -294,10 +294,14 @@ class ModelPool(Closes):
             raise
 
     def _opened(self, slot: _Slot) -> Engine:
-        try:
+        """Return the engine of a chosen model; whatever goes wrong with that of a student is the student's fault."""
+        if slot.student is None or self._served is None:
             return self._open(slot.model, self._generation, self._config)
+        try:
+            with self._served.students.loading(slot.student):
+                return self._open(slot.model, self._generation, self._config)
         except Exception:
-            slot.is_broken = slot.student is not None
+            slot.is_broken = True
             raise
 
     def _choose(self, tier: str) -> tuple[str, int]:

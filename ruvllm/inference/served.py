@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from ruvllm.checkpoints import Serving, Student, Students
 from ruvllm.errors import RegistryDamaged
@@ -47,10 +46,6 @@ class Served:
         if self.version <= 0:
             return ""
         return next((one.id for one in self.students.all() if one.name == name), "")
-
-    def require_whole(self, student: Student) -> Path:
-        """Return a student's directory after reading every byte of it; see `Students.require_whole`."""
-        return self.students.require_whole(student)
 
     def cannot_load(self, student: Student, why: str) -> None:
         """Retire a student that cannot be loaded; where that cannot be kept, this process serves it no more."""

@@ -11,16 +11,19 @@ from ruvllm.tuning.rollout.trials import TrialStatus, start_trial
 __all__ = ["HasStudents", "students_of"]
 
 
-def students_of(brain: Path) -> Students:
+LOOK_S = 0.05  # how soon a serving process sees what others change
+
+
+def students_of(brain: Path, *, look_every_s: float = 0.0) -> Students:
     """Return the registry of the students of a brain."""
-    return Students(brain / "checkpoints" / "students")
+    return Students(brain / "checkpoints" / "students", look_every_s=look_every_s)
 
 
 class HasStudents(Parts):
     """Lets students take the place of models; `students` is their registry.
 
-    What the registry says counts from the next request on, whoever changed it; requests that run finish on the model
-    they began with.
+    What the registry says counts from the next request on, after `LOOK_S` where another process changed it; requests
+    that run finish on the model they began with.
     """
 
     def start_trial(self, student: str, *, why: str = "") -> Student:

@@ -25,7 +25,7 @@ from ruvllm.pipeline import Pipeline
 from ruvllm.system.asking import Asks
 from ruvllm.system.feedback import Feeds
 from ruvllm.system.learning import Learns
-from ruvllm.system.students import HasStudents, students_of
+from ruvllm.system.students import LOOK_S, HasStudents, students_of
 from ruvllm.telemetry import Telemetry
 from ruvllm.tuning.rollout.trials import Trials
 from ruvllm.types import (
@@ -87,7 +87,7 @@ class RuvLLM(Asks, Feeds, Learns, HasStudents, Closes):
             config = msgspec.structs.replace(config, router=msgspec.structs.replace(config.router, **promised))
         self.config = config
         self.memory = Memory(path, embedder=embedder, config=config, namespace=namespace, read_only=read_only)
-        self.students = students_of(self.memory.path)
+        self.students = students_of(self.memory.path, look_every_s=LOOK_S)
         served = Served(self.students)
         self.pool = ModelPool(config.generation, config.models, open=open_engine, served=served)
         self._trials = Trials(served, self.pool, self.memory.trial_table, config.rollout, is_open=not self.read_only)

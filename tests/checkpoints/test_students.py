@@ -218,6 +218,16 @@ def test_what_another_process_decides_is_seen_at_once(students: Students, model_
     assert serving is not None and serving.id == id
 
 
+def test_between_two_looks_only_what_others_decide_is_not_seen(students: Students, model_dirs: list[Path]) -> None:
+    seldom = Students(students.folder, look_every_s=3600.0)
+    assert seldom.version == 0
+    id = on_trial(students, model_dirs[0])
+    assert seldom.serving(TIER).trial is None
+    seldom.promote(id)
+    serving = seldom.serving(TIER).promoted
+    assert serving is not None and serving.id == id
+
+
 # -- what was done by hand --------------------------------------------------------------------------------------------
 
 
@@ -294,6 +304,27 @@ def test_a_line_for_which_there_is_no_room_does_not_count(
             students.promote(id)
     assert log_of(students).read_bytes() == before
     assert students.promote(id).state == "promoted"
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from ruvllm.checkpoints import Students
+students = Students(Path(sys.argv[1]))
+with students.loading(students.get(sys.argv[2])):
+    os._exit(9)
+"""
+
+
+def test_what_two_processes_died_of_is_not_loaded_again(students: Students, model_dirs: list[Path]) -> None:
+    one = students.add(model_dirs[0], base=TIER, tier=TIER)
+    for _ in range(2):
+        with students.loading(one):  # one alone may have had another cause
+            pass
+        subprocess.run([sys.executable, "-c", DIES, str(students.folder), one.id], check=False)
+    subprocess.run([sys.executable, "-c", DIES, str(students.folder), one.id], check=False)
+    with pytest.raises(ModelDamaged, match="2 processes ended while they loaded"), students.loading(one):
+        raise AssertionError("it was loaded")
 
 
 KILLED = """
