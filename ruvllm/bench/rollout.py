@@ -33,7 +33,7 @@ SIZE_RUNS = 10  # a trial's length is averaged over so many times fewer runs
 
 KEEP, PROMOTE = Action.KEEP_CONTROL, Action.PROMOTE
 SHADOW = RolloutConfig()
-STRICT = RolloutConfig(quality_margin=0.0, canary_margin=0.0, canary_requests=500)
+STRICT = RolloutConfig(quality_margin=0.0, canary_margin=0.0, canary_requests=400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ IN_SESSIONS = Student(session_requests=5, session_sd=0.1)
 FALSE_ALARMS = (
     Trials("A/A, pairs, margin 0, graded: decided", GRADED, (KEEP, PROMOTE), 2500, STRICT),
     Trials("A/A, pairs, margin 0, binary: decided", BINARY, (KEEP, PROMOTE), 2500, STRICT),
-    Trials("A/A, pairs, both fail in 2 %: kept", replace(BINARY, failure_rates=(0.02, 0.02)), (KEEP,), 2500),
-    Trials("A/A, 90/10, margin 0, binary: decided", BINARY, (KEEP, PROMOTE), 6000, STRICT, 0.1),
-    Trials("A/A, 90/10, sessions of 5, both fail in 2 %: kept", IN_SESSIONS, (KEEP,), 6000, share=0.1),
-    Trials("worse by the margin of 2 points, pairs: promoted", replace(BINARY, loss=0.02), (PROMOTE,), 3000),
-    Trials("later by the ratio of 1.2, pairs: promoted", replace(GRADED, latency_ratio=1.2), (PROMOTE,), 3000),
-    Trials("1 point more failures, pairs: promoted", replace(GRADED, failure_rates=(0.0, 0.01)), (PROMOTE,), 3000),
+    Trials("A/A, pairs, both fail in 2 %: kept", replace(BINARY, failure_rates=(0.02, 0.02)), (KEEP,), 2000),
+    Trials("A/A, 90/10, margin 0, binary: decided", BINARY, (KEEP, PROMOTE), 5000, STRICT, 0.1),
+    Trials("A/A, 90/10, sessions of 5, both fail in 2 %: kept", IN_SESSIONS, (KEEP,), 5000, share=0.1),
+    Trials("worse by the margin of 2 points, pairs: promoted", replace(BINARY, loss=0.02), (PROMOTE,), 2500),
+    Trials("later by the ratio of 1.2, pairs: promoted", replace(GRADED, latency_ratio=1.2), (PROMOTE,), 2500),
+    Trials("1 point more failures, pairs: promoted", replace(GRADED, failure_rates=(0.0, 0.01)), (PROMOTE,), 2500),
 )
 FOUND = (
     Trials("3 points lost, pairs, margin 0, graded", replace(GRADED, loss=0.03), (KEEP,), CAUGHT_WITHIN, STRICT),
@@ -78,6 +78,7 @@ def run(runs: int = 2000, *, seed: int = 0, on_progress: Progress = lambda name,
     rng = np.random.default_rng(seed)
     few = max(runs // SIZE_RUNS, 2)
     rows = [_share(trials, runs, rng, on_progress, is_error=True)[0] for trials in FALSE_ALARMS]
+    rows.append(_long_trials(runs, rng, on_progress))
     for trials in FOUND:
         rows += _share(trials, few, rng, on_progress, is_error=False)
     rows += _detectable()
@@ -111,6 +112,18 @@ def _share(
             bootstrap_interval(found) if len(found) > 1 else None,
         ),
     )
+
+
+def _long_trials(runs: int, rng: np.random.Generator, on_progress: Progress) -> Row:
+    """Return how often quality alone decides between equals in the longest trials that there are."""
+    name = f"A/A, {LONGEST} pairs, margin 0, binary: quality decided"
+    ends = np.zeros(runs)
+    for done in range(runs):
+        on_progress(name, done, runs)
+        is_worse, is_not_worse = quality_proofs(draw(BINARY, LONGEST, rng), STRICT)
+        ends[done] = is_worse.any() or is_not_worse[STRICT.shadow_requests - 1 :].any()
+    share = float(ends.mean())
+    return Row(name, share, "share of trials", _wilson(ends), target=WRONG_TARGET, met=share <= WRONG_TARGET)
 
 
 def _wilson(hits: np.ndarray) -> tuple[float, float]:

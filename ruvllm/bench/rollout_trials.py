@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from bisect import insort
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -102,7 +103,7 @@ def first_decision(trial: Trial, config: RolloutConfig) -> tuple[Action, int]:
     paired = trial.is_student is None
     enough = config.shadow_requests if paired else config.canary_requests
     is_worse, is_not_worse = quality_proofs(trial, config)
-    arms = _Arms(config, levels, paired=paired)
+    arms = _Arms(config, levels, len(trial.session), paired=paired)
     for i in range(len(trial.session)):
         arms.add(trial, i)
         if is_worse[i] or arms.worse():
@@ -123,11 +124,12 @@ def quality_proofs(trial: Trial, config: RolloutConfig) -> tuple[Flags, Flags]:
 class _Arms:
     """Failures and latencies so far."""
 
-    def __init__(self, config: RolloutConfig, levels: Levels, *, paired: bool) -> None:
+    def __init__(self, config: RolloutConfig, levels: Levels, requests: int, *, paired: bool) -> None:
         self._config, self._levels, self._paired = config, levels, paired
         self._latencies: tuple[list[float], list[float]] = ([], [])
         self._n = [0, 0]
         self._failed = [0, 0]  # in pairs: alone
+        self._ranks = [_ranks(requests, p, levels.worse(metric) / 2.0) for metric, p in QUANTILES.items()]
 
     @property
     def requests(self) -> int:
@@ -153,10 +155,9 @@ class _Arms:
         ):
             return True
         y, x = self._latencies
-        for metric, p in QUANTILES.items():
-            level = self._levels.worse(metric) / 2.0
-            low, _ = sequences.quantile_bounds(x, p, level)
-            if low > self._config.latency_ratio * sequences.quantile_bounds(y, p, level)[1]:
+        for lows, highs in self._ranks:
+            low, high = lows[len(x)], highs[len(y)]
+            if low >= 1 and high <= len(y) and x[low - 1] > self._config.latency_ratio * y[high - 1]:
                 return True
         return False
 
@@ -170,6 +171,13 @@ class _Arms:
             < self._config.latency_ratio * sequences.quantile_bounds(y, p, level)[0]
             for p in QUANTILES.values()
         )
+
+
+@lru_cache
+def _ranks(requests: int, p: float, level: float) -> tuple[list[int], list[int]]:
+    """Return `sequences.quantile_ranks` of 0 to `requests` values, the lower ones and the upper ones."""
+    lows, highs = zip(*(sequences.quantile_ranks(n, p, level) for n in range(requests + 1)), strict=True)
+    return list(lows), list(highs)
 
 
 class _Prefixes:

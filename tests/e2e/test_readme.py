@@ -95,3 +95,10 @@ def test_the_runtime_page_runs(smollm2_dir: Path) -> None:
     done = subprocess.run([sys.executable, "-P", "-W", "error", "-c", text], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("The capital of France is Paris.")
+
+
+def test_the_rollout_page_runs() -> None:
+    _, text = [text for language, text in blocks("docs/tuning/validation.md") if language == "python"]
+    done = subprocess.run([sys.executable, "-P", "-W", "error", "-c", text], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Rollout of LFM2-ruv-edition-v1")

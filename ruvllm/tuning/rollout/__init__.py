@@ -11,6 +11,7 @@ from ruvllm.tuning.rollout.decision import (
     evaluate_canary,
     evaluate_shadow,
 )
+from ruvllm.tuning.rollout.report import RolloutReport, rollout_report
 
 __all__ = [
     "ABDecision",
@@ -18,8 +19,10 @@ __all__ = [
     "ABTestResults",
     "Action",
     "Evidence",
+    "RolloutReport",
     "TrialPair",
     "TrialRow",
     "evaluate_canary",
     "evaluate_shadow",
+    "rollout_report",
 ]

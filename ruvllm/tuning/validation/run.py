@@ -20,7 +20,6 @@ __all__ = ["validate", "validate_engines"]
 
 Progress = Callable[[str, int, int], None]
 
-WINDOWS, WINDOW_TOKENS = 32, 512  # of the general text
 LIMITS = Limits()
 OPTIONS = GenerationOptions(max_new_tokens=48)
 
@@ -31,6 +30,8 @@ def validate(
     holdout: HoldoutDataset,
     *,
     text: Path | None = None,
+    windows: int = 32,
+    window_tokens: int = 512,
     judge: Judge | None = None,
     limits: Limits = LIMITS,
     options: GenerationOptions = OPTIONS,
@@ -42,6 +43,7 @@ def validate(
 
     Args:
         text: general text of which the perplexity is measured, which shows what was forgotten; None for none.
+        windows, window_tokens: how many pieces of how many tokens of it.
         judge: maps an item and an answer to a quality; None for none.
         options: of every answer; greedy, as they are by default, both models answer the same way every time.
 
@@ -49,7 +51,10 @@ def validate(
         ModelDamaged, ModelUnsupported: a model cannot be loaded.
         ValueError: `text` is too short, or the two read it in other tokens.
     """
-    nats = _nats(text, (student_dir, baseline_dir), num_threads, on_progress) if text is not None else (None, None)
+    nats: tuple[Floats | None, Floats | None] = (None, None)
+    if text is not None:
+        on_progress("perplexity", 0, 1)
+        nats = _nats(text, student_dir, baseline_dir, windows, window_tokens, num_threads)
     with (
         closing(RuntimeEngine(student_dir, num_threads=num_threads, context_tokens=context_tokens)) as student,
         closing(RuntimeEngine(baseline_dir, num_threads=num_threads, context_tokens=context_tokens)) as baseline,
@@ -79,16 +84,15 @@ def validate_engines(
     return ValidationResult(x, y, limits, holdout.sha256)
 
 
-def _nats(text: Path, folders: tuple[Path, Path], num_threads: int, on_progress: Progress) -> tuple[Floats, Floats]:
+def _nats(
+    text: Path, student_dir: Path, baseline_dir: Path, windows: int, window_tokens: int, num_threads: int
+) -> tuple[Floats, Floats]:
     """Return the mean nats of a token in each window of `text`, of either model."""
-    windows = [token_windows(text, folder, windows=WINDOWS, window=WINDOW_TOKENS) for folder in folders]
-    if windows[0] != windows[1]:
+    pieces = token_windows(text, student_dir, windows=windows, window=window_tokens)
+    if pieces != token_windows(text, baseline_dir, windows=windows, window=window_tokens):
         raise ValueError("student and baseline must have one tokenizer: perplexities of other tokens do not compare")
-    found = []
-    for done, folder in enumerate(folders):
-        on_progress("perplexity", done, len(folders))
-        found.append(perplexity_by_window(folder, windows[0], available_threads(num_threads)))
-    return found[0], found[1]
+    threads = available_threads(num_threads)
+    return perplexity_by_window(student_dir, pieces, threads), perplexity_by_window(baseline_dir, pieces, threads)
 
 
 def _ask(
