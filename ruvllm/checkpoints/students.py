@@ -1,4 +1,4 @@
-"""Students: models that were trained from what a brain saw, and which of them may answer."""
+"""The registry of a brain's students: added, moved from step to step, promoted, rolled back."""
 
 from __future__ import annotations
 
@@ -8,152 +8,25 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import msgspec
 
+from ruvllm.checkpoints.ledger import Added, Ledger, Moved
 from ruvllm.checkpoints.signing import SignedLog, flush_folder, local_key
+from ruvllm.checkpoints.student import NEXT, STEPS, Move, Serving, Step, Student
 from ruvllm.errors import ModelDamaged, ModelUnsupported
 from ruvllm.models.card import CARD_FILE, read_card, sha256_of, verify
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+__all__ = ["Students", "students_of"]
 
-__all__ = ["Move", "Phase", "Serving", "State", "Step", "Student", "Students"]
-
-State = Literal["trained", "validated", "canary", "promoted", "retired"]
-Phase = Literal["", "shadow", "canary"]
-Step = Literal["trained", "validated", "shadow", "canary", "promoted", "retired"]
-"""Where a student is: its state, where "canary" is told apart into its phases."""
-
-NEXT: Mapping[str, tuple[Step, ...]] = {
-    "trained": ("validated", "retired"),
-    "validated": ("shadow", "retired"),
-    "shadow": ("canary", "retired"),
-    "canary": ("promoted", "retired"),
-    "promoted": (),  # only `rollback`, or a successor, ends it
-    "retired": ("validated",),
-}
-STEPS = tuple(NEXT)
 DEATHS = 2  # of processes that load a student, one after another: one may have another cause
 
 _EDITION = re.compile(r"-ruv-edition-v\d+$")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Student:
-    """One student: `id` is made of its files, `name` is that of its directory, `tier` is the model it stands in for.
-
-    `base` is what it was trained from, `about` what was said when it was added, `files` the sha256 of each file, and
-    `created` when it was added, in seconds since 1970. `since` is the number of the line of the log that put it where
-    it is: another one each time.
-    """
-
-    id: str
-    name: str
-    tier: str
-    base: str
-    step: Step
-    path: Path
-    created: float
-    since: int
-    about: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    @property
-    def state(self) -> State:
-        """The state, in which both phases of a trial are "canary"."""
-        return "canary" if self.step == "shadow" else self.step
-
-    @property
-    def phase(self) -> Phase:
-        """The phase of its trial, "" when it is not on trial."""
-        return self.step if self.step == "shadow" or self.step == "canary" else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """Who answers for a tier: the promoted student in its place, and the one that is on trial beside it."""
-
-    promoted: Student | None = None
-    trial: Student | None = None
-
-    @property
-    def phase(self) -> Phase:
-        """The phase of the trial, "" without one."""
-        return self.trial.phase if self.trial is not None else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One line of the history: a student came (`before` is "") or changed, when, and why."""
-
-    at: float
-    id: str
-    name: str
-    tier: str
-    before: Step | Literal[""]
-    after: Step
-    why: str
-    evidence: Mapping[str, Any]
-
-
-class _Added(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="added"):
-    at: float
-    id: str
-    name: str
-    tier: str
-    base: str
-    files: dict[str, str]
-    about: dict[str, Any]
-
-
-class _Moved(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="moved"):
-    at: float
-    steps: dict[str, Step]  # id -> where it is from now on; what one decision changes is one line
-    is_rollback: bool = False
-    why: str
-    evidence: dict[str, Any]
-
-
-@dataclass(slots=True, eq=False)
-class _Book:
-    """What the log says, line by line up to now."""
-
-    folder: Path
-    students: dict[str, Student] = field(default_factory=dict)
-    in_force: dict[str, list[str]] = field(default_factory=dict)  # tier -> ids promoted, the one in force last
-    moves: list[Move] = field(default_factory=list)
-    lines: int = 0
-
-    def add(self, line: _Added | _Moved) -> None:
-        self.lines += 1
-        if isinstance(line, _Added):
-            path = self.folder / line.name
-            self.students[line.id] = Student(
-                line.id, line.name, line.tier, line.base, "trained", path, line.at, self.lines, line.about, line.files
-            )
-            self.moves.append(Move(line.at, line.id, line.name, line.tier, "", "trained", "added", line.about))
-            return
-        for id, step in line.steps.items():
-            one = self.students[id]
-            self.students[id] = replace(one, step=step, since=self.lines)
-            self.moves.append(Move(line.at, id, one.name, one.tier, one.step, step, line.why, line.evidence))
-            stack = self.in_force.setdefault(one.tier, [])
-            if step == "promoted" and not line.is_rollback:
-                stack[:] = [*(other for other in stack if other != id), id]
-            elif step == "retired" and line.is_rollback:
-                stack.remove(id)
-
-    def serving(self, tier: str) -> Serving:
-        stack = self.in_force.get(tier)
-        trials = (one for one in self.students.values() if one.tier == tier and one.phase)
-        return Serving(self.students[stack[-1]] if stack else None, next(trials, None))
 
 
 class Students:
@@ -175,7 +48,7 @@ class Students:
         self._look_every_s = look_every_s
         self._look_at = 0.0  # by the monotonic clock, the next time
         self._log = SignedLog(folder / "log.jsonl", local_key if key is None else lambda: key)
-        self._known: tuple[object, _Book] = (None, _Book(folder))
+        self._known: tuple[object, Ledger] = (None, Ledger(folder))
         self._reading = threading.Lock()
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -286,7 +159,7 @@ class Students:
                     name = _next_name(f"{prefix.strip('-.') or 'model'}-ruv-edition-v", book)
                     os.replace(part, self.folder / name)
                     flush_folder(self.folder)
-                    line = _Added(
+                    line = Added(
                         at=time.time(), id=id, name=name, tier=tier, base=base, files=files, about=dict(about or {})
                     )
                     return self._append(line).students[id]
@@ -322,7 +195,7 @@ class Students:
             steps: dict[str, Step] = {one.id: to}
             if to == "promoted" and serving.promoted is not None:
                 steps[serving.promoted.id] = "retired"
-            line = _Moved(at=time.time(), steps=steps, why=why, evidence=dict(evidence or {}))
+            line = Moved(at=time.time(), steps=steps, why=why, evidence=dict(evidence or {}))
             return self._append(line).students[one.id]
 
     def promote(self, student: str, *, why: str = "", evidence: Mapping[str, Any] | None = None) -> Student:
@@ -349,10 +222,10 @@ class Students:
             steps: dict[str, Step] = {stack[-1]: "retired"}
             if len(stack) > 1:
                 steps[stack[-2]] = "promoted"
-            line = _Moved(at=time.time(), steps=steps, is_rollback=True, why=why, evidence=dict(evidence or {}))
+            line = Moved(at=time.time(), steps=steps, is_rollback=True, why=why, evidence=dict(evidence or {}))
             return self._append(line).serving(tier).promoted
 
-    def _append(self, line: _Added | _Moved) -> _Book:
+    def _append(self, line: Added | Moved) -> Ledger:
         """Write a line and return what the log says then. The lock is held."""
         self._log.append(msgspec.json.encode(line))
         return self._book()
@@ -376,7 +249,7 @@ class Students:
             raise
         return part
 
-    def _seen(self) -> _Book:
+    def _seen(self) -> Ledger:
         """Return what the log said at the last look, which is not too long ago."""
         if time.monotonic() < self._look_at:
             return self._known[1]
@@ -384,22 +257,22 @@ class Students:
         self._look_at = time.monotonic() + self._look_every_s
         return book
 
-    def _book(self) -> _Book:
+    def _book(self) -> Ledger:
         stamp = self._log.stamp()
         known, book = self._known
         if stamp == known:
             return book
         with self._reading:
-            stamp, book = self._log.stamp(), _Book(self.folder)
+            stamp, book = self._log.stamp(), Ledger(self.folder)
             for said in self._log.read():
-                book.add(msgspec.json.decode(said, type=_Added | _Moved))
+                book.add(msgspec.json.decode(said, type=Added | Moved))
             self._known = stamp, book
         return book
 
     @contextmanager
-    def _writing(self) -> Iterator[_Book]:
+    def _writing(self) -> Iterator[Ledger]:
         if not self.folder.is_dir():
-            yield _Book(self.folder)  # nothing is there, and nothing will be found
+            yield Ledger(self.folder)  # nothing is there, and nothing will be found
             return
         with self._locked("lock"):
             yield self._book()
@@ -410,6 +283,11 @@ class Students:
 
         with FileLock(self.folder / name):
             yield
+
+
+def students_of(brain: Path, *, look_every_s: float = 0.0) -> Students:
+    """Return the registry of the students of a brain."""
+    return Students(brain / "checkpoints" / "students", look_every_s=look_every_s)
 
 
 def _deaths(note: Path) -> int:
@@ -427,7 +305,7 @@ def _deaths(note: Path) -> int:
     return loads if pid == os.getpid() else loads - 1
 
 
-def _found(book: _Book, student: str) -> Student:
+def _found(book: Ledger, student: str) -> Student:
     named = {one.name: one for one in book.students.values()}
     found = book.students.get(student) or named.get(student)
     if found is None:
@@ -436,6 +314,6 @@ def _found(book: _Book, student: str) -> Student:
     return found
 
 
-def _next_name(prefix: str, book: _Book) -> str:
+def _next_name(prefix: str, book: Ledger) -> str:
     numbers = [one.name.removeprefix(prefix) for one in book.students.values() if one.name.startswith(prefix)]
     return f"{prefix}{max((int(number) for number in numbers if number.isdecimal()), default=0) + 1}"

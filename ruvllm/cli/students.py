@@ -5,23 +5,21 @@ They work beside a process that serves the brain, which sees each change at its 
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.table import Table
 
-from ruvllm.checkpoints import Student, Students
+from ruvllm.checkpoints import Student, Students, students_of
 from ruvllm.cli.brain import DEFAULT_BRAIN, BrainOption, existing
 from ruvllm.cli.console import out
 from ruvllm.cli.models import models_app
 from ruvllm.config import load_config
 from ruvllm.memory import Memory
-from ruvllm.system.students import students_of
-from ruvllm.tuning.rollout.trials import TrialStatus, start_trial, trial_status
+from ruvllm.tuning.rollout.pictures import draw_rollout
+from ruvllm.tuning.rollout.trials import TrialStatus, start_trial, trial_report, trial_status
 
 __all__ = ["register"]
 
@@ -80,34 +78,31 @@ def history(brain: BrainOption = DEFAULT_BRAIN, json: JsonOption = False) -> Non
 
 def rollout(
     brain: Annotated[Path, typer.Argument(metavar="BRAIN", help="The brain's directory.")] = DEFAULT_BRAIN,
+    student: Annotated[
+        str | None, typer.Option(help="Whose trial, also one that has ended; those on trial when left out.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Draw it: .svg or .png.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show who answers for each tier, and where the trial of a student stands."""
+    """Show who answers for each tier, and how the trial of a student goes."""
     students, config = _students(brain), load_config(brain / "ruvllm.toml")
     tiers = config.models.tiers or (config.generation.model,)
     serving = {tier: students.serving(tier) for tier in tiers}
     with Memory(brain, config=config, read_only=True) as memory:
-        found = [trial_status(one, memory.trial_table, config.rollout) for one in serving.values()]
-    trials = [status for status in found if status is not None]
-    if json:
-        print(msgspec.json.encode([_as_json(status) for status in trials]).decode())
-        return
+        table = memory.trial_table
+        if json:
+            found = [trial_status(one, table, config.rollout) for one in serving.values()]
+            print(msgspec.json.encode([_as_json(status) for status in found if status is not None]).decode())
+            return
+        shown = [one.trial.id for one in serving.values() if one.trial is not None] if student is None else [student]
+        reports = [trial_report(students, id, table, config.rollout) for id in shown]
     for tier, one in serving.items():
         promoted, trial = _named(one.promoted, tier), _named(one.trial, "nobody")
         out.print(f"{tier}: {promoted} answers, on trial: {trial}", markup=False)
-    for status in trials:
-        _print(status)
-
-
-def _print(status: TrialStatus) -> None:
-    decision, student = status.decision, status.student
-    reasons = ", ".join(decision.reasons())
-    out.print(f"\n{student.name} ({student.phase}, {status.requests} requests): {decision.action}, {reasons}")
-    table = Table("", "control", "student", "difference", "from", "to", box=None)
-    for one in decision.evidence:
-        figures = (one.control, one.treatment, one.difference, one.low, one.high)
-        table.add_row(one.metric, *(f"{figure:.3f}" if math.isfinite(figure) else "" for figure in figures))
-    out.print(table)
+    for report in reports:
+        out.print(f"\n{report}", markup=False)
+        if file is not None:
+            out.print(f"\ndrawn in {draw_rollout(report, file)}", markup=False)
 
 
 def _as_json(status: TrialStatus) -> dict[str, object]:

@@ -52,6 +52,11 @@ class TrialTable:
 
         self._store.write(work)
 
+    def last_control(self, student: str, since: int) -> str:
+        """Return the control that one phase of a trial was last held against, "" where there are no outcomes."""
+        sql = "SELECT control FROM trial_outcomes WHERE student = ? AND since = ? ORDER BY number DESC LIMIT 1"
+        return self._store.value(sql, (student, since)) or ""
+
     def read(self, student: str, since: int, control: str) -> list[TrialOutcome]:
         """Return what is known of one phase of a trial against one control, the oldest first."""
         sql = f"SELECT {_COLUMNS} FROM trial_outcomes WHERE student = ? AND since = ? AND control = ? ORDER BY number"

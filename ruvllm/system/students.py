@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from ruvllm.checkpoints import Student, Students
+from ruvllm.checkpoints import Student
 from ruvllm.system.parts import Parts
-from ruvllm.tuning.rollout.trials import TrialStatus, start_trial
+from ruvllm.tuning.rollout.report import RolloutReport
+from ruvllm.tuning.rollout.trials import TrialStatus, start_trial, trial_report
 
-__all__ = ["HasStudents", "students_of"]
-
+__all__ = ["LOOK_S", "HasStudents"]
 
 LOOK_S = 0.05  # how soon a serving process sees what others change
-
-
-def students_of(brain: Path, *, look_every_s: float = 0.0) -> Students:
-    """Return the registry of the students of a brain."""
-    return Students(brain / "checkpoints" / "students", look_every_s=look_every_s)
 
 
 class HasStudents(Parts):
@@ -48,3 +41,12 @@ class HasStudents(Parts):
         """Return where the trials stand, one for each tier that has one."""
         found = (self._trials.status(tier) for tier in self.pool.tiers)
         return tuple(status for status in found if status is not None)
+
+    def rollout_report(self, student: str) -> RolloutReport:
+        """Return how the trial of a student came to where it is, request by request; also when it has ended.
+
+        Raises:
+            ValueError: there is no such student, or it was never on trial.
+        """
+        self._trials.flush()
+        return trial_report(self.students, student, self.memory.trial_table, self.config.rollout)

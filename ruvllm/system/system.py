@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ruvllm.checkpoints import Students
+from ruvllm.checkpoints import Students, students_of
 from ruvllm.closing import Closes
 from ruvllm.config import Config, GenerationConfig, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelDamaged, ModelError, ModelMissing, PullError, RegistryDamaged
@@ -25,7 +25,7 @@ from ruvllm.pipeline import Pipeline
 from ruvllm.system.asking import Asks
 from ruvllm.system.feedback import Feeds
 from ruvllm.system.learning import Learns
-from ruvllm.system.students import LOOK_S, HasStudents, students_of
+from ruvllm.system.students import LOOK_S, HasStudents
 from ruvllm.telemetry import Telemetry
 from ruvllm.tuning.rollout.trials import Trials
 from ruvllm.types import (

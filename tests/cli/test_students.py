@@ -11,10 +11,9 @@ from memory.fakes import WordEmbedder
 from models import converted
 from typer.testing import CliRunner
 
-from ruvllm.checkpoints import Student, Students
+from ruvllm.checkpoints import Student, Students, students_of
 from ruvllm.cli.app import app
 from ruvllm.memory import Memory
-from ruvllm.system.students import students_of
 
 TIER = "smollm2-135m"  # generation.model, where nothing is configured
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ruvllm.checkpoints.students import Phase
+from ruvllm.checkpoints import Phase
 from ruvllm.config import RolloutConfig
 from ruvllm.memory.trials import TrialOutcome
 from ruvllm.tuning.rollout.decision import ABDecision, TrialPair, TrialRow, evaluate_canary, evaluate_shadow
@@ -45,11 +45,18 @@ class PhaseOutcomes:
     def decide(self, config: RolloutConfig) -> ABDecision:
         """Return what follows from all of them."""
         self._looked_at = len(self)
-        control, treatment = self._arms[False], self._arms[True]
-        if self.phase == "shadow":
-            pairs = [TrialPair(control[id], row) for id, row in treatment.items() if id in control]
-            return evaluate_shadow(pairs, config)
-        return evaluate_canary(list(control.values()), list(treatment.values()), config)
+        return (
+            evaluate_shadow(self.pairs(), config) if self.phase == "shadow" else evaluate_canary(*self.arms(), config)
+        )
+
+    def arms(self) -> tuple[list[TrialRow], list[TrialRow]]:
+        """Return the rows of the control and of the student."""
+        return list(self._arms[False].values()), list(self._arms[True].values())
+
+    def pairs(self) -> list[TrialPair]:
+        """Return the requests that both answered."""
+        control = self._arms[False]
+        return [TrialPair(control[id], row) for id, row in self._arms[True].items() if id in control]
 
 
 def evidence_of(decision: ABDecision) -> Mapping[str, Any]:

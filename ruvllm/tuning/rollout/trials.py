@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from ruvllm.checkpoints import Serving, Student, Students
+from ruvllm.checkpoints import Phase, Serving, Step, Student, Students
 from ruvllm.config import Config, RolloutConfig
 from ruvllm.errors import RuvLLMError
 from ruvllm.inference import Engine, ModelPool
@@ -19,10 +19,11 @@ from ruvllm.memory.writeback import WriteBack
 from ruvllm.tuning.rollout.canary import is_treated, session_hash
 from ruvllm.tuning.rollout.decision import ABDecision, Action
 from ruvllm.tuning.rollout.outcomes import PhaseOutcomes, evidence_of
+from ruvllm.tuning.rollout.report import RolloutReport, rollout_report
 from ruvllm.tuning.rollout.shadow import Figures
 from ruvllm.types import Request
 
-__all__ = ["Arm", "TrialStatus", "Trials", "outcome_of", "start_trial", "trial_status"]
+__all__ = ["Arm", "TrialStatus", "Trials", "outcome_of", "start_trial", "trial_report", "trial_status"]
 
 logger = logging.getLogger(__name__)
 
@@ -173,11 +174,11 @@ class Trials:
         """Do with a student what was decided; where somebody was faster, that holds."""
         if decision.action == Action.CONTINUE:
             return
-        after = "canary" if student.phase == "shadow" else "promoted"
-        to = after if decision.action == Action.PROMOTE else "retired"
+        after: Step = "canary" if student.phase == "shadow" else "promoted"
+        to: Step = after if decision.action == Action.PROMOTE else "retired"
         why = f"{decision.action}: {', '.join(decision.reasons())}"
         try:
-            self._served.students.move(student.id, to, why=why, evidence=evidence_of(decision))  # type: ignore[arg-type]
+            self._served.students.move(student.id, to, why=why, evidence=evidence_of(decision))
             logger.info("%s is %s: %s", student.name, to, why)
         except (RuvLLMError, ValueError, OSError) as error:
             logger.warning("%s stays as it is: %s", student.name, error)
@@ -209,6 +210,29 @@ def trial_status(serving: Serving, table: TrialTable, config: RolloutConfig) -> 
 
 def _key(arm: Arm) -> tuple[str, int, str]:
     return arm.student.id, arm.student.since, arm.control
+
+
+def trial_report(students: Students, student: str, table: TrialTable, config: RolloutConfig) -> RolloutReport:
+    """Return how the last trial of a student came to where it is, request by request.
+
+    Raises:
+        ValueError: there is no such student, or it was never on trial.
+    """
+    one = students.get(student)
+    began = {move.after: move.line for move in students.history() if move.id == one.id}  # the last time
+    if "shadow" not in began:
+        raise ValueError(f"student: {one.name} was never on trial")
+
+    def outcomes(phase: Phase, since: int) -> PhaseOutcomes:
+        return PhaseOutcomes(phase, table.read(one.id, since, table.last_control(one.id, since)))
+
+    is_canary = began.get("canary", 0) > began["shadow"]
+    return rollout_report(
+        one.name,
+        outcomes("shadow", began["shadow"]).pairs(),
+        config,
+        canary=outcomes("canary", began["canary"]).arms() if is_canary else None,
+    )
 
 
 def outcome_of(arm: Arm, request: Request, figures: Figures, *, is_treatment: bool) -> TrialOutcome:
