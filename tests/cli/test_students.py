@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from ruvllm.checkpoints import Student, Students, students_of
 from ruvllm.cli.app import app
 from ruvllm.memory import Memory
+from ruvllm.memory.trials import TrialOutcome
 
 TIER = "smollm2-135m"  # generation.model, where nothing is configured
 
@@ -75,6 +76,22 @@ def test_rollout_says_where_the_trial_stands(brain: Path, students: Students, va
     (status,) = json.loads(run("rollout", brain, "--json"))
     assert (status["id"], status["phase"], status["requests"]) == (validated.id, "shadow", 0)
     assert status["action"] == "Continue"
+
+
+def test_the_report_of_a_trial_that_has_ended_is_shown_and_drawn(
+    brain: Path, students: Students, validated: Student, tmp_path: Path
+) -> None:
+    students.move(validated.id, "shadow")
+    with Memory(brain, embedder=WordEmbedder()) as memory:
+        pair = [
+            TrialOutcome(validated.id, 3, "", is_treatment, "request", "", 0.5, 10.0, False, 0.0)
+            for is_treatment in (False, True)
+        ]
+        memory.trial_table.write(pair)
+    students.move(validated.id, "retired")
+    told = run("rollout", brain, "--student", validated.name, "--out", tmp_path / "trial.svg")
+    assert f"Rollout of {validated.name}" in told and "on trial: nobody" in told
+    assert (tmp_path / "trial.svg").read_text().startswith("<svg")
 
 
 @pytest.mark.parametrize("command", ["promote", "retire", "canary"])

@@ -20,7 +20,7 @@ from ruvllm.inference.served import Served
 from ruvllm.memory.store import Store
 from ruvllm.memory.trials import TrialTable
 from ruvllm.tuning.rollout.shadow import Figures
-from ruvllm.tuning.rollout.trials import Arm, Trials, outcome_of
+from ruvllm.tuning.rollout.trials import Arm, Trials, outcome_of, trial_report
 from ruvllm.types import Request
 
 TIER = "tiny"
@@ -256,3 +256,25 @@ def test_a_trial_that_somebody_ended_is_not_decided_again(
         trials.answered(arm, Request("?"), Figures(float(quality), 10.0))
     trials.flush()
     assert students.history()[-1].why == "changed my mind"
+
+
+# -- reports ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_tells_both_phases_of_a_trial_that_has_ended(
+    trials: Trials, students: Students, store: Store, model_dirs: list[Path]
+) -> None:
+    student = steps.in_shadow(students, model_dirs[0], TIER)
+    compare(trials, 3)
+    students.move(student.id, "canary")
+    answer(trials, 30)
+    students.move(student.id, "retired")
+    report = trial_report(students, student.name, TrialTable(store), EASY)
+    assert [phase.name for phase in report.phases] == ["shadow", "canary"]
+    assert report.phases[0].decision.requests == 3 and report.phases[1].decision.requests > 0
+
+
+def test_who_was_never_on_trial_has_no_report(students: Students, store: Store, model_dirs: list[Path]) -> None:
+    student = students.add(model_dirs[0], base=TIER, tier=TIER)
+    with pytest.raises(ValueError, match="was never on trial"):
+        trial_report(students, student.id, TrialTable(store), EASY)
