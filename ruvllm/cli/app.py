@@ -21,6 +21,7 @@ from ruvllm.cli import (
     router_report,
     sessions,
     stats,
+    students,
 )
 from ruvllm.cli.console import err, print_error
 from ruvllm.errors import ModelMissing, RuvLLMError
@@ -43,6 +44,7 @@ brain.register(app)
 learn.register(app)
 stats.register(app)
 models.register(app)
+students.register(app)
 demo.register(app)
 reembed.register(app)
 compress.register(app)
