@@ -11,6 +11,7 @@ RuvLLMError
 │   ├── ModelDamaged      wrong checksum, truncated or half converted: pull it again
 │   ├── ModelUnsupported  a family or format no engine here can run
 │   └── ModelTooLarge     does not fit models.budget_bytes, `.bytes`: take a smaller one, or raise the budget
+├── RegistryDamaged       the log of students was changed by hand, or signed by another key, `.path`: restore either
 ├── PullError             a download failed, `.model`: retry, or go offline knowingly
 ├── EngineError           generation failed, `.engine`
 │   └── EndpointError     a remote endpoint is down, slow or answers garbage, `.url` / `.status`
@@ -40,6 +41,7 @@ __all__ = [
     "ModelUnsupported",
     "PullError",
     "RateLimited",
+    "RegistryDamaged",
     "RuvLLMError",
 ]
 
@@ -110,6 +112,14 @@ class ModelTooLarge(ModelError):
     def __init__(self, message: str, *, model: str, bytes: int) -> None:
         super().__init__(message, model=model)
         self.bytes = bytes
+
+
+class RegistryDamaged(RuvLLMError):
+    """The log that says which students may answer is not what was signed; none of them is served."""
+
+    def __init__(self, message: str, *, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class PullError(RuvLLMError):

@@ -308,7 +308,8 @@ class Route:
 
     `tier` is the model's name among the configured ones. `confidence` is how likely the router held it that the answer
     meets the quality asked for, `quality` what it expected; None where no router decided. `checkpoint` is the version
-    of the router, 0 for the untrained one, and `reason` says why in words.
+    of the router, 0 for the untrained one, and `reason` says why in words. `student` is the id of the student that
+    answered in its tier's place, "" where it was the tier's own model.
     """
 
     model: str
@@ -321,6 +322,7 @@ class Route:
     quality: float | None = None
     checkpoint: int = 0
     reason: str = ""
+    student: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Settings of whoever runs the tests do not reach them; tests never fetch anything."""
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Settings and keys of whoever runs the tests do not reach them; tests never fetch anything."""
     for name in list(os.environ):
         if name.startswith("RUVLLM_") and "__" in name:
             monkeypatch.delenv(name)
     monkeypatch.setenv("RUVLLM_MODELS__OFFLINE", "true")
+    monkeypatch.setenv("RUVLLM_SIGNING_KEY", str(tmp_path_factory.getbasetemp() / "signing.key"))
     yield
 
 

@@ -21,6 +21,7 @@ from ruvllm.cli import (
     router_report,
     sessions,
     stats,
+    students,
     traces,
 )
 from ruvllm.cli.console import err, print_error
@@ -44,6 +45,7 @@ brain.register(app)
 learn.register(app)
 stats.register(app)
 models.register(app)
+students.register(app)
 demo.register(app)
 reembed.register(app)
 compress.register(app)

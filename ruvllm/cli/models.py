@@ -13,11 +13,11 @@ from ruvllm.cli.console import err, out, pull_bar
 from ruvllm.config import ModelsConfig, load_config
 from ruvllm.errors import ModelMissing
 
-__all__ = ["fetch_missing", "register"]
+__all__ = ["fetch_missing", "models_app", "register"]
 
 TABLE_WIDTH = 100
 
-models_app = typer.Typer(help="The models in the cache.", no_args_is_help=True)
+models_app = typer.Typer(help="The models in the cache, and the students of a brain.", no_args_is_help=True)
 
 
 def fetch_missing(section: ModelsConfig, *names: str) -> None:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ruvllm import models
+from ruvllm.checkpoints import Student
 from ruvllm.closing import Closes
 from ruvllm.config import GenerationConfig, ModelsConfig, without_userinfo
-from ruvllm.errors import EngineError, ModelMissing, ModelTooLarge
+from ruvllm.errors import EngineError, ModelDamaged, ModelMissing, ModelTooLarge
 from ruvllm.inference.engine import Engine
 from ruvllm.inference.open import find_or_pull, is_remote, may_pull, open_engine, window_tokens
+from ruvllm.inference.served import Served
 from ruvllm.models.cache import directory_name
 from ruvllm.models.convert import QUANTIZATIONS
 from ruvllm.models.pull import converted_bytes
@@ -63,15 +65,25 @@ class PoolStats:
     evictions: int
 
 
+_Key = tuple[str, str]  # tier, and id of the student in its place
+
+
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """A tier's engine, there or on its way; `users` are the threads that entered a lease."""
+    """The engine of a tier, or of a student in its place, there or on its way; `users` are the threads that entered a
+    lease."""
 
     tier: str
+    student: Student | None = None
     model: str = ""
     bytes: int = 0
     users: list[int] = field(default_factory=list)
     engine: Future[Engine] = field(default_factory=Future)
+    is_broken: bool = False  # the student could not be loaded
+
+    @property
+    def key(self) -> _Key:
+        return self.tier, self.student.id if self.student is not None else ""
 
 
 class ModelPool(Closes):
@@ -85,10 +97,15 @@ class ModelPool(Closes):
 
     A failed load is everybody's who waited for it; the next use tries again.
 
+    Where a student was promoted, it answers in its tier's place from the next lease on; who uses the model before goes
+    on with it, and the last of them closes it. A student's files are read and compared with what was recorded before it
+    is loaded; one that cannot be loaded is rolled back, and whoever was before it is lent.
+
     Args:
         generation: how engines are opened; its model is the tier that is meant when none is named.
         config: tiers, budget and where models live.
         open: makes an engine from (model, generation, config).
+        served: says which students answer; none when None.
     """
 
     def __init__(
@@ -97,39 +114,43 @@ class ModelPool(Closes):
         config: ModelsConfig,
         *,
         open: Callable[[str, GenerationConfig, ModelsConfig], Engine] = open_engine,
+        served: Served | None = None,
     ) -> None:
         self.tiers = config.tiers or (generation.model,)
         self._generation = generation
         self._config = config
         self._open = open
+        self._served = served
         self._changed = threading.Condition()
-        self._slots: dict[str, _Slot] = {}  # least recently used first
+        self._slots: dict[_Key, _Slot] = {}  # least recently used first
         self._leaving: list[_Slot] = []  # evicted and not yet closed: their bytes still count
         self._loads = self._hits = self._evictions = 0
         self._is_closed = False
 
     @contextmanager
-    def engine(self, tier: str | None = None, *, timeout_s: float | None = None) -> Iterator[Engine]:
+    def engine(
+        self, tier: str | None = None, *, timeout_s: float | None = None, trial: Student | None = None
+    ) -> Iterator[Engine]:
         """Lend the engine of a tier, loaded now unless it is there; it stays loaded while the body runs.
 
         Args:
             timeout_s: longest wait for models in the way, and for another thread that loads this one; for the former
                 `generation.timeout_s`, for the latter no limit, when None. A load of one's own is not interrupted.
+            trial: the student that is lent in the place of whoever answers for the tier.
 
         Raises:
             ValueError: the pool has no such tier.
             ModelTooLarge: the model does not fit the budget in any quantization.
-            ModelMissing, ModelDamaged, ModelUnsupported, PullError: see `open_engine`.
+            ModelMissing, ModelDamaged, ModelUnsupported, PullError: see `open_engine`. A `trial` that cannot be loaded,
+                for whatever reason, is damaged.
             TimeoutError: every model in the way stayed in use, or another thread's load took longer.
             RuntimeError: only this thread's own leases are in the way; waiting for them would never end.
             EngineError: the pool is closed.
         """
         user = threading.get_ident()  # a stream that holds the lease may be ended by another thread
-        slot, is_new = self._enter(self._generation.model if tier is None else tier, user)
+        slot = self._lease(self._generation.model if tier is None else tier, user, timeout_s, trial)
         try:
-            if is_new:
-                self._load(slot, self._generation.timeout_s if timeout_s is None else timeout_s)
-            yield slot.engine.result(None if is_new else timeout_s)
+            yield slot.engine.result()
         finally:
             self._leave(slot, user)
 
@@ -171,37 +192,82 @@ class ModelPool(Closes):
     def __repr__(self) -> str:
         return f"ModelPool({', '.join(map(without_userinfo, self.tiers))})"
 
-    def _enter(self, tier: str, user: int) -> tuple[_Slot, bool]:
-        """Return the tier's slot with `user` among its users, and whether that one is to load it."""
+    def _lease(self, tier: str, user: int, timeout_s: float | None, trial: Student | None) -> _Slot:
+        """Return a loaded slot with `user` among its users: of the trial, or of whoever answers for the tier."""
+        while True:
+            student = trial or (self._served.serving(tier).promoted if self._served is not None else None)
+            slot, is_new = self._enter(tier, student, user)
+            try:
+                if is_new:
+                    self._load(slot, self._generation.timeout_s if timeout_s is None else timeout_s)
+                slot.engine.result(None if is_new else timeout_s)
+                return slot
+            except BaseException as error:
+                self._leave(slot, user)
+                if student is None or self._served is None or not slot.is_broken:
+                    raise
+                if trial is not None:
+                    raise ModelDamaged(f"{trial.name} cannot be loaded: {error}", model=trial.name) from error
+                self._served.cannot_load(student, str(error) or type(error).__name__)
+
+    def _enter(self, tier: str, student: Student | None, user: int) -> tuple[_Slot, bool]:
+        """Return the slot with `user` among its users, and whether that one is to load it."""
         if tier not in self.tiers:
             known = ", ".join(map(without_userinfo, self.tiers))
             raise ValueError(f"tier must be one of {known} ({without_userinfo(tier)!r})")
         with self._changed:
             if self._is_closed:
                 raise EngineError("the model pool is closed", engine=without_userinfo(tier))
-            slot = self._slots.pop(tier, None)
+            wanted = _Slot(tier, student)
+            slot = self._slots.pop(wanted.key, None)
             is_new = slot is None
-            slot = slot or _Slot(tier)
+            slot = slot or wanted
             slot.users.append(user)
-            self._slots[tier] = slot
+            self._slots[slot.key] = slot
             self._hits += not is_new
-            return slot, is_new
+        if is_new:
+            self._close_outdated(slot)
+        return slot, is_new
 
     def _leave(self, slot: _Slot, user: int) -> None:
         with self._changed:
             slot.users.remove(user)
-            if self._slots.get(slot.tier) is slot:
-                self._slots[slot.tier] = self._slots.pop(slot.tier)  # used until now
+            if self._slots.get(slot.key) is slot:
+                self._slots[slot.key] = self._slots.pop(slot.key)  # used until now
             self._changed.notify_all()
+        self._close_outdated(slot)
+
+    def _close_outdated(self, slot: _Slot) -> None:
+        """Close what nobody uses and nobody will: engines of the slot's tier that do not answer for it any more."""
+        if self._served is None or all(key == slot.key or key[0] != slot.tier for key in tuple(self._slots)):
+            return
+        serving = self._served.serving(slot.tier)
+        wanted = {one.id for one in (serving.promoted, serving.trial) if one is not None}
+        wanted |= set() if serving.promoted is not None else {""}
+        with self._changed:
+            left = [s for s in self._slots.values() if s.tier == slot.tier and s.key[1] not in wanted and not s.users]
+            for one in left:
+                self._leaving.append(self._slots.pop(one.key))
+        for one in left:
+            self._close_evicted(one)
+
+    def _close_evicted(self, slot: _Slot) -> None:
+        try:
+            slot.engine.result().close()
+            logger.info("unloaded %s", slot.model)
+        finally:
+            with self._changed:
+                self._leaving.remove(slot)
+                self._changed.notify_all()
 
     def _load(self, slot: _Slot, wait_s: float) -> None:
         try:
-            slot.model, need = self._choose(slot.tier)
+            slot.model, need = self._chosen(slot)
             self._make_room(slot, need, wait_s)
-            engine = self._open(slot.model, self._generation, self._config)
+            engine = self._opened(slot)
         except BaseException as error:
             with self._changed:
-                self._slots.pop(slot.tier, None)
+                self._slots.pop(slot.key, None)
                 self._changed.notify_all()
             name = without_userinfo(slot.tier)
             interrupted = EngineError(f"loading {name} was interrupted", engine=name)
@@ -212,6 +278,31 @@ class ModelPool(Closes):
             self._changed.notify_all()
         slot.engine.set_result(engine)
         logger.info("loaded %s (%d MB)", without_userinfo(slot.model), slot.bytes / 1e6)
+
+    def _chosen(self, slot: _Slot) -> tuple[str, int]:
+        """Return the model to open, and what it is counted as; a student's files are compared with the registry."""
+        if slot.student is None or self._served is None:
+            return self._choose(slot.tier)
+        try:
+            path = self._served.students.require_whole(slot.student)
+            need = self._bytes(path)
+            if not self._fits(need):
+                raise self._too_large(slot.student.name, need)
+            return str(path), need
+        except Exception:
+            slot.is_broken = True
+            raise
+
+    def _opened(self, slot: _Slot) -> Engine:
+        """Return the engine of a chosen model; whatever goes wrong with that of a student is the student's fault."""
+        if slot.student is None or self._served is None:
+            return self._open(slot.model, self._generation, self._config)
+        try:
+            with self._served.students.loading(slot.student):
+                return self._open(slot.model, self._generation, self._config)
+        except Exception:
+            slot.is_broken = True
+            raise
 
     def _choose(self, tier: str) -> tuple[str, int]:
         """Return the model that `open` is given for a tier, in the cache by now, and what it is counted as."""
@@ -240,10 +331,13 @@ class ModelPool(Closes):
                 too_large.append(need)
         if missing is not None and not too_large:
             raise missing
-        need, budget = min(too_large), self._config.budget_bytes
-        raise ModelTooLarge(
-            f"{tier} needs {need / 1e6:.0f} MB, its cache included, and models.budget_bytes is {budget / 1e6:.0f} MB",
-            model=tier,
+        raise self._too_large(tier, min(too_large))
+
+    def _too_large(self, name: str, need: int) -> ModelTooLarge:
+        budget = self._config.budget_bytes
+        return ModelTooLarge(
+            f"{name} needs {need / 1e6:.0f} MB, its cache included, and models.budget_bytes is {budget / 1e6:.0f} MB",
+            model=name,
             bytes=need,
         )
 
@@ -266,13 +360,7 @@ class ModelPool(Closes):
         """Reserve `need` bytes for `slot`, closing models that nobody uses as long as they do not fit."""
         deadline = time.monotonic() + wait_s
         while (evicted := self._reserve(slot, need, deadline, wait_s)) is not None:
-            try:
-                evicted.engine.result().close()
-                logger.info("unloaded %s for %s", evicted.model, slot.model)
-            finally:
-                with self._changed:
-                    self._leaving.remove(evicted)
-                    self._changed.notify_all()
+            self._close_evicted(evicted)
 
     def _reserve(self, slot: _Slot, need: int, deadline: float, wait_s: float) -> _Slot | None:
         """Return None once the bytes are reserved, or else a model that was taken out of use, to be closed first."""
@@ -284,7 +372,7 @@ class ModelPool(Closes):
                     return None
                 idle = [s for s in others if not s.users]
                 if idle and not self._leaving:
-                    evicted = self._slots.pop(idle[0].tier)
+                    evicted = self._slots.pop(idle[0].key)
                     self._leaving.append(evicted)
                     self._evictions += 1
                     return evicted

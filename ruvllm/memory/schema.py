@@ -292,7 +292,24 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE decisions  -- with which temperature and top_p were drawn, to learn from it
         ADD COLUMN sampling_chance REAL CHECK (sampling_chance > 0.0 AND sampling_chance <= 1.0);
     """,
-    # 9: what models were sent, for training; nothing of it outlives what it is made of
+    # 9: what the models of a trial did: figures, no words
+    """
+    CREATE TABLE trial_outcomes (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        student TEXT NOT NULL,  -- on trial
+        since INTEGER NOT NULL,  -- line of the registry's log with which the phase began
+        control TEXT NOT NULL,  -- the student that answers otherwise, '' for the tier's own model
+        treatment INTEGER NOT NULL CHECK (treatment IN (0, 1)),  -- which of the two this is
+        request TEXT NOT NULL,
+        session TEXT NOT NULL,  -- a hash of its name; '' outside of sessions
+        quality REAL CHECK (quality BETWEEN 0.0 AND 1.0),  -- a judge's; NULL: nobody judged it
+        latency_ms REAL NOT NULL CHECK (latency_ms >= 0.0),
+        failed INTEGER NOT NULL CHECK (failed IN (0, 1)),
+        at REAL NOT NULL,
+        UNIQUE (student, since, control, request, treatment)
+    ) STRICT;
+    """,
+    # 10: what models were sent, for training; nothing of it outlives what it is made of
     """
     CREATE TABLE traces (
         interaction TEXT PRIMARY KEY REFERENCES interactions (id) ON DELETE CASCADE,

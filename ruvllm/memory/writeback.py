@@ -8,9 +8,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import Generic, TypeVar
 
 from ruvllm.errors import RuvLLMError
-from ruvllm.types import Interaction
 
 __all__ = ["WriteBack"]
 
@@ -18,9 +18,12 @@ logger = logging.getLogger(__name__)
 
 CAPACITY = 4096
 
+T = TypeVar("T")
 
-class WriteBack:
-    """A bounded queue with one thread that commits what came in: a full batch at once, the rest every `interval_s`.
+
+class WriteBack(Generic[T]):
+    """A bounded queue with one thread that commits records of answered requests: a full batch at once, the rest every
+    `interval_s`.
 
     A full queue makes `put` wait for the running commit, never drop. A group that cannot be written is tried once more
     at the next interval and then given up, logged and counted in `failed`, so that no caller waits for a broken disk.
@@ -31,11 +34,11 @@ class WriteBack:
         batch: most records in one commit.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Interaction]], int], interval_s: float, batch: int) -> None:
+    def __init__(self, commit: Callable[[Sequence[T]], int], interval_s: float, batch: int) -> None:
         self._commit = commit
         self._interval_s = interval_s
         self._batch = batch
-        self._queue: deque[Interaction] = deque()
+        self._queue: deque[T] = deque()
         self._due: deque[float] = deque()  # for each in the queue, by the monotonic clock
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -45,7 +48,7 @@ class WriteBack:
         self._is_closing = False
         self.failed = 0
 
-    def put(self, interaction: Interaction) -> None:
+    def put(self, record: T) -> None:
         """Take a record; the arrays in it must not be changed afterwards."""
         with self._changed:
             if self._is_closing:
@@ -57,12 +60,12 @@ class WriteBack:
                 self._urgent = self._put
                 self._changed.notify_all()
                 self._changed.wait()
-            self._queue.append(interaction)
+            self._queue.append(record)
             self._due.append(time.monotonic() + self._interval_s)
             self._put += 1
             self._changed.notify_all()
 
-    def pending(self) -> list[Interaction]:
+    def pending(self) -> list[T]:
         """Return what is not settled yet, oldest first."""
         with self._changed:
             return list(self._queue)
@@ -110,7 +113,7 @@ class WriteBack:
                 self._settled += len(group)
                 self._changed.notify_all()
 
-    def _next_group(self) -> list[Interaction]:
+    def _next_group(self) -> list[T]:
         """Return the next batch, once it is full, its oldest record is due, or somebody flushes; [] when closing."""
         with self._changed:
             while not self._queue and not self._is_closing:

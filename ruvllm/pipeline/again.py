@@ -11,12 +11,15 @@ from ruvllm.orchestrator.response_cache import Entry, key_of, same_every_time
 from ruvllm.pipeline.answer import options_of
 from ruvllm.pipeline.asking import Asking, Reader
 from ruvllm.routing import Routes
+from ruvllm.tuning.rollout.trials import Trials
 from ruvllm.types import Response
 
 __all__ = ["given_again", "keep", "known"]
 
 
-def known(cache: ResponseCache, memory: Memory, config: Config, router: Routes | None, asking: Asking) -> Entry | None:
+def known(
+    cache: ResponseCache, memory: Memory, config: Config, router: Routes | None, trials: Trials | None, asking: Asking
+) -> Entry | None:
     """Return the answer to this very question; where it may be kept later, its key is set."""
     request = asking.request
     options = request.options or options_of(config.generation, None)
@@ -31,6 +34,7 @@ def known(cache: ResponseCache, memory: Memory, config: Config, router: Routes |
         options,
         request.constraints,
         0 if router is None else router.checkpoint,
+        None if trials is None else trials.models_for(request),
         memory.document_version,
         memory.attention_version,
     )

@@ -47,6 +47,7 @@ def route_of(reader: Reader, options: GenerationOptions, context_tokens: int, *,
         temperature=options.temperature,
         top_p=options.top_p,
         tier=reader.tier,
+        student=reader.student,
     )
     if decision is None:
         return route if engine is None else replace(route, reason=why_no_choice)

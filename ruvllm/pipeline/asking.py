@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,9 +14,10 @@ from ruvllm.errors import DeadlineExceeded
 from ruvllm.inference import Engine
 from ruvllm.orchestrator import Deadline
 from ruvllm.orchestrator.response_cache import CacheKey
+from ruvllm.tuning.rollout.trials import Arm
 from ruvllm.types import Decision, FinishReason, Hits, Message, Request, Turn
 
-__all__ = ["UNFINISHED", "Asking", "Draft", "Reader", "Stopwatch", "reason"]
+__all__ = ["UNFINISHED", "Asking", "Draft", "Reader", "Stopwatch", "again", "reason"]
 
 UNFINISHED = ("cancelled", "deadline")  # answers that are neither judged nor kept
 
@@ -102,13 +103,23 @@ class Asking:
         self.failures.append(self.warnings[-1])
 
 
+def again(asking: Asking, cancelled: Callable[[], bool]) -> Asking:
+    """Return the same request for an answer that nobody waits for."""
+    return replace(asking, cancelled=cancelled, deadline=Deadline(None), watch=Stopwatch(), warnings=[], failures=[])
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who answers: `engine` is None when no model is up, `decision` where there was no choice."""
+    """Who answers: `engine` is None when no model is up, `decision` where there was no choice.
+
+    `student` is the id of the student in the tier's place, `arm` the request's side of a trial.
+    """
 
     tier: str = ""
     engine: Engine | None = None
     decision: Decision | None = None
+    student: str = ""
+    arm: Arm | None = None
 
 
 @dataclass(slots=True)

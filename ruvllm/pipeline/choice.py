@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from ruvllm.memory import Memory
 from ruvllm.orchestrator import SpareTime
 from ruvllm.pipeline.asking import Asking, Reader, reason
 from ruvllm.routing import Asked, Lends, Routes, allowed, probe_with, shown
+from ruvllm.tuning.rollout.trials import Arm, Trials
 from ruvllm.types import Constraints, Decision, TierOutcome
 
 __all__ = ["DOWN", "MISSING", "Choice"]
@@ -32,12 +34,19 @@ class Choice:
     """Knows the tiers, asks the router, lends engines. The arguments are the pipeline's."""
 
     def __init__(
-        self, memory: Memory, engine: Lends, config: Config, router: Routes | None, spare_time: SpareTime | None
+        self,
+        memory: Memory,
+        engine: Lends,
+        config: Config,
+        router: Routes | None,
+        spare_time: SpareTime | None,
+        trials: Trials | None,
     ) -> None:
         self._memory = memory
         self._engine = engine
         self._router = router
         self._spare_time = spare_time
+        self._trials = trials
         self._tiers = config.models.tiers or (config.generation.model,)
         self._default = config.generation.model
 
@@ -59,10 +68,40 @@ class Choice:
         """Return the default tier, or the largest where that one may not be asked."""
         return self._default if self._default in tiers else tiers[-1]
 
-    def lend(self, tier: str, asking: Asking) -> AbstractContextManager[Engine]:
-        """Lend the engine of a tier, waiting no longer than there is time."""
+    def is_tried(self, tiers: tuple[str, ...], asking: Asking) -> bool:
+        """Return whether a student is on trial for the default tier."""
+        return bool(tiers) and self._arm(self.default(tiers), asking) is not None
+
+    def candidates(
+        self, order: Iterable[str], names: Mapping[str, str], asking: Asking
+    ) -> Iterator[tuple[str, Arm | None]]:
+        """Yield who is asked, one after another where the one before is down: tiers in `order`, each with the request's
+        side of its trial. After a student on trial its tier is asked without one, which counts for nobody."""
+        for tier in order:
+            arm = self._arm(names[tier], asking)
+            yield tier, arm
+            if arm is not None and arm.is_treatment:
+                yield tier, None
+
+    def _arm(self, tier: str, asking: Asking) -> Arm | None:
+        return None if self._trials is None else self._trials.arm(tier, asking.request)
+
+    def lend(self, tier: str, asking: Asking, arm: Arm | None = None) -> AbstractContextManager[Engine]:
+        """Lend the engine of a tier, or of the student on trial, waiting no longer than there is time."""
         left_s = asking.deadline.left_s(math.inf)
-        return self._engine(tier, timeout_s=None if left_s == math.inf else left_s)
+        timeout_s = None if left_s == math.inf else left_s
+        if self._trials is not None and arm is not None and arm.is_treatment:
+            return self._trials.lend(arm.student, timeout_s=timeout_s)
+        return self._engine(tier, timeout_s=timeout_s)
+
+    @contextmanager
+    def reader(
+        self, tier: str, asking: Asking, decision: Decision | None = None, arm: Arm | None = None
+    ) -> Iterator[Reader]:
+        """Lend a reader of a tier; it says which student it is."""
+        with self.lend(tier, asking, arm) as engine:
+            student = "" if self._trials is None else self._trials.student_named(engine.name)
+            yield Reader(shown(tier), engine, decision, student, arm)
 
     def borrow_default(self, lease: ExitStack, tiers: tuple[str, ...], asking: Asking) -> Reader:
         """Return the default tier; without a model, say so."""
@@ -71,7 +110,7 @@ class Choice:
             return Reader()
         tier = self.default(tiers)
         try:
-            return Reader(shown(tier), lease.enter_context(self.lend(tier, asking)))
+            return lease.enter_context(self.reader(tier, asking))
         except MISSING as error:
             asking.degrade("load", f"no model answered: {reason(error)}")
             return Reader()

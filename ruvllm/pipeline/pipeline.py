@@ -10,23 +10,25 @@ import numpy as np
 
 from ruvllm.config import Config
 from ruvllm.context import build_prompt
-from ruvllm.errors import DeadlineExceeded, RuvLLMError
+from ruvllm.errors import RuvLLMError
 from ruvllm.judging import Judges
 from ruvllm.memory import Memory
-from ruvllm.orchestrator import Deadline, Limits, ResponseCache, SessionQueue, SpareTime
+from ruvllm.orchestrator import Limits, ResponseCache, SessionQueue, SpareTime
 from ruvllm.orchestrator.response_cache import Entry
 from ruvllm.pipeline.again import given_again, keep, known
 from ruvllm.pipeline.answer import finished, interaction_of, options_of, outcome_of, route_of
-from ruvllm.pipeline.asking import UNFINISHED, Asking, Draft, Reader, Stopwatch, reason
+from ruvllm.pipeline.asking import UNFINISHED, Asking, Draft, Reader, again, reason
 from ruvllm.pipeline.calibration import answers_of_others
 from ruvllm.pipeline.checks import checked
 from ruvllm.pipeline.choice import DOWN, MISSING, Choice
 from ruvllm.pipeline.generation import generate
 from ruvllm.pipeline.lookup import embed, nearness, retrieve
+from ruvllm.pipeline.on_trial import OnTrial, may_answer_instead, who_failed
 from ruvllm.pipeline.readers import SMALL_READER_SENTENCES, default_context, is_small, no_tokens
 from ruvllm.pipeline.records import Records, judged
 from ruvllm.pipeline.stream import AnswerStream
 from ruvllm.routing import Lends, Routes, fallbacks, instead, shown
+from ruvllm.tuning.rollout.trials import Trials
 from ruvllm.types import Decision, Request, Response
 
 __all__ = ["Pipeline"]
@@ -45,6 +47,7 @@ class Pipeline:
         router: chooses among several tiers; without one, generation.model answers.
         spare_time: runs what nobody waits for: the answers of every other tier, where a decision asks for them.
         judge: says how good answers are; without one, nobody does.
+        trials: of students that are to take a tier's place; without them there are none.
     """
 
     def __init__(
@@ -56,13 +59,16 @@ class Pipeline:
         router: Routes | None = None,
         spare_time: SpareTime | None = None,
         judge: Judges | None = None,
+        trials: Trials | None = None,
     ) -> None:
         self._memory = memory
         self._config = config
         self._router = router
         self._spare_time = spare_time
         self._judge = judge
-        self._choice = Choice(memory, engine, config, router, spare_time)
+        self._trials = trials
+        self._choice = Choice(memory, engine, config, router, spare_time, trials)
+        self._on_trial = OnTrial(trials, self._choice, judge, spare_time, self._write)
         self._limits = Limits(config.limits)
         self._records = Records(memory, self._limits)
         self.sessions = SessionQueue()
@@ -116,7 +122,7 @@ class Pipeline:
         if self.cache is None:
             return None
         with asking.stage("cache"):
-            entry = known(self.cache, self._memory, self._config, self._router, asking)
+            entry = known(self.cache, self._memory, self._config, self._router, self._trials, asking)
         if entry is None and asking.key is not None and self._config.cache.similarity:
             embed(self._memory, asking)
             if asking.vector is not None:
@@ -136,6 +142,9 @@ class Pipeline:
             with asking.stage("route"):
                 decision = self._choice.decide(asking, tiers)
             return (yield from self._answer_routed(asking, decision, tiers))
+        if self._choice.is_tried(tiers, asking):
+            self._look_up(asking)
+            return (yield from self._answer_routed(asking, None, (self._choice.default(tiers),)))
         with ExitStack() as lease:
             with asking.stage("load"):  # first: a model that cannot be meant is said before anything is searched
                 reader = self._choice.borrow_default(lease, tiers, asking)
@@ -153,23 +162,21 @@ class Pipeline:
         names = {shown(tier): tier for tier in tiers}
         first = shown(self._choice.default(tiers)) if decision is None else decision.tier
         down: Exception | None = None
-        for tier in fallbacks(first, list(names)):
+        for tier, arm in self._choice.candidates(fallbacks(first, list(names)), names, asking):
             if decision is not None and tier != decision.tier:
                 decision = instead(decision, tier)
             draft = Draft()
             with ExitStack() as lease:
                 try:
                     with asking.stage("load"):
-                        engine = lease.enter_context(self._choice.lend(names[tier], asking))
-                    reader = Reader(tier, engine, decision)
+                        reader = lease.enter_context(self._choice.reader(names[tier], asking, decision, arm))
                     response = yield from self._write(asking, reader, draft)
-                except DeadlineExceeded:
-                    raise
-                except DOWN as error:
-                    if draft.text:  # half an answer is out
+                except Exception as error:
+                    self._on_trial.failed(arm, asking, error)
+                    if draft.text or not may_answer_instead(arm, error):  # the first: half an answer is out
                         raise
                     down = error
-                    asking.degrade("generate", f"{tier} did not answer: {reason(error)}")
+                    asking.degrade("generate", f"{who_failed(tier, arm)} did not answer: {reason(error)}")
                     continue
             response = self._finish(asking, reader, draft, response)
             if decision is not None and draft.finish_reason not in UNFINISHED:
@@ -186,9 +193,11 @@ class Pipeline:
     def _finish(self, asking: Asking, reader: Reader, draft: Draft, response: Response) -> Response:
         """Judge and keep an answer; the model that gave it is lent to others by now, a judge may need its room."""
         if draft.finish_reason in UNFINISHED:
+            self._on_trial.ended(reader.arm, asking, response, draft)
             asking.watch.mark("total")
             return replace(response, warnings=tuple(asking.warnings))
         response = judged(self._judge, asking, response, draft)
+        self._on_trial.ended(reader.arm, asking, response, draft)
         response = self._leave(asking, response, reader, draft)
         if self.cache is not None:
             keep(self.cache, asking, reader, response)
@@ -259,12 +268,8 @@ class Pipeline:
         """Let the tiers that did not answer do so later, and keep what they say; this returns at once."""
 
         def answers(tier: str, must_stop: Callable[[], bool]) -> tuple[Response, Reader, Draft]:
-            draft = Draft()
-            anew = replace(
-                asking, cancelled=must_stop, deadline=Deadline(None), watch=Stopwatch(), warnings=[], failures=[]
-            )
-            with self._choice.lend(names[tier], anew) as engine:
-                reader = Reader(tier, engine, decision)
+            draft, anew = Draft(), again(asking, must_stop)
+            with self._choice.reader(names[tier], anew, decision) as reader:
                 return AnswerStream(self._write(anew, reader, draft)).response, reader, draft
 
         if self._spare_time is not None:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ruvllm.checkpoints import Students, students_of
 from ruvllm.closing import Closes
 from ruvllm.config import Config, GenerationConfig, ModelsConfig, load_config, without_userinfo
-from ruvllm.errors import ModelError, ModelMissing, PullError
+from ruvllm.errors import ModelDamaged, ModelError, ModelMissing, PullError, RegistryDamaged
 from ruvllm.inference import Engine, ModelPool, open_engine
+from ruvllm.inference.served import Served
 from ruvllm.learning.jobs import News, brain_jobs
 from ruvllm.learning.worker import Worker
 from ruvllm.memory import Memory
@@ -23,7 +25,9 @@ from ruvllm.pipeline import Pipeline
 from ruvllm.system.asking import Asks
 from ruvllm.system.feedback import Feeds
 from ruvllm.system.learning import Learns
+from ruvllm.system.students import LOOK_S, HasStudents
 from ruvllm.telemetry import Telemetry
+from ruvllm.tuning.rollout.trials import Trials
 from ruvllm.types import (
     Embedder,
 )
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["RuvLLM"]
 
 
-class RuvLLM(Asks, Feeds, Learns, Closes):
+class RuvLLM(Asks, Feeds, Learns, HasStudents, Closes):
     """A brain directory with a reader on top. Safe to use from several threads; questions of one session wait in line.
 
     Args:
@@ -83,7 +87,10 @@ class RuvLLM(Asks, Feeds, Learns, Closes):
             config = msgspec.structs.replace(config, router=msgspec.structs.replace(config.router, **promised))
         self.config = config
         self.memory = Memory(path, embedder=embedder, config=config, namespace=namespace, read_only=read_only)
-        self.pool = ModelPool(config.generation, config.models, open=open_engine)
+        self.students = students_of(self.memory.path, look_every_s=LOOK_S)
+        served = Served(self.students)
+        self.pool = ModelPool(config.generation, config.models, open=open_engine, served=served)
+        self._trials = Trials(served, self.pool, self.memory.trial_table, config.rollout, is_open=not self.read_only)
         self._executor: ThreadPoolExecutor | None = None
         self._router = _router(self.memory, self.pool.tiers, config)
         self._judge = _judge(self.memory, self.pool, config)
@@ -93,7 +100,13 @@ class RuvLLM(Asks, Feeds, Learns, Closes):
         self._metrics = Metrics(self._sizes)
         self._telemetry = Telemetry(self._metrics, config.telemetry)
         self._pipeline = Pipeline(
-            self.memory, self.pool.engine, config, router=self._router, spare_time=self.worker, judge=self._judge
+            self.memory,
+            self.pool.engine,
+            config,
+            router=self._router,
+            spare_time=self.worker,
+            judge=self._judge,
+            trials=self._trials,
         )
         if config.worker.enabled and not self.read_only:
             self.worker.start()
@@ -126,10 +139,11 @@ class RuvLLM(Asks, Feeds, Learns, Closes):
         report = self.memory.check(repair=repair)
         names = (self.config.embedding.model, *self.pool.tiers)
         found = [finding for name in names for finding in _check_model(name, self.config.models, repair=repair)]
-        return replace(report, findings=(*report.findings, *found))
+        return replace(report, findings=(*report.findings, *found, *_check_students(self.students)))
 
     def flush(self) -> None:
         """Wait until every answered request is on disk."""
+        self._trials.flush()
         self.memory.flush()
 
     def close(self) -> None:
@@ -137,6 +151,7 @@ class RuvLLM(Asks, Feeds, Learns, Closes):
         if self._executor is not None:
             self._executor.shutdown()
         self.worker.close()
+        self._trials.close()
         self.pool.close()
         self.memory.close()
 
@@ -172,6 +187,24 @@ def _promised(
     promised: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     promised |= {"certified": True} if promised else {}
     return promised if latency_sla_ms is None else promised | {"latency_sla_ms": latency_sla_ms}
+
+
+def _check_students(students: Students) -> list[Finding]:
+    """Read every byte of the students that may answer, and the log that says so; nobody can mend them."""
+    from ruvllm.memory import Finding
+
+    try:
+        known = students.all()
+    except (RegistryDamaged, ValueError) as error:
+        return [Finding(str(error), "error")]
+    found = []
+    for student in known:
+        if student.state in ("canary", "promoted"):
+            try:
+                students.require_whole(student)
+            except ModelDamaged as error:
+                found.append(Finding(str(error), "error"))
+    return found
 
 
 def _check_model(name: str, section: ModelsConfig, *, repair: bool) -> list[Finding]:

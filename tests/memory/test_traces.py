@@ -11,7 +11,7 @@ import pytest
 
 from ruvllm.config import load_config
 from ruvllm.memory import Memory
-from ruvllm.types import Interaction, Message
+from ruvllm.types import Interaction, Message, Route
 
 from .fakes import interaction
 
@@ -43,6 +43,12 @@ def test_the_prompt_is_kept_as_it_was_sent_with_the_passages_in_it(memory: Memor
     (found,) = memory.traces()
     assert (found.prompt, found.failures) == (sent.prompt, sent.failures)
     assert [(source.node, source.shown) for source in found.sources] == [(2, PASSAGE)]
+
+
+def test_a_trace_names_the_student_that_answered(memory: Memory) -> None:
+    memory.record(asked(route=Route("reader", 2048, 0.0, 1.0, student="s1")))
+    (found,) = memory.traces()
+    assert (found.model, found.student) == ("reader", "s1")
 
 
 def test_passages_keep_the_order_of_their_numbers(memory: Memory) -> None:

@@ -8,6 +8,7 @@ from ruvllm.attention import AttentionEngine, Pattern
 from ruvllm.attention.training import TrainingReport
 from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.jobs import JobState, JobTable
+from ruvllm.memory.trials import TrialTable
 from ruvllm.types import EdgeType
 
 __all__ = ["Learning"]
@@ -63,6 +64,11 @@ class Learning(OpenedBrain):
     def job_table(self) -> JobTable:
         """The state of background jobs in the store."""
         return JobTable(self._store, self.namespace)
+
+    @property
+    def trial_table(self) -> TrialTable:
+        """What the models of trials did, in the store; of the whole brain."""
+        return TrialTable(self._store)
 
     def jobs(self) -> tuple[JobState, ...]:
         """Return the background jobs that this brain has had, with their last runs and when they are due, by name."""

@@ -120,7 +120,9 @@ class OpenedBrain(Closes):
         self._recent = RecentAnswers()
         self._rated = RatedQuestions()
         durability = self.config.store
-        self._writeback = WriteBack(self._commit_interactions, durability.flush_interval_s, durability.flush_batch)
+        self._writeback: WriteBack[Interaction] = WriteBack(
+            self._commit_interactions, durability.flush_interval_s, durability.flush_batch
+        )
         self._usage = Usage(self._store, durability.flush_interval_s)
         self._failures = FailureLog(self._store, namespace, durability.flush_interval_s)
         self._skipped_records = 0
