@@ -292,6 +292,13 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE decisions  -- with which temperature and top_p were drawn, to learn from it
         ADD COLUMN sampling_chance REAL CHECK (sampling_chance > 0.0 AND sampling_chance <= 1.0);
     """,
+    # 9: a number that says whether answers were rejected
+    """
+    CREATE TABLE rejections (  -- how often somebody said that an answer was not a good one
+        namespace TEXT PRIMARY KEY,
+        count INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

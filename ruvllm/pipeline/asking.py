@@ -60,6 +60,7 @@ class Asking:
     warnings: list[str] = field(default_factory=list)
     is_degraded: bool = False  # a part failed, so that the next answer may be a better one
     key: CacheKey | None = None  # where the answer may be one given before
+    drops: int = 0  # of the cache, when it was asked
     vector: np.ndarray | None = None
     hits: Hits = field(default_factory=Hits)
     turns: list[Turn] = field(default_factory=list)

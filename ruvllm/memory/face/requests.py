@@ -16,6 +16,7 @@ from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.interactions import Record, count_turns, read_answer_vector, read_record, read_timings, read_turns
 from ruvllm.memory.probation import Change, promote, reconsider, revoke
 from ruvllm.memory.rated import RatedAnswer, read_rated_answers
+from ruvllm.memory.rejections import count_rejection, may_stand, read_rejections
 from ruvllm.memory.rows import checked_name, checked_text
 from ruvllm.memory.sessions import Session, delete_session, insert_session, read_sessions
 from ruvllm.memory.signals import apply_signals, find_signals
@@ -65,6 +66,8 @@ class Requests(OpenedBrain):
 
         def work(connection: apsw.Connection) -> tuple[FeedbackChanges, Change]:
             changes = apply_feedback(connection, interaction_id, feedback, vector, self.config.learning)
+            if not may_stand(feedback):
+                count_rejection(connection, self.namespace)
             return changes, reconsider(connection, interaction_id, time.time(), self._rated)
 
         def after(changed: tuple[FeedbackChanges, Change]) -> None:
@@ -157,6 +160,11 @@ class Requests(OpenedBrain):
         """
         stored = self._store.value("SELECT version FROM document_versions WHERE namespace = ?", (self.namespace,))
         return (stored or 0) + self._derived.changes
+
+    @property
+    def rejections(self) -> int:
+        """How often somebody, in whatever process, said that an answer of this namespace was not a good one."""
+        return read_rejections(self._store, self.namespace)
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 
