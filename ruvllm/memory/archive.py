@@ -178,6 +178,12 @@ class Archive:
         with self._lock:
             self._tidy()
 
+    def forget(self, ids: Sequence[int]) -> None:
+        """Delete nodes from the cold file that were just deleted from the brain."""
+        with self._lock:
+            if self.file.exists():
+                self._drop(ids)
+
     def _tidy(self) -> None:
         self._drop(self.surplus())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Sequence
 
 import apsw
 import numpy as np
@@ -80,7 +81,8 @@ class Requests(OpenedBrain):
 
         if feedback.correction is not None:
             self._lessons.credit_again(self._search, interaction_id, feedback.correction)
-        self._store.write(work, after=after)
+        changes, _ = self._store.write(work, after=after)
+        self._forget_archived(changes.removed)
 
     def notice_signals(self) -> int:
         """Look for answers after which nearly the same was asked again; return how many more there are.
@@ -225,4 +227,12 @@ class Requests(OpenedBrain):
             self._derived.removed(gone)
             self._recent.forget()
 
-        return len(self._store.write(lambda connection: delete_session(connection, self.namespace, name), after=after))
+        gone = self._store.write(lambda connection: delete_session(connection, self.namespace, name), after=after)
+        self._forget_archived(gone)
+        return len(gone)
+
+    def _forget_archived(self, gone: Sequence[int]) -> None:
+        """Let what was deleted not outlive it in the cold file: answers and corrections may be archived."""
+        if gone:
+            self._archive.forget(gone)
+            self._cold.reload()
