@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from ruvllm.memory import Concept, Memory
+from ruvllm.memory.shelves import unfile
 from ruvllm.types import EdgeType, Feedback, NodeType, Tier
 
 from .fakes import WordEmbedder, interaction
@@ -267,3 +268,13 @@ def test_a_concept_of_what_holds_no_longer_is_shown_by_no_search(
     take_back(memory, answer)
     assert NodeType.CONCEPT not in shown(memory) | shown(reader)
     assert memory.check().findings == ()
+
+
+def test_what_a_run_that_failed_left_without_a_shelf_has_one_after_the_next(memory: Memory) -> None:
+    old, _ = archived(memory)
+    with memory._archive.writing() as cold:
+        unfile(cold, old)
+    memory._cold.reload()
+    assert not set(found(memory, "red green blue azure")) & set(old)
+    assert memory.run_archival().archived == 0
+    assert set(found(memory, "red green blue azure")) & set(old)
