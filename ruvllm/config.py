@@ -34,6 +34,7 @@ __all__ = [
     "SignalsConfig",
     "StoreConfig",
     "TelemetryConfig",
+    "TrainingConfig",
     "TuningConfig",
     "WorkerConfig",
     "cache_dir",
@@ -459,6 +460,48 @@ class TuningConfig(_Section, frozen=True):
         return self.traces and namespace in self.namespaces
 
 
+class TrainingConfig(_Section, frozen=True):
+    """How students are trained; see docs/tuning/training.md."""
+
+    schedule: Literal["off", "daily", "weekly"] = "off"  # beside a serving process; `ruvllm tune --schedule` overrides
+    base: str = ""  # a catalogue name or a Hugging Face folder; "" = the model of the tier
+    minutes: float = 60.0  # for the steps of one run; 0 = no limit
+    threads: int = 0  # 0 = half of the processors: the other half serves
+    epochs: float = 2.0
+    batch_size: int = 16
+    learning_rate: float = 2e-4
+    rank: int = 16  # of the adapters; their scale is 2
+    dropout: float = 0.05
+    targets: tuple[str, ...] = ()  # layers with adapters; () = every linear one
+    blocks: int = 0  # the last so many have adapters; 0 = all: fewer cost less, as gradients stop at the first of them
+    max_tokens: int = 1024  # longer examples are left out
+    held_out: float = 0.1  # share of the examples that only measures, for early stopping
+    holdout: float = 0.2  # share of the questions, by their hash, that no student sees: it is validated on them
+    patience: int = 3  # looks at the held-out loss without a better one, before a phase ends
+    # Plain text, a paragraph a line, on which the student is held to what the base says, so that little is forgotten;
+    # "" = none. `anchor` weighs the divergence, in nats a token, beside the loss of the examples.
+    general: str = ""
+    anchor: float = 5.0
+    dpo: bool = False  # a second phase, on preferences
+    dpo_beta: float = 0.1
+    dpo_learning_rate: float = 2e-5
+    quantization: Literal["int8", "int4", "float32"] = "int8"  # of the finished student
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("minutes", "learning_rate", "anchor", "dpo_learning_rate", "dpo_beta"):
+            value = getattr(self, name)
+            _require(0.0 <= value < float("inf"), f"training.{name} must be >= 0 ({value})")
+        _require(0.0 < self.epochs <= 100.0, f"training.epochs must be in (0, 100] ({self.epochs})")
+        for name in ("batch_size", "rank", "max_tokens", "patience"):
+            _require(getattr(self, name) >= 1, f"training.{name} must be >= 1 ({getattr(self, name)})")
+        for name in ("threads", "blocks"):
+            _require(getattr(self, name) >= 0, f"training.{name} must be >= 0 ({getattr(self, name)})")
+        for name in ("dropout", "held_out", "holdout"):
+            value = getattr(self, name)
+            _require(0.0 <= value < 1.0, f"training.{name} must be in [0, 1) ({value})")
+
+
 class RolloutConfig(_Section, frozen=True):
     """When a student may take over; see docs/tuning/validation.md for what these numbers cost in requests."""
 
@@ -507,6 +550,7 @@ class Config(_Section, frozen=True):
     compression: CompressionConfig = CompressionConfig()
     judge: JudgeConfig = JudgeConfig()
     tuning: TuningConfig = TuningConfig()
+    training: TrainingConfig = TrainingConfig()
     rollout: RolloutConfig = RolloutConfig()
 
     def __post_init__(self) -> None:

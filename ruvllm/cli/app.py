@@ -23,6 +23,7 @@ from ruvllm.cli import (
     stats,
     students,
     traces,
+    tune,
 )
 from ruvllm.cli.console import err, print_error
 from ruvllm.errors import ModelMissing, RuvLLMError
@@ -53,6 +54,7 @@ router.register(app)
 router_report.register()
 sessions.register(app)
 traces.register(app)
+tune.register(app)
 bench.register(app)
 
 

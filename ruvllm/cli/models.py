@@ -39,7 +39,9 @@ def pull(
         str | None, typer.Argument(help="A catalogue name, or path:FOLDER_OR_GGUF.", show_default=False)
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Show the catalogue instead.")] = False,
-    quantization: Annotated[str, typer.Option(help="int8, float32, or int4 (the runtime only).")] = "int8",
+    quantization: Annotated[
+        str, typer.Option(help="int8, float32, int4 (the runtime only), or hf (to train from).")
+    ] = "int8",
 ) -> None:
     """Fetch a model and convert it once."""
     if list_ or model is None:

@@ -47,6 +47,8 @@ class Learners:
     compression: Callable[[MustStop], Any] | None = None
     signals: Callable[[MustStop], Any] | None = None
     sessions: Callable[[MustStop], Any] | None = None
+    tuning: Callable[[MustStop], Any] | None = None
+    tuning_every_s: float | None = None
 
 
 def brain_jobs(memory: Memory, config: WorkerConfig, news: News, learners: Learners) -> list[Job]:
@@ -88,6 +90,8 @@ def brain_jobs(memory: Memory, config: WorkerConfig, news: News, learners: Learn
         Job("index", memory.compact, _seconds(config.index_hours), early=after_deletions, early_s=INDEX_LOOK_S),
         Job("archival", lambda must_stop: memory.run_archival(), _seconds(config.archival_hours)),
     ]
+    if learners.tuning is not None:
+        jobs.append(Job("tuning", learners.tuning, learners.tuning_every_s))
     return jobs
 
 

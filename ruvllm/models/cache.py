@@ -88,6 +88,8 @@ def find(name: str, config: ModelsConfig, *, task: Literal["generate", "embed"] 
     _require_sizes(path, card, name)
     if task == "generate" and card.task != task:  # a decoder's hidden states embed, an encoder's say nothing
         raise ModelUnsupported(f"model {name} is made to {card.task}, not to {task}", model=name)
+    if task is not None and card.quantization == "hf":
+        raise ModelUnsupported(f"model {name} is a folder to train from; no engine runs it", model=name)
     return path
 
 

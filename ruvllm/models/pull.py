@@ -21,13 +21,14 @@ from ruvllm.models.catalogue import CatalogueEntry, catalogue
 from ruvllm.models.convert import QUANTIZATIONS, convert
 from ruvllm.models.fetch import fetch_hub, fetch_package, folder_bytes
 
-__all__ = ["PullProgress", "converted_bytes", "pull", "pull_entry"]
+__all__ = ["PullProgress", "convert_with_card", "converted_bytes", "pull", "pull_entry"]
 
 logger = logging.getLogger(__name__)
 
 _BYTES_PER_PARAMETER = {
     "int8": 1.1,
     "float32": 4.1,
+    "hf": 4.1,
     "int4": 0.75,
 }  # when converted, scales and vocabulary included
 
@@ -67,6 +68,49 @@ def pull(spec: str, config: ModelsConfig, *, quantization: str = "int8", on_prog
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ValueError(f"no model is called {spec!r}{hint}; known: {', '.join(catalogue())}, or path:...")
     return pull_entry(entry, config, quantization=quantization, on_progress=on_progress)
+
+
+def convert_with_card(
+    source: Path,
+    target: Path,
+    *,
+    name: str,
+    origin: str,
+    source_files: dict[str, str],
+    quantization: str = "int8",
+    license: str | None = None,
+    tier: int | None = None,
+) -> ModelCard:
+    """Convert a checkpoint into the folder `target`, write the card that records every file there, and return it.
+
+    Args:
+        source_files: the sha256 of each file that the weights came from, by name.
+        license: where it is known better than from the checkpoint itself.
+
+    Raises:
+        ModelDamaged, ModelUnsupported: see `convert`.
+    """
+    made = convert(source, target, model=name, quantization=quantization)
+    return write_card(
+        target,
+        ModelCard(
+            name=name,
+            family=made.family,
+            task=made.task,
+            tier=tier,
+            parameters=made.parameters,
+            license=license or made.license or "unknown",
+            origin=origin,
+            source=source_files,
+            quantization=quantization,
+            hidden_size=made.hidden_size,
+            vocab_size=made.vocab_size,
+            context_tokens=made.context_tokens,
+            stop_tokens=made.stop_tokens,
+            generation=made.generation,
+            pooling=made.pooling,
+        ),
+    )
 
 
 def converted_bytes(entry: CatalogueEntry, quantization: str) -> int:
@@ -119,7 +163,7 @@ def _pull_path(path: Path, config: ModelsConfig, quantization: str, on_progress:
     with _place(name, quantization, config, on_progress or _ignore) as place:
         if place.is_whole(hashes):
             return place.path
-        place.prepare(size * (8 if quantization == "float32" else 2))
+        place.prepare(size * (8 if quantization in ("float32", "hf") else 2))
         return place.convert(path, _Facts(name, f"path:{path.absolute()}", None, None, hashes))
 
 
@@ -189,25 +233,16 @@ class _Place:
         self.report(PullProgress(self.name, "convert"))
         target = self.work / "converted"
         target.mkdir()
-        made = convert(source, target, model=self.name, quantization=self.quantization)
-        card = ModelCard(
+        convert_with_card(
+            source,
+            target,
             name=facts.name,
-            family=made.family,
-            task=made.task,
-            tier=facts.tier,
-            parameters=made.parameters,
-            license=facts.license or made.license or "unknown",
             origin=facts.origin,
-            source=facts.source,
+            source_files=facts.source,
             quantization=self.quantization,
-            hidden_size=made.hidden_size,
-            vocab_size=made.vocab_size,
-            context_tokens=made.context_tokens,
-            stop_tokens=made.stop_tokens,
-            generation=made.generation,
-            pooling=made.pooling,
+            license=facts.license,
+            tier=facts.tier,
         )
-        write_card(target, card)
         if self.path.exists():
             discard(self.path, self.config)
         os.replace(target, self.path)

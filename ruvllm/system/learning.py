@@ -18,6 +18,7 @@ from ruvllm.system.judge import Judges
 from ruvllm.system.parts import never
 from ruvllm.system.router import RoutesModels
 from ruvllm.system.sessions import Sessions
+from ruvllm.tuning.training.process import every_s, start_apart
 
 if TYPE_CHECKING:
     from ruvllm.learning.compression import CompressionReport
@@ -48,18 +49,23 @@ class LearnReport:
 
 logger = logging.getLogger(__name__)
 
+ON_SCHEDULE = ("archival", "tuning")  # jobs that `learn` leaves out
+
 
 class Learns(Judges, RoutesModels, Sessions):
     """The jobs of a brain: all of them, their history, and the way back."""
 
     def _learners(self) -> Learners:
         expires = bool(self.config.sessions.max_idle_days)
+        tuning_every_s = every_s(self.memory.job_table, self.config.training)
         return Learners(
             router=None if self._router is None else self._router.train,
             judge=None if self._judge is None else self._judge.train,
             compression=self._compress,
             signals=(lambda must_stop: self.memory.notice_signals()) if self.config.signals.enabled else None,
             sessions=(lambda must_stop: self.expire_sessions()) if expires else None,
+            tuning=(lambda must_stop: start_apart(self.memory.path)) if tuning_every_s else None,
+            tuning_every_s=tuning_every_s,
         )
 
     def learn(self) -> LearnReport:
@@ -68,7 +74,8 @@ class Learns(Judges, RoutesModels, Sessions):
         The ranking is trained on the answers that were rated good (see `Memory.train_attention`); weights of edges fade
         for good (see `Memory.apply_decay`); with several models, the router is trained on what they did (see
         `train_router`); the judge is calibrated (see `train_judge`); clusters become concepts (see `compress`); the
-        index is compacted. Nothing is archived: that is `Memory.run_archival`.
+        index is compacted. Nothing is archived: that is `Memory.run_archival`. No student is trained: that is
+        `ruvllm tune`.
 
         Raises:
             JobsFailed: some jobs failed, `.failures`; the others are done, `.done`.
@@ -77,7 +84,7 @@ class Learns(Judges, RoutesModels, Sessions):
         done: dict[str, Any] = {}
         failures: dict[str, Exception] = {}
         for name in self.worker.names:
-            if name == "archival":
+            if name in ON_SCHEDULE:
                 continue
             try:
                 done[name] = self.worker.run(name)

@@ -218,7 +218,7 @@ def test_unknown_spec_is_a_callers_mistake(config: ModelsConfig, spec: str, mess
 
 
 def test_unknown_quantization_is_a_callers_mistake(config: ModelsConfig, tiny_gguf: Path) -> None:
-    with pytest.raises(ValueError, match=r"quantization must be one of int8, float32, int4 \('int3'\)"):
+    with pytest.raises(ValueError, match=r"quantization must be one of int8, float32, int4, hf \('int3'\)"):
         pull(f"path:{tiny_gguf}", config, quantization="int3")
 
 

@@ -11,13 +11,14 @@ from typing import Any, Literal
 from ruvllm.errors import ModelDamaged, ModelUnsupported
 from ruvllm.models.convert.checkpoint import Checkpoint, DecoderShape, EncoderShape, Lfm2Shape, TextSide
 from ruvllm.models.convert.gguf_file import gguf_checkpoint
+from ruvllm.models.convert.hf_export import write_hf_folder
 from ruvllm.models.convert.hf_folder import hf_checkpoint
 
 __all__ = ["QUANTIZATIONS", "Converted", "convert"]
 
 logger = logging.getLogger(__name__)
 
-QUANTIZATIONS = ("int8", "float32", "int4")
+QUANTIZATIONS = ("int8", "float32", "int4", "hf")
 _FAMILIES: dict[type, Literal["llama", "bert", "lfm2"]] = {
     DecoderShape: "llama",
     EncoderShape: "bert",
@@ -49,7 +50,8 @@ def convert(source: Path, target: Path, *, model: str, quantization: str = "int8
 
     Args:
         quantization: int8 and float32 are CTranslate2's own formats; int4 packs the linear layers of a decoder (see
-            `int4`), keeps embedding and head in int8, and only the runtime reads it.
+            `int4`), keeps embedding and head in int8, and only the runtime reads it; hf is no quantization but a
+            Hugging Face folder in float32, which no engine runs and training starts from.
 
     Raises:
         ModelDamaged: a file or tensor is missing, truncated, or contradicts the configuration.
@@ -60,16 +62,11 @@ def convert(source: Path, target: Path, *, model: str, quantization: str = "int8
         raise ValueError(f"quantization must be one of {', '.join(QUANTIZATIONS)} ({quantization!r})")
     checkpoint = gguf_checkpoint(source, model=model) if source.is_file() else hf_checkpoint(source, model=model)
     shape, tensors = checkpoint.shape, checkpoint.tensors
-    spec = _spec(checkpoint, quantization)
-    spec.register_vocabulary(_vocabulary(checkpoint))
-    config = checkpoint.text.config
-    spec.config.unk_token = config.get("unk_token", "")
-    spec.config.bos_token = config.get("bos_token", config.get("cls_token", config.get("pad_token", "")))
-    spec.config.eos_token = config.get("eos_token", config.get("sep_token", ""))
-    spec.validate()
-    spec.optimize(None)  # finds the aliases; the weights are quantized as they are written
-    spec.save(str(target))
-    _write_text_side(checkpoint.text, target)
+    spec = _spec(checkpoint, "float32" if quantization == "hf" else quantization)  # checks every tensor's shape
+    if quantization == "hf":
+        write_hf_folder(checkpoint, target)
+    else:
+        _write_ctranslate2(checkpoint, spec, target)
     logger.debug("converted %s: %d parameters, %s", model, tensors.parameters, quantization)
     return Converted(
         family=_FAMILIES[type(shape)],
@@ -83,6 +80,18 @@ def convert(source: Path, target: Path, *, model: str, quantization: str = "int8
         pooling=checkpoint.pooling,
         license=checkpoint.license,
     )
+
+
+def _write_ctranslate2(checkpoint: Checkpoint, spec: Any, target: Path) -> None:
+    spec.register_vocabulary(_vocabulary(checkpoint))
+    config = checkpoint.text.config
+    spec.config.unk_token = config.get("unk_token", "")
+    spec.config.bos_token = config.get("bos_token", config.get("cls_token", config.get("pad_token", "")))
+    spec.config.eos_token = config.get("eos_token", config.get("sep_token", ""))
+    spec.validate()
+    spec.optimize(None)  # finds the aliases; the weights are quantized as they are written
+    spec.save(str(target))
+    _write_text_side(checkpoint.text, target)
 
 
 def _spec(checkpoint: Checkpoint, quantization: str) -> Any:

@@ -134,6 +134,10 @@ class Tensors:
         """Return whether the source holds the tensor."""
         return self._names[name] in self._present
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor that the source holds, rows first."""
+        return self._source.shape(self._names[name])
+
     def take(self, name: str, shape: tuple[int, ...], *, stored_as: Collection[tuple[int, ...]] = ()) -> np.ndarray:
         """Return the float32 tensor, fresh and writable.
 

@@ -1,0 +1,138 @@
+"""Several trainings at once: here one after the other, or as tasks of a Ray cluster; needs the extra `ray` for that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ruvllm.config import TrainingConfig
+from ruvllm.tuning.training.progress import MustStop, OnProgress
+from ruvllm.tuning.training.student import Trained, train_student
+from ruvllm.tuning.validation import HoldoutDataset, ValidationResult, validate
+
+__all__ = ["LOCAL", "Training", "best_of", "sweep", "train_all", "validate_all"]
+
+LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The arguments of one `train_student`. On a cluster the folders lie where every machine sees them."""
+
+    curriculum: Path
+    base: Path
+    out: Path
+    options: TrainingConfig
+    name: str = "student"
+
+
+def sweep(training: Training, rates: Sequence[float]) -> list[Training]:
+    """Return a training for each learning rate, each in a folder of its own.
+
+    Raises:
+        ValueError: there is none, or one comes twice.
+    """
+    if not rates or len(set(rates)) < len(rates):
+        raise ValueError(f"rates must hold different learning rates ({', '.join(map(str, rates))})")
+    return [
+        Training(
+            training.curriculum,
+            training.base,
+            training.out / f"rate-{rate:g}",
+            msgspec.structs.replace(training.options, learning_rate=rate),
+            training.name,
+        )
+        for rate in rates
+    ]
+
+
+def train_all(
+    trainings: Sequence[Training],
+    *,
+    on: str = LOCAL,
+    on_progress: OnProgress = lambda progress: None,
+    must_stop: MustStop = lambda: False,
+) -> list[Trained]:
+    """Return a student for each training; those that were begun before go on, those that are done are read.
+
+    Args:
+        on: "local", or the address of a Ray cluster; there each training is a task of its own, and neither
+            `on_progress` nor `must_stop` is called.
+
+    Raises:
+        ModuleNotFoundError: a cluster is asked for without the extra `ray`.
+        What `train_student` raises.
+    """
+    if on != LOCAL:
+        return _on_ray(on, _trained, [(training,) for training in trainings], trainings[0].options.threads)
+    return [_trained(training, on_progress, must_stop) for training in trainings]
+
+
+def validate_all(
+    students: Sequence[Path], baseline: Path, holdout: HoldoutDataset, *, on: str = LOCAL, num_threads: int = 0
+) -> list[ValidationResult]:
+    """Return how each student compares with the baseline, as `validate` does, on the same machine or cluster."""
+    calls = [(student, baseline, holdout, num_threads) for student in students]
+    return _on_ray(on, _validated, calls, num_threads) if on != LOCAL else [_validated(*call) for call in calls]
+
+
+def best_of(found: Sequence[Trained]) -> Trained:
+    """Return the student with the lowest loss on held-out examples, of training where there were none."""
+
+    def loss(trained: Trained) -> float:
+        last = trained.phases[-1]
+        return last.loss if last.held_out_loss is None else last.held_out_loss
+
+    return min(found, key=loss)
+
+
+def _trained(
+    training: Training,
+    on_progress: OnProgress = lambda progress: None,
+    must_stop: MustStop = lambda: False,
+) -> Trained:
+    return train_student(
+        training.curriculum,
+        training.base,
+        training.out,
+        training.options,
+        name=training.name,
+        resume=(training.out / "plan.json").is_file(),
+        on_progress=on_progress,
+        must_stop=must_stop,
+    )
+
+
+def _validated(student: Path, baseline: Path, holdout: HoldoutDataset, num_threads: int) -> ValidationResult:
+    return validate(student, baseline, holdout, num_threads=num_threads)
+
+
+def _on_ray(address: str, work: Callable[..., Any], calls: Sequence[tuple[Any, ...]], threads: int) -> list[Any]:
+    """Run `work` once for each call on the cluster and return what they return, in order; all end when one fails."""
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("a cluster needs ray: pip install 'ruvllm[ray]'", name="ray") from error
+    is_ours = not ray.is_initialized()
+    if is_ours:
+        paths = {"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}}
+        ray.init(address=address, runtime_env=paths, log_to_driver=False)
+    task = ray.remote(num_cpus=max(1, threads))(work)
+    running = [task.remote(*call) for call in calls]
+    try:
+        return list(ray.get(running))
+    except BaseException as error:
+        for one in running:
+            ray.cancel(one, force=True)
+        cause = getattr(error, "cause", None)  # what the task raised, not how Ray wraps it
+        if isinstance(cause, Exception):
+            raise cause from error
+        raise
+    finally:
+        if is_ours:
+            ray.shutdown()

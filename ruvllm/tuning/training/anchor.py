@@ -1,0 +1,73 @@
+"""Against forgetting: on general text, the student is held to what its base says.
+
+The loss of a step is that of its examples plus `weight` times KL(base || student) on a few pieces of text that have
+nothing to do with them (learning without forgetting: Li and Hoiem 2016, arXiv:1606.09282). The base is the model with
+its adapters switched off, so it costs no memory; the divergence and its gradient are 0 where the training begins, so
+only what moves away from the base is pulled back.
+"""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Anchor", "anchored", "read_pieces"]
+
+PIECE_TOKENS = 64
+PIECES_SHARE = 4  # a piece for so many examples of a batch
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """What a student is held to, and how strongly."""
+
+    pieces: list[list[int]]
+    weight: float
+    seed: int
+
+    def batch(self, step: int, examples: int) -> list[list[int]]:
+        """Return the pieces of a step: the same whenever it is done again."""
+        rng = np.random.default_rng((self.seed, step))
+        return [self.pieces[i] for i in rng.integers(len(self.pieces), size=max(1, examples // PIECES_SHARE))]
+
+
+def read_pieces(text: Path, tokenizer: Any) -> list[list[int]]:
+    """Return the paragraphs of a text file, gzipped where its name ends in .gz, in pieces of PIECE_TOKENS tokens.
+
+    Raises:
+        FileNotFoundError: it does not exist.
+        ValueError: no paragraph is as long.
+    """
+    opened = gzip.open if text.suffix == ".gz" else open
+    with opened(text, "rt", encoding="utf-8") as stream:
+        paragraphs = [line.strip() for line in stream if len(line) > PIECE_TOKENS]  # a token has a character at least
+    encoded = [tokenizer(paragraph, add_special_tokens=False)["input_ids"] for paragraph in paragraphs]
+    starts = range(0, max((len(ids) for ids in encoded), default=0) - PIECE_TOKENS + 1, PIECE_TOKENS)
+    pieces = [ids[at : at + PIECE_TOKENS] for ids in encoded for at in starts if at + PIECE_TOKENS <= len(ids)]
+    if not pieces:
+        raise ValueError(f"general: {text} has no paragraph of {PIECE_TOKENS} tokens")
+    return pieces
+
+
+def anchored(trainer: Any, anchor: Anchor) -> Any:
+    """Return a class like `trainer`, of transformers, whose loss in training is anchored."""
+    import torch
+    from torch.nn.functional import kl_div, log_softmax
+
+    class Anchored(trainer):  # type: ignore[misc]
+        def compute_loss(self, model: Any, inputs: Any, *given: Any, **options: Any) -> Any:
+            loss = super().compute_loss(model, inputs, *given, **options)
+            if not model.training:
+                return loss
+            pieces = torch.tensor(anchor.batch(self.state.global_step, len(inputs["input_ids"])), device=loss.device)
+            with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
+                base = log_softmax(model(input_ids=pieces).logits.float(), dim=-1)
+            student = log_softmax(model(input_ids=pieces).logits.float(), dim=-1)
+            divergence = kl_div(student, base, reduction="sum", log_target=True) / pieces.numel()
+            return loss + anchor.weight * divergence
+
+    return Anchored

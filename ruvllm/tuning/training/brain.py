@@ -1,0 +1,227 @@
+"""What a brain saw, turned into a registered student: collect, hold out, train, validate, register."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ruvllm.checkpoints import Student, Students, students_of
+from ruvllm.config import Config, TrainingConfig
+from ruvllm.inference.open import find_or_pull, is_remote
+from ruvllm.memory import Memory
+from ruvllm.models import PullProgress
+from ruvllm.tuning.curriculum import CurriculumBuilder
+from ruvllm.tuning.ray_jobs import LOCAL, Training, best_of, sweep, train_all
+from ruvllm.tuning.trace import Trace
+from ruvllm.tuning.traces import TraceCollector
+from ruvllm.tuning.training.base import base_folder
+from ruvllm.tuning.training.progress import MustStop, OnProgress, PhaseReport
+from ruvllm.tuning.validation import HoldoutDataset, HoldoutItem, Limits, ValidationResult, is_held_out, validate
+
+__all__ = ["Hooks", "Tuned", "tune", "tuning_folder"]
+
+CURRICULUM, HOLDOUT, OUT, RUN = "curriculum", "holdout.jsonl", "student", "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What a tuning came to. `result` is None where nothing was held out to validate on."""
+
+    student: Student
+    phases: tuple[PhaseReport, ...]
+    result: ValidationResult | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """How a tuning tells what it does, and is told to stop."""
+
+    on_progress: OnProgress = lambda progress: None
+    on_pull: Callable[[PullProgress], None] = lambda progress: None
+    on_validate: Callable[[str, int, int], None] = lambda what, done, total: None
+    must_stop: MustStop = lambda: False
+
+
+LIMITS, HOOKS = Limits(), Hooks()
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What a run in progress is of, so that resuming it needs no arguments."""
+
+    tier: str
+    base: str
+    options: TrainingConfig
+    rates: tuple[float, ...]
+    text: str
+
+
+def tuning_folder(brain: Path) -> Path:
+    """Return where the run in progress of a brain lies."""
+    return brain / "tuning"
+
+
+def tune(
+    brain: Path,
+    config: Config,
+    *,
+    tier: str = "",
+    curriculum: Path | None = None,
+    holdout: Path | None = None,
+    text: Path | None = None,
+    resume: bool = False,
+    rates: Sequence[float] = (),
+    on: str = LOCAL,
+    limits: Limits = LIMITS,
+    hooks: Hooks = HOOKS,
+) -> Tuned:
+    """Train a student on what `brain` saw, validate it against the model that answers now, and register it.
+
+    The brain is read only, so this may run beside the process that serves it. Everything unfinished lies in
+    `tuning_folder`: `resume` goes on there after a stop or a kill, with the options of then but for minutes and
+    threads. A student that validates is left in the state "validated", ready for a trial; any other is retired, with
+    the reasons.
+
+    Args:
+        tier: the model to stand in for; generation.model when "".
+        curriculum: a folder that is trained on instead of the brain's own traces.
+        holdout: questions to validate on beside those of the brain, in a form that `HoldoutDataset.read` knows.
+        text: general text that shows what was forgotten.
+        rates: learning rates, of which the best is kept; the configured one when empty.
+        on: "local", or the address of a Ray cluster whose machines see the folders of `brain` and of the base.
+
+    Raises:
+        ValueError: a run is unfinished and not to be resumed; there is nothing to train on;
+            another process tunes this brain.
+        TrainingStopped: `hooks.must_stop` returned True.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = tuning_folder(brain)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(folder / "lock").acquire(timeout=0)
+    except Timeout as error:
+        raise ValueError(f"brain: another process trains a student of {brain}") from error
+    with held:
+        run = _begun(folder, resume=resume)
+        if run is None:
+            tier = _local(tier or config.generation.model)
+            base = config.training.base or tier.partition("@")[0]
+            rates = tuple(rates) or (config.training.learning_rate,)
+            run = _Run(tier, base, config.training, rates, "" if text is None else str(text.absolute()))
+            _prepare(brain, folder, config, curriculum, holdout)
+            _write_run(folder, run)
+        own = {"minutes": config.training.minutes, "threads": config.training.threads}
+        training = Training(
+            curriculum=folder / CURRICULUM,
+            base=base_folder(run.base, config.models, on_progress=hooks.on_pull),
+            out=folder / OUT,
+            options=msgspec.structs.replace(run.options, **own),
+            name=f"student of {run.base}",
+        )
+        trained = best_of(
+            train_all(sweep(training, run.rates), on=on, on_progress=hooks.on_progress, must_stop=hooks.must_stop)
+        )
+        students = students_of(brain)
+        student = students.add(trained.model_dir, base=run.base, tier=run.tier, about=trained.about)
+        result = _validated(students, student, folder / HOLDOUT, config, run.text, limits, hooks)
+        if student.step == "trained" and result is not None:
+            student = _judged(students, student, result)
+        _clear(folder)
+    return Tuned(student, trained.phases, result)
+
+
+def _begun(folder: Path, *, resume: bool) -> _Run | None:
+    """Return the unfinished run; clear away what one left that was killed before it began to train."""
+    path = folder / RUN
+    if path.is_file():
+        if not resume:
+            raise ValueError(f"resume: a run is unfinished in {folder}: go on with it, or delete that folder")
+        return msgspec.json.decode(path.read_bytes(), type=_Run)
+    _clear(folder)
+    return None
+
+
+def _write_run(folder: Path, run: _Run) -> None:
+    part = folder / f"{RUN}.part"
+    part.write_bytes(msgspec.json.encode(run))
+    part.replace(folder / RUN)
+
+
+def _clear(folder: Path) -> None:
+    (folder / RUN).unlink(missing_ok=True)  # first: without it there is no run
+    (folder / HOLDOUT).unlink(missing_ok=True)
+    for name in (OUT, CURRICULUM):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _local(tier: str) -> str:
+    if is_remote(tier):
+        raise ValueError(f"tier: {tier} is an endpoint; a student stands in for a local model")
+    return tier
+
+
+def _prepare(brain: Path, folder: Path, config: Config, curriculum: Path | None, holdout: Path | None) -> None:
+    """Write the holdout and the curriculum."""
+    items = list(HoldoutDataset.read(holdout).items) if holdout is not None else []
+    if curriculum is not None:
+        _write_holdout(folder, items)
+        shutil.copytree(curriculum, folder / CURRICULUM)
+        return
+    with Memory(brain, config=config, read_only=True) as memory:
+        traces = TraceCollector(memory).collect()
+        own = [trace for trace in traces if is_held_out(trace.query, config.training.holdout)]
+        kept_out = [item.messages[-1].content for item in items] + [trace.query for trace in own]
+        items += _items(own)
+        builder = CurriculumBuilder.configured(config.tuning).seed(config.training.seed)
+        made = builder.build(traces, holdout=kept_out, embed=memory.encode)
+    _write_holdout(folder, items)
+    made.write(folder / CURRICULUM)
+
+
+def _items(traces: Iterable[Trace]) -> list[HoldoutItem]:
+    """Return the held-out questions whose right answer is known: what users corrected or found good."""
+    known = [one for one in traces if one.correction or (one.standing == "promoted" and one.outcome == "success")]
+    return [HoldoutItem(one.id, one.messages, (one.answer,)) for one in known]
+
+
+def _write_holdout(folder: Path, items: list[HoldoutItem]) -> None:
+    if items:
+        HoldoutDataset(tuple(items)).write(folder / HOLDOUT)
+
+
+def _validated(
+    students: Students,
+    student: Student,
+    holdout: Path,
+    config: Config,
+    text: str,
+    limits: Limits,
+    hooks: Hooks,
+) -> ValidationResult | None:
+    if not holdout.is_file():
+        return None
+    now = students.serving(student.tier).promoted
+    baseline = now.path if now is not None else find_or_pull(student.tier, config.models, task="generate")
+    return validate(
+        student.path,
+        baseline,
+        HoldoutDataset.read(holdout),
+        text=Path(text) if text else None,
+        limits=limits,
+        num_threads=config.training.threads,
+        on_progress=hooks.on_validate,
+    )
+
+
+def _judged(students: Students, student: Student, result: ValidationResult) -> Student:
+    evidence: dict[str, Any] = result.evidence()
+    if result.approved_for_deployment():
+        return students.move(student.id, "validated", why="validated on its holdout", evidence=evidence)
+    return students.move(student.id, "retired", why=result.rejection_reason(), evidence=evidence)

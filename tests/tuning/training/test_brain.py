@@ -1,0 +1,110 @@
+"""From a brain to a registered student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from memory.fakes import WordEmbedder
+
+from ruvllm.checkpoints import students_of
+from ruvllm.config import Config, GenerationConfig
+from ruvllm.memory import Memory
+from ruvllm.models import pull
+from ruvllm.tuning.training import TrainingStopped
+from ruvllm.tuning.training.brain import Hooks, tune, tuning_folder
+from ruvllm.tuning.validation import HoldoutDataset, HoldoutItem, Limits
+from ruvllm.types import Message
+
+from . import cases
+
+EASY = Limits(questions=4, latency_ms=10.0, accuracy=0.5, f1=0.5, format_rate=0.5)
+
+
+@pytest.fixture
+def brain(tmp_path: Path) -> Path:
+    with Memory(tmp_path / "brain", embedder=WordEmbedder()):
+        return tmp_path / "brain"
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    return cases.curriculum(tmp_path, sft=cases.examples())
+
+
+@pytest.fixture
+def holdout(tmp_path: Path) -> Path:
+    items = [
+        HoldoutItem(f"{thing}{i}", (Message("user", f"{thing} 7{i}?"),), (colour,))
+        for thing, colour in cases.COLOURS.items()
+        for i in range(2)
+    ]
+    HoldoutDataset(tuple(items)).write(tmp_path / "holdout.jsonl")
+    return tmp_path / "holdout.jsonl"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    cases.needs_training()
+    base = cases.lfm2(tmp_path)
+    models = msgspec.structs.replace(Config().models, cache_dir=str(tmp_path / "cache"), offline=True)
+    tier = pull(f"path:{base}", models)
+    training = msgspec.structs.replace(cases.OPTIONS, base=str(base), epochs=6.0)
+    return Config(models=models, generation=GenerationConfig(model=str(tier)), training=training)
+
+
+def changed(config: Config, **options: Any) -> Config:
+    return msgspec.structs.replace(config, training=msgspec.structs.replace(config.training, **options))
+
+
+def test_student_that_learnt_its_task_is_validated(brain: Path, config: Config, colours: Path, holdout: Path) -> None:
+    tuned = tune(brain, config, curriculum=colours, holdout=holdout, limits=EASY)
+    assert tuned.result is not None and tuned.result.reasons() == ()
+    assert (tuned.student.state, tuned.student.name) == ("validated", "LFM2-ruv-edition-v1")
+    assert [move.after for move in students_of(brain).history()] == ["trained", "validated"]
+    assert [path.name for path in tuning_folder(brain).iterdir()] == ["lock"]
+
+
+def test_student_of_wrong_labels_is_refused(brain: Path, config: Config, tmp_path: Path, holdout: Path) -> None:
+    (tmp_path / "right").mkdir()
+    right = cases.curriculum(tmp_path / "right", sft=cases.examples())
+    good = tune(brain, config, curriculum=right, holdout=holdout, limits=EASY).student
+    for step in ("shadow", "canary", "promoted"):
+        students_of(brain).move(good.id, step)
+    labels = dict(zip(cases.COLOURS, ["green", "white", "black", "blue"], strict=True))
+    wrong = cases.curriculum(
+        tmp_path, sft=[cases.example(f"{thing} {i}?", labels[thing]) for i in range(12) for thing in labels]
+    )
+    tuned = tune(brain, config, curriculum=wrong, holdout=holdout, limits=EASY)
+    assert tuned.student.state == "retired" and tuned.result is not None
+    assert "accuracy_regression" in tuned.result.reasons()
+    assert students_of(brain).serving(good.tier).promoted == students_of(brain).get(good.id)
+
+
+def test_best_of_several_learning_rates_is_kept(brain: Path, config: Config, colours: Path) -> None:
+    tuned = tune(brain, changed(config, epochs=1.0), curriculum=colours, rates=[1e-5, 1e-2])
+    assert tuned.student.about["options"]["learning_rate"] == 1e-2
+    assert tuned.student.state == "trained" and tuned.result is None
+
+
+def test_stopped_run_is_resumed(brain: Path, config: Config, colours: Path, holdout: Path) -> None:
+    with pytest.raises(TrainingStopped):
+        tune(brain, config, curriculum=colours, holdout=holdout, hooks=Hooks(must_stop=lambda: True))
+    with pytest.raises(ValueError, match="resume: a run is unfinished in"):
+        tune(brain, config, curriculum=colours)
+    tuned = tune(brain, config, resume=True, limits=EASY)
+    assert tuned.student.state == "validated"
+
+
+def test_brain_without_traces_says_so(brain: Path, config: Config) -> None:
+    with pytest.raises(ValueError, match="traces: nothing to train on in 0 traces"):
+        tune(brain, config)
+    with pytest.raises(ValueError, match="traces: nothing"):  # and leaves nothing that would have to be resumed
+        tune(brain, config)
+
+
+def test_endpoint_has_no_students(brain: Path, config: Config) -> None:
+    with pytest.raises(ValueError, match="is an endpoint"):
+        tune(brain, config, tier="http://host/v1#model")
