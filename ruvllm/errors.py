@@ -15,6 +15,7 @@ RuvLLMError
 ├── PullError             a download failed, `.model`: retry, or go offline knowingly
 ├── EngineError           generation failed, `.engine`
 │   └── EndpointError     a remote endpoint is down, slow or answers garbage, `.url` / `.status`
+├── JobsFailed            some jobs of `learn`, `.failures` / `.done`: mend what they say, and learn again
 ├── RateLimited           a key asks for more than its share, `.limit`: retry after `.retry_after_s`
 └── DeadlineExceeded      no time is left, `.stage` / `.timeout_s`: retry with more; also a TimeoutError
 
@@ -23,7 +24,9 @@ A caller's own mistake is a ValueError or TypeError naming the argument, never o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 __all__ = [
     "BrainDamaged",
@@ -34,6 +37,7 @@ __all__ = [
     "DeadlineExceeded",
     "EndpointError",
     "EngineError",
+    "JobsFailed",
     "ModelDamaged",
     "ModelError",
     "ModelMissing",
@@ -145,6 +149,22 @@ class EndpointError(EngineError):
         super().__init__(message, engine="remote")
         self.url = url
         self.status = status
+
+
+class JobsFailed(RuvLLMError):
+    """Jobs that were done one after another: some failed.
+
+    Attributes:
+        failures: name -> what it raised.
+        done: name -> report, of the others.
+    """
+
+    def __init__(self, failures: Mapping[str, Exception], done: Mapping[str, Any]) -> None:
+        super().__init__(
+            "; ".join(f"{name} failed: {str(error) or type(error).__name__}" for name, error in failures.items())
+        )
+        self.failures = failures
+        self.done = done
 
 
 class RateLimited(RuvLLMError):

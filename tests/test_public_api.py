@@ -12,7 +12,20 @@ import ruvllm
 
 PACKAGE = Path(ruvllm.__file__).parent
 FLOORS = [
-    {"types", "config", "errors", "closing", "metrics", "logs", "tracing", "telemetry", "kernels", "text", "viz"},
+    {
+        "types",
+        "config",
+        "errors",
+        "closing",
+        "metrics",
+        "logs",
+        "tracing",
+        "telemetry",
+        "kernels",
+        "text",
+        "viz",
+        "whole_file",
+    },
     {"models", "checkpoints", "judging"},
     {"inference", "attention", "router"},
     {"embedding"},

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ruvllm.whole_file import replacing
+
 __all__ = ["Checkpoint", "Checkpoints", "Saved"]
 
 KEPT = 20  # newest versions that stay on disk beside the one in force
@@ -89,18 +91,21 @@ class Checkpoints:
 
         Args:
             about: what JSON can say of it. arrays: what else is needed to go on from it, by name.
+
+        Raises:
+            BrainError: the disk is full; the version before is in force.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         version = max([*self.versions(), self._named()], default=0) + 1
-        part = self._path(version).with_suffix(".tmp")
-        with part.open("wb") as stream:
-            head = json.dumps({"form": self._form, "before": self._named(), "at": time.time(), "about": dict(about)})
-            beside = {_BESIDE + name: array for name, array in (arrays or {}).items()}
+        head = json.dumps({"form": self._form, "before": self._named(), "at": time.time(), "about": dict(about)})
+        beside = {_BESIDE + name: array for name, array in (arrays or {}).items()}
+        with replacing(self._path(version)) as stream:
             np.savez(stream, params=np.asarray(params, np.float32), head=np.array(head), **beside)  # type: ignore[arg-type]
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(self._path(version))
-        self._name(version)
+        try:
+            self._name(version)
+        except BaseException:
+            if self._named() != version:  # nobody took this one back: it never was in force
+                self._path(version).unlink()
+            raise
         for old in self.versions()[:-KEPT]:
             if old != version:
                 self._path(old).unlink(missing_ok=True)
@@ -146,17 +151,8 @@ class Checkpoints:
             return 0
 
     def _name(self, version: int) -> None:
-        part = self._folder / "current.tmp"
-        with part.open("w", encoding="ascii") as stream:
-            stream.write(str(version))
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(self._folder / "current")
-        handle = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with replacing(self._folder / "current") as stream:
+            stream.write(str(version).encode("ascii"))
 
     def _read(self, version: int) -> tuple[dict[str, Any], npt.NDArray[np.float32], dict[str, npt.NDArray[Any]]] | None:
         try:

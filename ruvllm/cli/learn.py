@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -12,9 +14,10 @@ from rich.table import Table
 from ruvllm.cli.brain import DEFAULT_BRAIN, BrainOption, existing
 from ruvllm.cli.console import err, out
 from ruvllm.cli.schedule import print_jobs, print_table, when
+from ruvllm.errors import JobsFailed
 from ruvllm.learning.report import LearnHistory, learn_history
 from ruvllm.memory import Memory
-from ruvllm.system import LearnReport, RuvLLM
+from ruvllm.system import RuvLLM
 
 __all__ = ["register"]
 
@@ -39,28 +42,36 @@ def learn(
             version = llm.rollback(rollback)
             out.print(f"version {version} of {rollback} is in force" if version else f"{rollback} is untrained again")
             return
-        with err.status("learning"):
-            done = llm.learn()
-    print(msgspec.json.encode(done).decode()) if json else _print_done(done)
+        try:
+            with err.status("learning"):
+                done = llm.learn()
+        except JobsFailed as error:
+            failures = {name: str(cause) for name, cause in error.failures.items()}
+            _print(json, error.done, failures=failures)
+            raise
+    _print(json, {field.name: getattr(done, field.name) for field in fields(done)})
 
 
-def _print_done(done: LearnReport) -> None:
-    trained = {"attention": (done.attention.untrained_loss, done.attention)}
-    if done.router is not None:
-        trained["router"] = (done.router.before_loss, done.router)  # type: ignore[assignment]
-    if done.judge is not None:
-        trained["judge"] = (done.judge.before_loss, done.judge)  # type: ignore[assignment]
-    for name, (before, report) in trained.items():
-        losses = "" if report.loss is None else f", loss on unseen ones {before:.4f} before, {report.loss:.4f} now"
-        said = "accepted" if report.accepted else f"nothing changed: {report.reason}"
-        out.print(f"{name}: {said}{losses}", markup=False)
-    out.print(f"edges: {done.decay.decayed} faded, {done.decay.pruned} pruned")
-    if done.compression is not None:
-        found = done.compression
+def _print(json: bool, done: Mapping[str, Any], **more: Any) -> None:
+    print(msgspec.json.encode({**done, **more}).decode()) if json else _print_done(done)
+
+
+def _print_done(done: Mapping[str, Any]) -> None:
+    """Say what each job did, name -> report, None where there was nothing to do."""
+    for name in ("attention", "router", "judge"):
+        if report := done.get(name):
+            before = report.untrained_loss if name == "attention" else report.before_loss
+            losses = "" if report.loss is None else f", loss on unseen ones {before:.4f} before, {report.loss:.4f} now"
+            said = "accepted" if report.accepted else f"nothing changed: {report.reason}"
+            out.print(f"{name}: {said}{losses}", markup=False)
+    if faded := done.get("decay"):
+        out.print(f"edges: {faded.decayed} faded, {faded.pruned} pruned")
+    if found := done.get("compression"):
         out.print(
             f"concepts: {found.made} made, {found.changed} changed, {found.kept} kept, {found.dissolved} dissolved"
         )
-    out.print(f"index: {done.index.indexed} vectors" + (", built anew" if done.index.rebuilt else ""))
+    if index := done.get("index"):
+        out.print(f"index: {index.indexed} vectors" + (", built anew" if index.rebuilt else ""))
 
 
 def _print_history(history: LearnHistory) -> None:

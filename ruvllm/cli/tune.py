@@ -203,6 +203,8 @@ def _print(tuned: Tuned) -> None:
             said = gate.reason or "ok"
             gates.add_row(gate.metric, f"{gate.student:.4g}", f"{gate.baseline:.4g}", worse, f"{gate.limit:g}", said)
         print_table(gates)
+        if all(gate.metric != "perplexity" for gate in tuned.result.gates):
+            err.print("what the student forgot was not measured: give --text a file of general text")
     elif student.step == "trained":
         out.print("not validated: no held-out question has a known answer; give some with --holdout")
     out.print(f"{student.name} ({student.id}) is {student.step}, for {escape(student.tier)}")

@@ -184,7 +184,7 @@ class _Pass:
     def _dissolve(self, known: Sequence[StoredConcept], matched: set[int]) -> None:
         """Dissolve concepts that are no cluster any more; one behind which something is archived stays for that."""
         for one in known:
-            fell_apart = one.id not in matched and (not one.archived or one.lost)
+            fell_apart = one.id not in matched and (not one.archived or one.lost or one.is_hidden)
             if fell_apart:
                 self.dissolved += 1
                 if not self._dry_run:
@@ -224,7 +224,8 @@ def _matched(
             taken.add(one.id)
     for number, cluster in enumerate(clusters):
         old = successor.get(number)
-        yield cluster, old, old is not None and not old.lost and _change(cluster, old) <= changed_share
+        is_sound = old is not None and not old.lost and not old.is_hidden
+        yield cluster, old, is_sound and old is not None and _change(cluster, old) <= changed_share
 
 
 def _change(cluster: Cluster, old: StoredConcept) -> float:

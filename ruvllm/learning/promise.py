@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ruvllm.router.certificate import Certificate
+from ruvllm.whole_file import replacing
 
 __all__ = ["Issued", "PromiseFile"]
 
@@ -64,11 +64,6 @@ class PromiseFile:
 
     def save(self, issued: Issued | None, attempts: int) -> None:
         """Replace what is kept; durable on return."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         kept = None if issued is None else asdict(issued) | {"certificate": issued.certificate.to_dict()}
-        part = self._path.with_suffix(".tmp")
-        with part.open("w", encoding="utf-8") as stream:
-            json.dump({"attempts": attempts, "issued": kept}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(self._path)
+        with replacing(self._path) as stream:
+            stream.write(json.dumps({"attempts": attempts, "issued": kept}).encode())

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from ruvllm.config import WorkerConfig
+from ruvllm.errors import BrainError
 from ruvllm.learning.priority import at_idle_priority
 from ruvllm.learning.spare_time import SpareTime
 from ruvllm.memory.jobs import Attempt, JobTable, retry_after_s
@@ -218,7 +219,8 @@ class Worker(SpareTime):
             report = run(lambda: job.body(asked))
         except Exception as error:
             plan.failed_in_row, plan.is_early, plan.look_at = plan.failed_in_row + 1, False, plan.due
-            self._table.failed(job.name, f"{type(error).__name__}: {error}", self._wall(plan))
+            with _kept_if_it_can_be(job.name):
+                self._table.failed(job.name, f"{type(error).__name__}: {error}", self._wall(plan))
             raise
         except BaseException:  # Ctrl-C
             plan.due = was_due
@@ -233,7 +235,8 @@ class Worker(SpareTime):
         attempt = None
         if report is not None:
             attempt = Attempt(at, time.perf_counter() - started, msgspec.to_builtins(report))
-        self._table.finished(job.name, attempt, self._wall(plan), time.time())
+        with _kept_if_it_can_be(job.name):
+            self._table.finished(job.name, attempt, self._wall(plan), time.time())
         return report
 
     def _postpone(self, plan: _Plan, seconds: float | None) -> None:
@@ -266,6 +269,15 @@ class Worker(SpareTime):
             return self._is_over() or not is_free
 
         return must_stop
+
+
+@contextmanager
+def _kept_if_it_can_be(name: str) -> Iterator[None]:
+    """Let what a job did, or failed of, stand where the store cannot take it down: the disk may be full."""
+    try:
+        yield
+    except BrainError as error:
+        logger.warning("what came of job %s is not in its history: %s", name, error)
 
 
 def _close_later(worker: weakref.ref[Worker]) -> Callable[[], None]:

@@ -16,11 +16,11 @@ import numpy as np
 
 from ruvllm.errors import BrainError
 from ruvllm.memory.derived import Derived
-from ruvllm.memory.index import fsync_folder
 from ruvllm.memory.rows import SEARCHED, insert_keywords, title_of, vector_of
 from ruvllm.memory.shelves import refile, unfile
 from ruvllm.memory.store import Store, fetch, translated
 from ruvllm.types import NodeType
+from ruvllm.whole_file import fsync_folder
 
 __all__ = ["Archive", "ArchiveReport", "stub_of"]
 
@@ -178,6 +178,12 @@ class Archive:
         with self._lock:
             self._tidy()
 
+    def forget(self, ids: Sequence[int]) -> None:
+        """Delete nodes from the cold file that were just deleted from the brain."""
+        with self._lock:
+            if self.file.exists():
+                self._drop(ids)
+
     def _tidy(self) -> None:
         self._drop(self.surplus())
 
@@ -228,10 +234,22 @@ class Archive:
         if not self.file.exists():
             if not self.file.parent.is_dir():
                 raise ValueError(f"cold_path: there is no directory {self.file.parent}")
-            with self._connected(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE) as cold, cold:
+            self._make()
+
+    def _make(self) -> None:
+        """Make the cold file, as a whole or not at all."""
+        part = self.file.with_name(self.file.name + ".tmp")
+        part.unlink(missing_ok=True)
+        try:
+            flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+            with self._connected(flags, part) as cold, _transaction(cold):
                 cold.execute(SCHEMA)
                 cold.execute("INSERT INTO brain VALUES (?)", (self._id(),))
-            fsync_folder(self.file.parent)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        part.replace(self.file)
+        fsync_folder(self.file.parent)
 
     def _id(self) -> str | None:
         value: str | None = self._store.value("SELECT value FROM meta WHERE key = 'cold_id'")
@@ -249,12 +267,12 @@ class Archive:
         """Give a transaction of the cold file, on disk when this returns."""
         with self._connected(apsw.SQLITE_OPEN_READWRITE) as cold:
             self._require_own(cold)
-            with cold:
+            with _transaction(cold):
                 yield cold
 
     @contextmanager
-    def _connected(self, flags: int) -> Iterator[apsw.Connection]:
-        file = self.file
+    def _connected(self, flags: int, file: Path | None = None) -> Iterator[apsw.Connection]:
+        file = file or self.file
         with translated(file):
             connection = apsw.Connection(str(file), flags=flags)
             try:
@@ -263,7 +281,6 @@ class Archive:
                     connection.pragma("synchronous", "FULL")
                     connection.pragma("secure_delete", True)  # what is forgotten is overwritten
                     connection.pragma("cache_spill", False)  # readers wait for the commit alone
-                    connection.transaction_mode = "IMMEDIATE"  # who reads first and writes then would give up at once
                 yield connection
             finally:
                 connection.close()
@@ -275,3 +292,15 @@ class Archive:
             owner = None
         if owner is None or owner != self._id():
             raise BrainError(f"{self.file} is not the archive of this brain; it was left as it is", path=self.file)
+
+
+@contextmanager
+def _transaction(cold: apsw.Connection) -> Iterator[None]:
+    """Commit what the body writes, or nothing of it; a full disk has undone it by itself."""
+    cold.execute("BEGIN IMMEDIATE")  # who reads first and writes then would give up at once
+    try:
+        yield
+        cold.execute("COMMIT")
+    finally:
+        if cold.in_transaction:
+            cold.execute("ROLLBACK")

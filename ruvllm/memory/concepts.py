@@ -24,7 +24,15 @@ from ruvllm.memory.rows import (
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType, NodeType
 
-__all__ = ["Concept", "StoredConcept", "delete_concept", "read_concepts", "write_concept"]
+__all__ = [
+    "Concept",
+    "StoredConcept",
+    "delete_concept",
+    "hide_concepts_of",
+    "hide_stale",
+    "read_concepts",
+    "write_concept",
+]
 
 IS_ALIVE = "probation = 0 AND ended IS NULL AND trust > 0.0"
 
@@ -47,6 +55,7 @@ class StoredConcept:
         members: ids of what it contains, ascending, with those that ended or were revoked since.
         archived: those of them that are archived and hold still.
         lost: how many of its members ended or were revoked.
+        is_hidden: searches do not find it until it is written anew.
     """
 
     id: int
@@ -56,19 +65,20 @@ class StoredConcept:
     members: tuple[int, ...]
     archived: frozenset[int]
     lost: int
+    is_hidden: bool = False
 
 
 def read_concepts(store: Store, namespace: str) -> list[StoredConcept]:
     """Return the concepts that were made here, in order of their ids; those that a user inserted are not among them."""
     rows = store.rows(
         "SELECT c.id, c.text, c.metadata, json_group_array(json_array(m.id, m.tier, "
-        "m.probation = 0 AND m.ended IS NULL AND m.trust > 0.0)) "
+        "m.probation = 0 AND m.ended IS NULL AND m.trust > 0.0)), c.trust <= 0.0 "
         "FROM nodes c JOIN edges e ON e.src = c.id AND e.type = ? AND e.created_by = ? "
         "JOIN nodes m ON m.id = e.dst WHERE c.namespace = ? AND c.type = ? AND c.ended IS NULL GROUP BY c.id",
         (EdgeType.CONTAINS.value, MADE_BY, namespace, NodeType.CONCEPT.value),
     )
     concepts = []
-    for id_, text, stored, contained in rows:
+    for id_, text, stored, contained, is_hidden in rows:
         metadata, members = json.loads(stored), json.loads(contained)
         concepts.append(
             StoredConcept(
@@ -79,6 +89,7 @@ def read_concepts(store: Store, namespace: str) -> list[StoredConcept]:
                 tuple(sorted(node for node, _, _ in members)),
                 frozenset(node for node, tier, is_alive in members if tier == "cold" and is_alive),
                 sum(not is_alive for _, _, is_alive in members),
+                bool(is_hidden),
             )
         )
     return concepts
@@ -127,6 +138,26 @@ def write_concept(
         insert_edge(connection, node, member, EdgeType.CONTAINS, weight=weight, created_by=MADE_BY, now=now)
         insert_edge(connection, node, member, EdgeType.DERIVED, weight=1.0, created_by=MADE_BY, now=now)
     return node
+
+
+def hide_stale(connection: apsw.Connection, nodes: Sequence[int]) -> list[int]:
+    """Let searches not find the concepts that contain those of `nodes` that hold no longer; see `hide_concepts_of`."""
+    sql = f"SELECT id FROM nodes WHERE NOT ({IS_ALIVE}) AND id IN (SELECT value FROM json_each(?))"
+    return hide_concepts_of(connection, [row[0] for row in fetch(connection, sql, (json.dumps(list(nodes)),))])
+
+
+def hide_concepts_of(connection: apsw.Connection, nodes: Sequence[int]) -> list[int]:
+    """Let searches not find the concepts that contain `nodes`, and so may quote them, nor those made of these.
+
+    The next pass of compression writes them anew. Return the ids of those that were found until now.
+    """
+    sql = (
+        "WITH RECURSIVE above (id) AS (SELECT value FROM json_each(?1) UNION SELECT src FROM above JOIN edges "
+        "ON dst = above.id AND edges.type = ?2 AND created_by = ?3) "
+        "UPDATE nodes SET trust = 0.0 WHERE type = ?4 AND trust > 0.0 AND id IN above RETURNING id"
+    )
+    values = (json.dumps(list(nodes)), EdgeType.CONTAINS.value, MADE_BY, NodeType.CONCEPT.value)
+    return [row[0] for row in fetch(connection, sql, values)]
 
 
 def _rewrite(connection: apsw.Connection, node: int, concept: Concept, vector: np.ndarray, trust: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
@@ -14,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from ruvllm.config import IndexConfig
+from ruvllm.errors import BrainError
 from ruvllm.memory.lock import ReadWriteLock
 from ruvllm.memory.rows import as_unit_rows
+from ruvllm.whole_file import replacing
 
-__all__ = ["HnswIndex", "IndexUnusable", "fsync_folder", "remove_saved", "verify_saved"]
+__all__ = ["HnswIndex", "IndexUnusable", "remove_saved", "verify_saved"]
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ class HnswIndex:
             self._index.save_index(str(part))
             if part.stat().st_size != self._index.index_file_size():  # hnswlib does not notice a full disk
                 part.unlink()
-                raise OSError(errno.ENOSPC, "the index could not be written whole", str(part))
+                raise BrainError(f"{file}: the disk is full; it is as it was", path=file)
             changes = self._changes
             content = {
                 "version": MANIFEST_VERSION,
@@ -189,10 +190,11 @@ class HnswIndex:
                 "deleted": sorted(self._deleted),
                 "embedder": embedder_id,
             }
-        _sync_and_rename(part, file)
-        part = manifest.with_name(manifest.name + ".tmp")
-        part.write_text(json.dumps(content), encoding="utf-8")
-        _sync_and_rename(part, manifest)
+        with part.open("rb") as stream:
+            os.fsync(stream.fileno())
+        part.replace(file)
+        with replacing(manifest) as stream:
+            stream.write(json.dumps(content).encode())
         self._changes -= changes
 
     @classmethod
@@ -255,15 +257,6 @@ def remove_saved(base: Path) -> None:
     file.unlink(missing_ok=True)
 
 
-def fsync_folder(folder: Path) -> None:
-    """Make renames inside `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _paths(base: Path) -> tuple[Path, Path]:
     return base.with_name(base.name + ".hnsw"), base.with_name(base.name + ".json")
 
@@ -282,10 +275,3 @@ def _graph(kind: str, dim: int) -> Any:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync_and_rename(part: Path, file: Path) -> None:
-    with part.open("rb") as stream:
-        os.fsync(stream.fileno())
-    part.replace(file)
-    fsync_folder(file.parent)

@@ -17,6 +17,7 @@ import numpy as np
 
 from ruvllm.config import IngestConfig
 from ruvllm.errors import RuvLLMError
+from ruvllm.memory.concepts import hide_stale
 from ruvllm.memory.derived import Derived
 from ruvllm.memory.embedded_text import embedded_text, prefix_of
 from ruvllm.memory.embedder_lock import with_one_embedder
@@ -37,8 +38,8 @@ __all__ = ["IngestProgress", "Ingester"]
 
 logger = logging.getLogger(__name__)
 
-Replaced = tuple[list[tuple[Any, ...]], Sequence[int]]
-"""Rows of NODES_OF from before, and the new nodes."""
+Replaced = tuple[list[tuple[Any, ...]], Sequence[int], Sequence[int]]
+"""Rows of NODES_OF from before, the new nodes, and the concepts that may quote the old ones."""
 
 NODES_OF = (  # (source, node) of what documents are so far
     "SELECT d.source, nodes.id FROM json_each(?) CROSS JOIN documents AS d ON d.source = value AND d.namespace = ? "
@@ -230,13 +231,14 @@ class Ingester:
             end_nodes(connection, [node for _, node in old], now)
             new = self._insert(connection, documents, vectors, now)
             links.insert(connection, new, similar, now)
-            return old, new
+            return old, new, hide_stale(connection, [node for _, node in old])
 
         def after(ids: Replaced) -> None:
             self._derived.removed([node for _, node in ids[0]])
             self._derived.added(ids[1], vectors)
+            self._derived.retrusted(ids[2])
 
-        old, _ = self._store.write(work, after=after)
+        old, *_ = self._store.write(work, after=after)
         return {source for source, _ in old}
 
     def _insert(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -14,11 +13,11 @@ import numpy as np
 
 from ruvllm.kernels import Bm25
 from ruvllm.memory.follow import whole_or_thrown_away
-from ruvllm.memory.index import fsync_folder
 from ruvllm.memory.nearest import MIN_UNSAVED, SEARCHED_IDS, index_base
 from ruvllm.memory.rows import SEARCHED, title_of
 from ruvllm.memory.store import Store
 from ruvllm.text import TERMS_VERSION, terms
+from ruvllm.whole_file import replacing
 
 __all__ = ["Keywords", "SnapshotUnusable", "read_snapshot", "snapshot_path"]
 
@@ -194,14 +193,8 @@ class Keywords:
             if not force and changes < max(MIN_UNSAVED, len(index) // 50):
                 return False
             content = _head(self._store, index) + b"\n" + index.snapshot()
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        part = self._file.with_name(self._file.name + ".tmp")
-        with part.open("wb") as stream:
+        with replacing(self._file) as stream:
             stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(self._file)
-        fsync_folder(self._file.parent)
         self._changes -= changes
         return True
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 
 from ruvllm.kernels import Graph
-from ruvllm.memory.index import fsync_folder
 from ruvllm.memory.nearest import SEARCHED_IDS, index_base
 from ruvllm.memory.store import Store
 from ruvllm.types import EdgeType
+from ruvllm.whole_file import replacing
 
 __all__ = ["LinksUnusable", "links_path", "read_links", "state_of_links", "write_links"]
 
@@ -59,12 +58,6 @@ def read_links(file: Path, state: bytes, half_life_s: np.ndarray) -> Graph:
 
 def write_links(file: Path, state: bytes, graph: Graph) -> None:
     """Save links with the state of the database that they are of."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".tmp")
-    with part.open("wb") as stream:
+    with replacing(file) as stream:
         stream.write(state + b"\n")
         stream.write(graph.snapshot())
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(file)
-    fsync_folder(file.parent)

@@ -14,7 +14,7 @@ def find_phrase(store: Store, namespace: str, phrase: str, k: int, *, prefix: bo
     quoted = '"' + phrase.replace('"', '""').replace("\0", " ") + '"'  # a NUL would end the expression
     rows = store.rows(
         f"SELECT {NODE_COLUMNS} FROM keywords JOIN nodes ON nodes.id = keywords.rowid WHERE keywords MATCH ? "
-        f"AND namespace = ? AND {SEARCHED} ORDER BY keywords.rank, nodes.id LIMIT ?",
+        f"AND namespace = ? AND {SEARCHED} AND trust > 0.0 ORDER BY keywords.rank, nodes.id LIMIT ?",
         (f"{quoted} *" if prefix else quoted, namespace, k),
     )
     return [node_of(row) for row in rows]

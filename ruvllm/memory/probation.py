@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import apsw
 import numpy as np
 
+from ruvllm.memory.concepts import hide_stale
 from ruvllm.memory.duplicates import SAME_COSINE, say_the_same
 from ruvllm.memory.feedback import outcome_of, read_feedback
 from ruvllm.memory.history import end_nodes
@@ -48,6 +49,12 @@ def reconsider(connection: apsw.Connection, interaction: str, now: float, rated:
     answer = connection.execute("SELECT answer_node FROM interactions WHERE id = ?", (interaction,)).get
     if answer is None:
         return Change()
+    return _with_concepts(connection, _reconsidered(connection, interaction, answer, now, rated), answer)
+
+
+def _reconsidered(
+    connection: apsw.Connection, interaction: str, answer: int, now: float, rated: RatedQuestions
+) -> Change:
     if _is_settled(connection, answer):
         return Change(stayed=(answer,))
     voices = _voices(connection, _twins(connection, interaction, answer, rated))
@@ -78,7 +85,12 @@ def revoke(connection: apsw.Connection, node: int, namespace: str, now: float) -
         ValueError: there is no such answer.
     """
     _decide(connection, node, namespace, "revoked")
-    return _end(connection, node, now)
+    return _with_concepts(connection, _end(connection, node, now), node)
+
+
+def _with_concepts(connection: apsw.Connection, change: Change, answer: int) -> Change:
+    """Return a change with what it does to concepts that may quote the answer."""
+    return replace(change, stayed=(*change.stayed, *hide_stale(connection, [answer])))
 
 
 def _decide(connection: apsw.Connection, node: int, namespace: str, decision: str) -> None:

@@ -339,6 +339,13 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX failures_by_time ON failures (namespace, at);
     """,
+    # 11: a number that says whether answers were rejected
+    """
+    CREATE TABLE rejections (  -- how often somebody said that an answer was not a good one
+        namespace TEXT PRIMARY KEY,
+        count INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

@@ -134,7 +134,7 @@ class GraphSearch:
         ranked = self._engine().rank(candidates, _edge_features(seeds, candidates))
         features = ranked.inputs.node_features
         scores = ranked.weights * candidates.trust
-        concepts = np.flatnonzero(self._are_concepts(ids))
+        concepts = np.flatnonzero(self._are_concepts(ids) & (candidates.trust > 0.0))
         if len(concepts):
             contained = read_contained(self._store, ids, concepts)
             most = math.ceil(self._config.concept_share * k)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import apsw
 
 from ruvllm.config import LearningConfig
+from ruvllm.memory.concepts import hide_concepts_of
 from ruvllm.memory.decisions import unlearn
 from ruvllm.memory.links import EdgeRow
 from ruvllm.memory.outcomes import replace_outcome
@@ -39,10 +40,11 @@ def read_sources(store: Store, namespace: str) -> list[SourceSummary]:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """Ids of deleted nodes, and the edges whose weights are others now."""
+    """Ids of deleted nodes, the edges whose weights are others now, and concepts that are not found any more."""
 
     nodes: list[int]
     edges: list[EdgeRow]
+    hidden: list[int]
 
 
 def forget_source(
@@ -61,16 +63,19 @@ def forget_source(
     if not ids:
         raise ValueError(f"source: nothing here is called {name!r}")
     edges: list[EdgeRow] = []
+    hidden: list[int] = []
     if cascade:
         ids = _with_derived(connection, ids)
         edges = _unlearn(connection, ids, config, now)
+    else:
+        hidden = hide_concepts_of(connection, ids)
     _forget_corrections(connection, ids)
     _let_speak_again(connection, ids)
     documents = _documents_of(connection, ids)
     delete_nodes(connection, ids)
     connection.execute(f"DELETE FROM documents WHERE {is_it}", parameters)
     _recount(connection, documents)
-    return Forgotten(ids, edges)
+    return Forgotten(ids, edges, hidden)
 
 
 def trust_source(connection: apsw.Connection, namespace: str, name: str, trust: float) -> list[int]:

@@ -73,6 +73,7 @@ class ResponseCache:
         self._lock = threading.Lock()
         self._entries: OrderedDict[CacheKey, Entry] = OrderedDict()
         self._bytes = 0
+        self._drops = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -81,6 +82,11 @@ class ResponseCache:
     def bytes(self) -> int:
         """About what all entries hold in memory."""
         return self._bytes
+
+    @property
+    def drops(self) -> int:
+        """How often something was taken out because it may not be given again."""
+        return self._drops
 
     def get(self, key: CacheKey) -> Entry | None:
         """Return the answer to exactly this question."""
@@ -112,12 +118,19 @@ class ResponseCache:
                 return self.get(entries[i].key)
         return None
 
-    def put(self, key: CacheKey, response: Response, query_vector: np.ndarray) -> None:
-        """Keep an answer, in place of others where there is no room; one that is too large by itself is not kept."""
+    def put(self, key: CacheKey, response: Response, query_vector: np.ndarray, *, drops: int | None = None) -> None:
+        """Keep an answer, in place of others where there is no room; one that is too large by itself is not kept.
+
+        Args:
+            drops: what `drops` said when the answer was begun; where it says more now, this one may be what was meant,
+                and is not kept.
+        """
         entry = Entry(key, response, query_vector, _bytes_of(key, response, query_vector))
         if entry.bytes > self._config.max_bytes:
             return
         with self._lock:
+            if drops is not None and drops != self._drops:
+                return
             self._remove(key)
             self._entries[key] = entry
             self._bytes += entry.bytes
@@ -128,6 +141,7 @@ class ResponseCache:
         """Forget every answer to a question, whatever else it depended on, and `answer` to any other wording of it."""
         known = key_of(question, ())
         with self._lock:
+            self._drops += 1
             for key, entry in list(self._entries.items()):
                 if (known is not None and key.question == known.question) or entry.response.text == answer:
                     self._remove(key)
@@ -135,6 +149,7 @@ class ResponseCache:
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
+            self._drops += 1
             self._entries.clear()
             self._bytes = 0
 

@@ -37,7 +37,9 @@ def known(
         None if trials is None else trials.models_for(request),
         memory.document_version,
         memory.attention_version,
+        memory.rejections if memory.read_only else 0,  # who writes is told which question it was
     )
+    asking.drops = cache.drops
     asking.key = key_of(asking.query, depends_on)
     return None if asking.key is None else cache.get(asking.key)
 
@@ -49,7 +51,7 @@ def keep(cache: ResponseCache, asking: Asking, reader: Reader, response: Respons
     if asking.key is None or asking.vector is None or asking.is_degraded or explored or is_sampled:
         return
     own = tuple(warning for warning in response.warnings if not warning.startswith("record: "))  # not of this request
-    cache.put(asking.key, replace(response, warnings=own), asking.vector)
+    cache.put(asking.key, replace(response, warnings=own), asking.vector, drops=asking.drops)
 
 
 def given_again(entry: Entry, asking: Asking, memory: Memory) -> Response:

@@ -61,6 +61,7 @@ class Asking:
     warnings: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)  # those of the warnings that say that a part failed
     key: CacheKey | None = None  # where the answer may be one given before
+    drops: int = 0  # of the cache, when it was asked
     vector: np.ndarray | None = None
     hits: Hits = field(default_factory=Hits)
     turns: list[Turn] = field(default_factory=list)

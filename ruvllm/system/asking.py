@@ -160,6 +160,8 @@ class Asks(Parts):
     def forget(self, source: str) -> int:
         """Delete a source and all that came from its text; return how many nodes went. It cannot be undone."""
         gone = self.memory.forget(source)
+        if self._pipeline.cache is not None:
+            self._pipeline.cache.clear()
         if self._router is not None:
             self._router.forget()
         return gone

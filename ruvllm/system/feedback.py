@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ruvllm.memory.feedback import outcome_of
 from ruvllm.memory.outcomes import Outcome
+from ruvllm.memory.rejections import may_stand
 from ruvllm.system.parts import Parts
 from ruvllm.types import (
     Feedback,
@@ -51,8 +51,7 @@ class Feeds(Parts):
         said = Feedback(rating, quality, task_success, correction, rater, self._marks(id, helped, unhelpful))
         self.memory.feedback(id, said)
         self._metrics.heard(said)
-        outcome = outcome_of(said)
-        if correction is not None or outcome is None or not outcome.is_good:
+        if not may_stand(said):
             self._say_not_again(id)
         self._news.heard()
         if self._router is not None:

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ruvllm.attention.training import TrainingReport
-from ruvllm.errors import ModelError, PullError
+from ruvllm.errors import JobsFailed, ModelError, PullError
 from ruvllm.inference import Engine
 from ruvllm.inference.open import is_remote
 from ruvllm.learning.jobs import Learners
@@ -76,9 +76,23 @@ class Learns(Judges, RoutesModels, Sessions):
         `train_router`); the judge is calibrated (see `train_judge`); clusters become concepts (see `compress`); the
         index is compacted. Nothing is archived: that is `Memory.run_archival`. No student is trained: that is
         `ruvllm tune`.
+
+        Raises:
+            JobsFailed: some jobs failed, `.failures`; the others are done, `.done`.
         """
         self.memory.require_writable()
-        return LearnReport(**{name: self.worker.run(name) for name in self.worker.names if name not in ON_SCHEDULE})
+        done: dict[str, Any] = {}
+        failures: dict[str, Exception] = {}
+        for name in self.worker.names:
+            if name in ON_SCHEDULE:
+                continue
+            try:
+                done[name] = self.worker.run(name)
+            except Exception as error:  # whatever it is, the jobs after it do not depend on this one
+                failures[name] = error
+        if failures:
+            raise JobsFailed(failures, done) from next(iter(failures.values()))
+        return LearnReport(**done)
 
     def learn_report(self) -> LearnHistory:
         """Return what was learnt when, on how much, what the gates said and what is in force, and the jobs."""

@@ -41,6 +41,26 @@ def test_who_is_named_as_a_speaker_comes_first_among_equals() -> None:
     assert prior.argmax() == 2
 
 
+def best_of(shared_by: int, nearest: float) -> int:
+    """The first place: node 0 is nearest, node 1 has the question's words, and the next ones nearly as many of them."""
+    similarity, keyword = np.full(40, nearest - 0.3, np.float32), np.zeros(40, np.float32)
+    similarity[:2] = nearest, nearest - 0.2
+    keyword[1], keyword[2 : 1 + shared_by] = 1.0, 0.7
+    return int(pagerank_prior(candidates(40, [], similarity=similarity, keyword=keyword)[0]).argmax())
+
+
+def test_words_that_many_share_tell_less_and_less_still_where_a_text_says_nearly_the_same() -> None:
+    assert [best_of(shared_by, nearest=0.6) for shared_by in (1, 15, 39)] == [1, 1, 1]
+    assert [best_of(shared_by, nearest=0.85) for shared_by in (1, 2, 15, 39)] == [1, 1, 0, 0]
+    assert best_of(1, nearest=0.99) == 1  # a word that only one text has counts in full
+
+
+@pytest.mark.parametrize(("nearest", "first"), [(0.6, 0), (0.95, 2)])
+def test_what_is_named_gives_way_to_what_says_nearly_the_same(nearest: float, first: int) -> None:
+    similarity = np.array([nearest - 0.1, 0.1, nearest, 0.1], np.float32)
+    assert pagerank_prior(candidates(4, [], named=named(4, 0), similarity=similarity)[0]).argmax() == first
+
+
 def test_bias_of_a_type_moves_the_walk() -> None:
     even = np.full(3, 0.3, np.float32)
     edges = [(0, 1, EdgeType.CITES), (0, 2, EdgeType.FOLLOWS)]

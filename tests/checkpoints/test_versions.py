@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import full
 
 from ruvllm.checkpoints import Checkpoints
+from ruvllm.errors import BrainError
 
 
 @pytest.fixture
@@ -82,3 +84,22 @@ def test_a_version_before_the_one_in_force_can_be_read(checkpoints: Checkpoints)
     loaded = checkpoints.load(1)
     assert loaded is not None and (loaded.params[0], loaded.about) == (1.0, {"loss": 0.5})
     assert checkpoints.load(3) is None
+
+
+def test_a_full_disk_leaves_the_version_before_in_force_and_nothing_half_written(small_disk: Path) -> None:
+    checkpoints = Checkpoints(small_disk / "kind", form="thing-1")
+    checkpoints.save(params(1.0), {})
+    files = sorted(path.name for path in (small_disk / "kind").iterdir())
+    with full(small_disk), pytest.raises(BrainError, match="disk is full"):
+        checkpoints.save(np.zeros(10_000, np.float32), {})
+    current = checkpoints.current()
+    assert current is not None and current.version == 1
+    assert sorted(path.name for path in (small_disk / "kind").iterdir()) == files
+
+
+def test_a_version_that_cannot_be_put_in_force_is_not_kept(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    checkpoints.save(params(1.0), {})
+    (tmp_path / "kind" / "current.tmp").mkdir()  # in the way of naming another one
+    with pytest.raises(OSError):
+        checkpoints.save(params(2.0), {})
+    assert checkpoints.versions() == [1]

@@ -42,6 +42,16 @@ def test_learn_as_json(brain: Path) -> None:
     assert [(one["name"], one["state"]) for one in report["learnt"]] == [("attention", "in force")]
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_where_a_job_fails_the_others_are_done_and_it_is_named(brain: Path, options: list[str]) -> None:
+    (brain / "checkpoints").touch()  # where attention would make a folder
+    done = run(brain, "learn", *options)
+    assert done.exit_code == 1 and str(done.exception).startswith("attention failed: ")
+    assert "index: " in done.output if not options else set(json.loads(done.output)["failures"]) == {"attention"}
+    jobs = json.loads(run(brain, "stats", "--json").output)["jobs"]
+    assert {job["name"]: job["failures"] for job in jobs} == {"attention": 1, "compression": 0, "decay": 0, "index": 0}
+
+
 def test_what_was_learnt_is_taken_back(brain: Path) -> None:
     run(brain, "learn")
     assert "attention is untrained again" in run(brain, "learn", "--rollback", "attention").output

@@ -197,10 +197,11 @@ def test_what_was_called_bad_is_answered_anew(llm: ruvllm.RuvLLM, said: dict[str
 
 
 @settings(cache__enabled=True)
-def test_a_deleted_session_leaves_nothing_in_the_cache(llm: ruvllm.RuvLLM) -> None:
+@pytest.mark.parametrize("delete", ["session", "source"])
+def test_what_is_deleted_leaves_nothing_in_the_cache(llm: ruvllm.RuvLLM, delete: str) -> None:
     llm.ask(QUESTION, session="alice")
     assert llm._pipeline.cache is not None and len(llm._pipeline.cache) == 1
-    llm.delete_session("alice")
+    llm.delete_session("alice") if delete == "session" else llm.forget(llm.memory.sources()[0].source)
     assert len(llm._pipeline.cache) == 0
 
 

@@ -132,3 +132,17 @@ def test_a_cancelled_pass_keeps_what_it_wrote(memory: Memory) -> None:
     assert (report.finished, len(memory.concepts())) == (False, 1)
     assert run(memory).finished
     assert len(memory.concepts()) == 2
+
+
+@pytest.mark.parametrize("cascade", [None, False])
+def test_a_concept_that_is_hidden_is_written_anew(memory: Memory, cascade: bool | None) -> None:
+    memory.add([{"text": text, "source": str(i)} for i, text in enumerate(PAINT)])
+    run(memory)
+    if cascade is None:
+        memory.set_trust("3", 0.0)
+        memory.set_trust("3", 1.0)
+    else:
+        memory.forget("3", cascade=cascade)
+    assert [one.is_hidden for one in memory.concepts()] == [True]
+    assert run(memory).changed == 1
+    assert [(one.is_hidden, memory.get(one.id).trust) for one in memory.concepts()] == [(False, 1.0)]

@@ -250,6 +250,20 @@ def test_a_failure_is_logged_counted_and_tried_again_later(
     assert state_of(table, "a").last_error == "ValueError: no such luck"
 
 
+def test_a_report_comes_back_also_where_the_store_has_no_room_for_it(table: JobTable, started: Started) -> None:
+    def body(must_stop: MustStop) -> dict[str, str]:
+        with table._store.exclusive() as connection:
+            connection.pragma("max_page_count", connection.pragma("page_count"))
+        return {"found": "x" * 100_000}
+
+    logging.disable()
+    try:
+        assert len(started(Job("a", body, None)).run("a")["found"]) == 100_000
+    finally:
+        logging.disable(logging.NOTSET)
+    assert table.attempts("a") == ()
+
+
 def test_a_failing_job_is_not_tried_at_once_also_when_it_is_wanted_early(table: JobTable, started: Started) -> None:
     runs: list[int] = []
 

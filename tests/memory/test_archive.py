@@ -12,7 +12,7 @@ import pytest
 from ruvllm.errors import BrainError
 from ruvllm.memory import Memory
 from ruvllm.memory.archive import Archive
-from ruvllm.types import EdgeType, NodeType, Tier
+from ruvllm.types import EdgeType, Feedback, NodeType, Tier
 
 from .fakes import interaction
 
@@ -219,3 +219,24 @@ def test_unknown_ids_are_refused(memory: Memory) -> None:
     with pytest.raises(KeyError):
         memory.rehydrate([old, 99])
     assert found(memory) == set()
+
+
+def test_an_archived_answer_goes_with_its_session(memory: Memory, brain: Path) -> None:
+    for id, rater in (("a1", "bob"), ("a2", "carol")):
+        memory.record(interaction(id, answer="a secret tale", session="alice"))
+        memory.feedback(id, Feedback(rating=5, rater=rater))  # now it is everybody's
+    node = memory.interaction("a1").answer_node or 0
+    use(memory, node, 0, 900.0)
+    assert memory.run_archival().archived == 1
+    memory.feedback("a1", Feedback(rating=1, rater="bob"))  # now it is alice's alone
+    memory.delete_session("alice")
+    assert cold_rows(brain) == [] and memory.check().findings == ()
+
+
+def test_an_archived_correction_goes_when_another_takes_its_place(memory: Memory, brain: Path) -> None:
+    memory.record(interaction())
+    memory.feedback("a1", Feedback(correction="a wrong tale"))
+    use(memory, memory.search("tale")[0].node.id, 0, 900.0)
+    assert memory.run_archival().archived == 1
+    memory.feedback("a1", Feedback(correction="the right tale"))
+    assert cold_rows(brain) == [] and memory.check().findings == ()

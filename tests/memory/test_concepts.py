@@ -10,7 +10,8 @@ import apsw
 import pytest
 
 from ruvllm.memory import Concept, Memory
-from ruvllm.types import EdgeType, NodeType, Tier
+from ruvllm.memory.shelves import unfile
+from ruvllm.types import EdgeType, Feedback, NodeType, Tier
 
 from .fakes import WordEmbedder, interaction
 from .test_archive import old_node, use
@@ -230,3 +231,50 @@ def test_no_search_or_return_reads_the_whole_namespace(memory: Memory) -> None:
     plans = [step[3] for sql, values in asked for step in reader.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     assert plans
     assert not [step for step in plans if "nodes_by_source" in step or "SCAN nodes" in step]
+
+
+def promoted(memory: Memory) -> int:
+    memory.record(interaction(answer="red paint is a secret"))
+    node = memory.interaction("a1").answer_node or 0
+    memory.promote(node)
+    return node
+
+
+@pytest.mark.parametrize(
+    "take_back",
+    [
+        lambda memory, node: memory.revoke(node),
+        lambda memory, node: memory.feedback("a1", Feedback(correction="blue paint is none")),
+        lambda memory, node: memory.set_trust("paints", 0.0),
+        lambda memory, node: memory.add([{"text": "green paint is nicer", "source": "paints"}]),
+        lambda memory, node: memory.forget("paints", cascade=False),
+        lambda memory, node: memory.forget("paints"),
+    ],
+)
+def test_a_concept_of_what_holds_no_longer_is_shown_by_no_search(
+    memory: Memory, open_memory: Callable[..., Memory], take_back: Callable[[Memory, int], object]
+) -> None:
+    memory.add([{"text": "green paint is nice", "source": "paints"}])
+    answer, fact = promoted(memory), memory.search("green paint")[0].node.id
+    lower = concept(memory, [answer, fact, *memory.insert_nodes(COLOURS)], "paint quoted in confidence")
+    concept(memory, [lower], "quoted by another concept of paint")
+    reader = open_memory(read_only=True)
+
+    def shown(memory: Memory) -> set[NodeType]:
+        hits = memory.search_with_concept_boost("paint quoted", boost=5.0)
+        return {node.type for node in (*(hit.node for hit in hits), *memory.find("quoted"))}
+
+    assert NodeType.CONCEPT in shown(memory) & shown(reader)
+    take_back(memory, answer)
+    assert NodeType.CONCEPT not in shown(memory) | shown(reader)
+    assert memory.check().findings == ()
+
+
+def test_what_a_run_that_failed_left_without_a_shelf_has_one_after_the_next(memory: Memory) -> None:
+    old, _ = archived(memory)
+    with memory._archive.writing() as cold:
+        unfile(cold, old)
+    memory._cold.reload()
+    assert not set(found(memory, "red green blue azure")) & set(old)
+    assert memory.run_archival().archived == 0
+    assert set(found(memory, "red green blue azure")) & set(old)

@@ -100,6 +100,28 @@ def test_another_process_that_writes_is_noticed(memory: Memory, tmp_path: Path) 
     assert not anew.cached and "The supply ship now comes monthly." in {source.text for source in anew.sources}
 
 
+def test_another_process_that_hears_of_a_bad_answer_is_noticed(memory: Memory, tmp_path: Path) -> None:
+    answered = ask(pipeline(memory))
+    memory.flush()
+    with Memory(tmp_path / "brain", embedder=WordEmbedder(), read_only=True) as reader:
+        line = caching(reader)
+        ask(line)
+        memory.feedback(answered.id, Feedback(rating=5))
+        assert ask(line).cached
+        memory.feedback(answered.id, Feedback(rating=1))
+        assert not ask(line).cached and ask(line).cached
+
+
+def test_an_answer_that_is_dropped_while_it_is_given_is_not_kept(memory: Memory) -> None:
+    line = caching(memory)
+    assert line.cache is not None
+    stream = AnswerStream(line.run(Request(QUESTION), lambda: False))
+    next(stream)
+    line.cache.drop(QUESTION)
+    assert stream.response.text
+    assert not ask(line).cached and ask(line).cached
+
+
 def test_a_new_ranking_answers_anew(memory: Memory) -> None:
     line = caching(memory)
     ask(line)

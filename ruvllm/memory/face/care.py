@@ -145,8 +145,7 @@ class Care(Concepts):
             raise ValueError(f"min_use_count must be >= 0 ({min_use_count})")
         self._writeback.flush()
         report = self._archive.run(max_age_days, min_use_count, None if cold_path is None else Path(cold_path))
-        if report.archived:
-            self.file_archived()
+        self.file_archived()  # also what an earlier run, which failed there, has left without a place
         return report
 
     @with_one_embedder

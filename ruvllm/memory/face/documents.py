@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from ruvllm.errors import BrainError
+from ruvllm.memory.concepts import hide_stale
 from ruvllm.memory.export import export_brain
 from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.gather import Sources
@@ -79,6 +82,7 @@ class Documents(OpenedBrain):
         def after(gone: Forgotten) -> None:
             self._derived.removed(gone.nodes)
             self._links.reweighted(gone.edges)
+            self._derived.retrusted(gone.hidden)
 
         gone = self._store.write(
             lambda connection: forget_source(
@@ -100,10 +104,15 @@ class Documents(OpenedBrain):
         """
         self.require_writable()
         name, trust = _checked_source(source), checked_weight(trust, "trust")
-        trusted = self._store.write(
-            lambda connection: trust_source(connection, self.namespace, name, trust),
-            after=self._derived.retrusted,
-        )
+
+        def work(connection: apsw.Connection) -> tuple[list[int], list[int]]:
+            ids = trust_source(connection, self.namespace, name, trust)
+            return ids, hide_stale(connection, ids)
+
+        def after(changed: tuple[list[int], list[int]]) -> None:
+            self._derived.retrusted([*changed[0], *changed[1]])
+
+        trusted, _ = self._store.write(work, after=after)
         return len(trusted)
 
     def sources(self) -> list[SourceSummary]:

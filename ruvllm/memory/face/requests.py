@@ -6,6 +6,7 @@ import logging
 import math
 import secrets
 import time
+from collections.abc import Sequence
 
 import apsw
 import numpy as np
@@ -18,6 +19,7 @@ from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.interactions import Record, count_turns, read_answer_vector, read_record, read_timings, read_turns
 from ruvllm.memory.probation import Change, promote, reconsider, revoke
 from ruvllm.memory.rated import RatedAnswer, read_rated_answers
+from ruvllm.memory.rejections import count_rejection, may_stand, read_rejections
 from ruvllm.memory.rows import checked_name, checked_text
 from ruvllm.memory.sessions import Session, delete_session, insert_session, read_sessions
 from ruvllm.memory.signals import apply_signals, find_signals
@@ -68,6 +70,8 @@ class Requests(OpenedBrain):
 
         def work(connection: apsw.Connection) -> tuple[FeedbackChanges, Change]:
             changes = apply_feedback(connection, interaction_id, feedback, vector, self.config.learning)
+            if not may_stand(feedback):
+                count_rejection(connection, self.namespace)
             return changes, reconsider(connection, interaction_id, time.time(), self._rated)
 
         def after(changed: tuple[FeedbackChanges, Change]) -> None:
@@ -80,7 +84,8 @@ class Requests(OpenedBrain):
 
         if feedback.correction is not None:
             self._lessons.credit_again(self._search, interaction_id, feedback.correction)
-        self._store.write(work, after=after)
+        changes, _ = self._store.write(work, after=after)
+        self._forget_archived(changes.removed)
 
     def notice_signals(self) -> int:
         """Look for answers after which nearly the same was asked again; return how many more there are.
@@ -176,6 +181,11 @@ class Requests(OpenedBrain):
         stored = self._store.value("SELECT version FROM document_versions WHERE namespace = ?", (self.namespace,))
         return (stored or 0) + self._derived.changes
 
+    @property
+    def rejections(self) -> int:
+        """How often somebody, in whatever process, said that an answer of this namespace was not a good one."""
+        return read_rejections(self._store, self.namespace)
+
     # -- sessions ----------------------------------------------------------------------------------------------------
 
     def turns(self, session: str, limit: int = 20) -> list[Turn]:
@@ -235,4 +245,12 @@ class Requests(OpenedBrain):
             self._derived.removed(gone)
             self._recent.forget()
 
-        return len(self._store.write(lambda connection: delete_session(connection, self.namespace, name), after=after))
+        gone = self._store.write(lambda connection: delete_session(connection, self.namespace, name), after=after)
+        self._forget_archived(gone)
+        return len(gone)
+
+    def _forget_archived(self, gone: Sequence[int]) -> None:
+        """Let what was deleted not outlive it in the cold file: answers and corrections may be archived."""
+        if gone:
+            self._archive.forget(gone)
+            self._cold.reload()

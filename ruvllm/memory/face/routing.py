@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 
+import apsw
 import numpy as np
 
 from ruvllm.memory.decisions import (
@@ -21,6 +22,8 @@ from ruvllm.memory.decisions import (
 )
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.opened import OpenedBrain, checked_count
+from ruvllm.memory.outcomes import Outcome
+from ruvllm.memory.rejections import count_rejection
 from ruvllm.memory.rows import vector_of
 from ruvllm.types import QualitySource, TierOutcome
 
@@ -135,4 +138,10 @@ class Routing(OpenedBrain):
         self.require_writable()
         self._writeback.flush()
         now = time.time()
-        return self._store.write(lambda connection: judge(connection, self.namespace, id, tier, quality, source, now))
+
+        def work(connection: apsw.Connection) -> bool:
+            if Outcome(quality).is_good is False:
+                count_rejection(connection, self.namespace)
+            return judge(connection, self.namespace, id, tier, quality, source, now)
+
+        return self._store.write(work)
