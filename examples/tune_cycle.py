@@ -155,10 +155,11 @@ def tried(llm: RuvLLM, student: str, questions: Sequence[tuple[str, str]]) -> li
     llm.start_trial(student)
     while True:
         for number, (question, _) in enumerate(questions):
-            status = next(iter(llm.rollout()), None)
-            if status is None:
-                return [f"{move.after}: {move.why}" for move in llm.students.history() if move.id == student]
             llm.ask(question, session=f"user {number // TURNS}")
+            if number % TURNS == TURNS - 1:
+                llm.worker.flush()  # between two users there is time for the shadow
+                if not llm.rollout():
+                    return [f"{move.after}: {move.why}" for move in llm.students.history() if move.id == student]
 
 
 def print_report(
