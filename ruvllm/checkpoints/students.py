@@ -122,7 +122,8 @@ class Students:
     def add(self, model_dir: Path, *, base: str, tier: str, about: Mapping[str, Any] | None = None) -> Student:
         """Copy a converted model into the registry and return it as a trained student; durable on return.
 
-        The same files twice are one student. It is named after its family or base: LFM2-ruv-edition-v1, -v2, ...
+        The same files twice are one student, for one tier. It is named after its family or base: LFM2-ruv-edition-v1,
+        -v2, ...
 
         Args:
             model_dir: a directory with a card, as `pull` and `convert` make it.
@@ -132,7 +133,7 @@ class Students:
 
         Raises:
             ModelDamaged, ModelUnsupported: a file is not what the card says; it is no model that answers.
-            ValueError: `base` or `tier` is empty, or `tier` is an endpoint.
+            ValueError: `base` or `tier` is empty, `tier` is an endpoint, or these files are a student of another tier.
             OSError: the disk is full or fails; nothing of this is left.
         """
         for name, value in (("base", base), ("tier", tier)):
@@ -154,8 +155,12 @@ class Students:
                 id = hashlib.sha256("".join(f"{name} {sha}\n" for name, sha in files.items()).encode()).hexdigest()[:12]
                 with self._locked("lock"):
                     book = self._book()
-                    if id in book.students:
-                        return book.students[id]
+                    if (same := book.students.get(id)) is not None:
+                        if same.tier != tier:
+                            raise ValueError(
+                                f"tier: these files are {same.name}, a student for {same.tier!r} ({tier!r})"
+                            )
+                        return same
                     name = _next_name(f"{prefix.strip('-.') or 'model'}-ruv-edition-v", book)
                     os.replace(part, self.folder / name)
                     flush_folder(self.folder)

@@ -21,8 +21,8 @@ def generate(engine: Engine, prompt: Prompt, options: GenerationOptions, asking:
         DeadlineExceeded: the time was over before the first word.
         EngineError: generation failed.
     """
-    pieces = engine.stream(prompt.messages, options, cancelled=lambda: asking.cancelled() or asking.deadline.has_passed)
     draft.messages = prompt.messages
+    pieces = engine.stream(prompt.messages, options, cancelled=lambda: asking.cancelled() or asking.deadline.has_passed)
     try:
         while True:
             start = time.perf_counter()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import replace
 
-from ruvllm.errors import DeadlineExceeded, ModelError
+from ruvllm.errors import DeadlineExceeded, EngineError, ModelError
 from ruvllm.inference import Engine
 from ruvllm.judging import Judges
-from ruvllm.orchestrator import SpareTime
+from ruvllm.orchestrator import Deadline, SpareTime
 from ruvllm.pipeline.asking import UNFINISHED, Asking, Draft, Reader, again, reason
 from ruvllm.pipeline.choice import DOWN, Choice
 from ruvllm.pipeline.records import judged
@@ -20,6 +21,9 @@ from ruvllm.types import GenerationOptions, Message, Response
 __all__ = ["OnTrial", "may_answer_instead", "who_failed"]
 
 Write = Callable[[Asking, Reader, Draft], Generator[str, None, Response]]
+
+
+FAILED = Figures(None, 0.0, failed=True)
 
 
 def may_answer_instead(arm: Arm | None, error: Exception) -> bool:
@@ -51,12 +55,11 @@ class OnTrial:
         self._spare_time = spare_time
         self._write = write
 
-    def failed(self, arm: Arm | None, asking: Asking, error: Exception) -> None:
-        """Count a request that an arm did not answer; a student that cannot be loaded is retired."""
-        is_busy = isinstance(error, TimeoutError) and not isinstance(error, DeadlineExceeded)  # no room for the model
-        if arm is None or self._trials is None or is_busy or isinstance(error, CancelledError):
+    def failed(self, arm: Arm | None, asking: Asking, error: Exception, draft: Draft) -> None:
+        """Count a request that an arm did not answer, as `ended` does; a student that cannot be loaded is retired."""
+        if arm is None or self._trials is None or _is_busy(error) or isinstance(error, CancelledError):
             return
-        self._trials.answered(arm, asking.request, Figures(None, 0.0, failed=True))
+        self._count(self._trials, arm, asking, FAILED, draft.messages)
         if arm.is_treatment and isinstance(error, ModelError):
             self._trials.cannot_load(arm, reason(error))
 
@@ -64,11 +67,16 @@ class OnTrial:
         """Say how an answer came out, and let a student in the shadow phase answer, too; returns at once."""
         if arm is None or self._trials is None or draft.finish_reason == "cancelled":
             return
-        figures = Figures(response.quality, draft.latency_ms, failed=draft.finish_reason in UNFINISHED)
+        is_whole = draft.finish_reason not in UNFINISHED
+        figures = Figures(response.quality, draft.latency_ms) if is_whole else FAILED
+        self._count(self._trials, arm, asking, figures, draft.messages)
+
+    def _count(self, trials: Trials, arm: Arm, asking: Asking, figures: Figures, messages: tuple[Message, ...]) -> None:
+        """Keep figures, in the shadow phase beside the student's: also where the control failed, since both may."""
         if arm.student.phase == "canary":
-            self._trials.answered(arm, asking.request, figures)
-        elif self._spare_time is not None and not figures.failed:
-            self._spare_time.put(self._shadow(self._trials, arm, asking, figures, draft.messages))
+            trials.answered(arm, asking.request, figures)
+        elif self._spare_time is not None:
+            self._spare_time.put(self._shadow(trials, arm, asking, figures, messages))
 
     def _shadow(
         self, trials: Trials, arm: Arm, asking: Asking, control: Figures, messages: tuple[Message, ...]
@@ -79,9 +87,11 @@ class OnTrial:
             except CancelledError:
                 raise
             except Exception as error:
+                if _is_busy(error):  # of the control that does not count either
+                    raise CancelledError from error
                 if isinstance(error, ModelError):
                     trials.cannot_load(arm, reason(error))
-                return Figures(None, 0.0, failed=True)
+                return FAILED
 
         return shadow_job(
             answer,
@@ -90,7 +100,7 @@ class OnTrial:
         )
 
     def _answer(self, arm: Arm, asking: Asking, messages: tuple[Message, ...]) -> Figures:
-        """Let the student answer; as in service, what was said before is in its cache by then.
+        """Let the student answer; as in service, what was said before is in its cache by then, and time may run out.
 
         Raises:
             CancelledError: it had to stop.
@@ -99,17 +109,25 @@ class OnTrial:
         with self._choice.reader(arm.student.tier, asking, arm=arm) as reader:
             if reader.engine is not None and len(messages) > 2:
                 _read(reader.engine, messages[:-1], asking.cancelled)
-            steps = self._write(asking, reader, draft)
-            response = _last(steps)
+            timed = replace(asking, deadline=Deadline(asking.request.timeout_s))
+            response = _last(self._write(timed, reader, draft))
         if draft.finish_reason == "cancelled":
             raise CancelledError
+        if draft.finish_reason in UNFINISHED:
+            return FAILED
         return Figures(judged(self._judge, asking, response, draft).quality, draft.latency_ms)
 
 
+def _is_busy(error: Exception) -> bool:
+    """Return whether there was no room for a model."""
+    return isinstance(error, TimeoutError) and not isinstance(error, DeadlineExceeded)
+
+
 def _read(engine: Engine, messages: tuple[Message, ...], must_stop: Callable[[], bool]) -> None:
-    """Let an engine read earlier turns, which it keeps in its cache."""
-    for _ in engine.stream(messages, GenerationOptions(max_new_tokens=1), cancelled=must_stop):
-        pass
+    """Let an engine read earlier turns, which it keeps in its cache; only its answer may count as failed."""
+    with suppress(EngineError):
+        for _ in engine.stream(messages, GenerationOptions(max_new_tokens=1), cancelled=must_stop):
+            pass
 
 
 def _last(steps: Generator[str, None, Response]) -> Response:

@@ -172,7 +172,7 @@ class Pipeline:
                         reader = lease.enter_context(self._choice.reader(names[tier], asking, decision, arm))
                     response = yield from self._write(asking, reader, draft)
                 except Exception as error:
-                    self._on_trial.failed(arm, asking, error)
+                    self._on_trial.failed(arm, asking, error, draft)
                     if draft.text or not may_answer_instead(arm, error):  # the first: half an answer is out
                         raise
                     down = error

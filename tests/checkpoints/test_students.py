@@ -64,6 +64,15 @@ def test_students_are_numbered_and_the_same_files_are_one(students: Students, mo
     assert [one.id for one in students.all()] == [first.id, second.id]
 
 
+def test_files_that_are_a_student_of_one_tier_are_refused_to_another(
+    students: Students, model_dirs: list[Path]
+) -> None:
+    first = students.add(model_dirs[0], base=TIER, tier=TIER)
+    with pytest.raises(ValueError, match=f"tier: these files are {first.name}, a student for '{TIER}' .'another'"):
+        students.add(model_dirs[0], base=TIER, tier="another")
+    assert students.all() == (first,)
+
+
 def test_a_student_of_lfm2_is_an_lfm2_edition(students: Students, tmp_path: Path) -> None:
     one = students.add(converted.lfm2(tmp_path, quantization="int8"), base="lfm2-350m", tier="lfm2-350m")
     assert one.name == "LFM2-ruv-edition-v1"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 from checkpoints import steps
 from memory.fakes import WordEmbedder
@@ -33,6 +35,7 @@ EASY = RolloutConfig(
     latency_ratio=90.0,
 )
 WAIT_S = 60.0
+ASKED = 60
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +47,19 @@ def model_dirs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 class _Failing:
-    """An engine that fails as soon as it is to generate."""
+    """An engine that fails as soon as it is to generate, in a share of the answers."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, fails: Callable[[], bool]) -> None:
+        self._engine, self._fails = engine, fails
         self.name, self.context_tokens, self.parameters = engine.name, engine.context_tokens, engine.parameters
 
     def count_tokens(self, messages: object) -> int:
         return self._engine.count_tokens(messages)  # type: ignore[arg-type]
 
     def stream(self, *args: object, **fields: object) -> Iterator[object]:
-        raise EngineError("the weights caught fire", engine=self.name)
+        if self._fails():
+            raise EngineError("the weights caught fire", engine=self.name)
+        return self._engine.stream(*args, **fields)  # type: ignore[arg-type, return-value]
 
     def close(self) -> None:
         self._engine.close()
@@ -65,7 +70,10 @@ def open_brain(tmp_path: Path, model_dirs: list[Path]) -> Iterator[Callable[...,
     """Open the one brain of the test, whose reader is the base; closed with the test."""
     with ExitStack() as opened:
 
-        def make(*, failing: str = "nobody", cache: bool = False, rollout: RolloutConfig = EASY) -> RuvLLM:
+        def make(
+            *, failing: str = "nobody", share: float = 1.0, cache: bool = False, rollout: RolloutConfig = EASY
+        ) -> RuvLLM:
+            chance = random.Random(0)
             config = Config(
                 generation=GenerationConfig(
                     model=str(model_dirs[0]), max_new_tokens=4, context_tokens=500, min_confidence=0.0
@@ -77,7 +85,9 @@ def open_brain(tmp_path: Path, model_dirs: list[Path]) -> Iterator[Callable[...,
 
             def engine_of(model: str, generation: GenerationConfig, section: ModelsConfig) -> Engine:
                 engine = open_engine(model, generation, section)
-                return _Failing(engine) if failing in model else engine  # type: ignore[return-value]
+                if failing not in model:
+                    return engine
+                return _Failing(engine, lambda: chance.random() < share)  # type: ignore[return-value]
 
             llm = RuvLLM(tmp_path / "brain", config=config, embedder=WordEmbedder(), open_engine=engine_of)
             llm.memory.add(TEXTS)
@@ -111,9 +121,9 @@ def test_a_student_of_another_architecture_takes_the_place_and_leaves_it(
     assert llm.ask(QUESTION, session="alice").route.model == model_dirs[0].name
 
 
-def shadowed(llm: RuvLLM, count: int) -> None:
+def shadowed(llm: RuvLLM, count: int, first: int = 0) -> None:
     """Ask, and let the shadow answer each before the next."""
-    for i in range(count):
+    for i in range(first, first + count):
         llm.ask(f"{QUESTION} {i}", session=f"s{i % 3}")
         llm.worker.flush()
 
@@ -142,6 +152,25 @@ def test_a_student_that_fails_in_the_shadow_is_retired_and_nobody_notices(
         shadowed(llm, 1)
     assert llm.students.get(student.id).step == "retired"
     assert "failure_rate_regression" in llm.students.history()[-1].why
+
+
+def test_a_student_that_fails_as_often_as_the_model_goes_on(
+    open_brain: Callable[..., RuvLLM], model_dirs: list[Path]
+) -> None:
+    llm = open_brain(failing="", share=0.5, rollout=msgspec.structs.replace(EASY, shadow_requests=200))
+    student = steps.in_shadow(llm.students, model_dirs[0], tier_of(llm))
+    failed = 0
+    for i in range(ASKED):
+        try:
+            shadowed(llm, 1, first=i)
+        except EngineError:
+            failed += 1
+            llm.worker.flush()
+    (status,) = llm.rollout()
+    rates = next(one for one in status.decision.evidence if one.metric == "failure_rate")
+    assert (llm.students.get(student.id).step, status.requests) == ("shadow", ASKED)
+    assert (rates.control, rates.is_worse) == (failed / ASKED, False)
+    assert 0.3 < rates.treatment < 0.7
 
 
 def test_in_the_canary_phase_sessions_are_answered_by_one_of_both(

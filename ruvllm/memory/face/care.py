@@ -78,9 +78,10 @@ class Care(Concepts):
     def compact(self, cancelled: Callable[[], bool] = lambda: False) -> CompactReport:
         """Delete history older than `store.history_days` and prompts kept for training that are older than
         `tuning.keep_days`, build the index anew when a fifth of it is deleted, save it,
-        and fold the database's log into its file.
+        write the database anew and fold its log into its file.
 
-        Afterwards no text of what was forgotten is left in the database file. Searches go on meanwhile.
+        Afterwards no text of what was forgotten is left in the database file, unless another process reads in it all
+        the while. Searches go on meanwhile, writes wait; on the disk there must be room for the database once more.
 
         Args:
             cancelled: asked between steps and while the index is built; True ends it there, and a later call goes on.
@@ -113,6 +114,7 @@ class Care(Concepts):
         with self._store.exclusive() as connection:
             connection.pragma("optimize")
             connection.execute("INSERT INTO keywords (keywords) VALUES ('optimize')")  # words of deleted nodes go
+            connection.execute("VACUUM")  # rows that move leave copies in their pages, which secure_delete does not see
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         return report(log_bytes)
 

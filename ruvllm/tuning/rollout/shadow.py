@@ -35,10 +35,22 @@ def shadow_job(
         if not is_wanted():
             return True
         try:
-            figures = answer(must_stop)
+            figures = answer(_latched(must_stop))
         except CancelledError:
             return False
         keep(figures)
         return True
 
     return job
+
+
+def _latched(must_stop: MustStop) -> MustStop:
+    """Return the same question, whose answer stays True: a short request must not look like a failure."""
+    stopped = False
+
+    def latch() -> bool:
+        nonlocal stopped
+        stopped = stopped or must_stop()
+        return stopped
+
+    return latch

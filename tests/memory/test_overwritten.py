@@ -1,0 +1,26 @@
+"""What was deleted is not left in the file of the database, however its pages were filled before."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import apsw
+
+from ruvllm.memory import Memory
+
+
+def fill(connection: apsw.Connection, chance: random.Random) -> None:
+    """Make rows that outgrow their pages, so that they are moved to others; delete those that hold a secret."""
+    connection.execute("CREATE TABLE grown (id INTEGER PRIMARY KEY, text TEXT)")
+    texts = [(i, f"{'kept' if i < 15 else 'secret'} {'x' * chance.randint(10, 900)}") for i in range(60)]
+    connection.executemany("INSERT INTO grown VALUES (?, ?)", chance.sample(texts, 60))
+    grown: list[Any] = [("y" * chance.randint(10, 2000), i) for i in chance.sample(range(60), 20)]
+    connection.executemany("UPDATE grown SET text = text || ? WHERE id = ?", grown)
+    connection.executemany("DELETE FROM grown WHERE id = ?", [(i,) for i in chance.sample(range(15, 60), 45)])
+
+
+def test_compaction_leaves_no_copy_of_a_row_that_was_moved_and_deleted(memory: Memory) -> None:
+    memory._store.write(lambda connection: fill(connection, random.Random(1)))
+    memory.compact()
+    assert b"secret xxx" not in (memory.path / "brain.db").read_bytes()
