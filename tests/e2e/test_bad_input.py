@@ -144,7 +144,10 @@ MISTAKES = [
     (["check", "--brain", "nowhere"], "nowhere is not a directory"),
     (["config", "show", "--brain", "a-file"], "a-file is not a directory"),
     (["pull", "smolm2-135m"], "did you mean smollm2-135m?"),
-    (["pull", "smollm2-135m", "--quantization", "int3"], "quantization must be one of int8, float32, int4, hf ('int3')"),
+    (
+        ["pull", "smollm2-135m", "--quantization", "int3"],
+        "quantization must be one of int8, float32, int4, hf ('int3')",
+    ),
     (["models", "remove", "../brain"], "model '../brain' is not in"),
 ]
 

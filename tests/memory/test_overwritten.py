@@ -21,6 +21,21 @@ def fill(connection: apsw.Connection, chance: random.Random) -> None:
 
 
 def test_compaction_leaves_no_copy_of_a_row_that_was_moved_and_deleted(memory: Memory) -> None:
+    memory.ingest([{"text": "a source", "source": "a"}])
+    memory.forget("a")
     memory._store.write(lambda connection: fill(connection, random.Random(1)))
     memory.compact()
     assert b"secret xxx" not in (memory.path / "brain.db").read_bytes()
+
+
+def test_database_is_written_anew_only_after_something_was_deleted(memory: Memory) -> None:
+    said: list[str] = []
+    memory.ingest([{"text": "a secret", "source": "private"}])
+    with memory._store.exclusive() as connection:
+        connection.exec_trace = lambda cursor, sql, bindings: said.append(sql) or True
+    memory.compact()
+    assert said and "VACUUM" not in said
+    memory.forget("private")
+    memory.compact()
+    memory.compact()
+    assert said.count("VACUUM") == 1

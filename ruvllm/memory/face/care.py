@@ -78,7 +78,7 @@ class Care(Concepts):
     def compact(self, cancelled: Callable[[], bool] = lambda: False) -> CompactReport:
         """Delete history older than `store.history_days` and prompts kept for training that are older than
         `tuning.keep_days`, build the index anew when a fifth of it is deleted, save it,
-        write the database anew and fold its log into its file.
+        write the database anew where nodes were deleted since, and fold its log into its file.
 
         Afterwards no text of what was forgotten is left in the database file, unless another process reads in it all
         the while. Searches go on meanwhile, writes wait; on the disk there must be room for the database once more.
@@ -114,7 +114,7 @@ class Care(Concepts):
         with self._store.exclusive() as connection:
             connection.pragma("optimize")
             connection.execute("INSERT INTO keywords (keywords) VALUES ('optimize')")  # words of deleted nodes go
-            connection.execute("VACUUM")  # rows that move leave copies in their pages, which secure_delete does not see
+            _vacuum(connection)
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         return report(log_bytes)
 
@@ -195,3 +195,13 @@ class Care(Concepts):
             after=after,
             on_progress=on_progress,
         )
+
+
+def _vacuum(connection: apsw.Connection) -> None:
+    """Write the database anew unless no node was deleted since: a row that moves leaves a copy in its page, which
+    secure_delete does not see."""
+    sql = "SELECT (SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'nodes') - (SELECT count(*) FROM nodes)"
+    deleted = str(connection.execute(sql).get)  # ever: ids are never used again
+    if connection.execute("SELECT ifnull(max(value), '0') FROM meta WHERE key = 'vacuumed'").get != deleted:
+        connection.execute("VACUUM")
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('vacuumed', ?)", (deleted,))
