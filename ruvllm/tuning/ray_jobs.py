@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ruvllm.config import TrainingConfig
-from ruvllm.tuning.training.progress import MustStop, OnProgress
+from ruvllm.tuning.training.progress import MustStop, OnProgress, TrainingDiverged
 from ruvllm.tuning.training.student import Trained, train_student
 from ruvllm.tuning.validation import HoldoutDataset, ValidationResult, validate
 
@@ -58,7 +58,8 @@ def train_all(
     on_progress: OnProgress = lambda progress: None,
     must_stop: MustStop = lambda: False,
 ) -> list[Trained]:
-    """Return a student for each training; those that were begun before go on, those that are done are read.
+    """Return a student for each training that did not diverge; those that were begun before go on, those that are done
+    are read.
 
     Args:
         on: "local", or the address of a Ray cluster; there each training is a task of its own, and neither
@@ -66,11 +67,17 @@ def train_all(
 
     Raises:
         ModuleNotFoundError: a cluster is asked for without the extra `ray`.
+        TrainingDiverged: all of them did.
         What `train_student` raises.
     """
     if on != LOCAL:
-        return _on_ray(on, _trained, [(training,) for training in trainings], trainings[0].options.threads)
-    return [_trained(training, on_progress, must_stop) for training in trainings]
+        made = _on_ray(on, _trained, [(training,) for training in trainings], trainings[0].options.threads)
+    else:
+        made = [_trained(training, on_progress, must_stop) for training in trainings]
+    found = [one for one in made if isinstance(one, Trained)]
+    if not found:
+        raise made[0]
+    return found
 
 
 def validate_all(
@@ -95,17 +102,20 @@ def _trained(
     training: Training,
     on_progress: OnProgress = lambda progress: None,
     must_stop: MustStop = lambda: False,
-) -> Trained:
-    return train_student(
-        training.curriculum,
-        training.base,
-        training.out,
-        training.options,
-        name=training.name,
-        resume=(training.out / "plan.json").is_file(),
-        on_progress=on_progress,
-        must_stop=must_stop,
-    )
+) -> Trained | TrainingDiverged:
+    try:
+        return train_student(
+            training.curriculum,
+            training.base,
+            training.out,
+            training.options,
+            name=training.name,
+            resume=(training.out / "plan.json").is_file(),
+            on_progress=on_progress,
+            must_stop=must_stop,
+        )
+    except TrainingDiverged as error:
+        return error
 
 
 def _validated(student: Path, baseline: Path, holdout: HoldoutDataset, num_threads: int) -> ValidationResult:

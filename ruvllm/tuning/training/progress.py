@@ -9,7 +9,7 @@ from typing import Literal
 
 from ruvllm.errors import RuvLLMError
 
-__all__ = ["EndedBy", "MustStop", "OnProgress", "PhaseReport", "TrainProgress", "TrainingStopped"]
+__all__ = ["EndedBy", "MustStop", "OnProgress", "PhaseReport", "TrainProgress", "TrainingDiverged", "TrainingStopped"]
 
 EndedBy = Literal["steps", "held-out loss", "budget"]
 MustStop = Callable[[], bool]
@@ -54,3 +54,7 @@ class TrainingStopped(RuvLLMError):
     def __init__(self, folder: Path) -> None:
         super().__init__(f"training stopped; it goes on from {folder} with resume")
         self.folder = folder
+
+
+class TrainingDiverged(ValueError):
+    """The loss of a training is no number any more: its learning rate is too high."""

@@ -12,9 +12,10 @@ from memory.fakes import WordEmbedder
 from ruvllm.checkpoints import students_of
 from ruvllm.config import Config, GenerationConfig
 from ruvllm.memory import Memory
+from ruvllm.memory.tuning_run import tuning_folder
 from ruvllm.models import pull
 from ruvllm.tuning.training import TrainingStopped
-from ruvllm.tuning.training.brain import Hooks, tune, tuning_folder
+from ruvllm.tuning.training.brain import Hooks, tune
 from ruvllm.tuning.validation import HoldoutDataset, HoldoutItem, Limits
 from ruvllm.types import Message
 
@@ -108,3 +109,39 @@ def test_brain_without_traces_says_so(brain: Path, config: Config) -> None:
 def test_endpoint_has_no_students(brain: Path, config: Config) -> None:
     with pytest.raises(ValueError, match="is an endpoint"):
         tune(brain, config, tier="http://host/v1#model")
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments", "message"),
+    [
+        ({"base": "SmolLM-typo"}, {}, "no model is called"),
+        ({"targets": ("o_proj",)}, {}, "targets: lfm2 has no o_proj"),
+        ({"general": "nowhere.txt"}, {}, "general: there is no file"),
+        ({}, {"tier": "no-such-tier"}, "tier: no-such-tier answers nobody here"),
+        ({}, {"text": Path("nowhere.txt")}, "text: there is no file"),
+    ],
+)
+def test_run_that_cannot_succeed_does_not_begin(
+    brain: Path, config: Config, colours: Path, options: dict[str, Any], arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        tune(brain, changed(config, **options), curriculum=colours, **arguments)
+    assert students_of(brain).all() == () and [path.name for path in tuning_folder(brain).iterdir()] == ["lock"]
+
+
+def test_curriculum_of_one_answer_leaves_no_run(brain: Path, config: Config, tmp_path: Path) -> None:
+    one = cases.curriculum(tmp_path, sft=[cases.example(f"{i}?", "blue") for i in range(9)])
+    with pytest.raises(ValueError, match="all 9 examples"):
+        tune(brain, config, curriculum=one)
+    assert [path.name for path in tuning_folder(brain).iterdir()] == ["lock"]
+
+
+def test_rate_that_diverges_is_not_the_best(brain: Path, config: Config, colours: Path) -> None:
+    tuned = tune(brain, changed(config, epochs=1.0), curriculum=colours, rates=[1e30, 1e-2])
+    assert tuned.student.about["options"]["learning_rate"] == 1e-2
+
+
+def test_training_that_only_diverges_says_so(brain: Path, config: Config, colours: Path) -> None:
+    with pytest.raises(ValueError, match=r"learning_rate: at 1e\+30 the loss of sft is no number"):
+        tune(brain, changed(config, epochs=1.0), curriculum=colours, rates=[1e30])
+    assert [path.name for path in tuning_folder(brain).iterdir()] == ["lock"]

@@ -1,0 +1,81 @@
+"""The folder of a run in progress: what it is of, who works in it, and when it is cleared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ruvllm.config import TrainingConfig
+from ruvllm.errors import ModelDamaged, ModelMissing, ModelUnsupported
+from ruvllm.memory.tuning_run import RUN, clear, tuning_folder
+
+__all__ = ["Run", "begun", "cleared_when_hopeless", "held", "write_run"]
+
+HOPELESS = (ValueError, FileNotFoundError, ModelDamaged, ModelMissing, ModelUnsupported)
+"""What fails again however often it is resumed; a full disk, a kill and a network that is down do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run in progress is of, so that resuming it needs no arguments."""
+
+    tier: str
+    base: str
+    options: TrainingConfig
+    rates: tuple[float, ...]
+    text: str
+
+
+@contextmanager
+def held(brain: Path) -> Iterator[Path]:
+    """Yield the folder of a brain's run, which no other process works in meanwhile.
+
+    Raises:
+        ValueError: another process does.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = tuning_folder(brain)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / "lock").acquire(timeout=0)
+    except Timeout as error:
+        raise ValueError(f"brain: another process trains a student of {brain}") from error
+    with lock:
+        yield folder
+
+
+@contextmanager
+def cleared_when_hopeless(folder: Path) -> Iterator[None]:
+    """Let nothing stay that would fail again when it is resumed; what was stopped stays."""
+    try:
+        yield
+    except HOPELESS:
+        clear(folder)
+        raise
+
+
+def begun(folder: Path, *, resume: bool) -> Run | None:
+    """Return the unfinished run; clear away what one left that was killed before it began to train.
+
+    Raises:
+        ValueError: there is one, and it is not to be resumed.
+    """
+    path = folder / RUN
+    if not path.is_file():
+        clear(folder)
+        return None
+    if not resume:
+        raise ValueError(f"resume: a run is unfinished in {folder}: go on with it, or delete that folder")
+    return msgspec.json.decode(path.read_bytes(), type=Run)
+
+
+def write_run(folder: Path, run: Run) -> None:
+    """Begin a run: from here on it can be resumed."""
+    part = folder / f"{RUN}.part"
+    part.write_bytes(msgspec.json.encode(run))
+    part.replace(folder / RUN)
