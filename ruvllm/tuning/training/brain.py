@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,17 @@ import msgspec
 from ruvllm.checkpoints import Student, Students, students_of
 from ruvllm.config import Config
 from ruvllm.inference.open import find_or_pull, is_remote
-from ruvllm.memory import Memory
-from ruvllm.memory.tuning_run import CURRICULUM, HOLDOUT, OUT, RUN, clear
+from ruvllm.memory.tuning_run import CURRICULUM, HOLDOUT, OUT, RUN, MadeOf, clear
 from ruvllm.models import PullProgress
-from ruvllm.tuning.curriculum import CurriculumBuilder
 from ruvllm.tuning.ray_jobs import LOCAL, Training, best_of, sweep, train_all
-from ruvllm.tuning.trace import Trace
-from ruvllm.tuning.traces import TraceCollector
 from ruvllm.tuning.training.base import base_folder
 from ruvllm.tuning.training.examples import read_curriculum
-from ruvllm.tuning.training.progress import MustStop, OnProgress, PhaseReport
-from ruvllm.tuning.training.run_folder import Run, begun, cleared_when_hopeless, held, write_run
-from ruvllm.tuning.training.student import require_extra
+from ruvllm.tuning.training.material import prepare
+from ruvllm.tuning.training.progress import MustStop, OnProgress, PhaseReport, RunDropped, TrainingStopped
+from ruvllm.tuning.training.run_folder import Run, begun, cleared_when_hopeless, followed, held, write_run
+from ruvllm.tuning.training.student import Trained, require_extra
 from ruvllm.tuning.training.targets import family_of, lora_targets
-from ruvllm.tuning.validation import HoldoutDataset, HoldoutItem, Limits, ValidationResult, is_held_out, validate
+from ruvllm.tuning.validation import HoldoutDataset, Limits, ValidationResult, validate
 
 __all__ = ["Hooks", "Tuned", "tune"]
 
@@ -51,6 +47,7 @@ class Hooks:
 
 
 LIMITS, HOOKS = Limits(), Hooks()
+NOTHING = MadeOf(0.0, (), {})
 
 
 def tune(
@@ -72,7 +69,8 @@ def tune(
     The brain is read only, so this may run beside the process that serves it. Everything unfinished lies in
     `tuning_folder`: `resume` goes on there after a stop or a kill, with the options of then but for minutes and
     threads. What would fail again when it is resumed leaves nothing there. A student that validates is left in the
-    state "validated", ready for a trial; any other is retired, with the reasons.
+    state "validated", ready for a trial; any other is retired, with the reasons. A run whose traces the brain forgot,
+    revoked or changed is not gone on with: `resume` begins anew, with the arguments of this call.
 
     Args:
         tier: the model to stand in for; generation.model when "".
@@ -87,35 +85,68 @@ def tune(
             called `tier`; another process tunes this brain.
         FileNotFoundError: there is no such text.
         TrainingStopped: `hooks.must_stop` returned True.
+        RunDropped: what it was made of was forgotten, revoked or changed meanwhile; nothing of the run is left.
     """
     with held(brain) as folder:
+        hooks = _stopping(hooks, folder)
         run = begun(folder, resume=resume)
         with cleared_when_hopeless(folder):
+            asked = run or _asked_for(config, tier, rates, text)
+            base = _checked(asked, config, hooks)
             if run is None:
-                run = _asked_for(config, tier, rates, text)
-            base = _checked(run, config, hooks)
-            if not (folder / RUN).is_file():
-                _prepare(brain, folder, config, curriculum, holdout)
+                run = replace(asked, made_of=prepare(brain, folder, config, curriculum, holdout))
                 read_curriculum(folder / CURRICULUM, dpo=run.options.dpo)
                 write_run(folder, run)
-            own = {"minutes": config.training.minutes, "threads": config.training.threads}
-            training = Training(
-                curriculum=folder / CURRICULUM,
-                base=base,
-                out=folder / OUT,
-                options=msgspec.structs.replace(run.options, **own),
-                name=f"student of {run.base}",
-            )
-            trained = best_of(
-                train_all(sweep(training, run.rates), on=on, on_progress=hooks.on_progress, must_stop=hooks.must_stop)
-            )
+            with followed(folder):
+                trained = _trained(folder, run, base, config, on, hooks)
             students = students_of(brain)
             student = students.add(trained.model_dir, base=run.base, tier=run.tier, about=trained.about)
-            result = _validated(students, student, folder / HOLDOUT, config, run.text, limits, hooks)
+            try:
+                with followed(folder):
+                    result = _validated(students, student, folder / HOLDOUT, config, run.text, limits, hooks)
+            except RunDropped as error:
+                students.move(student.id, "retired", why=str(error))
+                raise
         if student.step == "trained" and result is not None:
             student = _judged(students, student, result)
         clear(folder)
     return Tuned(student, trained.phases, result)
+
+
+def _stopping(hooks: Hooks, folder: Path) -> Hooks:
+    """Return hooks that stop a training, too, whose run was deleted, and a download and a validation when told to."""
+
+    def check() -> None:
+        if hooks.must_stop():
+            raise TrainingStopped(folder)
+
+    def on_pull(progress: PullProgress) -> None:
+        check()
+        hooks.on_pull(progress)
+
+    def on_validate(what: str, done: int, total: int) -> None:
+        check()
+        if not (folder / RUN).is_file():
+            raise RunDropped
+        hooks.on_validate(what, done, total)
+
+    def must_stop() -> bool:
+        return hooks.must_stop() or not (folder / RUN).is_file()
+
+    return Hooks(hooks.on_progress, on_pull, on_validate, must_stop)
+
+
+def _trained(folder: Path, run: Run, base: Path, config: Config, on: str, hooks: Hooks) -> Trained:
+    own = {"minutes": config.training.minutes, "threads": config.training.threads}
+    training = Training(
+        curriculum=folder / CURRICULUM,
+        base=base,
+        out=folder / OUT,
+        options=msgspec.structs.replace(run.options, **own),
+        name=f"student of {run.base}",
+    )
+    trainings = sweep(training, run.rates)
+    return best_of(train_all(trainings, on=on, on_progress=hooks.on_progress, must_stop=hooks.must_stop))
 
 
 def _asked_for(config: Config, tier: str, rates: Sequence[float], text: Path | None) -> Run:
@@ -126,7 +157,7 @@ def _asked_for(config: Config, tier: str, rates: Sequence[float], text: Path | N
         raise ValueError(f"tier: {tier} answers nobody here; this brain is answered by {', '.join(known)}")
     base = config.training.base or tier.partition("@")[0]
     rates = tuple(rates) or (config.training.learning_rate,)
-    return Run(tier, base, config.training, rates, "" if text is None else str(text.absolute()))
+    return Run(tier, base, config.training, rates, "" if text is None else str(text.absolute()), NOTHING)
 
 
 def _checked(run: Run, config: Config, hooks: Hooks) -> Path:
@@ -139,35 +170,6 @@ def _checked(run: Run, config: Config, hooks: Hooks) -> Path:
     base = base_folder(run.base, config.models, on_progress=hooks.on_pull)
     lora_targets(family_of(base), run.options.targets)
     return base
-
-
-def _prepare(brain: Path, folder: Path, config: Config, curriculum: Path | None, holdout: Path | None) -> None:
-    """Write the holdout and the curriculum."""
-    items = list(HoldoutDataset.read(holdout).items) if holdout is not None else []
-    if curriculum is not None:
-        _write_holdout(folder, items)
-        shutil.copytree(curriculum, folder / CURRICULUM)
-        return
-    with Memory(brain, config=config, read_only=True) as memory:
-        traces = TraceCollector(memory).collect()
-        own = [trace for trace in traces if is_held_out(trace.query, config.training.holdout)]
-        kept_out = [item.messages[-1].content for item in items] + [trace.query for trace in own]
-        items += _items(own)
-        builder = CurriculumBuilder.configured(config.tuning).seed(config.training.seed)
-        made = builder.build(traces, holdout=kept_out, embed=memory.encode)
-    _write_holdout(folder, items)
-    made.write(folder / CURRICULUM)
-
-
-def _items(traces: Iterable[Trace]) -> list[HoldoutItem]:
-    """Return the held-out questions whose right answer is known: what users corrected or found good."""
-    known = [one for one in traces if one.correction or (one.standing == "promoted" and one.outcome == "success")]
-    return [HoldoutItem(one.id, one.messages, (one.answer,)) for one in known]
-
-
-def _write_holdout(folder: Path, items: list[HoldoutItem]) -> None:
-    if items:
-        HoldoutDataset(tuple(items)).write(folder / HOLDOUT)
 
 
 def _validated(
