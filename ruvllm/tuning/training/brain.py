@@ -11,6 +11,7 @@ import msgspec
 
 from ruvllm.checkpoints import Student, Students, students_of
 from ruvllm.config import Config
+from ruvllm.inference.local_model import available_threads
 from ruvllm.inference.open import find_or_pull, is_remote
 from ruvllm.memory.tuning_run import CURRICULUM, HOLDOUT, OUT, RUN, MadeOf, clear
 from ruvllm.models import PullProgress
@@ -87,15 +88,20 @@ def tune(
         TrainingStopped: `hooks.must_stop` returned True.
         RunDropped: what it was made of was forgotten, revoked or changed meanwhile; nothing of the run is left.
     """
+    threads = config.training.threads or max(1, available_threads(0) // 2)
+    config = msgspec.structs.replace(config, training=msgspec.structs.replace(config.training, threads=threads))
     with held(brain) as folder:
         hooks = _stopping(hooks, folder)
         run = begun(folder, resume=resume)
         with cleared_when_hopeless(folder):
             asked = run or _asked_for(config, tier, rates, text)
-            base = _checked(asked, config, hooks)
+            _require_files(asked)
             if run is None:
-                run = replace(asked, made_of=prepare(brain, folder, config, curriculum, holdout))
-                read_curriculum(folder / CURRICULUM, dpo=run.options.dpo)
+                asked = replace(asked, made_of=prepare(brain, folder, config, curriculum, holdout))
+                read_curriculum(folder / CURRICULUM, dpo=asked.options.dpo)
+            base = _models(asked, config, hooks)
+            if run is None:
+                run = asked
                 write_run(folder, run)
             with followed(folder):
                 trained = _trained(folder, run, base, config, on, hooks)
@@ -105,7 +111,8 @@ def tune(
                 with followed(folder):
                     result = _validated(students, student, folder / HOLDOUT, config, run.text, limits, hooks)
             except RunDropped as error:
-                students.move(student.id, "retired", why=str(error))
+                if student.step == "trained":
+                    students.move(student.id, "retired", why=str(error))
                 raise
         if student.step == "trained" and result is not None:
             student = _judged(students, student, result)
@@ -160,12 +167,15 @@ def _asked_for(config: Config, tier: str, rates: Sequence[float], text: Path | N
     return Run(tier, base, config.training, rates, "" if text is None else str(text.absolute()), NOTHING)
 
 
-def _checked(run: Run, config: Config, hooks: Hooks) -> Path:
-    """Return the folder of the base, once all that a run needs beside its curriculum is found to be there."""
-    require_extra()
+def _require_files(run: Run) -> None:
     for name, file in (("text", run.text), ("general", run.options.general)):
         if file and not Path(file).is_file():
             raise FileNotFoundError(f"{name}: there is no file {file}")
+
+
+def _models(run: Run, config: Config, hooks: Hooks) -> Path:
+    """Return the folder of the base, once all that a run needs beside its curriculum is found to be there."""
+    require_extra()
     find_or_pull(run.tier, config.models, task="generate")
     base = base_folder(run.base, config.models, on_progress=hooks.on_pull)
     lora_targets(family_of(base), run.options.targets)

@@ -54,11 +54,12 @@ def held(brain: Path) -> Iterator[Path]:
 
 @contextmanager
 def cleared_when_hopeless(folder: Path) -> Iterator[None]:
-    """Let nothing stay that would fail again when it is resumed; what was stopped stays."""
+    """Let nothing stay that would fail again when it is resumed, or did not begin; what was stopped stays."""
     try:
         yield
-    except HOPELESS:
-        clear(folder)
+    except BaseException as error:
+        if isinstance(error, HOPELESS) or not (folder / RUN).is_file():
+            clear(folder)
         raise
 
 

@@ -15,8 +15,9 @@ from ruvllm.memory import Memory
 from ruvllm.memory.tuning_run import tuning_folder
 from ruvllm.models import pull
 from ruvllm.tuning.training import TrainingStopped
+from ruvllm.tuning.training import brain as module
 from ruvllm.tuning.training.brain import Hooks, tune
-from ruvllm.tuning.validation import HoldoutDataset, HoldoutItem, Limits
+from ruvllm.tuning.validation import HoldoutDataset, HoldoutItem, Limits, validate
 from ruvllm.types import Message
 
 from . import cases
@@ -104,6 +105,31 @@ def test_brain_without_traces_says_so(brain: Path, config: Config) -> None:
         tune(brain, config)
     with pytest.raises(ValueError, match="traces: nothing"):  # and leaves nothing that would have to be resumed
         tune(brain, config)
+
+
+def test_training_and_validation_take_half_of_the_processors(
+    brain: Path, config: Config, colours: Path, holdout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+
+    def noted(*given: Any, num_threads: int, **more: Any) -> Any:
+        taken.append(num_threads)
+        return validate(*given, num_threads=num_threads, **more)
+
+    monkeypatch.setattr(module, "available_threads", lambda wanted: 6)
+    monkeypatch.setattr(module, "validate", noted)
+    tuned = tune(brain, changed(config, threads=0, epochs=0.2), curriculum=colours, holdout=holdout, limits=EASY)
+    assert [tuned.student.about["options"]["threads"], *taken] == [3, 3]
+
+
+def test_validation_can_be_stopped_and_gone_on_with(brain: Path, config: Config, colours: Path, holdout: Path) -> None:
+    asked: list[str] = []
+    hooks = Hooks(on_validate=lambda what, done, total: asked.append(what), must_stop=lambda: len(asked) >= 2)
+    with pytest.raises(TrainingStopped):
+        tune(brain, changed(config, epochs=0.2), curriculum=colours, holdout=holdout, hooks=hooks)
+    assert len(asked) == 2
+    assert tune(brain, config, resume=True, limits=EASY).result is not None
+    assert len(students_of(brain).all()) == 1
 
 
 def test_endpoint_has_no_students(brain: Path, config: Config) -> None:
