@@ -17,8 +17,11 @@ from rich.table import Table
 from ruvllm.cli.brain import DEFAULT_BRAIN, BrainOption, existing
 from ruvllm.cli.console import err, out
 from ruvllm.cli.schedule import print_table, when
+from ruvllm.config import Config, load_config
 from ruvllm.memory import Memory
-from ruvllm.tuning import Curriculum, CurriculumBuilder, DataCard, Trace, TraceCollector
+from ruvllm.memory.failures import Failure
+from ruvllm.tuning import Curriculum, CurriculumBuilder, DataCard, Trace
+from ruvllm.tuning.traces import collect_all
 
 __all__ = ["register"]
 
@@ -35,9 +38,10 @@ def list_(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, with everything.")] = False,
 ) -> None:
     """Show the newest traces, and how many there are of each kind."""
-    with Memory(existing(brain), read_only=True) as memory:
-        collector = TraceCollector(memory)
-        traces, failures = collector.collect(), collector.failures()
+    folder = existing(brain)
+    config = load_config(folder / "ruvllm.toml")
+    traces = collect_all(folder, config)
+    failures = [one for name in config.tuning.namespaces for one in _failures(folder, config, name)]
     if json:
         for trace in traces[-limit:]:
             print(msgspec.json.encode(trace).decode())
@@ -73,14 +77,16 @@ def curriculum(
 ) -> None:
     """Write what a student is to be trained on: sft.jsonl, preferences.jsonl, corrections.jsonl and card.json."""
     kept_out = list(_texts(holdout)) if holdout is not None else []
-    with Memory(existing(brain), read_only=True) as memory:
-        builder = CurriculumBuilder.configured(memory.config.tuning).seed(seed)
+    config = load_config(existing(brain) / "ruvllm.toml")
+    traces = collect_all(brain, config)
+    with Memory(brain, config=config, read_only=True) as memory:
+        builder = CurriculumBuilder.configured(config.tuning).seed(seed)
         builder.filter_wrong_context(not keep_wrong_context)
         if days is not None:
             builder.window_days(days)
         if min_quality is not None:
             builder.filter_bad_quality(min_quality)
-        made: Curriculum = builder.build(TraceCollector(memory).collect(), holdout=kept_out, embed=memory.encode)
+        made: Curriculum = builder.build(traces, holdout=kept_out, embed=memory.encode)
     made.write(folder)
     if parquet:
         made.to_parquet(folder)
@@ -88,6 +94,11 @@ def curriculum(
         print(msgspec.json.encode(made.card).decode())
     else:
         _print_card(made.card, folder)
+
+
+def _failures(brain: Path, config: Config, namespace: str) -> list[Failure]:
+    with Memory(brain, config=config, namespace=namespace, read_only=True) as memory:
+        return memory.failures()
 
 
 def _texts(file: Path) -> Iterator[str]:

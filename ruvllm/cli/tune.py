@@ -53,7 +53,10 @@ def tune(
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the examples.")] = None,
     threads: Annotated[int | None, typer.Option(min=0, help="Processors to use; 0 = half of them.")] = None,
-    curriculum: Annotated[Path | None, typer.Option(help="Train on this folder, not on the brain's traces.")] = None,
+    curriculum: Annotated[
+        Path | None,
+        typer.Option(help="Train on this folder, but for what the holdout asks, not on the brain's traces."),
+    ] = None,
     holdout: Annotated[Path | None, typer.Option(help="Questions to validate on beside the brain's own.")] = None,
     general: Annotated[
         Path | None,

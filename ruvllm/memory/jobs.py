@@ -70,6 +70,16 @@ class JobTable:
         found = self._store.value("SELECT attempts FROM jobs WHERE namespace = ? AND name = ?", (self._namespace, name))
         return tuple(msgspec.json.decode(found or "[]", type=list[Attempt]))
 
+    def said(self, name: str) -> str | None:
+        """Return what `say` keeps of a job of the whole brain, None where nothing was said."""
+        found: str | None = self._store.value("SELECT value FROM meta WHERE key = ?", (f"schedule of {name}",))
+        return found
+
+    def say(self, name: str, schedule: str) -> None:
+        """Keep what somebody said of when a job of the whole brain is to run, whatever the configuration says."""
+        row = (f"schedule of {name}", schedule)
+        self._store.write(lambda connection: connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", row).get)
+
     def enrol(self, jobs: Sequence[tuple[str, float | None]], now: float) -> dict[str, JobState]:
         """Take in (name, every_s) of the jobs there are, and return their states by name.
 

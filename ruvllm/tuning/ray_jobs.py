@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 
 from ruvllm.config import TrainingConfig
-from ruvllm.tuning.training.progress import MustStop, OnProgress
+from ruvllm.tuning.training.progress import MustStop, OnProgress, TrainingDiverged, TrainingStopped
 from ruvllm.tuning.training.student import Trained, train_student
 from ruvllm.tuning.validation import HoldoutDataset, ValidationResult, validate
 
 __all__ = ["LOCAL", "Training", "best_of", "sweep", "train_all", "validate_all"]
 
 LOCAL = "local"
+LOOK_S = 1.0  # between two looks at whether a cluster's tasks are to be stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +59,30 @@ def train_all(
     on_progress: OnProgress = lambda progress: None,
     must_stop: MustStop = lambda: False,
 ) -> list[Trained]:
-    """Return a student for each training; those that were begun before go on, those that are done are read.
+    """Return a student for each training that did not diverge; those that were begun before go on, those that are done
+    are read.
 
     Args:
-        on: "local", or the address of a Ray cluster; there each training is a task of its own, and neither
-            `on_progress` nor `must_stop` is called.
+        on: "local", or the address of a Ray cluster; there each training is a task of its own, and `on_progress` is
+            not called.
+        must_stop: asked after each step; on a cluster every second, where True cancels all that did not end.
 
     Raises:
         ModuleNotFoundError: a cluster is asked for without the extra `ray`.
+        TrainingDiverged: all of them did.
         What `train_student` raises.
     """
     if on != LOCAL:
-        return _on_ray(on, _trained, [(training,) for training in trainings], trainings[0].options.threads)
-    return [_trained(training, on_progress, must_stop) for training in trainings]
+        calls = [(training,) for training in trainings]
+        made = _on_ray(on, _trained, calls, trainings[0].options.threads, must_stop)
+        if made is None:
+            raise TrainingStopped(trainings[0].out)
+    else:
+        made = [_trained(training, on_progress, must_stop) for training in trainings]
+    found = [one for one in made if isinstance(one, Trained)]
+    if not found:
+        raise made[0]
+    return found
 
 
 def validate_all(
@@ -78,7 +90,9 @@ def validate_all(
 ) -> list[ValidationResult]:
     """Return how each student compares with the baseline, as `validate` does, on the same machine or cluster."""
     calls = [(student, baseline, holdout, num_threads) for student in students]
-    return _on_ray(on, _validated, calls, num_threads) if on != LOCAL else [_validated(*call) for call in calls]
+    if on == LOCAL:
+        return [_validated(*call) for call in calls]
+    return _on_ray(on, _validated, calls, num_threads) or []
 
 
 def best_of(found: Sequence[Trained]) -> Trained:
@@ -95,25 +109,37 @@ def _trained(
     training: Training,
     on_progress: OnProgress = lambda progress: None,
     must_stop: MustStop = lambda: False,
-) -> Trained:
-    return train_student(
-        training.curriculum,
-        training.base,
-        training.out,
-        training.options,
-        name=training.name,
-        resume=(training.out / "plan.json").is_file(),
-        on_progress=on_progress,
-        must_stop=must_stop,
-    )
+) -> Trained | TrainingDiverged:
+    try:
+        return train_student(
+            training.curriculum,
+            training.base,
+            training.out,
+            training.options,
+            name=training.name,
+            resume=(training.out / "plan.json").is_file(),
+            on_progress=on_progress,
+            must_stop=must_stop,
+        )
+    except TrainingDiverged as error:
+        return error
 
 
 def _validated(student: Path, baseline: Path, holdout: HoldoutDataset, num_threads: int) -> ValidationResult:
     return validate(student, baseline, holdout, num_threads=num_threads)
 
 
-def _on_ray(address: str, work: Callable[..., Any], calls: Sequence[tuple[Any, ...]], threads: int) -> list[Any]:
-    """Run `work` once for each call on the cluster and return what they return, in order; all end when one fails."""
+def _on_ray(
+    address: str,
+    work: Callable[..., Any],
+    calls: Sequence[tuple[Any, ...]],
+    threads: int,
+    must_stop: MustStop = lambda: False,
+) -> list[Any] | None:
+    """Run `work` once for each call on the cluster and return what they return, in order; None where that was stopped.
+
+    All end when one fails.
+    """
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -125,10 +151,16 @@ def _on_ray(address: str, work: Callable[..., Any], calls: Sequence[tuple[Any, .
     task = ray.remote(num_cpus=max(1, threads))(work)
     running = [task.remote(*call) for call in calls]
     try:
+        waiting = running
+        while waiting:
+            if must_stop():
+                _cancel(running)
+                return None
+            done, waiting = ray.wait(waiting, timeout=LOOK_S)
+            ray.get(done)  # raises what failed
         return list(ray.get(running))
     except BaseException as error:
-        for one in running:
-            ray.cancel(one, force=True)
+        _cancel(running)
         cause = getattr(error, "cause", None)  # what the task raised, not how Ray wraps it
         if isinstance(cause, Exception):
             raise cause from error
@@ -136,3 +168,10 @@ def _on_ray(address: str, work: Callable[..., Any], calls: Sequence[tuple[Any, .
     finally:
         if is_ours:
             ray.shutdown()
+
+
+def _cancel(running: Sequence[Any]) -> None:
+    import ray
+
+    for one in running:
+        ray.cancel(one, force=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from ruvllm.config import Config
 from ruvllm.memory import Memory
 from ruvllm.memory.failures import Failure
 from ruvllm.memory.feedback import outcome_of
@@ -17,7 +19,7 @@ from ruvllm.tuning.tags import Tagger
 from ruvllm.tuning.trace import Alternative, Passage, QualityBy, Standing, TaskOutcome, Trace
 from ruvllm.types import Feedback, Message
 
-__all__ = ["TraceCollector"]
+__all__ = ["TraceCollector", "collect_all"]
 
 SAYS_IT = 0.5  # share of a correction's words that a passage holds which says the same
 
@@ -99,6 +101,15 @@ class TraceCollector:
             tags=self._tagger.tags(stored),
         )
         return trace if self._redactor is None else _redacted(trace, self._redactor)
+
+
+def collect_all(brain: Path, config: Config) -> list[Trace]:
+    """Return the traces of all namespaces that tuning.namespaces names, oldest first."""
+    found: list[Trace] = []
+    for namespace in config.tuning.namespaces:
+        with Memory(brain, config=config, namespace=namespace, read_only=True) as memory:
+            found += TraceCollector(memory).collect()
+    return sorted(found, key=lambda trace: (trace.created, trace.id))
 
 
 def _task_outcome(outcome: Outcome | None) -> TaskOutcome:

@@ -74,3 +74,15 @@ def test_a_holdout_line_without_a_text_is_named(brain: Path, tmp_path: Path) -> 
     (tmp_path / "h.jsonl").write_text('{"question": "Which?"}\n{"answer": "This."}\n')
     done = traces(brain, "curriculum", str(tmp_path / "c"), "--holdout", str(tmp_path / "h.jsonl"))
     assert "h.jsonl, line 2" in str(done.exception)
+
+
+def test_traces_of_all_tuned_namespaces_are_listed_and_built_on(brain: Path, tmp_path: Path) -> None:
+    (brain / "ruvllm.toml").write_text('[tuning]\nnamespaces = ["default", "team"]\n')
+    with Memory(brain, namespace="team") as memory:
+        question = "On which day of the week does the boat leave?"
+        sent = {"prompt": (Message("user", question),), "created": time.time(), "session": None}
+        memory.record(interaction("b1", query=question, answer="Sunday", namespace="team", **sent))
+        memory.feedback("b1", Feedback(correction="Monday"))
+    assert "corrected 4" in traces(brain, "list").output
+    assert traces(brain, "curriculum", str(tmp_path / "c")).exit_code == 0
+    assert Curriculum.read(tmp_path / "c").card.namespaces == ("default", "team")

@@ -12,6 +12,7 @@ import pytest
 from ruvllm.config import ModelsConfig
 from ruvllm.models import pull
 from ruvllm.tuning.ray_jobs import Training, best_of, sweep, train_all, validate_all
+from ruvllm.tuning.training import TrainingStopped
 from ruvllm.tuning.validation import HoldoutDataset, HoldoutItem
 from ruvllm.types import Message
 from tests.tuning.training import cases
@@ -70,3 +71,10 @@ def test_error_on_the_cluster_is_the_error_itself(training: Training, cluster: s
     wrong = replace(training, options=msgspec.structs.replace(training.options, targets=("o_proj",)))
     with pytest.raises(ValueError, match="lfm2 has no o_proj"):
         train_all([wrong], on=cluster)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_cluster_is_told_to_stop(training: Training, cluster: str) -> None:
+    with pytest.raises(TrainingStopped):
+        train_all([training], on=cluster, must_stop=lambda: True)

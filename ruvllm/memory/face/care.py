@@ -20,6 +20,7 @@ from ruvllm.memory.nearest import remove_all_saved
 from ruvllm.memory.reembed import ReembedProgress, reembed
 from ruvllm.memory.stats import MemoryStats, read_stats, size_of
 from ruvllm.memory.traces import delete_traces
+from ruvllm.memory.tuning_run import drop_outdated_run
 from ruvllm.types import Embedder
 
 __all__ = ["Care", "CompactReport"]
@@ -97,6 +98,7 @@ class Care(Concepts):
         self._store.write(lambda connection: delete_ended(connection, self.config.store.history_days, time.time()))
         self._store.write(lambda connection: delete_traces(connection, self.config.tuning.keep_days, time.time()))
         self._archive.tidy()
+        drop_outdated_run(self._store, self.path)
         if self._space.known() is not None:
             rebuilt = self._nearest.compact(cancelled)
             if cancelled():

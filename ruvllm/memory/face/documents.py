@@ -20,6 +20,7 @@ from ruvllm.memory.ingest import Ingester, IngestProgress
 from ruvllm.memory.neighbours import Neighbours
 from ruvllm.memory.rows import checked_text, checked_weight
 from ruvllm.memory.sources import Forgotten, SourceSummary, forget_source, read_sources, trust_source
+from ruvllm.memory.tuning_run import drop_outdated_run
 from ruvllm.types import IngestReport
 
 __all__ = ["Documents"]
@@ -92,6 +93,7 @@ class Documents(OpenedBrain):
         )
         self._archive.tidy()
         self._cold.reload()
+        drop_outdated_run(self._store, self.path)
         return len(gone.nodes)
 
     def set_trust(self, source: str | Path, trust: float) -> int:
@@ -113,6 +115,7 @@ class Documents(OpenedBrain):
             self._derived.retrusted([*changed[0], *changed[1]])
 
         trusted, _ = self._store.write(work, after=after)
+        drop_outdated_run(self._store, self.path)
         return len(trusted)
 
     def sources(self) -> list[SourceSummary]:

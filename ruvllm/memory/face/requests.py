@@ -24,6 +24,7 @@ from ruvllm.memory.rows import checked_name, checked_text
 from ruvllm.memory.sessions import Session, delete_session, insert_session, read_sessions
 from ruvllm.memory.signals import apply_signals, find_signals
 from ruvllm.memory.traces import StoredTrace, read_traces
+from ruvllm.memory.tuning_run import drop_outdated_run
 from ruvllm.types import Feedback, Interaction, Turn
 
 __all__ = ["Requests"]
@@ -86,6 +87,8 @@ class Requests(OpenedBrain):
             self._lessons.credit_again(self._search, interaction_id, feedback.correction)
         changes, _ = self._store.write(work, after=after)
         self._forget_archived(changes.removed)
+        if changes.removed:
+            drop_outdated_run(self._store, self.path)
 
     def notice_signals(self) -> int:
         """Look for answers after which nearly the same was asked again; return how many more there are.
@@ -130,6 +133,7 @@ class Requests(OpenedBrain):
         self.require_writable()
         now = time.time()
         self._store.write(lambda connection: revoke(connection, node_id, self.namespace, now), after=self._follow)
+        drop_outdated_run(self._store, self.path)
 
     def interaction(self, id: str) -> Record:
         """Return one answered request as it is stored; one that is still queued is committed first.
@@ -247,6 +251,7 @@ class Requests(OpenedBrain):
 
         gone = self._store.write(lambda connection: delete_session(connection, self.namespace, name), after=after)
         self._forget_archived(gone)
+        drop_outdated_run(self._store, self.path)
         return len(gone)
 
     def _forget_archived(self, gone: Sequence[int]) -> None:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ruvllm.checkpoints import Student, Students, students_of
-from ruvllm.config import Config, TrainingConfig
+from ruvllm.config import Config
+from ruvllm.inference.local_model import available_threads
 from ruvllm.inference.open import find_or_pull, is_remote
-from ruvllm.memory import Memory
+from ruvllm.memory.tuning_run import CURRICULUM, HOLDOUT, OUT, RUN, MadeOf, clear
 from ruvllm.models import PullProgress
-from ruvllm.tuning.curriculum import CurriculumBuilder
 from ruvllm.tuning.ray_jobs import LOCAL, Training, best_of, sweep, train_all
-from ruvllm.tuning.trace import Trace
-from ruvllm.tuning.traces import TraceCollector
 from ruvllm.tuning.training.base import base_folder
-from ruvllm.tuning.training.progress import MustStop, OnProgress, PhaseReport
-from ruvllm.tuning.validation import HoldoutDataset, HoldoutItem, Limits, ValidationResult, is_held_out, validate
+from ruvllm.tuning.training.examples import read_curriculum
+from ruvllm.tuning.training.material import prepare
+from ruvllm.tuning.training.progress import MustStop, OnProgress, PhaseReport, RunDropped, TrainingStopped
+from ruvllm.tuning.training.run_folder import Run, begun, cleared_when_hopeless, followed, held, write_run
+from ruvllm.tuning.training.student import Trained, require_extra
+from ruvllm.tuning.training.targets import family_of, lora_targets
+from ruvllm.tuning.validation import HoldoutDataset, Limits, ValidationResult, validate
 
-__all__ = ["Hooks", "Tuned", "tune", "tuning_folder"]
-
-CURRICULUM, HOLDOUT, OUT, RUN = "curriculum", "holdout.jsonl", "student", "run.json"
+__all__ = ["Hooks", "Tuned", "tune"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +48,7 @@ class Hooks:
 
 
 LIMITS, HOOKS = Limits(), Hooks()
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What a run in progress is of, so that resuming it needs no arguments."""
-
-    tier: str
-    base: str
-    options: TrainingConfig
-    rates: tuple[float, ...]
-    text: str
-
-
-def tuning_folder(brain: Path) -> Path:
-    """Return where the run in progress of a brain lies."""
-    return brain / "tuning"
+NOTHING = MadeOf(0.0, (), {})
 
 
 def tune(
@@ -84,8 +69,9 @@ def tune(
 
     The brain is read only, so this may run beside the process that serves it. Everything unfinished lies in
     `tuning_folder`: `resume` goes on there after a stop or a kill, with the options of then but for minutes and
-    threads. A student that validates is left in the state "validated", ready for a trial; any other is retired, with
-    the reasons.
+    threads. What would fail again when it is resumed leaves nothing there. A student that validates is left in the
+    state "validated", ready for a trial; any other is retired, with the reasons. A run whose traces the brain forgot,
+    revoked or changed is not gone on with: `resume` begins anew, with the arguments of this call.
 
     Args:
         tier: the model to stand in for; generation.model when "".
@@ -96,104 +82,104 @@ def tune(
         on: "local", or the address of a Ray cluster whose machines see the folders of `brain` and of the base.
 
     Raises:
-        ValueError: a run is unfinished and not to be resumed; there is nothing to train on;
-            another process tunes this brain.
+        ValueError: a run is unfinished and not to be resumed; there is nothing to train on; no model of the brain is
+            called `tier`; another process tunes this brain.
+        FileNotFoundError: there is no such text.
         TrainingStopped: `hooks.must_stop` returned True.
+        RunDropped: what it was made of was forgotten, revoked or changed meanwhile; nothing of the run is left.
     """
-    from filelock import FileLock, Timeout
-
-    folder = tuning_folder(brain)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        held = FileLock(folder / "lock").acquire(timeout=0)
-    except Timeout as error:
-        raise ValueError(f"brain: another process trains a student of {brain}") from error
-    with held:
-        run = _begun(folder, resume=resume)
-        if run is None:
-            tier = _local(tier or config.generation.model)
-            base = config.training.base or tier.partition("@")[0]
-            rates = tuple(rates) or (config.training.learning_rate,)
-            run = _Run(tier, base, config.training, rates, "" if text is None else str(text.absolute()))
-            _prepare(brain, folder, config, curriculum, holdout)
-            _write_run(folder, run)
-        own = {"minutes": config.training.minutes, "threads": config.training.threads}
-        training = Training(
-            curriculum=folder / CURRICULUM,
-            base=base_folder(run.base, config.models, on_progress=hooks.on_pull),
-            out=folder / OUT,
-            options=msgspec.structs.replace(run.options, **own),
-            name=f"student of {run.base}",
-        )
-        trained = best_of(
-            train_all(sweep(training, run.rates), on=on, on_progress=hooks.on_progress, must_stop=hooks.must_stop)
-        )
-        students = students_of(brain)
-        student = students.add(trained.model_dir, base=run.base, tier=run.tier, about=trained.about)
-        result = _validated(students, student, folder / HOLDOUT, config, run.text, limits, hooks)
+    threads = config.training.threads or max(1, available_threads(0) // 2)
+    config = msgspec.structs.replace(config, training=msgspec.structs.replace(config.training, threads=threads))
+    with held(brain) as folder:
+        hooks = _stopping(hooks, folder)
+        run = begun(folder, resume=resume)
+        with cleared_when_hopeless(folder):
+            asked = run or _asked_for(config, tier, rates, text)
+            _require_files(asked)
+            if run is None:
+                asked = replace(asked, made_of=prepare(brain, folder, config, curriculum, holdout))
+                read_curriculum(folder / CURRICULUM, dpo=asked.options.dpo)
+            base = _models(asked, config, hooks)
+            if run is None:
+                run = asked
+                write_run(folder, run)
+            with followed(folder):
+                trained = _trained(folder, run, base, config, on, hooks)
+            students = students_of(brain)
+            student = students.add(trained.model_dir, base=run.base, tier=run.tier, about=trained.about)
+            try:
+                with followed(folder):
+                    result = _validated(students, student, folder / HOLDOUT, config, run.text, limits, hooks)
+            except RunDropped as error:
+                if student.step == "trained":
+                    students.move(student.id, "retired", why=str(error))
+                raise
         if student.step == "trained" and result is not None:
             student = _judged(students, student, result)
-        _clear(folder)
+        clear(folder)
     return Tuned(student, trained.phases, result)
 
 
-def _begun(folder: Path, *, resume: bool) -> _Run | None:
-    """Return the unfinished run; clear away what one left that was killed before it began to train."""
-    path = folder / RUN
-    if path.is_file():
-        if not resume:
-            raise ValueError(f"resume: a run is unfinished in {folder}: go on with it, or delete that folder")
-        return msgspec.json.decode(path.read_bytes(), type=_Run)
-    _clear(folder)
-    return None
+def _stopping(hooks: Hooks, folder: Path) -> Hooks:
+    """Return hooks that stop a training, too, whose run was deleted, and a download and a validation when told to."""
+
+    def check() -> None:
+        if hooks.must_stop():
+            raise TrainingStopped(folder)
+
+    def on_pull(progress: PullProgress) -> None:
+        check()
+        hooks.on_pull(progress)
+
+    def on_validate(what: str, done: int, total: int) -> None:
+        check()
+        if not (folder / RUN).is_file():
+            raise RunDropped
+        hooks.on_validate(what, done, total)
+
+    def must_stop() -> bool:
+        return hooks.must_stop() or not (folder / RUN).is_file()
+
+    return Hooks(hooks.on_progress, on_pull, on_validate, must_stop)
 
 
-def _write_run(folder: Path, run: _Run) -> None:
-    part = folder / f"{RUN}.part"
-    part.write_bytes(msgspec.json.encode(run))
-    part.replace(folder / RUN)
+def _trained(folder: Path, run: Run, base: Path, config: Config, on: str, hooks: Hooks) -> Trained:
+    own = {"minutes": config.training.minutes, "threads": config.training.threads}
+    training = Training(
+        curriculum=folder / CURRICULUM,
+        base=base,
+        out=folder / OUT,
+        options=msgspec.structs.replace(run.options, **own),
+        name=f"student of {run.base}",
+    )
+    trainings = sweep(training, run.rates)
+    return best_of(train_all(trainings, on=on, on_progress=hooks.on_progress, must_stop=hooks.must_stop))
 
 
-def _clear(folder: Path) -> None:
-    (folder / RUN).unlink(missing_ok=True)  # first: without it there is no run
-    (folder / HOLDOUT).unlink(missing_ok=True)
-    for name in (OUT, CURRICULUM):
-        shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _local(tier: str) -> str:
+def _asked_for(config: Config, tier: str, rates: Sequence[float], text: Path | None) -> Run:
+    tier = tier or config.generation.model
     if is_remote(tier):
         raise ValueError(f"tier: {tier} is an endpoint; a student stands in for a local model")
-    return tier
+    if tier not in (known := dict.fromkeys((*config.models.tiers, config.generation.model))):
+        raise ValueError(f"tier: {tier} answers nobody here; this brain is answered by {', '.join(known)}")
+    base = config.training.base or tier.partition("@")[0]
+    rates = tuple(rates) or (config.training.learning_rate,)
+    return Run(tier, base, config.training, rates, "" if text is None else str(text.absolute()), NOTHING)
 
 
-def _prepare(brain: Path, folder: Path, config: Config, curriculum: Path | None, holdout: Path | None) -> None:
-    """Write the holdout and the curriculum."""
-    items = list(HoldoutDataset.read(holdout).items) if holdout is not None else []
-    if curriculum is not None:
-        _write_holdout(folder, items)
-        shutil.copytree(curriculum, folder / CURRICULUM)
-        return
-    with Memory(brain, config=config, read_only=True) as memory:
-        traces = TraceCollector(memory).collect()
-        own = [trace for trace in traces if is_held_out(trace.query, config.training.holdout)]
-        kept_out = [item.messages[-1].content for item in items] + [trace.query for trace in own]
-        items += _items(own)
-        builder = CurriculumBuilder.configured(config.tuning).seed(config.training.seed)
-        made = builder.build(traces, holdout=kept_out, embed=memory.encode)
-    _write_holdout(folder, items)
-    made.write(folder / CURRICULUM)
+def _require_files(run: Run) -> None:
+    for name, file in (("text", run.text), ("general", run.options.general)):
+        if file and not Path(file).is_file():
+            raise FileNotFoundError(f"{name}: there is no file {file}")
 
 
-def _items(traces: Iterable[Trace]) -> list[HoldoutItem]:
-    """Return the held-out questions whose right answer is known: what users corrected or found good."""
-    known = [one for one in traces if one.correction or (one.standing == "promoted" and one.outcome == "success")]
-    return [HoldoutItem(one.id, one.messages, (one.answer,)) for one in known]
-
-
-def _write_holdout(folder: Path, items: list[HoldoutItem]) -> None:
-    if items:
-        HoldoutDataset(tuple(items)).write(folder / HOLDOUT)
+def _models(run: Run, config: Config, hooks: Hooks) -> Path:
+    """Return the folder of the base, once all that a run needs beside its curriculum is found to be there."""
+    require_extra()
+    find_or_pull(run.tier, config.models, task="generate")
+    base = base_folder(run.base, config.models, on_progress=hooks.on_pull)
+    lora_targets(family_of(base), run.options.targets)
+    return base
 
 
 def _validated(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,15 @@ from typing import Any, Literal
 from ruvllm.config import TrainingConfig
 from ruvllm.tuning.training.anchor import Anchor, anchored, read_pieces
 from ruvllm.tuning.training.examples import Rows, drawn, split, tokenized
-from ruvllm.tuning.training.progress import EndedBy, MustStop, OnProgress, PhaseReport, TrainingStopped, TrainProgress
+from ruvllm.tuning.training.progress import (
+    EndedBy,
+    MustStop,
+    OnProgress,
+    PhaseReport,
+    TrainingDiverged,
+    TrainingStopped,
+    TrainProgress,
+)
 
 __all__ = ["Phase", "run_phase"]
 
@@ -50,6 +59,7 @@ def run_phase(
 
     Raises:
         TrainingStopped: `must_stop` returned True; the step is saved.
+        TrainingDiverged: the loss is no number any more.
         ValueError: no example is short enough.
     """
     from datasets import Dataset
@@ -79,9 +89,12 @@ def run_phase(
     spent = watch.spent_before_s + time.monotonic() - started
     if watch.ended_by is None:
         raise TrainingStopped(phase.folder.parent)
-    _save_adapter(trainer.model, phase.folder)
     looks = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    if not math.isfinite(losses[-1]) or not all(map(math.isfinite, looks)):
+        rate = trainer.args.learning_rate
+        raise TrainingDiverged(f"learning_rate: at {rate:g} the loss of {phase.name} is no number any more")
+    _save_adapter(trainer.model, phase.folder)
     return PhaseReport(
         name=phase.name,
         examples=len(parts.train),

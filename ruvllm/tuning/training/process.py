@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -39,13 +38,12 @@ def at_low_priority() -> None:
 
 def every_s(table: JobTable, config: TrainingConfig) -> float | None:
     """Return how often a brain is to be tuned: as `set_schedule` said, else as the configuration says; None: never."""
-    said = next((state for state in table.states() if state.name == JOB), None)
-    return EVERY_S[config.schedule] if said is None else said.every_s
+    return EVERY_S[table.said(JOB) or config.schedule]
 
 
 def set_schedule(table: JobTable, schedule: Literal["daily", "weekly", "off"]) -> None:
     """Keep in the brain how often it is to be tuned; durable on return, and in force from its next opening on."""
-    table.enrol([(JOB, EVERY_S[schedule])], time.time())
+    table.say(JOB, schedule)
 
 
 def start_apart(brain: Path) -> dict[str, Any]:

@@ -9,7 +9,16 @@ from typing import Literal
 
 from ruvllm.errors import RuvLLMError
 
-__all__ = ["EndedBy", "MustStop", "OnProgress", "PhaseReport", "TrainProgress", "TrainingStopped"]
+__all__ = [
+    "EndedBy",
+    "MustStop",
+    "OnProgress",
+    "PhaseReport",
+    "RunDropped",
+    "TrainProgress",
+    "TrainingDiverged",
+    "TrainingStopped",
+]
 
 EndedBy = Literal["steps", "held-out loss", "budget"]
 MustStop = Callable[[], bool]
@@ -54,3 +63,14 @@ class TrainingStopped(RuvLLMError):
     def __init__(self, folder: Path) -> None:
         super().__init__(f"training stopped; it goes on from {folder} with resume")
         self.folder = folder
+
+
+class TrainingDiverged(ValueError):
+    """The loss of a training is no number any more: its learning rate is too high."""
+
+
+class RunDropped(RuvLLMError):
+    """What a run was made of does not hold any more: it was forgotten, revoked or changed. Nothing of it is left."""
+
+    def __init__(self) -> None:
+        super().__init__("what this run was made of was forgotten, revoked or changed meanwhile; start it again")

@@ -20,7 +20,7 @@ from ruvllm.tuning.training.progress import MustStop, OnProgress, PhaseReport, T
 from ruvllm.tuning.training.publish import merged, publish, quiet
 from ruvllm.tuning.training.targets import family_of, lora_targets
 
-__all__ = ["NEEDED", "Trained", "train_student"]
+__all__ = ["NEEDED", "Trained", "require_extra", "train_student"]
 
 NEEDED = ("torch", "transformers", "datasets", "peft", "trl")
 DEFAULTS = TrainingConfig()
@@ -70,7 +70,7 @@ def train_student(
             example is short enough.
         OSError: the disk is full; `out` can be resumed.
     """
-    _require_extra()
+    require_extra()
     targets = lora_targets(family_of(base), options.targets)
     sft, preferences, curriculum_id = read_curriculum(curriculum, dpo=options.dpo)
     _claim(out, _Plan(curriculum_id, sha256_of_weights(base), _plain(options)), resume=resume)
@@ -203,7 +203,8 @@ def _about(base: Path, curriculum: str, options: TrainingConfig, reports: list[P
     }
 
 
-def _require_extra() -> None:
+def require_extra() -> None:
+    """Raise ModuleNotFoundError where the extra `train` is not installed."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ModuleNotFoundError(f"training needs {', '.join(missing)}: pip install 'ruvllm[train]'", name=missing[0])

@@ -62,8 +62,9 @@ def test_curriculum_without_examples_is_an_error(tmp_path: Path) -> None:
 
 def test_one_answer_for_everything_is_an_error(tmp_path: Path) -> None:
     folder = cases.curriculum(tmp_path, sft=[cases.example(f"{i}?", "blue") for i in range(9)])
-    with pytest.raises(ValueError, match="all 9 examples have the answer 'blue'"):
+    with pytest.raises(ValueError, match="all 9 examples have one answer") as caught:
         read_curriculum(folder, dpo=False)
+    assert "blue" not in str(caught.value)  # errors go to logs
 
 
 def test_curriculum_edited_by_hand_is_refused(tmp_path: Path) -> None:

@@ -34,6 +34,13 @@ def test_configuration_counts_until_a_schedule_is_set(tmp_path: Path) -> None:
         assert every_s(memory.job_table, TrainingConfig()) is None
 
 
+def test_configuration_still_counts_after_the_worker_took_the_job_in(tmp_path: Path) -> None:
+    with Memory(tmp_path / "brain") as memory:
+        memory.job_table.enrol([("tuning", DAY_S)], 0.0)
+        assert every_s(memory.job_table, TrainingConfig(schedule="weekly")) == 7 * DAY_S
+        assert every_s(memory.job_table, TrainingConfig()) is None
+
+
 @pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no niceness")
 @pytest.mark.parametrize("leads", [True, False])
 def test_training_lets_others_go_first(leads: bool) -> None:
@@ -50,7 +57,7 @@ def test_worker_has_the_job_of_a_brain_with_a_schedule(tmp_path: Path) -> None:
     with open_echo(tmp_path / "brain") as scheduled, open_echo(tmp_path / "other") as other:
         assert "tuning" in scheduled.worker.names and "tuning" not in other.worker.names
         assert scheduled.learn()  # and trains no student
-        assert next(job for job in scheduled.memory.job_table.states() if job.name == "tuning").runs == 0
+        assert not [job for job in scheduled.memory.job_table.states() if job.name == "tuning" and job.runs]
 
 
 def test_training_apart_goes_on_by_itself_and_keeps_a_log(tmp_path: Path) -> None:
