@@ -228,6 +228,7 @@ def colours(folder: Path) -> Task:
     batch_size = 8
     learning_rate = 1e-2
     rank = 8
+    epochs = 6.0
     holdout = 0.3
     [rollout]
     shadow_requests = 200
@@ -240,7 +241,7 @@ def colours(folder: Path) -> Task:
     """
     things = {"sky": "blue", "grass": "green", "snow": "white", "coal": "black"}
     questions = [
-        (f"What colour is the {thing} that the {who} saw {where}?", colour)
+        (f"The {who} asks {where}: what colour is {thing}?", colour)
         for who in WHO
         for where in WHERE
         for thing, colour in things.items()
