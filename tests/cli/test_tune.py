@@ -40,11 +40,11 @@ def arguments(tmp_path: Path, brain: Path) -> list[str]:
     cases.needs_training()
     base = cases.lfm2(tmp_path)
     tier = pull(f"path:{base}", ModelsConfig(cache_dir=str(tmp_path / "cache"), offline=True))
-    settings = "[training]\nbatch_size = 8\nlearning_rate = 1e-2\nrank = 4\n"
+    settings = f'[generation]\nmodel = "{tier}"\n[training]\nbatch_size = 8\nlearning_rate = 1e-2\nrank = 4\n'
     (brain / "ruvllm.toml").write_text(settings)
     curriculum = cases.curriculum(tmp_path, sft=cases.examples(256))
     return [
-        *("tune", str(brain), "--base", str(base), "--tier", str(tier)),
+        *("tune", str(brain), "--base", str(base)),
         *("--curriculum", str(curriculum), "--threads", "1", "--epochs", "0.5"),
     ]
 
