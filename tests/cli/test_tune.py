@@ -16,9 +16,10 @@ from typer.testing import CliRunner, Result
 
 from ruvllm.checkpoints import students_of
 from ruvllm.cli.app import app
-from ruvllm.config import ModelsConfig
+from ruvllm.config import ModelsConfig, TrainingConfig
 from ruvllm.memory import Memory
 from ruvllm.models import pull
+from ruvllm.tuning.training.process import every_s
 from tests.tuning.training import cases
 
 
@@ -82,8 +83,7 @@ def test_interrupted_run_is_resumed(arguments: list[str], brain: Path) -> None:
 def test_schedule_is_kept_in_the_brain(brain: Path) -> None:
     assert "starts a training weekly" in run("tune", str(brain), "--schedule", "weekly").output
     with Memory(brain, embedder=WordEmbedder()) as memory:
-        (job,) = memory.job_table.states()
-    assert (job.name, job.every_s) == ("tuning", 7 * 86_400.0)
+        assert every_s(memory.job_table, TrainingConfig()) == 7 * 86_400.0
 
 
 def test_missing_brain_is_named(tmp_path: Path) -> None:
