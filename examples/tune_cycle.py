@@ -136,7 +136,7 @@ def calmly(llm: RuvLLM, questions: Sequence[tuple[str, str]]) -> list[float]:
 
 def tuned(brain: Path, task: Task, meanwhile: Callable[[], list[float]]) -> tuple[dict, list[float]]:
     """Return the report of `ruvllm tune`, and how long requests took beside it."""
-    command = [sys.executable, "-m", "ruvllm", "tune", str(brain), "--json"]
+    command = [sys.executable, "-P", "-m", "ruvllm", "tune", str(brain), "--json"]
     command += ["--text", str(task.text)] if task.text is not None else []
     command += ["--general", str(task.general)] if task.general is not None else []
     took_ms: list[float] = []

@@ -68,7 +68,7 @@ def test_json_is_the_whole_report(arguments: list[str]) -> None:
 
 @pytest.mark.slow
 def test_interrupted_run_is_resumed(arguments: list[str], brain: Path) -> None:
-    command = [sys.executable, "-m", "ruvllm", *arguments, "--epochs", "8"]
+    command = [sys.executable, "-P", "-m", "ruvllm", *arguments, "--epochs", "8"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"TERM": "dumb"}) as child:
         while not list(brain.glob("tuning/student/*/sft/checkpoint-*")):
             assert child.poll() is None, child.stderr and child.stderr.read()

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from models import tiny, tiny_lfm2
+from models.converted import CHATML
 
 from ruvllm.config import TrainingConfig
 from ruvllm.models.convert import convert
 from ruvllm.tuning.data_card import DataCard
 from ruvllm.tuning.formats import carded, write_folder
-from tests.models import tiny, tiny_lfm2
-from tests.models.converted import CHATML
 
 OPTIONS = TrainingConfig(epochs=2.0, batch_size=8, learning_rate=1e-2, rank=4, minutes=0.0, threads=1, dropout=0.0)
 COLOURS = {"sky": "blue", "grass": "green", "snow": "white", "coal": "black"}

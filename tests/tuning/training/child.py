@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ruvllm.tuning.training import TrainProgress, train_student
-from tests.tuning.training import cases
+from tuning.training import cases
 
 curriculum, base, out = (Path(argument) for argument in sys.argv[1:4])
 PHASE, STEP = sys.argv[4], int(sys.argv[5])

@@ -46,7 +46,7 @@ def test_configuration_still_counts_after_the_worker_took_the_job_in(tmp_path: P
 def test_training_lets_others_go_first(leads: bool) -> None:
     code = "from ruvllm.tuning.training.process import at_low_priority as f; f(); f(); import os; print(os.nice(0))"
     said = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, start_new_session=leads
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, start_new_session=leads
     )
     assert int(said.stdout) == NICE
 

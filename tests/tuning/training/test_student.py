@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -85,8 +86,10 @@ def test_preferences_are_a_second_phase(tmp_path: Path, base: Path) -> None:
 
 def killed(curriculum: Path, base: Path, out: Path, phase: str, step: int) -> None:
     """Train in a process of its own that is killed at a step of a phase."""
-    command = [sys.executable, "-m", "tests.tuning.training.child", curriculum, base, out, phase, str(step)]
-    died = subprocess.run(command, capture_output=True, text=True, check=False)
+    child = Path(__file__).with_name("child.py")
+    command = [sys.executable, "-P", child, curriculum, base, out, phase, str(step)]
+    path = os.pathsep.join([str(child.parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    died = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path})
     assert died.returncode == -signal.SIGKILL, died.stderr
 
 
