@@ -88,7 +88,8 @@ def killed(curriculum: Path, base: Path, out: Path, phase: str, step: int) -> No
     """Train in a process of its own that is killed at a step of a phase."""
     child = Path(__file__).with_name("child.py")
     command = [sys.executable, "-P", child, curriculum, base, out, phase, str(step)]
-    path = os.pathsep.join([str(child.parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    paths = [str(child.parents[2]), os.environ.get("PYTHONPATH", "")]
+    path = os.pathsep.join(filter(None, paths))  # an empty one would be this folder, with the checkout in it
     died = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path})
     assert died.returncode == -signal.SIGKILL, died.stderr
 
