@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import apsw
 
+from ruvllm.memory.later import Later
 from ruvllm.memory.store import Store
 
 __all__ = ["Failure", "FailureLog", "read_failures"]
@@ -39,44 +39,34 @@ class FailureLog:
     def __init__(self, store: Store, namespace: str, interval_s: float) -> None:
         self._store = store
         self._namespace = namespace
-        self._interval_s = interval_s
-        self._lock = threading.Lock()
-        self._writing = threading.Lock()
+        self._later = Later(self._write, interval_s)
         self._waiting: list[Failure] = []
-        self._timer: threading.Timer | None = None
-        self._is_closed = False
 
     def note(self, kind: str, detail: str, model: str) -> None:
         """Take a failure; past CAPACITY the newest ones are given up."""
-        with self._lock:
-            if self._is_closed or len(self._waiting) >= CAPACITY:
+        with self._later.lock:
+            if self._later.is_closed or len(self._waiting) >= CAPACITY:
                 return
             self._waiting.append(Failure(time.time(), kind, detail, model))
-            if self._timer is None:
-                self._timer = threading.Timer(self._interval_s, self.flush)
-                self._timer.daemon = True
-                self._timer.start()
+            self._later.soon()
 
     def flush(self) -> None:
         """Write what waits; what cannot be written is given up and logged."""
-        with self._writing:
-            with self._lock:
-                failures, timer = self._waiting, self._timer
-                self._waiting, self._timer = [], None
-            if timer is not None:
-                timer.cancel()
-            if not failures:
-                return
-            try:
-                self._store.write(lambda connection: _insert(connection, self._namespace, failures))
-            except Exception as error:
-                logger.warning("%d failed requests are not on record: %s", len(failures), error)
+        self._later.flush()
 
     def close(self) -> None:
         """Write what waits and take nothing more. May be called twice."""
-        with self._lock:
-            self._is_closed = True
-        self.flush()
+        self._later.close()
+
+    def _write(self) -> None:
+        with self._later.lock:
+            failures, self._waiting = self._waiting, []
+        if not failures:
+            return
+        try:
+            self._store.write(lambda connection: _insert(connection, self._namespace, failures))
+        except Exception as error:
+            logger.warning("%d failed requests are not on record: %s", len(failures), error)
 
 
 def _insert(connection: apsw.Connection, namespace: str, failures: Sequence[Failure]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from itertools import combinations
 
 import apsw
 
+from ruvllm.memory.later import Later
 from ruvllm.memory.rows import NODE_COLUMNS, SEARCHED, node_of
 from ruvllm.memory.store import Store
 from ruvllm.types import Node
@@ -32,47 +32,38 @@ class Usage:
 
     def __init__(self, store: Store, interval_s: float) -> None:
         self._store = store
-        self._interval_s = interval_s
-        self._lock = threading.Lock()
-        self._writing = threading.Lock()  # held while a batch is written, so that who waits for it waits for all
+        self._later = Later(self._write, interval_s)
         self._uses: Counter[int] = Counter()
         self._pairs: Counter[tuple[int, int]] = Counter()
-        self._timer: threading.Timer | None = None
-        self._is_closed = False
 
     def note(self, ids: Sequence[int]) -> None:
         """Count a use of each node of one search, given best first."""
-        with self._lock:
-            if self._is_closed or not ids:
+        with self._later.lock:
+            if self._later.is_closed or not ids:
                 return
             self._uses.update(ids)
             self._pairs.update(combinations(sorted(ids[:PAIRED_HITS]), 2))
-            if self._timer is None:
-                self._timer = threading.Timer(self._interval_s, self.flush)
-                self._timer.daemon = True
-                self._timer.start()
+            self._later.soon()
 
     def flush(self) -> None:
         """Write what was counted; counts that cannot be written are given up and logged."""
-        with self._writing:
-            with self._lock:
-                uses, pairs, timer = self._uses, self._pairs, self._timer
-                self._uses, self._pairs, self._timer = Counter(), Counter(), None
-            if timer is not None:
-                timer.cancel()
-            if not uses:
-                return
-            now = time.time()
-            try:
-                self._store.write(lambda connection: _add(connection, uses, pairs, now))
-            except Exception as error:
-                logger.warning("uses of %d nodes are not counted: %s", len(uses), error)
+        self._later.flush()
 
     def close(self) -> None:
         """Write what was counted and count nothing more. May be called twice."""
-        with self._lock:
-            self._is_closed = True
-        self.flush()
+        self._later.close()
+
+    def _write(self) -> None:
+        with self._later.lock:
+            uses, pairs = self._uses, self._pairs
+            self._uses, self._pairs = Counter(), Counter()
+        if not uses:
+            return
+        now = time.time()
+        try:
+            self._store.write(lambda connection: _add(connection, uses, pairs, now))
+        except Exception as error:
+            logger.warning("uses of %d nodes are not counted: %s", len(uses), error)
 
 
 def _add(connection: apsw.Connection, uses: Counter[int], pairs: Counter[tuple[int, int]], now: float) -> None:

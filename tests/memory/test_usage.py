@@ -54,7 +54,7 @@ def test_counts_are_written_after_the_interval(open_memory: Callable[..., Memory
     memory = open_memory(config=load_config(environment={}, overrides={"store": {"flush_interval_s": 0.01}}))
     memory.insert_node("red fox")
     memory.search("red")
-    timer = memory._usage._timer
+    timer = memory._usage._later._timer
     if timer is not None:  # else it has run already
         timer.join()
     assert memory.get(1).use_count == 1
@@ -129,7 +129,7 @@ def test_counts_that_cannot_be_written_are_given_up(memory: Memory, caplog: pyte
         usage.close()
     assert "uses of 2 nodes are not counted" in caplog.text
     usage.note([1])
-    assert usage._timer is None
+    assert usage._later._timer is None
 
 
 def test_unknown_node_has_no_company(memory: Memory) -> None:
