@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ WHERE = "at noon|by the river|in a dream|from a train|after the storm|near the m
 WHERE += "behind the church|over the hill|in the old town|at the harbour|before dawn|on a map|in a film|far away".split(
     "|"
 )
-REQUESTS, PAUSE_S = 20, 0.2  # of those that measure how long an answer takes
+REQUESTS, PAUSE_S = 60, 0.2  # of those that measure how long an answer takes
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,16 @@ def run(brain: Path, task: Task) -> None:
     timed = Timed()
     brain.mkdir(exist_ok=True)
     (brain / "ruvllm.toml").write_text(task.settings)
+    others = cycle(reversed(task.trial))
     with ruvllm.open(brain) as llm:
         llm.memory.add(task.known)
         with timed.stage("requests, and what users say is right"):
             before, _ = ask(llm, task.taught)
-            quiet_ms = calmly(llm, task.trial)
+            quiet_ms = calmly(llm, others)
             for (_, answer), response in zip(task.taught, before, strict=True):
                 llm.feedback(response.id, correction=answer)
         with timed.stage("training, in a process of its own; requests go on"):
-            report, busy_ms = tuned(brain, task, lambda: calmly(llm, task.trial))
+            report, busy_ms = tuned(brain, task, lambda: calmly(llm, others))
         with timed.stage("shadow, then canary"):
             history = tried(llm, report["student"]["id"], task.trial)
         with timed.stage("asked again"):
@@ -125,10 +127,10 @@ def ask(llm: RuvLLM, questions: Sequence[tuple[str, str]]) -> tuple[list[ruvllm.
     return responses, took_ms
 
 
-def calmly(llm: RuvLLM, questions: Sequence[tuple[str, str]]) -> list[float]:
-    """Return how long some requests took, with pauses between them as people make them."""
+def calmly(llm: RuvLLM, questions: Iterator[tuple[str, str]]) -> list[float]:
+    """Return how long the next requests took, with pauses between them as people make them."""
     took_ms = []
-    for question in questions[:REQUESTS]:
+    for question in islice(questions, REQUESTS):
         took_ms += ask(llm, [question])[1]
         time.sleep(PAUSE_S)
     return took_ms
@@ -182,7 +184,9 @@ def print_report(
     right = sum(said.text.strip() == answer for said, (_, answer) in zip(now, task.asked_again, strict=True))
     print(f"asked again: {right} of {len(now)} questions that nobody had asked before are answered right")
     p95 = [float(np.percentile(one, 95)) for one in (quiet_ms, busy_ms)]
-    print(f"p95 of a request: {p95[0]:.0f} ms before the training, {p95[1]:.0f} ms during it")
+    p50 = [float(np.median(one)) for one in (quiet_ms, busy_ms)]
+    print(f"{len(quiet_ms)} requests before the training: {p50[0]:.0f} ms (p95 {p95[0]:.0f} ms)")
+    print(f"{len(busy_ms)} requests during it: {p50[1]:.0f} ms (p95 {p95[1]:.0f} ms)")
 
 
 def intents(given: argparse.Namespace) -> Task:
