@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["at_idle_priority"]
+__all__ = ["at_idle_priority", "become_idle"]
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -25,7 +25,7 @@ def at_idle_priority(work: Callable[[], T]) -> T:
     failed: list[BaseException] = []
 
     def run() -> None:
-        _become_idle()
+        become_idle()
         try:
             done.append(work())
         except BaseException as error:
@@ -40,8 +40,8 @@ def at_idle_priority(work: Callable[[], T]) -> T:
     return value
 
 
-def _become_idle() -> None:
-    """Give the calling thread idle priority."""
+def become_idle() -> None:
+    """Give the calling thread, and those that it starts from now on, idle priority, for good; needs Linux."""
     if not hasattr(os, "SCHED_IDLE"):
         return
     try:

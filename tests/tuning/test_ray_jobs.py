@@ -44,7 +44,7 @@ def test_best_has_the_lowest_held_out_loss(training: Training) -> None:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Ray cluster of two worker processes on this machine, begun where no sources lie: Ray looks there for code first."""
+    """A Ray cluster of two worker processes, begun where no sources lie: Ray looks there for code first."""
     ray = pytest.importorskip("ray", reason="needs pip install 'ruvllm[ray]'")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -11,22 +11,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ruvllm.config import TrainingConfig
+from ruvllm.learning.priority import become_idle
 from ruvllm.memory.jobs import JobTable
 
 __all__ = ["JOB", "at_low_priority", "every_s", "set_schedule", "start_apart"]
 
 JOB = "tuning"
 LOG = "tuning.log"
-NICE = 10
+NICE = 19
 EVERY_S = {"daily": 86_400.0, "weekly": 7 * 86_400.0, "off": None}
 
 
 def at_low_priority() -> None:
-    """Let other processes go first from now on.
+    """Take only what other processes leave from now on.
 
-    Where Linux shares processors between sessions and not between processes, `nice` ranks only within a session: a
+    Where Linux shares processors between sessions and not between processes, a priority ranks only within a session: a
     process that leads one of its own ranks that one, too.
     """
+    become_idle()  # who wakes up need not wait for it, as beside a nice process
     if not hasattr(os, "nice"):
         return
     os.nice(max(0, NICE - os.nice(0)))
