@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ruvllm.attention.features import FEATURES
 from ruvllm.text import containment, normalized_tokens
 
-__all__ = ["ATTRIBUTION_FEATURES", "CALIBRATED", "attribute", "attribution_features", "calibrate", "sharpened"]
+__all__ = ["ATTRIBUTION_FEATURES", "CALIBRATED", "attribute", "attribution_features", "calibrate", "says", "sharpened"]
 
 Floats = npt.NDArray[np.float32]
 Weights = Mapping[str, float]
@@ -36,6 +36,7 @@ CALIBRATED: Weights = {
 """The weights in force; `calibrate` fits others."""
 
 SAYS_NOTHING = frozenset(("", "yes", "no"))
+SAYS_IT = 0.5  # share of an answer's words that a text holds which says the same
 SHARPNESS = 2.0  # credits are taught as their squares: what was hardly needed teaches next to nothing
 RIDGE = 3.0  # pull of `calibrate` towards 0, in sources
 MAX_STEPS = 50
@@ -55,6 +56,11 @@ def attribute(
     rows = attribution_features(question, answer, texts, node_features)
     logits = rows @ np.array([weights[name] for name in ATTRIBUTION_FEATURES]) + weights["intercept"]
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0))), np.float32)
+
+
+def says(text: str, answer: str) -> bool:
+    """Return whether a text holds half of an answer's words: who reads it could have given that answer."""
+    return containment(answer, text) >= SAYS_IT
 
 
 def sharpened(credit: Floats) -> Floats:

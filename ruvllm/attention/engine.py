@@ -61,11 +61,13 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """A question whose answer was rated: candidates, and the credit of each, (n,) summing to at most 1."""
+    """A question whose answer was rated: candidates, the credit of each, (n,) summing to at most 1, and which of them,
+    (n,), the others are not compared with; None = no such."""
 
     inputs: Inputs
     credit: Floats
     weight: float = 1.0
+    ignored: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

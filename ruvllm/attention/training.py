@@ -41,13 +41,20 @@ class TrainingReport:
     reason: str = ""
 
 
-def listwise_loss(weights: Floats, credit: Floats) -> tuple[float, Floats]:
-    """Return -sum_i c_i log w_i, the cross-entropy of a ranking to the credits, and its gradient by the weights.
+def listwise_loss(
+    weights: Floats, credit: Floats, ignored: npt.NDArray[np.bool_] | None = None
+) -> tuple[float, Floats]:
+    """Return -sum_i c_i log (w_i / W), the cross-entropy of a ranking to the credits, and its gradient by the weights.
 
-    Source: Cao et al. 2007, ListNet, with the top-one probabilities of attention.
+    W is the sum of all weights but those of `ignored`, so that these are neither praised nor blamed. Source: Cao et
+    al. 2007, ListNet, with the top-one probabilities of attention.
     """
     safe = np.maximum(weights, SMALLEST_WEIGHT)
-    return float(-(credit * np.log(safe)).sum()), (-credit / safe).astype(np.float32)
+    counts = np.ones_like(safe) if ignored is None else (~ignored).astype(safe.dtype)
+    credit = credit * counts
+    total, shared = float((safe * counts).sum()), float(credit.sum())
+    loss = shared * np.log(total) - float((credit * np.log(safe)).sum())
+    return loss, (counts * (shared / total) - credit / safe).astype(np.float32)
 
 
 def train(
@@ -105,7 +112,7 @@ def _gradient(engine: AttentionEngine, example: Example) -> Floats:
     attention = engine.kernel.forward(*example.inputs.arrays(), keep=True)  # type: ignore[arg-type]
     if attention.tape is None:
         raise AssertionError("a pass with keep=True has a tape")
-    _, grad_weights = listwise_loss(attention.weights, example.credit)
+    _, grad_weights = listwise_loss(attention.weights, example.credit, example.ignored)
     gradient: Floats = engine.kernel.backward(attention.tape, grad_weights=grad_weights).params
     return gradient
 
@@ -118,7 +125,7 @@ def mean_loss(params: Floats, examples: Sequence[Example], *, cancelled: Cancell
         if cancelled():
             return float("nan")
         weights = engine.kernel.forward(*example.inputs.arrays()).weights  # type: ignore[arg-type]
-        losses.append(listwise_loss(weights, example.credit)[0])
+        losses.append(listwise_loss(weights, example.credit, example.ignored)[0])
     return float(np.average(losses, weights=[example.weight for example in examples]))
 
 

@@ -22,6 +22,7 @@ from ruvllm.bench.pool import Pool
 from ruvllm.bench.ratings import (
     Attribution,
     Rarities,
+    corrected,
     flipped,
     is_good,
     labelled,
@@ -47,6 +48,7 @@ REGIMES = {
     "b": "(b) marks on shown sources",
     "c": "(c) all candidates labelled",
     "d": "(d) the judge's word for a rating",
+    "e": "(e) one rating per answer, with the right answer for a bad one",
 }
 FLIPS = (0.2, 0.4, 1.0)  # the last is a control: what is gained then is not due to ratings being right
 WHATEVER = "(a) all answers as if rated good"  # a control: what is gained then is attribution's doing alone
@@ -80,6 +82,9 @@ class _Rated:
 
     def example(self, good: bool) -> Example | None:
         return rated(self.asked, self.places, good, self.attribution)
+
+    def corrected(self) -> Example | None:
+        return corrected(self.asked, self.places, self.attribution)
 
 
 def run(
@@ -157,6 +162,7 @@ def _regimes(pool: Pool, answered: Sequence[_Rated], rng: np.random.Generator) -
         "a": [one.example(one.good) for one in stream],
         "b": [marked(one.asked, one.places) for one in stream],
         "c": [labelled(one.asked) for one in stream],
+        "e": [one.example(True) if one.good else one.corrected() for one in stream],
     }
     if any(one.judged is not None for one in stream):  # there is a reader
         examples["d"] = [one.judged for one in stream]

@@ -22,6 +22,7 @@ __all__ = [
     "Answer",
     "Attribution",
     "Rarities",
+    "corrected",
     "fitted",
     "flipped",
     "is_good",
@@ -84,10 +85,12 @@ def _sources(asked: Asked, places: np.ndarray, answer: str) -> tuple[str, str, l
 
 def rated(asked: Asked, places: np.ndarray, good: bool, attribution: Attribution) -> Example | None:
     """Return what one rating of the answer teaches: nothing if it is bad, nor about turns of a dialogue."""
-    is_turn = ["speaker" in asked.nodes[i].metadata for i in places]
-    if not good or all(is_turn):
-        return None
-    return _example(asked, places, np.where(is_turn, 0.0, attribution.credits(asked, places)))
+    return _credited(asked, places, attribution) if good else None
+
+
+def corrected(asked: Asked, places: np.ndarray, attribution: Attribution) -> Example | None:
+    """Return what it teaches to be told the right answer: nothing about turns of a dialogue."""
+    return _credited(asked, places, attribution, asked.question.answers[0])
 
 
 def marked(asked: Asked, places: np.ndarray, good: frozenset[str] | None = None) -> Example | None:
@@ -145,6 +148,13 @@ def learnt(examples: Sequence[Example | None]) -> Scorer:
     """Return the engine as these examples leave it; where the gate refuses them it stays untrained."""
     params, _ = train_gated([example for example in examples if example is not None])
     return attention(params)
+
+
+def _credited(asked: Asked, places: np.ndarray, attribution: Attribution, answer: str | None = None) -> Example | None:
+    is_turn = ["speaker" in asked.nodes[i].metadata for i in places]
+    if all(is_turn):
+        return None
+    return _example(asked, places, np.where(is_turn, 0.0, attribution.credits(asked, places, answer)))
 
 
 def _example(asked: Asked, places: np.ndarray, credit: np.ndarray) -> Example | None:

@@ -1,8 +1,8 @@
 """`ruvllm bench learning --system`: a whole brain on one curve, from its first question to its last.
 
-Users ask a brain of a corpus, every answer is rated by whether it says a gold answer, and the brain learns from time to
-time: ranking, edges, router, judge and concepts. Before, between and after, a copy of it answers held-out questions,
-which share no gold passage with those that were rated. Weights of models never change.
+Users ask a brain of a corpus, every answer is rated by whether it says a gold answer, or by its token F1, and the brain
+learns from time to time: ranking, edges, router, judge and concepts. Before, between and after, a copy of it answers
+held-out questions, which share no gold passage with those that were rated. Weights of models never change.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -53,6 +54,7 @@ class Stream:
         held_out: questions, at most, that only ask what was learnt.
         rounds: how often the brain learns on the way.
         explore: share of the requests whose tier is drawn to learn from it.
+        rated_by: what users want: that an answer "says" a gold one, or a high token "f1", which they state as quality.
     """
 
     tiers: tuple[str, ...]
@@ -60,6 +62,7 @@ class Stream:
     held_out: int = 200
     rounds: int = 4
     explore: float = 0.2
+    rated_by: Literal["says", "f1"] = "says"
 
     def __post_init__(self) -> None:
         if not self.tiers:
@@ -95,9 +98,9 @@ class _Raters:
     attackers: float = 0.0
     silent: bool = False
 
-    def says(self, good: bool, user: int, rng: np.random.Generator) -> bool:
+    def quality(self, true: float, user: int, rng: np.random.Generator) -> float:
         is_wrong = user < self.attackers * USERS or rng.random() < self.flipped
-        return good != is_wrong
+        return 1.0 - true if is_wrong else true
 
 
 RATERS = {
@@ -211,8 +214,8 @@ def _lives(
                 response = llm.ask(question.question)
                 user = int(rng.integers(USERS))
                 if not raters.silent:
-                    good = raters.says(_is_right(response.text, question), user, rng)
-                    llm.feedback(response.id, rating=5 if good else 1, rater=f"user {user}")
+                    true = RATED_BY[stream.rated_by](response.text, question)
+                    llm.feedback(response.id, quality=raters.quality(true, user, rng), rater=f"user {user}")
             llm.learn()
         if end == len(rated) or raters == RATERS[HONEST]:
             reached[end] = _answers(brain, tools, held_out)
@@ -247,18 +250,25 @@ def _said(response: Response, question: Question, replay: Replay) -> tuple[float
     if said is not None:  # it may have been read from the cache: what it took when it was made counts
         latency += said.latency_ms - response.timings_ms["generate"]
     return (
-        max(token_f1(response.text, gold) for gold in question.answers),
-        float(_is_right(response.text, question)),
+        _f1(response.text, question),
+        _says(response.text, question),
         math.nan if response.quality is None else response.quality,
         0.0 if said is None else said.cost,
         latency,
     )
 
 
-def _is_right(answer: str, question: Question) -> bool:
-    """Return whether an answer says one of the gold answers, word by word."""
+def _says(answer: str, question: Question) -> float:
+    """Return 1 if an answer says one of the gold answers, word by word, else 0."""
     words = f" {' '.join(normalized_tokens(answer))} "
-    return any(f" {' '.join(normalized_tokens(gold))} " in words for gold in question.answers)
+    return float(any(f" {' '.join(normalized_tokens(gold))} " in words for gold in question.answers))
+
+
+def _f1(answer: str, question: Question) -> float:
+    return max(token_f1(answer, gold) for gold in question.answers)
+
+
+RATED_BY = {"says": _says, "f1": _f1}
 
 
 # -- rows ------------------------------------------------------------------------------------------------------------

@@ -103,6 +103,9 @@ def learning(
     tier: Annotated[list[str], typer.Option(help="With --system: a model; repeat, the cheapest first.")] = [],  # noqa: B006
     rated: Annotated[int, typer.Option(min=1, help="With --system: questions that are asked and rated.")] = 400,
     held_out: Annotated[int, typer.Option(min=1, help="With --system: questions kept for the curve.")] = 200,
+    rated_by: Annotated[
+        Literal["says", "f1"], typer.Option(help="With --system: users want that an answer says a gold one, or its F1.")
+    ] = "says",
     json: Json = False,
 ) -> None:
     """What ratings teach: by regime, with mistakes, under attack, on untouched topics, on another corpus.
@@ -122,7 +125,7 @@ def learning(
         cache=cache,
     ) as settings:
         learnt = (
-            system.run(corpus, questions, settings, system.Stream(tuple(tier), rated, held_out))
+            system.run(corpus, questions, settings, system.Stream(tuple(tier), rated, held_out, rated_by=rated_by))
             if whole
             else learning.run(corpus, questions, settings, ask_corpus=ask_corpus, ask_questions=ask_questions)
         )

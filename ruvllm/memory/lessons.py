@@ -14,7 +14,7 @@ import apsw
 import numpy as np
 
 from ruvllm.attention import AttentionEngine
-from ruvllm.attention.attribution import attribute, sharpened
+from ruvllm.attention.attribution import attribute, says, sharpened
 from ruvllm.attention.engine import FEATURE_VERSION, Example
 from ruvllm.attention.training import TrainingReport, train_gated
 from ruvllm.checkpoints import Checkpoints
@@ -47,6 +47,7 @@ class _Answered:
     query: str
     vector: np.ndarray  # native
     shown: list[int]
+    came_of_it: list[int]  # the answer, and what corrects it, where they are kept
 
 
 class Lessons:
@@ -174,22 +175,28 @@ class Lessons:
             return report
 
     def examples(self, search: GraphSearch, cancelled: Callable[[], bool] = lambda: False) -> list[Example]:
-        """Return the newest answers that were rated good, or of which a source was marked as helpful, oldest first."""
+        """Return what teaches, oldest first: answers that were rated good or corrected, or had a source that helped."""
         found = []
-        for one in self._answered("AND EXISTS (SELECT 1 FROM feedback f WHERE f.interaction = i.id)"):
+        for one in self._answered("AND f.interaction IS NOT NULL"):
             if cancelled():
                 return []
             said = read_feedback(self._store.rows, one.id)
             outcome = outcome_of(said)
             helped = {node for node, is_good in (said.marks if said else {}).items() if is_good}
-            if not helped and (outcome is None or not outcome.is_good):
+            is_known = outcome is not None and outcome.is_good
+            if said is not None and said.correction is not None and not is_known:
+                is_known = self._was_shown(one, said.correction)
+            if not helped and not is_known:
                 continue
-            credits = dict(self._store.rows(_TAUGHT, (one.id,)))
-            credits = credits if outcome and outcome.is_good else dict.fromkeys(helped, 1.0)
+            credits = dict(self._store.rows(_TAUGHT, (one.id,))) if is_known else dict.fromkeys(helped, 1.0)
             example = self._example(search, one, credits, cancelled)
             if example is not None:
                 found.append(example)
         return found[::-1]
+
+    def _was_shown(self, one: _Answered, answer: str) -> bool:
+        nodes = fetch_nodes(self._store, one.shown).values()
+        return any(says(f"{title_of(node.metadata)} {node.text}", answer) for node in nodes)
 
     def _example(
         self, search: GraphSearch, one: _Answered, credits: dict[int, float], pause: Callable[[], object]
@@ -199,16 +206,22 @@ class Lessons:
         if inputs is None:
             return None
         credit = sharpened(np.array([credits.get(node, 0.0) for node in inputs[0].tolist()], np.float32))
-        return Example(inputs[1], credit) if credit.any() else None
+        if not credit.any():
+            return None
+        return Example(inputs[1], credit, ignored=np.isin(inputs[0], one.came_of_it))
 
     def _answered(self, which: str, *parameters: Any) -> list[_Answered]:
         rows = self._store.rows(
-            "SELECT i.id, q.text, v.vector, i.source_ids FROM interactions i JOIN nodes q ON q.id = i.query_node "
-            f"JOIN vectors v ON v.node = q.id WHERE i.namespace = ? {which} "
+            "SELECT i.id, q.text, v.vector, i.source_ids, i.answer_node, f.correction_node FROM interactions i "
+            "JOIN nodes q ON q.id = i.query_node JOIN vectors v ON v.node = q.id "
+            f"LEFT JOIN feedback f ON f.interaction = i.id WHERE i.namespace = ? {which} "
             "ORDER BY i.created DESC, i.rowid DESC LIMIT ?",
             (self._namespace, *parameters, MAX_EXAMPLES),
         )
-        return [_Answered(id_, query, vector_of(blob), json.loads(shown)) for id_, query, blob, shown in rows]
+        return [
+            _Answered(id_, query, vector_of(blob), json.loads(shown), [node for node in made if node is not None])
+            for id_, query, blob, shown, *made in rows
+        ]
 
 
 def _insert_credits(connection: apsw.Connection, rows: Sequence[tuple[str, int, float]]) -> None:

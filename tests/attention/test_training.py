@@ -24,14 +24,22 @@ def example(rng: np.random.Generator, *, teaches: bool = True) -> Example:
     return Example(make_inputs(made, edge_features, pagerank_prior(made)), credit)
 
 
-def test_loss_and_its_gradient_by_central_differences() -> None:
+@pytest.mark.parametrize("ignored", [None, np.array([False, True, False]), np.array([True, True, False])])
+def test_loss_and_its_gradient_by_central_differences(ignored: np.ndarray | None) -> None:
     weights, credit = np.array([0.2, 0.5, 0.3]), np.array([0.7, 0.0, 0.3])
-    _, gradient = listwise_loss(weights, credit)
+    _, gradient = listwise_loss(weights, credit, ignored)
     for i in range(3):
         step = np.zeros(3)
         step[i] = 1e-5
-        slope = (listwise_loss(weights + step, credit)[0] - listwise_loss(weights - step, credit)[0]) / 2e-5
-        assert gradient[i] == pytest.approx(slope, rel=1e-3, abs=1e-6)
+        above, below = (listwise_loss(moved, credit, ignored)[0] for moved in (weights + step, weights - step))
+        assert gradient[i] == pytest.approx((above - below) / 2e-5, rel=1e-3, abs=1e-6)
+
+
+def test_what_is_ignored_is_as_if_it_were_not_there() -> None:
+    credit, ignored = np.array([0.7, 0.0, 0.3]), np.array([False, True, False])
+    loss, gradient = listwise_loss(np.array([0.2, 0.5, 0.3]), credit, ignored)
+    assert loss == pytest.approx(listwise_loss(np.array([0.4, 0.6]), credit[~ignored])[0])
+    assert gradient[1] == 0.0
 
 
 def test_training_lowers_the_loss() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from ruvllm.bench.answers import no_reader
 from ruvllm.bench.evaluation import Asked
-from ruvllm.bench.ratings import Attribution, fitted, flipped, is_good, labelled, marked, rated, shown
+from ruvllm.bench.ratings import Attribution, corrected, fitted, flipped, is_good, labelled, marked, rated, shown
 from ruvllm.bench.setup import ask_files, open_tools
 
 from . import village
@@ -54,6 +54,15 @@ def test_marks_credit_the_evidence_that_was_shown(one: Asked) -> None:
     example = marked(one, np.array([gold[0], other[0]]))
     assert example is not None and example.credit[gold[0]] == 1.0
     assert marked(one, other[:2]) is None
+
+
+def test_the_right_answer_credits_the_passage_that_says_it(one: Asked) -> None:
+    says_it = [i for i in range(len(one.nodes)) if one.question.answers[0] in one.nodes[i].text]
+    places = np.array([np.flatnonzero(~one.labels)[0], *says_it])
+    wrong = Attribution(lambda asked, places: "of no use")
+    example = corrected(one, places, wrong)
+    assert example is not None and rated(one, places, False, wrong) is None
+    assert example.credit.argmax() == says_it[0]
 
 
 def test_all_labels_share_the_credit(one: Asked) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ruvllm.bench import replay, system
 from ruvllm.bench.cache import Cache
+from ruvllm.bench.corpora import Question
 from ruvllm.bench.quoting import open_quoting
 from ruvllm.bench.replay import Replay
-from ruvllm.bench.system import HONEST, RATERS, START, Stream
+from ruvllm.bench.system import HONEST, RATED_BY, RATERS, START, Stream
 from ruvllm.config import GenerationConfig, ModelsConfig
 from ruvllm.types import GenerationOptions, Message
 
@@ -18,6 +20,7 @@ from . import village
 from .test_benches import values
 
 STREAM = Stream(("http://quoting/v1#small", "http://quoting/v1#large"), rated=4, held_out=4, rounds=2)
+CHEESE = Question("q", "What is Brookford famous for?", ("cheese",), ())
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +34,17 @@ def test_every_life_is_measured_on_the_same_questions(tmp_path: Path) -> None:
         assert 0.0 < found[f"{name}, recall@10"] <= 1.0
     assert found["without any rating, change of recall@10"] == 0.0
     assert found["cost of an answer, of that at the start"] > 0.0
+
+
+def test_users_may_want_short_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert RATED_BY["says"]("They make cheese there.", CHEESE) == 1.0
+    assert RATED_BY["f1"]("They make cheese there.", CHEESE) == pytest.approx(0.4)
+    monkeypatch.setitem(RATED_BY, "f1", lambda answer, question: 0.2)
+    stated = []
+    monkeypatch.setattr(system.RuvLLM, "feedback", lambda llm, id, quality, rater: stated.append(quality))
+    system.run(*village.write(tmp_path), village.settings(orders=1), replace(STREAM, rated_by="f1"))
+    assert {round(quality, 9) for quality in stated[: STREAM.rated]} == {0.2}
+    assert {round(quality, 9) for quality in stated} <= {0.2, 0.8}
 
 
 def test_the_curve_begins_before_the_first_rating_and_ends_after_the_last(tmp_path: Path) -> None:

@@ -45,6 +45,13 @@ def ask(memory: Memory, id: str, ship: str, answer: str) -> list[int]:
     return list(shown)
 
 
+def asked(memory: Memory, ship: str) -> tuple[str, np.ndarray, np.ndarray, int]:
+    """Return what a search for candidates takes."""
+    query = f"Who is the master of MV {ship}?"
+    vector = memory.encode([query])[0]
+    return query, vector, vector, 10
+
+
 def credits(memory: Memory, id: str) -> dict[int, tuple[float, str]]:
     rows = memory._store.rows("SELECT node, credit, decided_by FROM credits WHERE interaction = ?", (id,))
     return {node: (credit, by) for node, credit, by in rows}
@@ -118,6 +125,26 @@ def test_a_marked_source_teaches_without_a_rating(memory: Memory) -> None:
     memory.feedback("a1", Feedback(rating=1, marks={shown[0]: True}))
     example = memory._lessons.examples(memory._search)[0]
     assert example.credit.max() == 1.0
+
+
+@pytest.mark.parametrize("rating", [None, 1])
+def test_a_corrected_answer_teaches_which_source_holds_the_right_one(memory: Memory, rating: int | None) -> None:
+    fleet(memory)
+    shown = ask(memory, "a1", "Heron", "nobody")
+    memory.feedback("a1", Feedback(rating=rating, correction="Captain Heronson"))
+    example = memory._lessons.examples(memory._search)[0]
+    best = memory.search("Who is the master of MV Heron?", 1)[0]
+    assert best.node.id not in shown  # the correction itself
+    ids = memory._search.inputs(*asked(memory, "Heron"))[0]
+    assert ids[example.credit.argmax()] == shown[0]
+    assert example.ignored is not None and ids[example.ignored].tolist() == [best.node.id]
+
+
+def test_a_correction_that_no_shown_source_says_teaches_nothing(memory: Memory) -> None:
+    fleet(memory)
+    ask(memory, "a1", "Heron", "nobody")
+    memory.feedback("a1", Feedback(correction="Lieutenant Zwingli"))
+    assert memory.train_attention().examples == 0
 
 
 def test_good_answers_teach_the_ranking_which_outlives_reopening(open_memory: Callable[..., Memory]) -> None:

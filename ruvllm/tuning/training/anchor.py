@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Anchor", "anchored", "read_pieces"]
+__all__ = ["Anchor", "anchored", "pieces_for", "read_pieces"]
 
 PIECE_TOKENS = 64
 PIECES_SHARE = 4  # a piece for so many examples of a batch
@@ -23,16 +23,22 @@ PIECES_SHARE = 4  # a piece for so many examples of a batch
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """What a student is held to, and how strongly."""
+    """What a student is held to, how strongly, and by how many pieces in a step."""
 
     pieces: list[list[int]]
     weight: float
     seed: int
+    in_step: int
 
-    def batch(self, step: int, examples: int) -> list[list[int]]:
+    def of_step(self, step: int) -> list[list[int]]:
         """Return the pieces of a step: the same whenever it is done again."""
         rng = np.random.default_rng((self.seed, step))
-        return [self.pieces[i] for i in rng.integers(len(self.pieces), size=max(1, examples // PIECES_SHARE))]
+        return [self.pieces[i] for i in rng.integers(len(self.pieces), size=self.in_step)]
+
+
+def pieces_for(batch_size: int) -> int:
+    """Return how many pieces a step has beside so many examples."""
+    return max(1, batch_size // PIECES_SHARE)
 
 
 def read_pieces(text: Path, tokenizer: Any) -> list[list[int]]:
@@ -59,15 +65,20 @@ def anchored(trainer: Any, anchor: Anchor) -> Any:
     from torch.nn.functional import kl_div, log_softmax
 
     class Anchored(trainer):  # type: ignore[misc]
+        held_at: int | None = None  # the step whose examples, of which several passes may be made, were held already
+
         def compute_loss(self, model: Any, inputs: Any, *given: Any, **options: Any) -> Any:
             loss = super().compute_loss(model, inputs, *given, **options)
-            if not model.training:
+            if not model.training or self.held_at == self.state.global_step:
                 return loss
-            pieces = torch.tensor(anchor.batch(self.state.global_step, len(inputs["input_ids"])), device=loss.device)
+            self.held_at = self.state.global_step
+            pieces = torch.tensor(anchor.of_step(self.held_at), device=loss.device)
             with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
                 base = log_softmax(model(input_ids=pieces).logits.float(), dim=-1)
             student = log_softmax(model(input_ids=pieces).logits.float(), dim=-1)
             divergence = kl_div(student, base, reduction="sum", log_target=True) / pieces.numel()
-            return loss + anchor.weight * divergence
+            # A loss by the tokens of the whole batch is summed over its passes; any other is a mean over them.
+            passes = 1 if options.get("num_items_in_batch") is not None else self.current_gradient_accumulation_steps
+            return loss + passes * anchor.weight * divergence
 
     return Anchored

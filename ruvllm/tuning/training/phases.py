@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ruvllm.config import TrainingConfig
-from ruvllm.tuning.training.anchor import Anchor, anchored, read_pieces
+from ruvllm.tuning.training.anchor import Anchor, anchored, pieces_for, read_pieces
 from ruvllm.tuning.training.examples import Rows, drawn, split, tokenized
 from ruvllm.tuning.training.progress import (
     EndedBy,
@@ -23,10 +23,11 @@ from ruvllm.tuning.training.progress import (
     TrainProgress,
 )
 
-__all__ = ["Phase", "run_phase"]
+__all__ = ["Phase", "rows_at_once", "run_phase"]
 
 LOOKS = 8  # at the held-out loss, in a phase; each saves
 SAVE_S = 60.0  # longest time between two saves: what a kill can cost
+PASS_TOKENS = 1024  # of the examples that go through the model together: activations take megabytes for each
 WARMUP_SHARE = 0.05
 LORA_SCALE = 2  # alpha / rank
 
@@ -74,11 +75,13 @@ def run_phase(
     if phase.name == "sft":
         train, held_out = ([tokenized(tokenizer, row) for row in rows] for rows in (train, held_out))
     watch = _Watch(phase, deadline, on_progress, must_stop)
+    longest = max(_longest(tokenizer, row) for row in [*parts.train, *parts.held_out])
     trainer = _trainer(
         phase,
         model,
         tokenizer,
         options,
+        at_once=rows_at_once(options.batch_size, longest),
         train=Dataset.from_list(_columns(train)),
         held_out=Dataset.from_list(_columns(held_out)) if held_out else None,
         callbacks=_callbacks(watch, options, can_look=bool(held_out)),
@@ -115,6 +118,7 @@ def _trainer(
     tokenizer: Any,
     options: TrainingConfig,
     *,
+    at_once: int,
     train: Any,
     held_out: Any,
     callbacks: list[Any],
@@ -128,8 +132,9 @@ def _trainer(
     on_gpu = torch.cuda.is_available()
     common: dict[str, Any] = {
         "output_dir": str(phase.folder),
-        "per_device_train_batch_size": options.batch_size,
-        "per_device_eval_batch_size": options.batch_size,
+        "per_device_train_batch_size": at_once,
+        "gradient_accumulation_steps": options.batch_size // at_once,
+        "per_device_eval_batch_size": at_once,
         "num_train_epochs": 1,  # the rows are in order, each as often as it comes
         "train_sampling_strategy": "sequential",
         "learning_rate": options.learning_rate if phase.name == "sft" else options.dpo_learning_rate,
@@ -167,7 +172,7 @@ def _trainer(
     made = SFTTrainer if phase.name == "sft" else DPOTrainer
     if options.general and phase.name == "sft":
         pieces = read_pieces(Path(options.general), tokenizer)
-        made = anchored(made, Anchor(pieces, options.anchor, options.seed))
+        made = anchored(made, Anchor(pieces, options.anchor, options.seed, pieces_for(options.batch_size)))
     trainer = made(
         model=model,
         args=config,
@@ -180,6 +185,16 @@ def _trainer(
     for shown in [one for one in trainer.callback_handler.callbacks if type(one).__name__ == "PrinterCallback"]:
         trainer.remove_callback(shown)  # only the command line prints
     return trainer
+
+
+def rows_at_once(batch_size: int, longest: int) -> int:
+    """Return how many examples of a batch go through the model together, so that all passes have as many.
+
+    Args:
+        longest: tokens of the longest example.
+    """
+    fitting = [n for n in range(1, batch_size + 1) if batch_size % n == 0 and n * longest <= PASS_TOKENS]
+    return max(fitting, default=1)
 
 
 def _last_blocks(count: int, wanted: int) -> list[int] | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ruvllm.tuning.training import train_student
-from ruvllm.tuning.training.anchor import PIECE_TOKENS, Anchor, read_pieces
+from ruvllm.tuning.training.anchor import PIECE_TOKENS, Anchor, pieces_for, read_pieces
 from ruvllm.tuning.training.publish import merged
 
 from . import cases
@@ -37,9 +37,9 @@ def test_text_without_a_long_paragraph_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_step_that_is_done_again_has_the_same_pieces() -> None:
-    anchor = Anchor([[i] for i in range(99)], 1.0, seed=3)
-    assert anchor.batch(7, 16) == anchor.batch(7, 16) != anchor.batch(8, 16)
-    assert len(anchor.batch(7, 16)) == 4
+    anchor = Anchor([[i] for i in range(99)], 1.0, seed=3, in_step=pieces_for(16))
+    assert anchor.of_step(7) == anchor.of_step(7) != anchor.of_step(8)
+    assert len(anchor.of_step(7)) == 4
 
 
 def test_anchored_student_says_of_other_things_what_its_base_says(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from ruvllm.inference.engine import complete
 from ruvllm.inference.runtime_engine import RuntimeEngine
 from ruvllm.models import read_card, verify
 from ruvllm.models.card import sha256_of
-from ruvllm.tuning.training import TrainingStopped, publish, train_student
+from ruvllm.tuning.training import TrainingStopped, phases, publish, train_student
 from ruvllm.types import GenerationOptions, Message
 
 from . import cases
@@ -67,6 +67,27 @@ def test_report_says_what_was_done(tmp_path: Path, colours: Path, base: Path) ->
     assert phase.before_loss is not None and phase.held_out_loss is not None
     assert phase.held_out_loss < phase.before_loss / 2
     assert trained.about["base"] == "tiny-lfm2" and trained.about["phases"][0]["steps"] == phase.steps
+
+
+@pytest.mark.parametrize("general", [False, True])
+def test_batch_in_several_passes_teaches_what_it_teaches_in_one(
+    tmp_path: Path, colours: Path, base: Path, general: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text.txt").write_text(("a calm sea and a fair wind, " * 9 + "\n") * 9)
+    options = changed(epochs=1.0, general=str(tmp_path / "text.txt") if general else "", anchor=20.0)
+    losses = []
+    for tokens in (1024, 1):
+        monkeypatch.setattr(phases, "PASS_TOKENS", tokens)
+        (phase,) = train_student(colours, base, tmp_path / str(tokens), options).phases
+        losses.append((phase.steps, phase.loss, phase.held_out_loss))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)  # of bfloat16, where there is AMX
+
+
+@pytest.mark.parametrize(
+    ("batch", "longest", "rows"), [(32, 10, 32), (32, 200, 4), (12, 200, 4), (7, 200, 1), (8, 5000, 1)]
+)
+def test_passes_of_a_batch_are_alike_and_bounded(batch: int, longest: int, rows: int) -> None:
+    assert phases.rows_at_once(batch, longest) == rows
 
 
 def test_adapters_go_to_the_last_blocks_only(tmp_path: Path, colours: Path, base: Path) -> None:
