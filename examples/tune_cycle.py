@@ -204,9 +204,13 @@ def intents(given: argparse.Namespace) -> Task:
     [generation]
     model = "smollm2-135m"
     max_new_tokens = 12
+    [retrieval]
+    k = 3
     [training]
-    learning_rate = 1e-3
+    learning_rate = 2e-3
     batch_size = 32
+    blocks = 10
+    dropout = 0.0
     [rollout]
     shadow_requests = {given.requests}
     canary_requests = {given.requests // 10}

@@ -60,9 +60,9 @@ def tune(
     holdout: Annotated[Path | None, typer.Option(help="Questions to validate on beside the brain's own.")] = None,
     general: Annotated[
         Path | None,
-        typer.Option(help="General text on which the student is held to its base, against forgetting."),
+        typer.Option(help="General text on which the student is held to its base; the brain's own when not given."),
     ] = None,
-    text: Annotated[Path | None, typer.Option(help="Other general text, which shows what was forgotten.")] = None,
+    text: Annotated[Path | None, typer.Option(help="Other general text, which shows what was forgotten; the same.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what was stopped or killed.")] = False,
     on: Annotated[str, typer.Option(help="local, or the address of a Ray cluster: ray://HOST:PORT.")] = "local",
     schedule: Annotated[
@@ -207,7 +207,7 @@ def _print(tuned: Tuned) -> None:
             gates.add_row(gate.metric, f"{gate.student:.4g}", f"{gate.baseline:.4g}", worse, f"{gate.limit:g}", said)
         print_table(gates)
         if all(gate.metric != "perplexity" for gate in tuned.result.gates):
-            err.print("what the student forgot was not measured: give --text a file of general text")
+            err.print("what the student forgot was not measured: the brain holds too little text; give --text a file")
     elif student.step == "trained":
         out.print("not validated: no held-out question has a known answer; give some with --holdout")
     out.print(f"{student.name} ({student.id}) is {student.step}, for {escape(student.tier)}")

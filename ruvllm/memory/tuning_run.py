@@ -17,10 +17,12 @@ from ruvllm.memory.traces import DAY_S, StoredTrace, read_traces
 
 __all__ = [
     "CURRICULUM",
+    "GENERAL",
     "HOLDOUT",
     "LOCK",
     "OUT",
     "RUN",
+    "TEXT",
     "MadeOf",
     "clear",
     "drop_outdated_run",
@@ -30,15 +32,17 @@ __all__ = [
 ]
 
 CURRICULUM, HOLDOUT, OUT, RUN, LOCK = "curriculum", "holdout.jsonl", "student", "run.json", "lock"
+GENERAL, TEXT = "general.txt", "text.txt"  # of the brain's own documents
 
 
 @dataclass(frozen=True, slots=True)
 class MadeOf:
-    """The traces that a run read, from `since` on: what is in each by id, as `_mark` has it."""
+    """What a run read: the traces from `since` on, and what is in each by id, as `_mark` has it; and documents."""
 
     since: float
     namespaces: tuple[str, ...]
     traces: Mapping[str, str]
+    documents: tuple[int, ...] = ()  # nodes
 
 
 def tuning_folder(brain: Path) -> Path:
@@ -61,7 +65,10 @@ def made_of(store: Store, namespaces: Iterable[str], window_days: float) -> Made
 
 
 def still_holds(store: Store, made: MadeOf) -> bool:
-    """Return whether none of a run's traces was deleted, changed, or is trusted less than it was."""
+    """Return whether no document of a run was deleted, and none of its traces was, changed, or is trusted less."""
+    kept = "SELECT count(*) FROM nodes WHERE id IN (SELECT value FROM json_each(?))"
+    if store.value(kept, (json.dumps(made.documents),)) < len(made.documents):
+        return False
     found = [one for name in made.namespaces for one in read_traces(store, name, made.since, math.inf)]
     now = {one.id: _mark(one) for one in found}
     return all(now.get(id, "").startswith(mark) for id, mark in made.traces.items())
@@ -81,7 +88,7 @@ def drop_outdated_run(store: Store, brain: Path) -> None:
         made = _read(run)
         if made is not None and still_holds(store, made):
             return
-    elif not (folder / HOLDOUT).is_file() and not list(folder.glob(f"{CURRICULUM}*")):
+    elif not _words(folder):
         return
     try:
         with FileLock(folder / LOCK).acquire(timeout=0):
@@ -99,11 +106,19 @@ def _read(run: Path) -> MadeOf | None:
         return None
 
 
+def _words(folder: Path) -> list[Path]:
+    """Return what holds words of the brain beside the run itself."""
+    files = [path for name in (HOLDOUT, GENERAL, TEXT) if (path := folder / name).is_file()]
+    return [*files, *folder.glob(f"{CURRICULUM}*")]  # one that was not written to its end has a longer name
+
+
 def _clear_words(folder: Path) -> None:
     (folder / RUN).unlink(missing_ok=True)  # first: without it there is no run
-    (folder / HOLDOUT).unlink(missing_ok=True)
-    for part in folder.glob(f"{CURRICULUM}*"):  # one that was not written to its end has a longer name
-        shutil.rmtree(part, ignore_errors=True)
+    for path in _words(folder):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _mark(trace: StoredTrace) -> str:

@@ -13,17 +13,19 @@ from ruvllm.checkpoints import Student, Students, students_of
 from ruvllm.config import Config
 from ruvllm.inference.local_model import available_threads
 from ruvllm.inference.open import find_or_pull, is_remote
+from ruvllm.inference.perplexity import token_windows
 from ruvllm.memory.tuning_run import CURRICULUM, HOLDOUT, OUT, RUN, MadeOf, clear
 from ruvllm.models import PullProgress
 from ruvllm.tuning.ray_jobs import LOCAL, Training, best_of, sweep, train_all
 from ruvllm.tuning.training.base import base_folder
 from ruvllm.tuning.training.examples import read_curriculum
 from ruvllm.tuning.training.material import prepare
+from ruvllm.tuning.training.own_text import write_own_text
 from ruvllm.tuning.training.progress import MustStop, OnProgress, PhaseReport, RunDropped, TrainingStopped
 from ruvllm.tuning.training.run_folder import Run, begun, cleared_when_hopeless, followed, held, write_run
 from ruvllm.tuning.training.student import Trained, require_extra
 from ruvllm.tuning.training.targets import family_of, lora_targets
-from ruvllm.tuning.validation import HoldoutDataset, Limits, ValidationResult, validate
+from ruvllm.tuning.validation import WINDOW_TOKENS, WINDOWS, HoldoutDataset, Limits, ValidationResult, validate
 
 __all__ = ["Hooks", "Tuned", "tune"]
 
@@ -77,14 +79,15 @@ def tune(
         tier: the model to stand in for; generation.model when "".
         curriculum: a folder that is trained on instead of the brain's own traces.
         holdout: questions to validate on beside those of the brain, in a form that `HoldoutDataset.read` knows.
-        text: general text that shows what was forgotten.
+        text: general text that shows what was forgotten. Where none is given, here or as training.general, the
+            brain's own documents stand in, if there are enough.
         rates: learning rates, of which the best is kept; the configured one when empty.
         on: "local", or the address of a Ray cluster whose machines see the folders of `brain` and of the base.
 
     Raises:
         ValueError: a run is unfinished and not to be resumed; there is nothing to train on; no model of the brain is
             called `tier`; another process tunes this brain.
-        FileNotFoundError: there is no such text.
+        FileNotFoundError: there is no such text; ValueError: it is too short.
         TrainingStopped: `hooks.must_stop` returned True.
         RunDropped: what it was made of was forgotten, revoked or changed meanwhile; nothing of the run is left.
     """
@@ -99,9 +102,9 @@ def tune(
             if run is None:
                 asked = replace(asked, made_of=prepare(brain, folder, config, curriculum, holdout))
                 read_curriculum(folder / CURRICULUM, dpo=asked.options.dpo)
-            base = _models(asked, config, hooks)
+            base, answers_now = _models(asked, config, hooks)
             if run is None:
-                run = asked
+                run = _with_own_text(asked, brain, folder, answers_now)
                 write_run(folder, run)
             with followed(folder):
                 trained = _trained(folder, run, base, config, on, hooks)
@@ -173,13 +176,31 @@ def _require_files(run: Run) -> None:
             raise FileNotFoundError(f"{name}: there is no file {file}")
 
 
-def _models(run: Run, config: Config, hooks: Hooks) -> Path:
-    """Return the folder of the base, once all that a run needs beside its curriculum is found to be there."""
+def _models(run: Run, config: Config, hooks: Hooks) -> tuple[Path, Path]:
+    """Return the base's folder and the tier's directory, once all that a run needs beside its curriculum is there."""
     require_extra()
-    find_or_pull(run.tier, config.models, task="generate")
+    tier = find_or_pull(run.tier, config.models, task="generate")
+    if run.text:  # before the training, not after it
+        try:
+            token_windows(Path(run.text), tier, windows=WINDOWS, window=WINDOW_TOKENS)
+        except ValueError as error:
+            raise ValueError(f"text: {error}") from error
     base = base_folder(run.base, config.models, on_progress=hooks.on_pull)
     lora_targets(family_of(base), run.options.targets)
-    return base
+    return base, tier
+
+
+def _with_own_text(run: Run, brain: Path, folder: Path, model_dir: Path) -> Run:
+    """Return the run with the brain's own documents where no general text was given, if there are enough of them."""
+    needs_general = run.options.anchor > 0.0 and not run.options.general
+    if run.text and not needs_general:
+        return run
+    own = write_own_text(brain, folder, run.made_of.namespaces, model_dir)
+    if own is None:
+        return run
+    options = msgspec.structs.replace(run.options, general=str(own.general)) if needs_general else run.options
+    made_of = replace(run.made_of, documents=own.nodes)
+    return replace(run, options=options, text=run.text or str(own.text), made_of=made_of)
 
 
 def _validated(

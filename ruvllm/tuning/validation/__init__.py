@@ -4,9 +4,11 @@ from ruvllm.tuning.validation.answers import Answer, is_refusal
 from ruvllm.tuning.validation.holdout import HoldoutDataset, HoldoutItem, is_held_out
 from ruvllm.tuning.validation.metrics import Judge, Metrics, metrics_of
 from ruvllm.tuning.validation.result import Gate, Limits, ValidationResult
-from ruvllm.tuning.validation.run import validate, validate_engines
+from ruvllm.tuning.validation.run import WINDOW_TOKENS, WINDOWS, validate, validate_engines
 
 __all__ = [
+    "WINDOWS",
+    "WINDOW_TOKENS",
     "Answer",
     "Gate",
     "HoldoutDataset",

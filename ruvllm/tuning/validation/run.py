@@ -16,10 +16,11 @@ from ruvllm.tuning.validation.metrics import Floats, Judge, metrics_of, perplexi
 from ruvllm.tuning.validation.result import Limits, ValidationResult
 from ruvllm.types import GenerationOptions
 
-__all__ = ["validate", "validate_engines"]
+__all__ = ["WINDOWS", "WINDOW_TOKENS", "validate", "validate_engines"]
 
 Progress = Callable[[str, int, int], None]
 
+WINDOWS, WINDOW_TOKENS = 32, 512  # of general text
 LIMITS = Limits()
 OPTIONS = GenerationOptions(max_new_tokens=48)
 
@@ -30,8 +31,8 @@ def validate(
     holdout: HoldoutDataset,
     *,
     text: Path | None = None,
-    windows: int = 32,
-    window_tokens: int = 512,
+    windows: int = WINDOWS,
+    window_tokens: int = WINDOW_TOKENS,
     judge: Judge | None = None,
     limits: Limits = LIMITS,
     options: GenerationOptions = OPTIONS,
