@@ -62,7 +62,9 @@ def tune(
         Path | None,
         typer.Option(help="General text on which the student is held to its base; the brain's own when not given."),
     ] = None,
-    text: Annotated[Path | None, typer.Option(help="Other general text, which shows what was forgotten; the same.")] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="Other general text, which shows what was forgotten; likewise.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what was stopped or killed.")] = False,
     on: Annotated[str, typer.Option(help="local, or the address of a Ray cluster: ray://HOST:PORT.")] = "local",
     schedule: Annotated[

@@ -55,7 +55,8 @@ class TrainingConfig(Section, frozen=True):
     holdout: float = 0.2  # share of the questions, by their hash, that no student sees: it is validated on them
     patience: int = 3  # looks at the held-out loss without a better one, before a phase ends
     # Plain text, a paragraph a line, on which the student is held to what the base says, so that little is forgotten;
-    # "" = the brain's own documents, where they are enough. `anchor` weighs the divergence, in nats a token, beside the loss of the examples.
+    # "" = the brain's own documents, where they are enough. `anchor` weighs the divergence, in nats a token, beside the
+    # loss of the examples.
     general: str = ""
     anchor: float = 5.0
     dpo: bool = False  # a second phase, on preferences
