@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ruvllm import kernels
+from ruvllm.machine import machine
 
-__all__ = ["Report", "Row", "bootstrap_interval", "machine", "make_report"]
+__all__ = ["Report", "Row", "bootstrap_interval", "make_report"]
 
 RESAMPLES = 2000
 
@@ -43,17 +41,6 @@ class Report:
     rows: tuple[Row, ...]
 
 
-def machine() -> dict[str, str | int]:
-    """Return what a reader must know to compare figures: processor, cores, instruction set, Python."""
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count() or 1,
-        "isa": kernels.isa(),
-        "python": platform.python_version(),
-        "system": platform.system(),
-    }
-
-
 def make_report(bench: str, rows: list[Row]) -> Report:
     """Return a report of `rows` measured here and now."""
     return Report(bench=bench, machine=machine(), commit=_commit(), rows=tuple(rows))
@@ -75,15 +62,6 @@ def bootstrap_interval(
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.percentile(means, [50.0 * (1.0 - level), 50.0 * (1.0 + level)])
     return float(low), float(high)
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:

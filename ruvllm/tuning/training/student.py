@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ruvllm.config import TrainingConfig
+from ruvllm.machine import machine
 from ruvllm.models.card import sha256_of
 from ruvllm.tuning.training.examples import read_curriculum
 from ruvllm.tuning.training.phases import Phase, run_phase
@@ -200,7 +201,14 @@ def _about(base: Path, curriculum: str, options: TrainingConfig, reports: list[P
         "options": _plain(options),
         "phases": [asdict(report) for report in reports],
         "made_with": {package: version(package) for package in NEEDED},
+        "made_on": machine() | {"device": _device()},
     }
+
+
+def _device() -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else "cpu"
 
 
 def require_extra() -> None:

@@ -66,6 +66,7 @@ def test_report_says_what_was_done(tmp_path: Path, colours: Path, base: Path) ->
     assert phase.examples + phase.held_out == 48 and phase.steps == -(-2 * phase.examples // 8)
     assert phase.before_loss is not None and phase.held_out_loss is not None
     assert phase.held_out_loss < phase.before_loss / 2
+    assert trained.about["made_on"]["device"] and trained.about["made_on"]["processor"]
     assert trained.about["base"] == "tiny-lfm2" and trained.about["phases"][0]["steps"] == phase.steps
 
 
