@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ruvllm.attention.attribution import CALIBRATED, Weights, attribute, attribution_features, calibrate, sharpened
+from ruvllm.attention.attribution import (
+    CALIBRATED,
+    Weights,
+    attribute,
+    attribution_features,
+    calibrate,
+    says,
+    sharpened,
+)
 from ruvllm.attention.engine import Example
 from ruvllm.attention.training import train_gated
 from ruvllm.bench.evaluation import Asked, Scorer, attention
@@ -89,8 +97,13 @@ def rated(asked: Asked, places: np.ndarray, good: bool, attribution: Attribution
 
 
 def corrected(asked: Asked, places: np.ndarray, attribution: Attribution) -> Example | None:
-    """Return what it teaches to be told the right answer: nothing about turns of a dialogue."""
-    return _credited(asked, places, attribution, asked.question.answers[0])
+    """Return what it teaches to be told the right answer: nothing where no shown source says it, nor about turns of a
+    dialogue."""
+    right = asked.question.answers[0]
+    nodes = [asked.nodes[i] for i in places]
+    if not any(says(f"{title_of(node.metadata)} {node.text}", right) for node in nodes):
+        return None
+    return _credited(asked, places, attribution, right)
 
 
 def marked(asked: Asked, places: np.ndarray, good: frozenset[str] | None = None) -> Example | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -60,10 +61,11 @@ def tune(
     holdout: Annotated[Path | None, typer.Option(help="Questions to validate on beside the brain's own.")] = None,
     general: Annotated[
         Path | None,
-        typer.Option(help="General text on which the student is held to its base; the brain's own when not given."),
+        typer.Option(help="General text on which the student is held to its base, against forgetting."),
     ] = None,
     text: Annotated[
-        Path | None, typer.Option(help="Other general text, which shows what was forgotten; likewise.")
+        Path | None,
+        typer.Option(help="Other general text, which shows what was forgotten; the brain's own without both."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what was stopped or killed.")] = False,
     on: Annotated[str, typer.Option(help="local, or the address of a Ray cluster: ray://HOST:PORT.")] = "local",
@@ -97,8 +99,9 @@ def tune(
     from ruvllm.tuning.training.brain import tune as tune_brain
     from ruvllm.tuning.training.process import at_low_priority
 
-    at_low_priority()
-    with _stops() as must_stop, _bars() as hooks, _stopped_is_130():
+    with _stops() as must_stop, _bars() as hooks, _stopped_is_130(), ThreadPoolExecutor(1) as usual:
+        usual.submit(int).result()  # its thread is there before the others have less of a priority
+        at_low_priority()
         tuned = tune_brain(
             folder,
             config,
@@ -109,7 +112,7 @@ def tune(
             resume=resume,
             rates=rates,
             on=on,
-            hooks=replace(hooks, must_stop=must_stop),
+            hooks=replace(hooks, must_stop=must_stop, apart=lambda work: usual.submit(work).result()),
         )
     print(msgspec.json.encode(tuned, enc_hook=str).decode()) if json else _print(tuned)
 
@@ -209,7 +212,7 @@ def _print(tuned: Tuned) -> None:
             gates.add_row(gate.metric, f"{gate.student:.4g}", f"{gate.baseline:.4g}", worse, f"{gate.limit:g}", said)
         print_table(gates)
         if all(gate.metric != "perplexity" for gate in tuned.result.gates):
-            err.print("what the student forgot was not measured: the brain holds too little text; give --text a file")
+            err.print("what the student forgot was not measured: give --text a file of general text")
     elif student.step == "trained":
         out.print("not validated: no held-out question has a known answer; give some with --holdout")
     out.print(f"{student.name} ({student.id}) is {student.step}, for {escape(student.tier)}")

@@ -28,10 +28,13 @@ def read_text(path: Path) -> str:
 def token_windows(text: Path, model_dir: Path, *, windows: int, window: int) -> Windows:
     """Return the beginning of a text as so many windows of so many tokens.
 
+    Args:
+        model_dir: with a tokenizer.json: of the runtime or of Hugging Face.
+
     Raises:
         ValueError: the text is shorter than that.
     """
-    tokenizer = load_tokenizer(model_dir, read_card(model_dir))
+    tokenizer = load_tokenizer(model_dir)
     ids = tokenizer.encode(read_text(text), add_special_tokens=False).ids
     if len(ids) < windows * window:
         raise ValueError(f"{text} has {len(ids)} tokens; {windows} windows of {window} need {windows * window}")

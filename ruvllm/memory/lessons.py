@@ -47,7 +47,8 @@ class _Answered:
     query: str
     vector: np.ndarray  # native
     shown: list[int]
-    came_of_it: list[int]  # the answer, and what corrects it, where they are kept
+    correction: str | None  # where it may be found
+    came_of_it: list[int]  # the answer, and what corrects it, where they are kept and were not shown
 
 
 class Lessons:
@@ -167,7 +168,7 @@ class Lessons:
     # -- training ----------------------------------------------------------------------------------------------------
 
     def train(self, search: GraphSearch, cancelled: Callable[[], bool] = lambda: False) -> TrainingReport:
-        """Train on all good answers from the start; adopt what ranks held-out ones better than the untrained engine."""
+        """Train on all examples from the start; adopt what ranks held-out ones better than the untrained engine."""
         with self._training:
             params, report = train_gated(self.examples(search, cancelled), cancelled=cancelled)
             if params is not None:
@@ -184,8 +185,8 @@ class Lessons:
             outcome = outcome_of(said)
             helped = {node for node, is_good in (said.marks if said else {}).items() if is_good}
             is_known = outcome is not None and outcome.is_good
-            if said is not None and said.correction is not None and not is_known:
-                is_known = self._was_shown(one, said.correction)
+            if not is_known and one.correction is not None:
+                is_known = self._was_shown(one, one.correction)
             if not helped and not is_known:
                 continue
             credits = dict(self._store.rows(_TAUGHT, (one.id,))) if is_known else dict.fromkeys(helped, 1.0)
@@ -206,22 +207,24 @@ class Lessons:
         if inputs is None:
             return None
         credit = sharpened(np.array([credits.get(node, 0.0) for node in inputs[0].tolist()], np.float32))
-        if not credit.any():
-            return None
-        return Example(inputs[1], credit, ignored=np.isin(inputs[0], one.came_of_it))
+        ignored = np.isin(inputs[0], one.came_of_it)
+        return Example(inputs[1], credit, ignored=ignored) if credit[~ignored].any() else None
 
     def _answered(self, which: str, *parameters: Any) -> list[_Answered]:
         rows = self._store.rows(
-            "SELECT i.id, q.text, v.vector, i.source_ids, i.answer_node, f.correction_node FROM interactions i "
-            "JOIN nodes q ON q.id = i.query_node JOIN vectors v ON v.node = q.id "
-            f"LEFT JOIN feedback f ON f.interaction = i.id WHERE i.namespace = ? {which} "
+            "SELECT i.id, q.text, v.vector, i.source_ids, iif(c.trust > 0.0, f.correction, NULL), i.answer_node, c.id "
+            "FROM interactions i JOIN nodes q ON q.id = i.query_node JOIN vectors v ON v.node = q.id "
+            "LEFT JOIN feedback f ON f.interaction = i.id LEFT JOIN nodes c ON c.id = f.correction_node "
+            f"WHERE i.namespace = ? {which} "
             "ORDER BY i.created DESC, i.rowid DESC LIMIT ?",
             (self._namespace, *parameters, MAX_EXAMPLES),
         )
-        return [
-            _Answered(id_, query, vector_of(blob), json.loads(shown), [node for node in made if node is not None])
-            for id_, query, blob, shown, *made in rows
-        ]
+        found = []
+        for id_, query, blob, sources, correction, *made in rows:
+            shown = json.loads(sources)
+            came_of_it = [node for node in made if node is not None and node not in shown]
+            found.append(_Answered(id_, query, vector_of(blob), shown, correction, came_of_it))
+        return found
 
 
 def _insert_credits(connection: apsw.Connection, rows: Sequence[tuple[str, int, float]]) -> None:

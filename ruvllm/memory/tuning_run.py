@@ -42,7 +42,7 @@ class MadeOf:
     since: float
     namespaces: tuple[str, ...]
     traces: Mapping[str, str]
-    documents: tuple[int, ...] = ()  # nodes
+    documents: tuple[int, ...] = ()  # nodes, whose words are in GENERAL and TEXT
 
 
 def tuning_folder(brain: Path) -> Path:
@@ -65,8 +65,11 @@ def made_of(store: Store, namespaces: Iterable[str], window_days: float) -> Made
 
 
 def still_holds(store: Store, made: MadeOf) -> bool:
-    """Return whether no document of a run was deleted, and none of its traces was, changed, or is trusted less."""
-    kept = "SELECT count(*) FROM nodes WHERE id IN (SELECT value FROM json_each(?))"
+    """Return whether no document of a run was deleted or revoked, and none of its traces was, or is trusted less.
+
+    A new version of a document changes nothing: what it said before is history, and not forgotten.
+    """
+    kept = "SELECT count(*) FROM nodes WHERE id IN (SELECT value FROM json_each(?)) AND trust > 0.0"
     if store.value(kept, (json.dumps(made.documents),)) < len(made.documents):
         return False
     found = [one for name in made.namespaces for one in read_traces(store, name, made.since, math.inf)]

@@ -71,10 +71,10 @@ class Learns(Judges, RoutesModels, Sessions):
     def learn(self) -> LearnReport:
         """Do now what the background worker does on its schedule, and return what it did; see docs/learning.md.
 
-        The ranking is trained on the answers that were rated good (see `Memory.train_attention`); weights of edges fade
-        for good (see `Memory.apply_decay`); with several models, the router is trained on what they did (see
-        `train_router`); the judge is calibrated (see `train_judge`); clusters become concepts (see `compress`); the
-        index is compacted. Nothing is archived: that is `Memory.run_archival`. No student is trained: that is
+        The ranking is trained on the answers that were rated good or corrected (see `Memory.train_attention`); weights
+        of edges fade for good (see `Memory.apply_decay`); with several models, the router is trained on what they did
+        (see `train_router`); the judge is calibrated (see `train_judge`); clusters become concepts (see `compress`);
+        the index is compacted. Nothing is archived: that is `Memory.run_archival`. No student is trained: that is
         `ruvllm tune`.
 
         Raises:

@@ -63,6 +63,7 @@ def test_the_right_answer_credits_the_passage_that_says_it(one: Asked) -> None:
     example = corrected(one, places, wrong)
     assert example is not None and rated(one, places, False, wrong) is None
     assert example.credit.argmax() == says_it[0]
+    assert corrected(one, places[:1], wrong) is None
 
 
 def test_all_labels_share_the_credit(one: Asked) -> None:

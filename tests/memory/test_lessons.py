@@ -140,6 +140,27 @@ def test_a_corrected_answer_teaches_which_source_holds_the_right_one(memory: Mem
     assert example.ignored is not None and ids[example.ignored].tolist() == [best.node.id]
 
 
+def test_a_correction_that_is_distrusted_teaches_nothing(memory: Memory) -> None:
+    fleet(memory)
+    ask(memory, "a1", "Heron", "nobody")
+    memory.feedback("a1", Feedback(correction="Captain Heronson"))
+    assert memory.train_attention().examples == 1
+    memory.set_trust("feedback:a1", 0.0)
+    assert memory.train_attention().examples == 0
+
+
+def test_a_promoted_answer_is_not_blamed_by_its_own_question(memory: Memory) -> None:
+    fleet(memory)
+    shown = ask(memory, "a1", "Heron", "Captain Heronson")
+    memory.feedback("a1", Feedback(rating=5))
+    answer = memory.interaction("a1").answer_node
+    assert answer is not None and answer not in shown
+    memory.promote(answer)
+    example = memory._lessons.examples(memory._search)[0]
+    ids = memory._search.inputs(*asked(memory, "Heron"))[0]
+    assert example.ignored is not None and ids[example.ignored].tolist() == [answer]
+
+
 def test_a_correction_that_no_shown_source_says_teaches_nothing(memory: Memory) -> None:
     fleet(memory)
     ask(memory, "a1", "Heron", "nobody")

@@ -166,6 +166,7 @@ class Documents(OpenedBrain):
         self._derived.reload()
         self._recent.forget()
         self._rated.forget()
+        drop_outdated_run(self._store, self.path)  # it may have replaced documents
         return lines
 
 

@@ -23,9 +23,10 @@ class Learning(OpenedBrain):
         return self._lessons.version
 
     def train_attention(self, cancelled: Callable[[], bool] = lambda: False) -> TrainingReport:
-        """Train the ranking on all answers that were rated good; durable on return.
+        """Train the ranking on all answers that were rated good or corrected; durable on return.
 
-        Credit goes to the sources that attribution, or a mark, says were needed. What ranks a held-out fifth of the
+        Credit goes to the sources that attribution, or a mark, says were needed; where no shown source says what a
+        correction says, it teaches nothing. What ranks a held-out fifth of the
         answers worse than the untrained engine does is discarded; below ten good answers nothing is tried.
 
         Args:

@@ -65,20 +65,25 @@ def anchored(trainer: Any, anchor: Anchor) -> Any:
     from torch.nn.functional import kl_div, log_softmax
 
     class Anchored(trainer):  # type: ignore[misc]
-        held_at: int | None = None  # the step whose examples, of which several passes may be made, were held already
+        step = passed = -1  # the step at work, and how many passes of it were held before
 
         def compute_loss(self, model: Any, inputs: Any, *given: Any, **options: Any) -> Any:
             loss = super().compute_loss(model, inputs, *given, **options)
-            if not model.training or self.held_at == self.state.global_step:
+            if not model.training:
                 return loss
-            self.held_at = self.state.global_step
-            pieces = torch.tensor(anchor.of_step(self.held_at), device=loss.device)
+            passes = self.current_gradient_accumulation_steps
+            self.passed = self.passed + 1 if self.step == self.state.global_step else 0
+            self.step = self.state.global_step
+            share = anchor.of_step(self.step)[self.passed :: passes]
+            if not share:
+                return loss
+            pieces = torch.tensor(share, device=loss.device)
             with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
                 base = log_softmax(model(input_ids=pieces).logits.float(), dim=-1)
             student = log_softmax(model(input_ids=pieces).logits.float(), dim=-1)
-            divergence = kl_div(student, base, reduction="sum", log_target=True) / pieces.numel()
+            divergence = kl_div(student, base, reduction="sum", log_target=True) / (anchor.in_step * PIECE_TOKENS)
             # A loss by the tokens of the whole batch is summed over its passes; any other is a mean over them.
-            passes = 1 if options.get("num_items_in_batch") is not None else self.current_gradient_accumulation_steps
-            return loss + passes * anchor.weight * divergence
+            scale = 1 if options.get("num_items_in_batch") is not None else passes
+            return loss + scale * anchor.weight * divergence
 
     return Anchored

@@ -14,7 +14,7 @@ from ruvllm.config import Config
 from ruvllm.inference.local_model import available_threads
 from ruvllm.inference.open import find_or_pull, is_remote
 from ruvllm.inference.perplexity import token_windows
-from ruvllm.memory.tuning_run import CURRICULUM, HOLDOUT, OUT, RUN, MadeOf, clear
+from ruvllm.memory.tuning_run import CURRICULUM, GENERAL, HOLDOUT, OUT, RUN, TEXT, MadeOf, clear
 from ruvllm.models import PullProgress
 from ruvllm.tuning.ray_jobs import LOCAL, Training, best_of, sweep, train_all
 from ruvllm.tuning.training.base import base_folder
@@ -47,6 +47,7 @@ class Hooks:
     on_pull: Callable[[PullProgress], None] = lambda progress: None
     on_validate: Callable[[str, int, int], None] = lambda what, done, total: None
     must_stop: MustStop = lambda: False
+    apart: Callable[[Callable[[], Any]], Any] = lambda work: work()  # runs what holds a lock that others wait for
 
 
 LIMITS, HOOKS = Limits(), Hooks()
@@ -79,20 +80,22 @@ def tune(
         tier: the model to stand in for; generation.model when "".
         curriculum: a folder that is trained on instead of the brain's own traces.
         holdout: questions to validate on beside those of the brain, in a form that `HoldoutDataset.read` knows.
-        text: general text that shows what was forgotten. Where none is given, here or as training.general, the
-            brain's own documents stand in, if there are enough.
+        text: general text that shows what was forgotten. Where neither this nor training.general is given, the
+            brain's own documents stand in for both, if there are enough.
         rates: learning rates, of which the best is kept; the configured one when empty.
         on: "local", or the address of a Ray cluster whose machines see the folders of `brain` and of the base.
 
     Raises:
         ValueError: a run is unfinished and not to be resumed; there is nothing to train on; no model of the brain is
             called `tier`; another process tunes this brain.
-        FileNotFoundError: there is no such text; ValueError: it is too short.
+        FileNotFoundError: there is no such text; ValueError: it is too short, or the student would read it in other
+            tokens than the model that answers now.
         TrainingStopped: `hooks.must_stop` returned True.
         RunDropped: what it was made of was forgotten, revoked or changed meanwhile; nothing of the run is left.
     """
     threads = config.training.threads or max(1, available_threads(0) // 2)
     config = msgspec.structs.replace(config, training=msgspec.structs.replace(config.training, threads=threads))
+    brain = brain.absolute()
     with held(brain) as folder:
         hooks = _stopping(hooks, folder)
         run = begun(folder, resume=resume)
@@ -102,23 +105,26 @@ def tune(
             if run is None:
                 asked = replace(asked, made_of=prepare(brain, folder, config, curriculum, holdout))
                 read_curriculum(folder / CURRICULUM, dpo=asked.options.dpo)
-            base, answers_now = _models(asked, config, hooks)
+            students = students_of(brain)
+            base = _models(asked, config, students, hooks)
             if run is None:
-                run = _with_own_text(asked, brain, folder, answers_now)
+                run = _with_own_text(asked, brain, folder, base, config)
                 write_run(folder, run)
             with followed(folder):
                 trained = _trained(folder, run, base, config, on, hooks)
-            students = students_of(brain)
-            student = students.add(trained.model_dir, base=run.base, tier=run.tier, about=trained.about)
+            student = hooks.apart(
+                lambda: students.add(trained.model_dir, base=run.base, tier=run.tier, about=trained.about)
+            )
             try:
                 with followed(folder):
-                    result = _validated(students, student, folder / HOLDOUT, config, run.text, limits, hooks)
+                    result = _validated(students, student, folder, config, run, limits, hooks)
             except RunDropped as error:
+                why = str(error)
                 if student.step == "trained":
-                    students.move(student.id, "retired", why=str(error))
+                    hooks.apart(lambda: students.move(student.id, "retired", why=why))
                 raise
         if student.step == "trained" and result is not None:
-            student = _judged(students, student, result)
+            student = hooks.apart(lambda: _judged(students, student, result))
         clear(folder)
     return Tuned(student, trained.phases, result)
 
@@ -143,11 +149,13 @@ def _stopping(hooks: Hooks, folder: Path) -> Hooks:
     def must_stop() -> bool:
         return hooks.must_stop() or not (folder / RUN).is_file()
 
-    return Hooks(hooks.on_progress, on_pull, on_validate, must_stop)
+    return replace(hooks, on_pull=on_pull, on_validate=on_validate, must_stop=must_stop)
 
 
 def _trained(folder: Path, run: Run, base: Path, config: Config, on: str, hooks: Hooks) -> Trained:
-    own = {"minutes": config.training.minutes, "threads": config.training.threads}
+    own: dict[str, Any] = {"minutes": config.training.minutes, "threads": config.training.threads}
+    if run.made_of.documents and run.options.anchor > 0.0:
+        own["general"] = str(folder / GENERAL)
     training = Training(
         curriculum=folder / CURRICULUM,
         base=base,
@@ -176,51 +184,68 @@ def _require_files(run: Run) -> None:
             raise FileNotFoundError(f"{name}: there is no file {file}")
 
 
-def _models(run: Run, config: Config, hooks: Hooks) -> tuple[Path, Path]:
-    """Return the base's folder and the tier's directory, once all that a run needs beside its curriculum is there."""
+def _models(run: Run, config: Config, students: Students, hooks: Hooks) -> Path:
+    """Return the base's folder, once all that a run needs beside its curriculum is found to be there."""
     require_extra()
     tier = find_or_pull(run.tier, config.models, task="generate")
-    if run.text:  # before the training, not after it
-        try:
-            token_windows(Path(run.text), tier, windows=WINDOWS, window=WINDOW_TOKENS)
-        except ValueError as error:
-            raise ValueError(f"text: {error}") from error
     base = base_folder(run.base, config.models, on_progress=hooks.on_pull)
     lora_targets(family_of(base), run.options.targets)
-    return base, tier
+    if run.text:  # before the training, not after it
+        now = students.serving(run.tier).promoted
+        _require_comparable(Path(run.text), base, tier if now is None else now.path)
+    return base
 
 
-def _with_own_text(run: Run, brain: Path, folder: Path, model_dir: Path) -> Run:
+def _require_comparable(text: Path, base: Path, answers_now: Path) -> None:
+    """Raise a ValueError unless the perplexity of a student of `base` on `text` can be compared."""
+    try:
+        windows = [_windows(text, one) for one in (base, answers_now)]
+    except ValueError as error:
+        raise ValueError(f"text: {error}") from error
+    if windows[0] != windows[1]:
+        raise ValueError(f"text: {base.name} and {answers_now.name} read it in other tokens, which do not compare")
+
+
+def _reads_alike(text: Path, one: Path, other: Path) -> bool:
+    try:
+        return _windows(text, one) == _windows(text, other)
+    except ValueError:  # so few tokens to one of them
+        return False
+
+
+def _windows(text: Path, model_dir: Path) -> list[list[int]]:
+    return token_windows(text, model_dir, windows=WINDOWS, window=WINDOW_TOKENS)
+
+
+def _with_own_text(run: Run, brain: Path, folder: Path, base: Path, config: Config) -> Run:
     """Return the run with the brain's own documents where no general text was given, if there are enough of them."""
-    needs_general = run.options.anchor > 0.0 and not run.options.general
-    if run.text and not needs_general:
+    if run.text or run.options.general:
         return run
-    own = write_own_text(brain, folder, run.made_of.namespaces, model_dir)
-    if own is None:
-        return run
-    options = msgspec.structs.replace(run.options, general=str(own.general)) if needs_general else run.options
-    made_of = replace(run.made_of, documents=own.nodes)
-    return replace(run, options=options, text=run.text or str(own.text), made_of=made_of)
+    nodes = write_own_text(brain, folder, config.tuning, base)
+    return replace(run, made_of=replace(run.made_of, documents=nodes))
 
 
 def _validated(
     students: Students,
     student: Student,
-    holdout: Path,
+    folder: Path,
     config: Config,
-    text: str,
+    run: Run,
     limits: Limits,
     hooks: Hooks,
 ) -> ValidationResult | None:
-    if not holdout.is_file():
+    if not (folder / HOLDOUT).is_file():
         return None
     now = students.serving(student.tier).promoted
     baseline = now.path if now is not None else find_or_pull(student.tier, config.models, task="generate")
+    text = Path(run.text) if run.text else None
+    if text is None and run.made_of.documents and _reads_alike(folder / TEXT, student.path, baseline):
+        text = folder / TEXT
     return validate(
         student.path,
         baseline,
-        HoldoutDataset.read(holdout),
-        text=Path(text) if text else None,
+        HoldoutDataset.read(folder / HOLDOUT),
+        text=text,
         limits=limits,
         num_threads=config.training.threads,
         on_progress=hooks.on_validate,

@@ -4,65 +4,67 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
-from ruvllm.inference.perplexity import token_windows
+from ruvllm.config import TuningConfig
+from ruvllm.inference.local_model import load_tokenizer
 from ruvllm.memory.store import Store
 from ruvllm.memory.tuning_run import GENERAL, TEXT
+from ruvllm.tuning.redaction import Redactor
+from ruvllm.tuning.training.anchor import PIECE_TOKENS
 from ruvllm.tuning.validation import WINDOW_TOKENS, WINDOWS
 
-__all__ = ["OwnText", "write_own_text"]
+__all__ = ["write_own_text"]
 
 HALF_CHARS = 120_000  # of either half: room for the windows that are measured, at three characters a token and more
 PARAGRAPH_CHARS = 600  # short documents share a line
 
 _DOCUMENTS = (
     "SELECT id, source, length(text) FROM nodes WHERE namespace IN (SELECT value FROM json_each(?)) "
-    "AND type = 'Document' AND ended IS NULL AND trust > 0.0"
+    "AND type = 'Document' AND tier = 'hot' AND ended IS NULL AND trust > 0.0"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class OwnText:
-    """Two files of different documents, and the nodes whose words are in them."""
-
-    general: Path
-    text: Path
-    nodes: tuple[int, ...]
-
-
-def write_own_text(brain: Path, folder: Path, namespaces: Sequence[str], model_dir: Path) -> OwnText | None:
-    """Write both files into the folder of a run; None where the brain's documents are too few to measure anything.
+def write_own_text(brain: Path, folder: Path, config: TuningConfig, base: Path) -> tuple[int, ...]:
+    """Write GENERAL and TEXT into the folder of a run, and return the nodes whose words are in them; neither file, and
+    no node, where the brain's documents are too few to measure anything.
 
     Documents come in an order by the hash of their sources, so that it is the same for the same brain, and in two
-    halves, so that what is measured is not what the student was held to.
+    halves, so that what is measured is not what the student was held to. Redacted they are as all that is trained on.
 
     Args:
-        model_dir: the model whose tokens are counted.
+        base: the folder of the model whose tokens are counted.
+
+    Raises:
+        ModuleNotFoundError: they are to be redacted, and the extra `pii` is not installed.
     """
+    redactor = Redactor() if config.redact else None
     with closing(Store(brain / "brain.db", read_only=True)) as store:
-        rows = store.rows(_DOCUMENTS, (json.dumps(list(namespaces)),))
+        rows = store.rows(_DOCUMENTS, (json.dumps(list(config.namespaces)),))
         chosen = _first(sorted(rows, key=lambda row: (hashlib.sha256((row[1] or "").encode()).digest(), row[0])))
         if chosen is None:
-            return None
+            return ()
         found = dict(
             store.rows("SELECT id, text FROM nodes WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(chosen),))
         )
     texts = [found[node] for node in chosen if node in found]
+    if redactor is not None:
+        texts = [redactor.redact(text)[0] for text in texts]
     middle = _middle(texts)
-    own = OwnText(folder / GENERAL, folder / TEXT, tuple(chosen))
-    for path, part in ((own.general, texts[middle:]), (own.text, texts[:middle])):
-        path.write_text("".join(f"{line}\n" for line in _paragraphs(part)), encoding="utf-8")
-    try:
-        token_windows(own.text, model_dir, windows=WINDOWS, window=WINDOW_TOKENS)
-    except ValueError:  # words of very many letters
-        own.general.unlink()
-        own.text.unlink()
-        return None
-    return own
+    measured, held = _paragraphs(texts[:middle]), _paragraphs(texts[middle:])
+    tokens = _counter(base)
+    if tokens("\n".join(measured)) < WINDOWS * WINDOW_TOKENS or not any(tokens(line) >= PIECE_TOKENS for line in held):
+        return ()  # words of very many letters, or one document nearly as long as all
+    for name, lines in ((GENERAL, held), (TEXT, measured)):
+        (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return tuple(chosen)
+
+
+def _counter(base: Path) -> Callable[[str], int]:
+    tokenizer = load_tokenizer(base)
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def _first(rows: Iterable[tuple[int, str | None, int]]) -> list[int] | None:

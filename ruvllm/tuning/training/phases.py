@@ -81,7 +81,7 @@ def run_phase(
         model,
         tokenizer,
         options,
-        at_once=rows_at_once(options.batch_size, longest),
+        at_once=rows_at_once(options.batch_size, longest if phase.name == "sft" else 2 * longest),
         train=Dataset.from_list(_columns(train)),
         held_out=Dataset.from_list(_columns(held_out)) if held_out else None,
         callbacks=_callbacks(watch, options, can_look=bool(held_out)),
@@ -191,7 +191,7 @@ def rows_at_once(batch_size: int, longest: int) -> int:
     """Return how many examples of a batch go through the model together, so that all passes have as many.
 
     Args:
-        longest: tokens of the longest example.
+        longest: tokens of the longest example, both answers of a pair counted.
     """
     fitting = [n for n in range(1, batch_size + 1) if batch_size % n == 0 and n * longest <= PASS_TOKENS]
     return max(fitting, default=1)

@@ -74,7 +74,9 @@ def train_student(
     require_extra()
     targets = lora_targets(family_of(base), options.targets)
     sft, preferences, curriculum_id = read_curriculum(curriculum, dpo=options.dpo)
-    _claim(out, _Plan(curriculum_id, sha256_of_weights(base), _plain(options)), resume=resume)
+    general = {"general": sha256_of(Path(options.general)) if options.general else ""}
+    plan = _Plan(curriculum_id, sha256_of_weights(base), _plain(options) | general)
+    _claim(out, plan, resume=resume)
     phases = [Phase("sft", sft, out / "sft", targets)] if sft else []
     phases += [Phase("dpo", preferences, out / "dpo", targets)] if preferences else []
     with quiet():
@@ -115,7 +117,7 @@ def _learnt(
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a folder's training is of; a resumed one must be of the same."""
+    """What a folder's training is of, the general text by its hash; a resumed one must be of the same."""
 
     curriculum: str
     base: str

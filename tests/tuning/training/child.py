@@ -1,4 +1,4 @@
-"""A training that kills its own process at a step: child.py CURRICULUM BASE OUT PHASE STEP."""
+"""A training that kills its own process at a step: child.py CURRICULUM BASE OUT PHASE STEP [GENERAL PASS_TOKENS]."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import signal
 import sys
 from pathlib import Path
 
-from ruvllm.tuning.training import TrainProgress, train_student
+import msgspec
+
+from ruvllm.tuning.training import TrainProgress, phases, train_student
 from tuning.training import cases
 
 curriculum, base, out = (Path(argument) for argument in sys.argv[1:4])
@@ -19,4 +21,8 @@ def die(progress: TrainProgress) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-train_student(curriculum, base, out, cases.OPTIONS, on_progress=die)
+options = cases.OPTIONS
+if len(sys.argv) > 6:
+    options = msgspec.structs.replace(options, general=sys.argv[6])
+    phases.PASS_TOKENS = int(sys.argv[7])
+train_student(curriculum, base, out, options, on_progress=die)

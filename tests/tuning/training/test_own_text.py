@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 from memory.fakes import WordEmbedder
 
-from ruvllm.config import Config
-from ruvllm.memory.tuning_run import tuning_folder
+from ruvllm.checkpoints import students_of
+from ruvllm.config import Config, TuningConfig
+from ruvllm.memory import Memory
+from ruvllm.memory.tuning_run import GENERAL, TEXT, tuning_folder
 from ruvllm.tuning.training import TrainingStopped
 from ruvllm.tuning.training.brain import Hooks, tune
 from ruvllm.tuning.training.own_text import HALF_CHARS, write_own_text
@@ -51,22 +55,42 @@ def sources(path: Path) -> set[str]:
 
 
 def test_halves_are_of_different_documents_and_the_same_every_time(tmp_path: Path, brain: Path, config: Config) -> None:
-    filled(brain)
-    model = Path(config.generation.model)
-    own = write_own_text(brain, tmp_path, ("default",), model)
-    assert own is not None and own.nodes
-    held, measured = sources(own.general), sources(own.text)
-    assert held and measured and len(held & measured) <= 1  # one may be cut where the halves meet
-    before = own.general.read_text()
-    again = write_own_text(brain, tmp_path, ("default",), model)
-    assert again == own and own.general.read_text() == before
+    base = Path(config.training.base)
+    nodes = write_own_text(filled(brain), tmp_path, TuningConfig(), base)
+    held, measured = sources(tmp_path / GENERAL), sources(tmp_path / TEXT)
+    assert nodes and held and measured and len(held & measured) <= 1  # one may be cut where the halves meet
+    before = (tmp_path / GENERAL).read_text()
+    assert write_own_text(brain, tmp_path, TuningConfig(), base) == nodes
+    assert (tmp_path / GENERAL).read_text() == before
 
 
 def test_few_documents_are_not_enough(tmp_path: Path, brain: Path, config: Config) -> None:
-    filled(brain, 20)
-    assert write_own_text(brain, tmp_path, ("default",), Path(config.generation.model)) is None
-    assert write_own_text(brain, tmp_path, ("another",), Path(config.generation.model)) is None
+    base = Path(config.training.base)
+    assert write_own_text(filled(brain, 20), tmp_path, TuningConfig(), base) == ()
+    assert write_own_text(brain, tmp_path, TuningConfig(namespaces=("another",)), base) == ()
     assert not list(tmp_path.glob("*.txt"))
+
+
+def test_one_document_of_all_words_is_not_enough(tmp_path: Path, brain: Path, config: Config) -> None:
+    with opened(brain) as memory:
+        memory._store.write(
+            lambda c: c.execute(
+                "INSERT INTO nodes (namespace, type, text, source, created, last_used) "
+                "VALUES ('default', 'Document', ?, 'book', 0, 0)",
+                ("a ship " * HALF_CHARS,),
+            ).fetchall()
+        )
+    assert write_own_text(brain, tmp_path, TuningConfig(), Path(config.training.base)) == ()
+
+
+def test_own_documents_are_redacted_as_all_else(
+    tmp_path: Path, brain: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datafog", reason="needs pip install 'ruvllm[pii]'")
+    monkeypatch.setitem(globals(), "WORDS", [*WORDS, "keeper@tower.example"])
+    assert write_own_text(filled(brain), tmp_path, TuningConfig(redact=True), Path(config.training.base))
+    text = (tmp_path / TEXT).read_text()
+    assert "[EMAIL]" in text and "@" not in text
 
 
 def test_student_is_measured_on_what_the_brain_holds(brain: Path, config: Config) -> None:
@@ -76,6 +100,18 @@ def test_student_is_measured_on_what_the_brain_holds(brain: Path, config: Config
     assert [path.name for path in tuning_folder(brain).iterdir()] == ["lock"]
 
 
+def test_run_goes_on_from_another_folder(brain: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(brain)
+    monkeypatch.chdir(brain.parent)
+    steps = iter(range(99))
+    with pytest.raises(TrainingStopped):
+        tune(Path("brain"), config, hooks=Hooks(must_stop=lambda: next(steps) > 2))
+    moved = brain.rename(brain.parent / "moved")
+    monkeypatch.chdir("/")
+    tuned = tune(moved, config, resume=True, limits=Limits(questions=1))
+    assert tuned.result is not None and tuned.result.student.perplexity is not None
+
+
 def test_who_wants_no_anchor_has_none(brain: Path, config: Config) -> None:
     free = msgspec.structs.replace(config, training=msgspec.structs.replace(config.training, anchor=0.0))
     tuned = tune(filled(brain), free, limits=Limits(questions=1))
@@ -83,16 +119,48 @@ def test_who_wants_no_anchor_has_none(brain: Path, config: Config) -> None:
     assert not tuned.student.about["options"]["general"]
 
 
-def test_forgotten_document_is_in_no_run(brain: Path, config: Config) -> None:
+def forgotten(memory: Memory, source: str) -> None:
+    memory.forget(source)
+
+
+def distrusted(memory: Memory, source: str) -> None:
+    memory.set_trust(source, 0.0)
+
+
+@pytest.mark.parametrize("change", [forgotten, distrusted])
+def test_document_that_is_gone_is_in_no_run(brain: Path, config: Config, change: Callable[[Memory, str], None]) -> None:
     folder = stopped(filled(brain), config)
-    source = next(iter(sources(folder / "general.txt")))
+    source = next(iter(sources(folder / GENERAL)))
     with opened(brain) as memory:
-        memory.forget(f"log {source}")
+        change(memory, f"log {source}")
     assert not words_on_disk(folder, f"keeper{source}")
     assert [path.name for path in folder.iterdir()] == ["lock"]
 
 
-def test_short_text_is_an_error_before_the_training(tmp_path: Path, brain: Path, config: Config) -> None:
-    (tmp_path / "text.txt").write_text("too little")
-    with pytest.raises(ValueError, match=r"text: .* 32 windows of 512 need 16384"):
-        tune(brain, config, text=tmp_path / "text.txt")
+def test_document_that_an_import_replaces_is_in_no_run(tmp_path: Path, brain: Path, config: Config) -> None:
+    folder = stopped(filled(brain), config)
+    source = next(iter(sources(folder / GENERAL)))
+    with Memory(tmp_path / "other", embedder=WordEmbedder()) as other:
+        other.ingest([{"text": "Other words.", "source": f"log {source}"}])
+        other.export(tmp_path / "other.jsonl")
+    with opened(brain) as memory:
+        memory.import_file(tmp_path / "other.jsonl")
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [("too little", "32 windows of 512 need 16384"), ("a ship " * 20_000, "read it in other tokens")],
+)
+def test_text_that_does_not_compare_is_an_error_before_the_training(
+    tmp_path: Path, brain: Path, config: Config, words: str, says: str
+) -> None:
+    tokenizer = Path(config.training.base) / "tokenizer.json"
+    changed = json.loads(tokenizer.read_text())
+    changed["normalizer"] = {"type": "Replace", "pattern": {"String": "ship"}, "content": "boat"}
+    tokenizer.write_text(json.dumps(changed))
+    (tmp_path / "text.txt").write_text(words)
+    done: list[object] = []
+    with pytest.raises(ValueError, match=f"text: .*{says}"):
+        tune(brain, config, text=tmp_path / "text.txt", hooks=Hooks(on_progress=done.append))
+    assert not done and students_of(brain).all() == ()

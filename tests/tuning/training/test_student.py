@@ -74,8 +74,7 @@ def test_report_says_what_was_done(tmp_path: Path, colours: Path, base: Path) ->
 def test_batch_in_several_passes_teaches_what_it_teaches_in_one(
     tmp_path: Path, colours: Path, base: Path, general: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "text.txt").write_text(("a calm sea and a fair wind, " * 9 + "\n") * 9)
-    options = changed(epochs=1.0, general=str(tmp_path / "text.txt") if general else "", anchor=20.0)
+    options = changed(epochs=1.0, general=str(general_text(tmp_path)) if general else "", anchor=20.0)
     losses = []
     for tokens in (1024, 1):
         monkeypatch.setattr(phases, "PASS_TOKENS", tokens)
@@ -106,10 +105,10 @@ def test_preferences_are_a_second_phase(tmp_path: Path, base: Path) -> None:
     assert trained.phases[1].held_out_loss is not None and trained.phases[1].held_out_loss < 0.6  # ln 2 without it
 
 
-def killed(curriculum: Path, base: Path, out: Path, phase: str, step: int) -> None:
+def killed(curriculum: Path, base: Path, out: Path, phase: str, step: int, *more: object) -> None:
     """Train in a process of its own that is killed at a step of a phase."""
     child = Path(__file__).with_name("child.py")
-    command = [sys.executable, "-P", child, curriculum, base, out, phase, str(step)]
+    command = [sys.executable, "-P", child, curriculum, base, out, phase, str(step), *map(str, more)]
     paths = [str(child.parents[2]), os.environ.get("PYTHONPATH", "")]
     path = os.pathsep.join(filter(None, paths))  # an empty one would be this folder, with the checkout in it
     died = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path})
@@ -121,6 +120,32 @@ def test_killed_training_ends_as_one_that_was_not(tmp_path: Path, colours: Path,
     again = train_student(colours, base, tmp_path / "killed", OPTIONS, resume=True)
     whole = train_student(colours, base, tmp_path / "whole", OPTIONS)
     assert sha256_of(again.model_dir / "model.bin") == sha256_of(whole.model_dir / "model.bin")
+
+
+def test_killed_training_of_several_passes_and_an_anchor_ends_the_same(
+    tmp_path: Path, colours: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = changed(general=str(general_text(tmp_path)))
+    monkeypatch.setattr(phases, "PASS_TOKENS", 100)
+    killed(colours, base, tmp_path / "killed", "sft", 7, options.general, 100)
+    again = train_student(colours, base, tmp_path / "killed", options, resume=True)
+    whole = train_student(colours, base, tmp_path / "whole", options)
+    assert sha256_of(again.model_dir / "model.bin") == sha256_of(whole.model_dir / "model.bin")
+
+
+def test_resumed_training_has_the_same_general_text(tmp_path: Path, colours: Path, base: Path) -> None:
+    options = changed(general=str(general_text(tmp_path)))
+    with pytest.raises(TrainingStopped):
+        train_student(colours, base, tmp_path / "out", options, must_stop=lambda: True)
+    Path(options.general).write_text(("another sea and another wind, " * 9 + "\n") * 9)
+    with pytest.raises(ValueError, match="general is another one"):
+        train_student(colours, base, tmp_path / "out", options, resume=True)
+
+
+def general_text(folder: Path) -> Path:
+    """Return a file with paragraphs of some hundred tokens."""
+    (folder / "text.txt").write_text(("a calm sea and a fair wind, " * 9 + "\n") * 9)
+    return folder / "text.txt"
 
 
 def test_kill_between_training_and_conversion_costs_no_step(tmp_path: Path, colours: Path, base: Path) -> None:
