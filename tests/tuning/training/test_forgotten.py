@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from memory.fakes import WordEmbedder
 
 from ruvllm.checkpoints import students_of
 from ruvllm.config import Config
@@ -17,18 +16,7 @@ from ruvllm.tuning.training.brain import Hooks, tune
 from ruvllm.tuning.training.progress import RunDropped
 from ruvllm.tuning.validation import Limits
 
-from .asked_brain import asked_brain, configured, opened, words_on_disk
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return configured(tmp_path, epochs=0.5)
-
-
-@pytest.fixture
-def brain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("ruvllm.embedding.open_embedder", lambda *given: WordEmbedder())
-    return asked_brain(tmp_path / "brain")
+from .asked_brain import opened, words_on_disk
 
 
 def stopped(brain: Path, config: Config) -> Path:

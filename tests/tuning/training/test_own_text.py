@@ -19,20 +19,9 @@ from ruvllm.tuning.training.brain import Hooks, tune
 from ruvllm.tuning.training.own_text import HALF_CHARS, write_own_text
 from ruvllm.tuning.validation import Limits
 
-from .asked_brain import asked_brain, configured, opened, words_on_disk
+from .asked_brain import opened, words_on_disk
 
 WORDS = "the keeper of the tower writes down each ship that passes and what it carries".split()
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return configured(tmp_path, epochs=0.5)
-
-
-@pytest.fixture
-def brain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("ruvllm.embedding.open_embedder", lambda *given: WordEmbedder())
-    return asked_brain(tmp_path / "brain")
 
 
 def filled(brain: Path, documents: int = 40) -> Path:
