@@ -25,10 +25,10 @@ from ruvllm.brain_router import BrainRouter
 from ruvllm.config import Config, WorkerConfig, load_config
 from ruvllm.inference import Engine
 from ruvllm.learning.jobs import Learners, News, brain_jobs
-from ruvllm.learning.priority import at_idle_priority
 from ruvllm.learning.worker import Worker
 from ruvllm.memory import Memory
 from ruvllm.pipeline import AnswerStream, Pipeline
+from ruvllm.priority import at_idle_priority
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.types import Feedback, Request
 

@@ -17,9 +17,9 @@ import msgspec
 
 from ruvllm.config import WorkerConfig
 from ruvllm.errors import BrainError
-from ruvllm.learning.priority import at_idle_priority
 from ruvllm.learning.spare_time import SpareTime
 from ruvllm.memory.jobs import Attempt, JobTable, retry_after_s
+from ruvllm.priority import at_idle_priority
 
 __all__ = ["Job", "MustStop", "Worker"]
 

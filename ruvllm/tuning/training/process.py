@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ruvllm.config import TrainingConfig
-from ruvllm.learning.priority import become_idle
 from ruvllm.memory.jobs import JobTable
+from ruvllm.priority import become_idle
 
 __all__ = ["JOB", "at_low_priority", "every_s", "set_schedule", "start_apart"]
 
