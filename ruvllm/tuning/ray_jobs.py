@@ -65,7 +65,7 @@ def train_all(
     Args:
         on: "local", or the address of a Ray cluster; there each training is a task of its own, and `on_progress` is
             not called.
-        must_stop: asked after each step; on a cluster every second, where True cancels all that did not end.
+        must_stop: asked after each step; on a cluster every second, where each training then saves its step and ends.
 
     Raises:
         ModuleNotFoundError: a cluster is asked for without the extra `ray`.
@@ -73,10 +73,7 @@ def train_all(
         What `train_student` raises.
     """
     if on != LOCAL:
-        calls = [(training,) for training in trainings]
-        made = _on_ray(on, _trained, calls, trainings[0].options.threads, must_stop)
-        if made is None:
-            raise TrainingStopped(trainings[0].out)
+        made = _trained_on_ray(on, trainings, must_stop)
     else:
         made = [_trained(training, on_progress, must_stop) for training in trainings]
     found = [one for one in made if isinstance(one, Trained)]
@@ -103,6 +100,43 @@ def best_of(found: Sequence[Trained]) -> Trained:
         return last.loss if last.held_out_loss is None else last.held_out_loss
 
     return min(found, key=loss)
+
+
+def _trained_on_ray(address: str, trainings: Sequence[Training], must_stop: MustStop) -> list[Any]:
+    stops = [_stop_file(training) for training in trainings]
+    _delete(stops)  # of one that was killed
+    calls = [(training,) for training in trainings]
+    threads = trainings[0].options.threads
+    try:
+        made = _on_ray(address, _trained_until_told, calls, threads, must_stop, stop=lambda: _create(stops))
+    except Exception:  # after any other end, trainings may still have to read them
+        _delete(stops)
+        raise
+    _delete(stops)
+    if made is None:
+        raise TrainingStopped(trainings[0].out)
+    return made
+
+
+def _create(files: Sequence[Path]) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+def _delete(files: Sequence[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+def _stop_file(training: Training) -> Path:
+    """Return the file that tells a training on another machine to stop: `ray.cancel` can end the process that calls it,
+    where the task is just being sent (a failed check in Ray 2.60)."""
+    return training.out.with_name(f"{training.out.name}.stop")
+
+
+def _trained_until_told(training: Training) -> Trained | TrainingDiverged:
+    return _trained(training, must_stop=_stop_file(training).exists)
 
 
 def _trained(
@@ -135,10 +169,12 @@ def _on_ray(
     calls: Sequence[tuple[Any, ...]],
     threads: int,
     must_stop: MustStop = lambda: False,
+    stop: Callable[[], object] = lambda: None,
 ) -> list[Any] | None:
     """Run `work` once for each call on the cluster and return what they return, in order; None where that was stopped.
 
-    All end when one fails.
+    Args:
+        stop: called when `must_stop` returned True, and when a call fails; the others are waited for.
     """
     try:
         import ray
@@ -151,16 +187,20 @@ def _on_ray(
     task = ray.remote(num_cpus=max(1, threads))(work)
     running = [task.remote(*call) for call in calls]
     try:
-        waiting = running
+        waiting, is_stopped = running, False
         while waiting:
-            if must_stop():
-                _cancel(running)
-                return None
             done, waiting = ray.wait(waiting, timeout=LOOK_S)
-            ray.get(done)  # raises what failed
-        return list(ray.get(running))
+            if not is_stopped and must_stop():
+                is_stopped = True
+                stop()
+            if not is_stopped:
+                ray.get(done)  # raises what failed
+        return None if is_stopped else list(ray.get(running))
     except BaseException as error:
-        _cancel(running)
+        stop()
+        if not isinstance(error, Exception):  # a second Ctrl-C: nobody waits
+            raise
+        ray.wait(running, num_returns=len(running))
         cause = getattr(error, "cause", None)  # what the task raised, not how Ray wraps it
         if isinstance(cause, Exception):
             raise cause from error
@@ -168,10 +208,3 @@ def _on_ray(
     finally:
         if is_ours:
             ray.shutdown()
-
-
-def _cancel(running: Sequence[Any]) -> None:
-    import ray
-
-    for one in running:
-        ray.cancel(one, force=True)

@@ -79,3 +79,18 @@ def test_error_on_the_cluster_is_the_error_itself(training: Training, cluster: s
 def test_cluster_is_told_to_stop(training: Training, cluster: str) -> None:
     with pytest.raises(TrainingStopped):
         train_all([training], on=cluster, must_stop=lambda: True)
+    assert not list(training.out.parent.glob("*.stop"))
+    (trained,) = train_all([training], on=cluster)  # goes on where it was stopped
+    assert trained.phases[0].ended_by == "steps"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_one_that_fails_on_the_cluster_ends_the_others(training: Training, cluster: str) -> None:
+    wrong = replace(training, out=training.out / "wrong")
+    (training.out / "wrong").mkdir(parents=True)
+    (training.out / "wrong" / "other").touch()
+    long = replace(training, out=training.out / "long", options=msgspec.structs.replace(training.options, epochs=99.0))
+    with pytest.raises(ValueError, match=r"out: .* holds no training"):
+        train_all([long, wrong], on=cluster)
+    assert not (long.out / "model").exists()
