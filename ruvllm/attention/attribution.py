@@ -36,7 +36,7 @@ CALIBRATED: Weights = {
 """The weights in force; `calibrate` fits others."""
 
 SAYS_NOTHING = frozenset(("", "yes", "no"))
-SAYS_IT = 0.5  # share of an answer's words that a text holds which says the same
+SAYS_IT = 0.9  # share of an answer's words that a text holds which says it
 SHARPNESS = 2.0  # credits are taught as their squares: what was hardly needed teaches next to nothing
 RIDGE = 3.0  # pull of `calibrate` towards 0, in sources
 MAX_STEPS = 50
@@ -59,7 +59,7 @@ def attribute(
 
 
 def says(text: str, answer: str) -> bool:
-    """Return whether a text holds half of an answer's words: who reads it could have given that answer."""
+    """Return whether a text holds an answer's words: all but a few, so that who says the opposite does not count."""
     return containment(answer, text) >= SAYS_IT
 
 

@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ruvllm.attention.attribution import says
 from ruvllm.config import Config
 from ruvllm.memory import Memory
 from ruvllm.memory.failures import Failure
 from ruvllm.memory.feedback import outcome_of
 from ruvllm.memory.outcomes import Outcome
 from ruvllm.memory.traces import StoredTrace, TraceSource
+from ruvllm.text import containment
 from ruvllm.tuning.redaction import Redactor
 from ruvllm.tuning.tags import Tagger
 from ruvllm.tuning.trace import Alternative, Passage, QualityBy, Standing, TaskOutcome, Trace
 from ruvllm.types import Feedback, Message
 
 __all__ = ["TraceCollector", "collect_all"]
+
+SAYS_IT = 0.5  # share of a correction's words that a passage holds which says the same
 
 
 class TraceCollector:
@@ -141,6 +143,10 @@ def _standing(stored: StoredTrace, correction: str | None) -> Standing:
     return "promoted" if stored.is_promoted else "probation"
 
 
+def _says(passage: str, answer: str) -> bool:
+    return containment(answer, passage) >= SAYS_IT
+
+
 def _helped_and_misled(stored: StoredTrace, correction: str | None) -> tuple[tuple[Passage, ...], tuple[Passage, ...]]:
     """Return what helps to the right answer, and what was shown in its place: by marks, else by the correction."""
     helped = [Passage(source.node, source.text) for source in stored.sources if _helps(source, correction) is True]
@@ -153,7 +159,7 @@ def _helped_and_misled(stored: StoredTrace, correction: str | None) -> tuple[tup
 def _helps(source: TraceSource, correction: str | None) -> bool | None:
     if source.helped is not None:
         return source.helped and source.holds
-    return None if correction is None else says(source.text, correction)
+    return None if correction is None else _says(source.text, correction)
 
 
 def _is_context_wrong(stored: StoredTrace, correction: str | None) -> bool:
@@ -165,7 +171,7 @@ def _is_context_wrong(stored: StoredTrace, correction: str | None) -> bool:
     if any(not source.holds for source in used) or all(source.helped is False for source in sources):
         return True
     marked = any(source.helped for source in sources)
-    return correction is not None and not marked and not any(says(source.shown, correction) for source in sources)
+    return correction is not None and not marked and not any(_says(source.shown, correction) for source in sources)
 
 
 def _redacted(trace: Trace, redactor: Redactor) -> Trace:

@@ -164,7 +164,7 @@ def test_a_promoted_answer_is_not_blamed_by_its_own_question(memory: Memory) -> 
 def test_a_correction_that_no_shown_source_says_teaches_nothing(memory: Memory) -> None:
     fleet(memory)
     ask(memory, "a1", "Heron", "nobody")
-    memory.feedback("a1", Feedback(correction="Lieutenant Zwingli"))
+    memory.feedback("a1", Feedback(correction="Captain Zwingli"))
     assert memory.train_attention().examples == 0
 
 
