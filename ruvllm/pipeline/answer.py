@@ -14,11 +14,12 @@ from ruvllm.inference import confidence
 from ruvllm.pipeline.asking import UNFINISHED, Asking, Draft, Reader
 from ruvllm.routing import cost_of
 from ruvllm.text import sentence_spans
-from ruvllm.types import Decision, GenerationOptions, Interaction, Response, Route, TierOutcome
+from ruvllm.types import Decision, GenerationOptions, Interaction, Response, Route, Source, TierOutcome
 
-__all__ = ["finished", "interaction_of", "options_of", "outcome_of", "route_of"]
+__all__ = ["UNSURE", "finished", "interaction_of", "options_of", "outcome_of", "route_of"]
 
 EXTRACT_SOURCES = 3  # sources whose sentences compete for the quoted passage
+UNSURE = "I cannot answer this with confidence. The closest passage: "  # before what is quoted
 
 Nearness = Callable[[Sequence[str]], np.ndarray]
 """How near (n,) texts lie to the question, higher is nearer."""
@@ -106,14 +107,19 @@ def _extracted(response: Response, nearness: Nearness) -> Response:
     else:
         near = nearness([sentence for _, sentence in candidates])
         source, sentence = candidates[int(np.argmax(near))]
-        where = source.title or source.source or f"source {source.number}"
-        text, used = f"I cannot answer this with confidence. The closest passage ({where}): {sentence}", source.number
+        text, used = f"{UNSURE}{_named(source)}{sentence}", source.number
     return replace(
         response,
         text=text,
         finish_reason="extract",
         sources=tuple(replace(s, used=s.number == used) for s in response.sources),
     )
+
+
+def _named(source: Source) -> str:
+    """Return what people call a source, before what it says; a text that was given without a name has none."""
+    name = source.title or source.source
+    return f"{name}: " if name and not name.startswith("text:") else ""
 
 
 def interaction_of(

@@ -9,6 +9,7 @@ from ruvllm.errors import RuvLLMError
 from ruvllm.judging import Answered, Judges
 from ruvllm.memory import Memory
 from ruvllm.orchestrator import Limits
+from ruvllm.pipeline.answer import UNSURE
 from ruvllm.pipeline.asking import Asking, Draft, reason
 from ruvllm.types import Response
 
@@ -16,11 +17,16 @@ __all__ = ["Records", "judged"]
 
 logger = logging.getLogger(__name__)
 
+ANSWERABLE = 0.5  # what the judge says of sources from which on they rather hold an answer than not
 TOLD = ("stage", "timeout_s", "status")  # of an error; its message may quote the question
 
 
 def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draft) -> Response:
-    """Return the response with the judge's word on it; a judge that fails or comes too late costs only that."""
+    """Return the response with the judge's word on it; a judge that fails or comes too late costs only that.
+
+    A passage that was quoted in the place of a model's words is excused only where the judge holds that the sources do
+    not answer the question.
+    """
     if judge is None:
         return response
     if asking.deadline.has_passed:
@@ -44,7 +50,10 @@ def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draf
             asking.degrade("judge", f"nothing is said about quality: {reason(error)}")
             return response
     draft.judge_score = judgement.signals.get("score")
-    return replace(response, quality=judgement.quality, quality_source=judgement.source)
+    text = response.text
+    if response.draft is not None and judgement.signals.get("answerable", 0.0) >= ANSWERABLE:
+        text = text.removeprefix(UNSURE)
+    return replace(response, text=text, quality=judgement.quality, quality_source=judgement.source)
 
 
 class Records:

@@ -45,6 +45,20 @@ def test_demo_questions_are_answered_from_the_documents(brain: ruvllm.RuvLLM, qu
     assert answer in brain.ask(question).text
 
 
+@pytest.mark.parametrize(
+    ("question", "excused"), [("Who founded Tern Point Station?", False), ("Who is the mayor of Oslo?", True)]
+)
+def test_an_unsure_reader_gives_way_to_a_passage(brain: ruvllm.RuvLLM, question: str, excused: bool) -> None:
+    section = brain.config.generation
+    unsure = msgspec.structs.replace(section, min_confidence=1.0)
+    with ruvllm.open(
+        brain.path, config=msgspec.structs.replace(brain.config, generation=unsure), read_only=True
+    ) as llm:
+        response = llm.ask(question)
+    assert response.finish_reason == "extract" and response.draft
+    assert response.text.startswith("I cannot answer") == excused
+
+
 def test_the_reader_is_loaded_once_and_given_back_after_every_answer(brain: ruvllm.RuvLLM) -> None:
     for question in QUESTIONS[:2]:
         brain.ask(question)

@@ -105,12 +105,13 @@ class FailingEmbedder(WordEmbedder):
 class FixedJudge:
     """Says one quality, or raises what it is given; keeps what it was shown."""
 
-    def __init__(self, says: float | Exception) -> None:
+    def __init__(self, says: float | Exception, *, answerable: float = 0.0) -> None:
         self.says = says
+        self.answerable = answerable
         self.shown: list[Answered] = []
 
     def judge(self, answered: Answered) -> Judgement:
         self.shown.append(answered)
         if isinstance(self.says, Exception):
             raise self.says
-        return Judgement(self.says, "fixed", {"length": float(len(answered.answer))})
+        return Judgement(self.says, "fixed", {"length": float(len(answered.answer)), "answerable": self.answerable})

@@ -19,7 +19,7 @@ from ruvllm.pipeline import AnswerStream, Pipeline
 from ruvllm.types import Request
 
 from .parts import QUESTION, CountingEngine, FixedJudge, SlowEngine, ask, config, never, pipeline, stocked
-from .test_pipeline import ROUTED, _Chooses
+from .test_pipeline import ROUTED, TEXTS, _Chooses
 
 
 @pytest.fixture
@@ -184,6 +184,16 @@ def test_what_is_cancelled_before_a_stage_does_not_begin_it(memory: Memory) -> N
 
 
 # -- the judge ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("answerable", "excused"), [(0.9, False), (0.1, True)])
+def test_a_quoted_passage_is_excused_where_the_sources_do_not_answer(
+    memory: Memory, answerable: float, excused: bool
+) -> None:
+    judge = FixedJudge(0.5, answerable=answerable)
+    response = ask(pipeline(memory, EchoEngine(probability=0.2), judge=judge))
+    assert response.finish_reason == "extract" and response.text.endswith(TEXTS[0])
+    assert response.text.startswith("I cannot answer") == excused
 
 
 def test_a_judge_sees_the_answer_and_its_word_is_in_the_response(memory: Memory) -> None:
