@@ -188,9 +188,19 @@ def graph(
     file: Annotated[Path, typer.Option("--out", "-o", parser=_path, metavar="FILE", help="An SVG file.")] = Path(
         "graph.svg"
     ),
+    biases: Annotated[
+        bool, typer.Option("--biases", help="Draw how ready the ranking is to follow each type of edge instead.")
+    ] = False,
 ) -> None:
     """Draw a part of the graph, and say in words what is in it."""
     with Memory(existing(brain), read_only=True) as memory:
+        if biases:
+            learnt = {type.value: bias for type, bias in memory.get_edge_bias_weights().items()}
+            for name, bias in learnt.items():
+                out.print(f"{name:12} {bias:+.2f}", markup=False)
+            path = viz.bars(learnt, file, title="How ready the ranking is to follow edges; 0 as untrained")
+            out.print(f"drawn in {path}", markup=False)
+            return
         centre = None if around is None else _node_called(memory, around)
         shown = max_nodes if max_nodes is not None else 40 if centre is None else 60
         found = memory.neighbourhood(centre, hops=hops, max_nodes=shown)

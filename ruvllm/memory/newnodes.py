@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import apsw
@@ -13,11 +14,12 @@ import numpy as np
 
 from ruvllm.memory.duplicates import Duplicates, first_alike
 from ruvllm.memory.rows import checked_text, checked_weight, insert_nodes, title_of
-from ruvllm.types import NodeType
+from ruvllm.types import EdgeType, NodeType
 
-__all__ = ["NewNode", "insert_new_nodes", "new_node"]
+__all__ = ["NewNode", "insert_new_nodes", "link_steps", "new_node"]
 
 FIELDS = frozenset(("text", "metadata", "trust"))
+STEP_WEIGHT = 0.5  # of the edge from a step of an agent to the next one, as from a passage to the next
 BLOCK = 1024  # nodes that are compared with each other at a time
 
 
@@ -78,6 +80,35 @@ def insert_new_nodes(
         part = slice(start, start + BLOCK)
         stored += _insert_block(connection, duplicates, nodes[part], vectors[part], type, namespace, source, now)
     return stored
+
+
+def link_steps(
+    connection: apsw.Connection, stored: Sequence[tuple[int, bool]], namespace: str, source: str | None
+) -> None:
+    """Let each step of an agent lead to the next one, and the last step of `source` so far to the first of these.
+
+    Args:
+        stored: as `insert_new_nodes` returned them; of two steps at least one is new where an edge is inserted.
+    """
+    first = min((node_id for node_id, is_new in stored if is_new), default=None)
+    if first is None:
+        return
+    last = connection.execute(
+        "SELECT max(id) FROM nodes WHERE namespace = ? AND source = ? AND type = ? AND id < ? "
+        "AND ended IS NULL AND tier = 'hot'",
+        (namespace, source, NodeType.AGENT_STEP.value, first),
+    ).get
+    steps = [*([(last, False)] if last is not None else []), *stored]
+    now = time.time()
+    connection.executemany(
+        "INSERT OR IGNORE INTO edges (src, dst, type, weight, last_used, created, created_by) "
+        "VALUES (?, ?, ?, ?, ?, ?, 'order')",
+        [
+            (src, dst, EdgeType.AGENT_STEP.value, STEP_WEIGHT, now, now)
+            for (src, was_new), (dst, is_new) in pairwise(steps)
+            if src != dst and (was_new or is_new)
+        ],
+    )
 
 
 def _insert_block(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ruvllm.viz.bars import bars
 from ruvllm.viz.curves import CurvePoint, curve, curve_svg
 from ruvllm.viz.graph import draw_graph, label_of, picture
 from ruvllm.viz.layout import place
@@ -12,6 +13,7 @@ from ruvllm.viz.tables import hits_html, node_html, report_html, response_html
 
 __all__ = [
     "CurvePoint",
+    "bars",
     "can_draw_png",
     "curve",
     "curve_png",

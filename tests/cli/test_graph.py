@@ -40,3 +40,9 @@ def test_without_a_node_the_most_linked_are_drawn(brain: Path, tmp_path: Path) -
 def test_an_unknown_node_is_named(brain: Path, tmp_path: Path) -> None:
     _, _, error = graph(brain, "--around", "99", "-o", str(tmp_path / "g.svg"))
     assert str(error) == "around: there is no node 99"
+
+
+def test_biases_of_edge_types_are_printed_and_drawn(brain: Path, tmp_path: Path) -> None:
+    code, output, _ = graph(brain, "--biases", "-o", str(tmp_path / "b.svg"))
+    assert code == 0 and "Cites" in output
+    assert "Cites" in (tmp_path / "b.svg").read_text()

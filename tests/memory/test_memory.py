@@ -317,6 +317,22 @@ def test_edges_are_found_from_both_ends(memory: Memory) -> None:
     assert [n.id for _, n in memory.neighbours(b, EdgeType.CITES)] == [a]
 
 
+def test_steps_of_an_agent_lead_to_the_next_one(memory: Memory) -> None:
+    first, second = memory.insert_nodes(["alpha opens", "beta reads"], type=NodeType.AGENT_STEP, source="run 1")
+    third = memory.insert_node("gamma writes", type=NodeType.AGENT_STEP, source="run 1")
+    memory.insert_node("delta rests", type=NodeType.AGENT_STEP, source="run 2")
+    ways = [(e.src, e.dst, e.created_by) for e, _ in memory.neighbours(second, EdgeType.AGENT_STEP)]
+    assert sorted(ways) == [(first, second, "order"), (second, third, "order")]
+    assert len(memory.neighbours(third)) == 1
+
+
+def test_a_step_that_is_known_already_is_linked_once_more(memory: Memory) -> None:
+    known = memory.insert_node("alpha opens", type=NodeType.AGENT_STEP, source="run")
+    again = memory.insert_nodes(["beta reads", "alpha opens"], type=NodeType.AGENT_STEP, source="run")
+    assert again[1] == known
+    assert {(e.src, e.dst) for e, _ in memory.neighbours(known)} == {(known, again[0]), (again[0], known)}
+
+
 def test_bad_edges_are_named(memory: Memory) -> None:
     node = memory.insert_node("alpha")
     with pytest.raises(ValueError, match="dst: there is no node 99"):

@@ -15,7 +15,7 @@ from ruvllm.memory.around import read_around, read_most_linked
 from ruvllm.memory.decay import DecayReport, apply_decay, half_lives, weight_left
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.opened import OpenedBrain, checked_count
-from ruvllm.memory.newnodes import insert_new_nodes, new_node
+from ruvllm.memory.newnodes import insert_new_nodes, link_steps, new_node
 from ruvllm.memory.outcomes import Moved, Outcome, apply_outcome, credits_of, named
 from ruvllm.memory.rows import (
     EDGE_COLUMNS,
@@ -140,6 +140,9 @@ class GraphOfNodes(OpenedBrain):
     ) -> list[int]:
         """Store nodes in one transaction and return their ids; see `insert_node`. All or none, durable on return.
 
+        Nodes of type AgentStep are the steps of one run, in order: each gets an edge to the next, and the last step of
+        the same `source` so far one to the first.
+
         Args:
             nodes: texts, or mappings with text and perhaps metadata and trust.
 
@@ -156,13 +159,16 @@ class GraphOfNodes(OpenedBrain):
 
         def work(connection: apsw.Connection) -> list[tuple[int, bool]]:
             remember_embedder(connection, embedder)
-            return insert_new_nodes(connection, self._duplicates, new, vectors, type, self.namespace, source)
+            stored = insert_new_nodes(connection, self._duplicates, new, vectors, type, self.namespace, source)
+            if type is NodeType.AGENT_STEP:
+                link_steps(connection, stored, self.namespace, source)
+            return stored
 
         def after(stored: list[tuple[int, bool]]) -> None:
             is_new = np.array([fresh for _, fresh in stored])
             if is_new.any():
                 ids = [node_id for node_id, fresh in stored if fresh]
-                self._derived.added(ids, vectors[is_new], are_linked=False)
+                self._derived.added(ids, vectors[is_new], are_linked=type is NodeType.AGENT_STEP)
 
         return [node_id for node_id, _ in self._store.write(work, after=after)]
 
