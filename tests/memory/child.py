@@ -7,7 +7,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from fakes import WordEmbedder, interaction, routed
+from fakes import WordEmbedder, cold, interaction, routed
 
 from ruvllm.config import load_config
 from ruvllm.memory import IngestProgress, Memory, ReembedProgress
@@ -59,7 +59,14 @@ def ingest(brain: str, documents: str, start: str) -> None:
         say(f"promoted two{i}")
         memory.forget(files[0])
         say(f"forgotten {files[0]}")
+        memory.set_trust(str(files[1]), 0.5)
+        say(f"trusted {files[1]}")
+        if i % 3 == 2:
+            memory.apply_decay()
+        if i % 5 == 3:
+            memory.run_archival(max_age_days=0.0, min_use_count=1 << 30)
         if i % 5 == 4:
+            memory.rehydrate(cold(memory))
             memory.compact()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, settings
 
+from ruvllm.memory import Memory
 from ruvllm.types import Decision, Interaction, Route, TierEstimate, TierOutcome
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
@@ -86,3 +87,8 @@ def routed(id: str = "a1", tier: str = "small", *, calibrates: bool = False, **f
 def unit_vectors(n: int, dim: int, seed: int = 0) -> np.ndarray:
     vectors = np.random.default_rng(seed).standard_normal((n, dim), np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def cold(memory: Memory) -> list[int]:
+    """Return the archived nodes."""
+    return [node for (node,) in memory._store.rows("SELECT id FROM nodes WHERE tier = 'cold'")]

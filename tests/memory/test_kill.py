@@ -12,7 +12,7 @@ import pytest
 from ruvllm.memory import Memory
 from ruvllm.types import EdgeType
 
-from .fakes import WordEmbedder
+from .fakes import WordEmbedder, cold
 
 CHILD = Path(__file__).with_name("child.py")
 
@@ -36,12 +36,16 @@ def cycle(brain: Path, documents: Path, number: int, rng: random.Random) -> None
         report = memory.check(repair=True)
         assert [finding for finding in report.findings if finding.severity == "error"] == []
         assert memory.check().findings == ()
+        memory.rehydrate(cold(memory))
         sources = {summary.source: summary.chunks for summary in memory.sources()}
         for kind, name in (line.split(" ", 1) for line in acknowledged[1:]):
             if kind == "document":
                 assert sources.get(name, 0) == 4 or name.endswith("-0.md")  # those are forgotten
             elif kind == "forgotten":
                 assert name not in sources
+            elif kind == "trusted":
+                trust = memory._store.rows("SELECT DISTINCT trust FROM nodes WHERE source = ?", (name,))
+                assert trust == [(0.5,)]
             elif kind == "promoted":
                 answer = memory.get(memory.interaction(name).answer_node or 0)
                 assert (answer.on_probation, answer.trust) == (False, 0.7)
