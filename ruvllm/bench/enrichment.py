@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,17 @@ import msgspec
 import numpy as np
 
 from ruvllm.bench import evaluation
+from ruvllm.bench.cache import Cache
 from ruvllm.bench.corpora import Passage, Question, read_corpus, read_questions, sample
 from ruvllm.bench.evaluation import ask, attention, documents, measure, metric_names
 from ruvllm.bench.pool import Pool
 from ruvllm.bench.report import Report, Row, make_report
 from ruvllm.bench.setup import Settings, open_tools
-from ruvllm.inference import Engine, open_engine
+from ruvllm.config import EnrichmentConfig
+from ruvllm.inference import Cancelled, Engine, Piece, complete, open_engine
 from ruvllm.learning.enrichment import EnrichmentReport, enrich
 from ruvllm.memory import Memory
-from ruvllm.types import Embedder
+from ruvllm.types import Embedder, GenerationOptions, Message
 
 __all__ = ["run"]
 
@@ -27,23 +30,58 @@ KS = (2, 5, 10)
 PLAIN, ENRICHED = "untrained", "untrained, enriched"
 
 
-def run(corpus: Path, questions: Path, settings: Settings, *, passages: int, max_links: int) -> Report:
+def run(
+    corpus: Path, questions: Path, settings: Settings, *, passages: int, max_links: int, read: int | None = None
+) -> Report:
     """Return recall of the untrained memory with and without enrichment on the same questions, and its cost.
 
     Args:
         passages: of the corpus, drawn beside those that the questions need.
         max_links: that a passage may have and is still read.
+        read: passages, those with the fewest links first; all of these when None.
     """
+    section = msgspec.structs.replace(
+        settings.config.enrichment, max_links=max_links, passages_per_run=read or passages
+    )
     drawn = [question for question in read_questions(questions) if question.gold_pids]
     drawn = drawn if settings.limit is None else sample(drawn, settings.limit, settings.seed)
     held = _drawn(read_corpus(corpus), drawn, passages, settings.seed)
     config = settings.config
     with open_tools(replace(settings, model="none")) as tools:
-        engine = open_engine(settings.model, config.generation, config.models)
+        engine = _CachedEngine(open_engine(settings.model, config.generation, config.models), tools.cache)
         try:
-            return make_report("enrichment", _rows(held, drawn, settings, tools.embedder, engine, max_links))
+            return make_report("enrichment", _rows(held, drawn, settings, tools.embedder, engine, section))
         finally:
             engine.close()
+
+
+class _CachedEngine:
+    """An engine that reads no prompt twice; `seconds` of processor time that each answer took when it was made."""
+
+    def __init__(self, engine: Engine, cache: Cache) -> None:
+        self.name, self.context_tokens, self.parameters = engine.name, engine.context_tokens, engine.parameters
+        self.seconds: list[float] = []
+        self._engine, self._cache = engine, cache
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        return self._engine.count_tokens(messages)
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, *, cancelled: Cancelled | None = None
+    ) -> Iterator[Piece]:
+        key = msgspec.json.encode((messages, options)).decode()
+        known = self._cache.find(f"by {self.name}", [key])
+        if key not in known:
+            started = time.process_time()
+            done = complete(self._engine, messages, options, cancelled=cancelled)
+            known = {key: msgspec.json.encode((done.text, done.finish_reason, time.process_time() - started))}
+            self._cache.add(f"by {self.name}", known)
+        text, finish_reason, seconds = msgspec.json.decode(known[key])
+        self.seconds.append(seconds)
+        yield Piece(text, finish_reason=finish_reason)
+
+    def close(self) -> None:
+        self._engine.close()
 
 
 def _rows(
@@ -51,10 +89,9 @@ def _rows(
     drawn: Sequence[Question],
     settings: Settings,
     embedder: Embedder,
-    engine: Engine,
-    max_links: int,
+    engine: _CachedEngine,
+    section: EnrichmentConfig,
 ) -> list[Row]:
-    section = msgspec.structs.replace(settings.config.enrichment, max_links=max_links, passages_per_run=len(held))
     reports: list[EnrichmentReport] = []
 
     def read(memory: Memory) -> None:
@@ -75,7 +112,7 @@ def _rows(
         Row("passages read", report.read, "passages"),
         Row("names found", report.names, "names"),
         Row("links made", report.links, "links"),
-        Row("time of one passage", report.seconds / max(report.read, 1), "s"),
+        Row("processor time of one passage", float(np.mean(engine.seconds or 0.0)), "s"),
     ]
 
 

@@ -23,6 +23,9 @@ def enrichment(
     model: Annotated[str, typer.Option("--model", "-m", help="That reads the passages.")] = "smollm2-135m",
     passages: Annotated[int, typer.Option(min=1, help="Passages of the corpus, drawn.")] = 600,
     max_links: Annotated[int, typer.Option(min=0, help="Links that a passage may have and is still read.")] = 3,
+    read: Annotated[
+        int | None, typer.Option(min=1, help="Passages read, those with the fewest links first; all when left out.")
+    ] = None,
     titles: Titles = "shown",
     limit: Limit = 60,
     seed: Seed = 0,
@@ -33,5 +36,5 @@ def enrichment(
     from ruvllm.bench.enrichment import run
 
     with measured(titles=titles, limit=limit, seed=seed, model=model, cache=cache) as settings:
-        report = run(corpus, questions, settings, passages=passages, max_links=max_links)
+        report = run(corpus, questions, settings, passages=passages, max_links=max_links, read=read)
     print_report(report, json=json)
