@@ -68,7 +68,9 @@ def test_learn_runs_the_same_jobs_as_the_background(tmp_path: Path) -> None:
     assert report.attention.reason == "fewer than 10 good answers"
 
 
-@pytest.mark.parametrize(("call", "job"), [("train_judge", "judge"), ("compress", "compression")])
+@pytest.mark.parametrize(
+    ("call", "job"), [("train_judge", "judge"), ("compress", "compression"), ("enrich", "enrichment")]
+)
 def test_what_is_called_by_name_is_the_job_of_the_schedule(tmp_path: Path, call: str, job: str) -> None:
     with ruvllm.open(tmp_path) as llm:
         getattr(llm, call)()

@@ -14,6 +14,7 @@ from ruvllm.cli import (
     brain,
     compress,
     demo,
+    enrich,
     learn,
     models,
     reembed,
@@ -50,6 +51,7 @@ students.register(app)
 demo.register(app)
 reembed.register(app)
 compress.register(app)
+enrich.register(app)
 router.register(app)
 router_report.register()
 sessions.register(app)

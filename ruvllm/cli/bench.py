@@ -11,6 +11,7 @@ from rich.progress import Progress
 from ruvllm.cli import (
     bench_certificate,
     bench_compression,
+    bench_enrichment,
     bench_judge,
     bench_ladder,
     bench_memory,
@@ -77,6 +78,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     bench_memory.register(bench_app)
     bench_compression.register(bench_app)
+    bench_enrichment.register(bench_app)
     bench_models.register(bench_app)
     bench_ladder.register(bench_app)
     bench_routers.register(bench_app)

@@ -1,6 +1,13 @@
 """One configuration tree: defaults, then `ruvllm.toml`, then RUVLLM_* environment variables, then arguments."""
 
-from ruvllm.config.learning import CompressionConfig, JudgeConfig, LearningConfig, SignalsConfig, WorkerConfig
+from ruvllm.config.learning import (
+    CompressionConfig,
+    EnrichmentConfig,
+    JudgeConfig,
+    LearningConfig,
+    SignalsConfig,
+    WorkerConfig,
+)
 from ruvllm.config.places import cache_dir, signing_key_file
 from ruvllm.config.reading import EmbeddingConfig, GenerationConfig, ModelsConfig, without_userinfo
 from ruvllm.config.remembering import IndexConfig, IngestConfig, LinkingConfig, RetrievalConfig, StoreConfig
@@ -14,6 +21,7 @@ __all__ = [
     "CompressionConfig",
     "Config",
     "EmbeddingConfig",
+    "EnrichmentConfig",
     "GenerationConfig",
     "IndexConfig",
     "IngestConfig",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ruvllm.config.section import Section, require
 
-__all__ = ["CompressionConfig", "JudgeConfig", "LearningConfig", "SignalsConfig", "WorkerConfig"]
+__all__ = ["CompressionConfig", "EnrichmentConfig", "JudgeConfig", "LearningConfig", "SignalsConfig", "WorkerConfig"]
 
 
 class LearningConfig(Section, frozen=True):
@@ -71,6 +71,7 @@ class WorkerConfig(Section, frozen=True):
     sessions_hours: float = 24.0  # where sessions.max_idle_days is set
     decay_hours: float = 24.0
     index_hours: float = 24.0  # and whenever a fifth of it is deleted
+    enrichment_hours: float = 0.0  # reading takes a model about a second a passage: somebody has to want that
     archival_hours: float = 0.0  # what is hardly used leaves search: somebody has to want that
 
     def __post_init__(self) -> None:
@@ -102,6 +103,25 @@ class CompressionConfig(Section, frozen=True):
             value = getattr(self, name)
             require(0.0 <= value <= 1.0, f"compression.{name} must be in [0, 1] ({value})")
         require(1 <= self.max_levels <= 8, f"compression.max_levels must be in [1, 8] ({self.max_levels})")
+
+
+class EnrichmentConfig(Section, frozen=True):
+    """Which passages a local model reads to name what they are about, and how much of it."""
+
+    model: str = ""  # a name as in models.tiers; "" = the largest local tier
+    max_links: int = 3  # by names or likeness that a passage may have and is still read
+    max_names: int = 5  # that are taken from one passage
+    max_new_tokens: int = 64  # that the model writes about one passage
+    passages_per_run: int = 200
+
+    def __post_init__(self) -> None:
+        require(self.max_links >= 0, f"enrichment.max_links must be >= 0 ({self.max_links})")
+        require(1 <= self.max_names <= 24, f"enrichment.max_names must be in [1, 24] ({self.max_names})")
+        require(
+            8 <= self.max_new_tokens <= 1024,
+            f"enrichment.max_new_tokens must be in [8, 1024] ({self.max_new_tokens})",
+        )
+        require(self.passages_per_run >= 1, f"enrichment.passages_per_run must be >= 1 ({self.passages_per_run})")
 
 
 class JudgeConfig(Section, frozen=True):

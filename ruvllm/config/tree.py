@@ -11,7 +11,14 @@ from typing import Any
 
 import msgspec
 
-from ruvllm.config.learning import CompressionConfig, JudgeConfig, LearningConfig, SignalsConfig, WorkerConfig
+from ruvllm.config.learning import (
+    CompressionConfig,
+    EnrichmentConfig,
+    JudgeConfig,
+    LearningConfig,
+    SignalsConfig,
+    WorkerConfig,
+)
 from ruvllm.config.reading import EmbeddingConfig, GenerationConfig, ModelsConfig, without_userinfo
 from ruvllm.config.remembering import IndexConfig, IngestConfig, LinkingConfig, RetrievalConfig, StoreConfig
 from ruvllm.config.routing import RouterConfig
@@ -42,6 +49,7 @@ class Config(Section, frozen=True):
     worker: WorkerConfig = WorkerConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     compression: CompressionConfig = CompressionConfig()
+    enrichment: EnrichmentConfig = EnrichmentConfig()
     judge: JudgeConfig = JudgeConfig()
     tuning: TuningConfig = TuningConfig()
     training: TrainingConfig = TrainingConfig()
@@ -66,11 +74,12 @@ class Config(Section, frozen=True):
             safe in ("", self.generation.model, *self.models.tiers),
             f"router.safe_default must be one of models.tiers ({without_userinfo(safe)!r} is not)",
         )
-        sums_up = self.compression.model
-        require(
-            sums_up in ("", self.generation.model, *self.models.tiers),
-            f"compression.model must be one of models.tiers ({without_userinfo(sums_up)!r} is not)",
-        )
+        for name in ("compression", "enrichment"):
+            model = getattr(self, name).model
+            require(
+                model in ("", self.generation.model, *self.models.tiers),
+                f"{name}.model must be one of models.tiers ({without_userinfo(model)!r} is not)",
+            )
 
 
 def load_config(

@@ -45,6 +45,7 @@ class Learners:
     router: Callable[[MustStop], Any] | None = None
     judge: Callable[[MustStop], Any] | None = None
     compression: Callable[[MustStop], Any] | None = None
+    enrichment: Callable[[MustStop], Any] | None = None
     signals: Callable[[MustStop], Any] | None = None
     sessions: Callable[[MustStop], Any] | None = None
     tuning: Callable[[MustStop], Any] | None = None
@@ -76,6 +77,7 @@ def brain_jobs(memory: Memory, config: WorkerConfig, news: News, learners: Learn
         ("router", learners.router, config.router_hours, True),
         ("judge", learners.judge, config.judge_hours, False),
         ("compression", learners.compression, config.compression_hours, False),
+        ("enrichment", learners.enrichment, config.enrichment_hours, False),
         ("sessions", learners.sessions, config.sessions_hours, False),
     ]
     jobs = [] if learners.signals is None else [Job("signals", learners.signals, _seconds(config.signals_hours))]

@@ -39,7 +39,7 @@ __all__ = [
     "require_sound",
 ]
 
-VERSION = 4
+VERSION = 5
 
 Text = Annotated[str, Meta(pattern=r"\S")]
 Count = Annotated[int, Meta(ge=0)]
@@ -50,7 +50,7 @@ Hash = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 BLOB_COLUMNS = frozenset(("vector", "features", "present"))
 """Bytes in the brain, base64 in a line."""
-JSON_COLUMNS = frozenset(("metadata", "source_ids", "used_ids", "route", "timings_ms", "estimates"))
+JSON_COLUMNS = frozenset(("metadata", "source_ids", "used_ids", "route", "timings_ms", "estimates", "found"))
 NODE_KEYS = ("superseded_by",)
 """Keys of a node's metadata under which the id of another node stands."""
 
@@ -213,6 +213,13 @@ class _Session(msgspec.Struct):
     created: Seconds
 
 
+class _Enrichment(msgspec.Struct):
+    node: int
+    made_by: Text
+    version: Count
+    found: list[Text]
+
+
 class Table(NamedTuple):
     """Where the lines of one kind come from: in `order` they are the same whatever the ids are."""
 
@@ -241,6 +248,7 @@ TABLES = {
     "tier_outcome": Table("tier_outcomes", _TierOutcome, "interaction, tier"),
     "signal": Table("signals", _Signal, "interaction"),
     "session": Table("sessions", _Session, "namespace, name"),
+    "enrichment": Table("enrichments", _Enrichment, "node"),
 }
 
 

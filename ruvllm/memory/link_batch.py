@@ -21,7 +21,7 @@ from ruvllm.memory.rows import SEARCHED
 from ruvllm.memory.store import fetch
 from ruvllm.types import EdgeType
 
-__all__ = ["LinkBatch", "NewDocument"]
+__all__ = ["MAX_SHARED", "SHARED_LINKS", "FoundEdges", "LinkBatch", "NewDocument", "shared_weight"]
 
 NAME_WEIGHT, LINK_WEIGHT = 0.8, 1.0  # of Cites: found by a name, written as a link
 CONTAINS_WEIGHT = FOLLOWS_WEIGHT = 0.5
@@ -47,7 +47,12 @@ class NewDocument:
     metadata: Sequence[Mapping[str, Any]]
 
 
-class _Edges:
+def shared_weight(num_others: int) -> float:
+    """Return the weight of a link by a name that so many other nodes share."""
+    return SHARED_WEIGHT / math.log2(2 + num_others)
+
+
+class FoundEdges:
     """Edges to insert: of two findings of one edge both count, w = 1 - (1 - a)(1 - b)."""
 
     def __init__(self) -> None:
@@ -61,8 +66,11 @@ class _Edges:
     def joins(self, a: int, b: int, type: EdgeType) -> bool:
         return (a, b, type) in self._found or (b, a, type) in self._found
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def insert(self, connection: apsw.Connection, now: float) -> None:
-        """Insert the edges whose ends are both there still; one end of each is new, so that none is known yet."""
+        """Insert the edges, none of which is known yet, whose ends are both there still."""
         there = _still_there(connection, {end for src, dst, _ in self._found for end in (src, dst)})
         connection.executemany(
             "INSERT INTO edges (src, dst, type, weight, last_used, created, created_by) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -121,7 +129,7 @@ class LinkBatch:
 
     def insert(self, connection: apsw.Connection, ids: Sequence[int], similar: Similar, now: float) -> None:
         """Insert names, mentions and edges of the nodes, which were just inserted as `ids`, within a transaction."""
-        edges = _Edges()
+        edges = FoundEdges()
         for rows in self._documents:
             self._structure(rows, ids, edges)
         for id, nodes in zip(ids, self._mentioned, strict=True):
@@ -133,7 +141,7 @@ class LinkBatch:
         self._same_topic(connection, ids, similar, edges)
         edges.insert(connection, now)
 
-    def _structure(self, rows: range, ids: Sequence[int], edges: _Edges) -> None:
+    def _structure(self, rows: range, ids: Sequence[int], edges: FoundEdges) -> None:
         """Follows: the next node; Contains: the node that opens a section leads to those of the section."""
         opened: list[tuple[tuple[str, ...], int]] = []
         for row in rows:
@@ -148,7 +156,7 @@ class LinkBatch:
             if not opened or opened[-1][0] != path:
                 opened.append((path, node))
 
-    def _cited_by_older(self, connection: apsw.Connection, ids: Sequence[int], edges: _Edges) -> None:
+    def _cited_by_older(self, connection: apsw.Connection, ids: Sequence[int], edges: FoundEdges) -> None:
         """Link the older nodes that mention a new name to the node that bears it, unless too many do."""
         names = {name for called in self._called for name in called}
         num_bearers = Counter(dict(self._num_bearers(connection, names)))
@@ -179,7 +187,7 @@ class LinkBatch:
         )
         return [id for id, text in found if f" {name} " in f" {' '.join(_WORD.findall(text.lower()))} "]
 
-    def _written_links(self, connection: apsw.Connection, ids: Sequence[int], edges: _Edges) -> None:
+    def _written_links(self, connection: apsw.Connection, ids: Sequence[int], edges: FoundEdges) -> None:
         """Link by what is written as a link: Markdown links and URLs to known sources, from both ends."""
         links = {term for terms in self._links for term in terms}
         headings: dict[str, dict[str, int]] = {}  # of the sources that are linked to
@@ -221,7 +229,7 @@ class LinkBatch:
             first.setdefault(_slug(str(json.loads(metadata).get("heading") or "").rpartition(" > ")[2]), id)
         return first
 
-    def _share_names(self, connection: apsw.Connection, ids: Sequence[int], edges: _Edges) -> None:
+    def _share_names(self, connection: apsw.Connection, ids: Sequence[int], edges: FoundEdges) -> None:
         """Link to the newest of the older nodes that mention the same rare name, and remember who mentions it."""
         mentioned_by = self._who_mentions(connection, {t for terms in self._terms for t in terms}, MAX_SHARED + 1)
         for rows in self._documents:
@@ -230,7 +238,7 @@ class LinkBatch:
                     others = mentioned_by[term]
                     if len(others) > MAX_SHARED:
                         continue
-                    weight = SHARED_WEIGHT / math.log2(2 + len(others))
+                    weight = shared_weight(len(others))
                     for other in others[:SHARED_LINKS]:
                         if not edges.joins(ids[row], other, EdgeType.CITES):
                             edges.add(ids[row], other, EdgeType.SHARED_NAME, weight, "shared name")
@@ -250,7 +258,7 @@ class LinkBatch:
         rows = [(self._namespace, term, id) for id, each in zip(ids, terms, strict=True) for term in each]
         connection.executemany("INSERT OR IGNORE INTO mentions (namespace, term, node) VALUES (?, ?, ?)", sorted(rows))
 
-    def _same_topic(self, connection: apsw.Connection, ids: Sequence[int], similar: Similar, edges: _Edges) -> None:
+    def _same_topic(self, connection: apsw.Connection, ids: Sequence[int], similar: Similar, edges: FoundEdges) -> None:
         """Link to the neighbours that have no nearer ones."""
         near = [[(node if node >= 0 else ids[~node], cosine) for node, cosine in each] for each in similar]
         nodes = {node for each in near for node, _ in each}

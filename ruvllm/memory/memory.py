@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ruvllm.memory.face.care import Care
 from ruvllm.memory.face.documents import Documents
+from ruvllm.memory.face.enrichment import Enrichment
 from ruvllm.memory.face.graph import GraphOfNodes
 from ruvllm.memory.face.learning import Learning
 from ruvllm.memory.face.routing import Routing
@@ -13,7 +14,7 @@ from ruvllm.memory.face.why import Explained
 __all__ = ["Memory"]
 
 
-class Memory(Documents, Searches, GraphOfNodes, Explained, Routing, Learning, Care):
+class Memory(Documents, Searches, GraphOfNodes, Enrichment, Explained, Routing, Learning, Care):
     """A brain's memory. Safe from several threads; one process writes, others read.
 
     Args:

@@ -346,6 +346,15 @@ MIGRATIONS: tuple[str, ...] = (
         count INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    # 12: names that a local model found in texts
+    """
+    CREATE TABLE enrichments (  -- the texts it has read; what they are linked by are rows of edges
+        node INTEGER PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
+        made_by TEXT NOT NULL,  -- as created_by of the edges says
+        version INTEGER NOT NULL,  -- of how it was asked
+        found TEXT NOT NULL CHECK (json_valid(found))  -- the names, as they stand in the text
+    ) STRICT;
+    """,
 )
 
 

@@ -40,6 +40,7 @@ class MemoryStats:
     schema_version: int
     read_only: bool
     jobs: tuple[JobState, ...] = ()  # that work in the background, by name
+    enriched: int = 0  # texts that a local model has read for names
 
 
 def read_stats(
@@ -62,10 +63,11 @@ def read_stats(
         "(SELECT count(*) FROM interactions WHERE namespace = ?1), "
         "(SELECT count(*) FROM feedback JOIN interactions i ON i.id = interaction WHERE namespace = ?1), "
         "(SELECT count(DISTINCT session) FROM interactions WHERE namespace = ?1), "
-        "(SELECT value FROM meta WHERE key = 'embedder')",
+        "(SELECT value FROM meta WHERE key = 'embedder'), "
+        "(SELECT count(*) FROM enrichments JOIN nodes ON id = node WHERE namespace = ?1)",
         (namespace,),
     )[0]
-    on_probation, archived, edges, documents, interactions, feedback, sessions, embedder = row
+    on_probation, archived, edges, documents, interactions, feedback, sessions, embedder, enriched = row
     count_by_type = "SELECT type, count(*) FROM nodes WHERE namespace = ? GROUP BY type ORDER BY type"
     by_type: dict[str, int] = dict(store.rows(count_by_type, (namespace,)))
     return MemoryStats(
@@ -90,6 +92,7 @@ def read_stats(
         schema_version=store.value("PRAGMA user_version"),
         read_only=store.read_only,
         jobs=jobs,
+        enriched=enriched,
     )
 
 
@@ -99,6 +102,7 @@ def gauges_of(stats: MemoryStats) -> list[Gauge]:
         ("nodes_on_probation", "Nodes that are not trusted yet.", stats.on_probation),
         ("nodes_archived", "Nodes in the cold tier.", stats.archived),
         ("edges", "Links between nodes.", stats.edges),
+        ("nodes_enriched", "Nodes that a local model has read for names.", stats.enriched),
         ("documents", "Documents read in.", stats.documents),
         ("interactions", "Answered requests that are remembered.", stats.interactions),
         ("rated_interactions", "Of these, with feedback.", stats.feedback),

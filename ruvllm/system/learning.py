@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ruvllm.attention.training import TrainingReport
+from ruvllm.config import without_userinfo
 from ruvllm.errors import JobsFailed, ModelError, PullError
 from ruvllm.inference import Engine
 from ruvllm.inference.open import is_remote
@@ -22,6 +23,7 @@ from ruvllm.tuning.training.process import every_s, start_apart
 
 if TYPE_CHECKING:
     from ruvllm.learning.compression import CompressionReport
+    from ruvllm.learning.enrichment import EnrichmentReport
     from ruvllm.learning.judge import JudgeReport
     from ruvllm.learning.report import LearnHistory
     from ruvllm.router.learn import Report as RouterReport
@@ -49,7 +51,7 @@ class LearnReport:
 
 logger = logging.getLogger(__name__)
 
-ON_SCHEDULE = ("archival", "tuning")  # jobs that `learn` leaves out
+ON_SCHEDULE = ("archival", "enrichment", "tuning")  # jobs that `learn` leaves out
 
 
 class Learns(Judges, RoutesModels, Sessions):
@@ -62,6 +64,7 @@ class Learns(Judges, RoutesModels, Sessions):
             router=None if self._router is None else self._router.train,
             judge=None if self._judge is None else self._judge.train,
             compression=self._compress,
+            enrichment=self._enrich,
             signals=(lambda must_stop: self.memory.notice_signals()) if self.config.signals.enabled else None,
             sessions=(lambda must_stop: self.expire_sessions()) if expires else None,
             tuning=(lambda must_stop: start_apart(self.memory.path)) if tuning_every_s else None,
@@ -74,8 +77,8 @@ class Learns(Judges, RoutesModels, Sessions):
         The ranking is trained on the answers that were rated good or corrected (see `Memory.train_attention`); weights
         of edges fade for good (see `Memory.apply_decay`); with several models, the router is trained on what they did
         (see `train_router`); the judge is calibrated (see `train_judge`); clusters become concepts (see `compress`);
-        the index is compacted. Nothing is archived: that is `Memory.run_archival`. No student is trained: that is
-        `ruvllm tune`.
+        the index is compacted. Nothing is archived: that is `Memory.run_archival`. No model reads passages: that is
+        `enrich`. No student is trained: that is `ruvllm tune`.
 
         Raises:
             JobsFailed: some jobs failed, `.failures`; the others are done, `.done`.
@@ -142,10 +145,46 @@ class Learns(Judges, RoutesModels, Sessions):
 
         return compress(self.memory, self._summarizer, self.config.compression, cancelled=cancelled, dry_run=dry_run)
 
+    def enrich(self, *, cancelled: Callable[[], bool] = never) -> EnrichmentReport:
+        """Let the largest local model read passages with few links and link them by the names it finds; durable on
+        return.
+
+        It chooses among the phrases of the passage, so that nothing is named that does not stand there, and a name
+        links as a rare one does at ingest. A passage is read once; `enrichment.passages_per_run` of them a call.
+
+        Args:
+            cancelled: asked between tokens; True ends the run, and what was read until then stays.
+
+        Raises:
+            ModelMissing, ModelDamaged, PullError: the model cannot be had.
+            ValueError: there is no local model, or it cannot be kept to a schema (extra `constrained`).
+        """
+        self.memory.require_writable()
+        report: EnrichmentReport = self.worker.run("enrichment", cancelled)
+        return report
+
+    def remove_enrichment(self) -> int:
+        """Take back every link that `enrich` made in this namespace, and what it read; return how many links went."""
+        self.memory.require_writable()
+        with self.worker.alone():
+            return self.memory.remove_names()
+
+    def _enrich(self, cancelled: Callable[[], bool]) -> EnrichmentReport:
+        from ruvllm.learning.enrichment import enrich
+
+        config = self.config.enrichment
+        name = config.model or self._largest_local()
+        if not name:
+            raise ValueError("enrichment.model: none of models.tiers is local; say which one is to read")
+        return enrich(self.memory, without_userinfo(name), lambda: self.pool.engine(name), config, cancelled=cancelled)
+
+    def _largest_local(self) -> str:
+        return next((tier for tier in reversed(self.pool.tiers) if not is_remote(tier)), "")
+
     @contextmanager
     def _summarizer(self) -> Iterator[Engine | None]:
         """Lend the model that sums up clusters; None where there is none that can be had."""
-        name = self.config.compression.model or next((t for t in reversed(self.pool.tiers) if not is_remote(t)), "")
+        name = self.config.compression.model or self._largest_local()
         with ExitStack() as lease:
             engine = None
             if name and self.config.compression.summarize:

@@ -53,6 +53,7 @@ def filled(memory: Memory) -> Memory:
     memory.add({"text": f"text{i} words", "source": f"s{i}", "title": f"T{i}"} for i in range(4))
     memory.forget("s3")
     memory.insert_edge(memory.insert_node("a fact"), 1, EdgeType.SAME_TOPIC)
+    memory.put_names(1, ["text0"], "reader", 1)
     for id in ("a1", "a2"):  # the same words at the same moment
         memory.record(routed(id, source_ids=(1, 2), used_ids=(2,)))
     memory.add_outcomes("a1", [TierOutcome("large", latency_ms=9.0, answer="Unseen.", source_ids=(2, 1))])

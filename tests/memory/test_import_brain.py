@@ -69,12 +69,14 @@ def test_import_joins_what_is_there_and_renumbers(
     assert other.check().ok
 
 
-NEW_KINDS = {
+NEW_KINDS: dict[int, tuple[str, ...]] = {
+    5: ("enrichment",),
     4: ("session", "signal"),
     3: ("decision", "tier_outcome"),
     2: ("credit", "mark", "edge_move", "co_retrieval"),
 }
 NEW_FIELDS: dict[int, dict[str, tuple[str, ...]]] = {
+    5: {},
     4: {"interaction": ("quality", "quality_source", "judge_score"), "decision": ("sampling_chance",)},
     3: {},
     2: {
@@ -108,7 +110,7 @@ def test_export_of_version_1_is_read(filled: Memory, open_memory: Callable[..., 
     assert other._store.value("SELECT rater FROM feedback") == "local"
 
 
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("version", [2, 3, 4])
 def test_export_of_an_older_version_is_read(
     filled: Memory, open_memory: Callable[..., Memory], tmp_path: Path, version: int
 ) -> None:

@@ -1,0 +1,58 @@
+"""The links of a memory that a local model made, by names that it found in texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ruvllm.memory.enrichments import MADE_BY_ENRICHMENT, delete_enrichments, unread_nodes, write_enrichment
+from ruvllm.memory.face.opened import OpenedBrain
+from ruvllm.memory.links import EdgeKey
+
+__all__ = ["Enrichment"]
+
+
+class Enrichment(OpenedBrain):
+    """What a memory does with the names that a model found."""
+
+    def unread(self, model: str, version: int, max_links: int) -> list[int]:
+        """Return the passages with at most `max_links` links that a model has not read, those with the fewest first.
+
+        Links are those by names, by writing and by likeness; what a model linked does not count.
+
+        Args:
+            version: of how the model is asked; another one reads everything again.
+        """
+        return unread_nodes(self._store, self.namespace, MADE_BY_ENRICHMENT + model, version, max_links)
+
+    def put_names(self, node_id: int, names: Sequence[str], model: str, version: int) -> int | None:
+        """Link a passage by names that a model found in it, in one transaction; durable on return.
+
+        A name links as one that ingest finds: only where it stands word for word in the passage, at most six others
+        have it, and to the newest three of these. What an earlier reading of the passage linked is replaced.
+
+        Returns:
+            how many links were made; None when the passage is not searched any more: then nothing is stored.
+        """
+        self.require_writable()
+
+        def after(done: tuple[int, list[EdgeKey]] | None) -> None:
+            if done is not None:
+                self._links.pruned(done[1])
+                if done[0]:
+                    self._links.added([node_id])
+
+        done = self._store.write(
+            lambda connection: write_enrichment(
+                connection, self.namespace, node_id, names, MADE_BY_ENRICHMENT + model, version
+            ),
+            after=after,
+        )
+        return None if done is None else done[0]
+
+    def remove_names(self) -> int:
+        """Take back every link that models made here, and what they found; return how many links went."""
+        self.require_writable()
+        gone = self._store.write(
+            lambda connection: delete_enrichments(connection, self.namespace), after=self._links.pruned
+        )
+        return len(gone)
