@@ -26,6 +26,7 @@ class CandidatesOfAQuestion:
             graph=graph.among(ids),
             degrees=graph.degrees(ids),
             place=rng.integers(0, NUM_NODES // 4, NUM_NODES),
+            length=rng.integers(10, 2000, NUM_NODES).astype(np.float32),
             num_words=10,
             **{name: rng.random(NUM_NODES, np.float32) for name in names},
         )

@@ -19,14 +19,19 @@ from ruvllm.types import NodeType
 
 __all__ = ["TRAIT", "Traits", "type_code"]
 
-TRAIT = np.dtype([("place", np.int64), ("trust", np.float64), ("speaker", np.int32), ("type", np.uint8)])
-"""Of one node: the number of its document (its own id, negative, without one), trust, number of who spoke, type."""
+TRAIT = np.dtype(
+    [("place", np.int64), ("trust", np.float64), ("speaker", np.int32), ("type", np.uint8), ("length", np.uint16)]
+)
+"""Of one node: the number of its document (its own id, negative, without one), trust, number of who spoke, type,
+characters of its text (at most MAX_LENGTH)."""
 
-COLUMNS = "id, ifnull(document, 0), trust, ifnull(metadata ->> 'speaker', ''), type"
+MAX_LENGTH = 65_535
+
+COLUMNS = f"id, ifnull(document, 0), trust, ifnull(metadata ->> 'speaker', ''), type, min(length(text), {MAX_LENGTH})"
 NOBODY = 0  # as a speaker
 
 _TYPE_CODES = {type_.value: code for code, type_ in enumerate(NodeType)}
-_UNKNOWN = np.array([(0, 1.0, NOBODY, _TYPE_CODES[NodeType.FACT])], TRAIT)
+_UNKNOWN = np.array([(0, 1.0, NOBODY, _TYPE_CODES[NodeType.FACT], 0)], TRAIT)
 _WORD = re.compile(r"\w+")
 
 
@@ -38,7 +43,7 @@ def type_code(type: NodeType) -> int:
 class Traits:
     """Read at first use; kept in step by `added` and `removed`.
 
-    They lie in a table by id, which the database counts up from 1: 21 bytes for every id ever given.
+    They lie in a table by id, which the database counts up from 1: 23 bytes for every id ever given.
     """
 
     def __init__(self, store: Store, namespace: str) -> None:
@@ -121,7 +126,7 @@ class Traits:
         traits = np.empty(len(rows), TRAIT)
         if not rows:
             return np.empty(0, np.int64), traits
-        ids, traits["place"], traits["trust"], speakers, types = zip(*rows, strict=True)
+        ids, traits["place"], traits["trust"], speakers, types, traits["length"] = zip(*rows, strict=True)
         numbers = {name: self._number(str(name)) for name in set(speakers)}
         traits["speaker"] = [numbers[name] for name in speakers]
         traits["type"] = [_TYPE_CODES[type_] for type_ in types]

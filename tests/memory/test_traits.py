@@ -16,6 +16,7 @@ def test_traits_are_those_of_the_nodes(memory: Memory) -> None:
     traits = memory._traits.of(np.array([1, 2, fact, concept]))
     assert traits["place"].tolist() == [1, 1, -fact, -concept]
     assert traits["trust"].tolist() == [1.0, 1.0, 0.25, 1.0]
+    assert traits["length"].tolist() == [len(memory.get(int(node)).text) for node in (1, 2, fact, concept)]
     assert [int(code) for code in traits["type"][2:]] == [type_code(NodeType.FACT), type_code(NodeType.CONCEPT)]
 
 
