@@ -326,6 +326,7 @@ class GraphSearch:
             named=_column(seeds.named, place),
             rest=rest,
             speaker=self._traits.spoken_by(query, traits),
+            dated=self._traits.dated(query, traits),
             place=np.ascontiguousarray(traits["place"]),
             length=traits["length"].astype(np.float32),
             trust=traits["trust"].astype(np.float32),

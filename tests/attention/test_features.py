@@ -41,6 +41,11 @@ def test_who_is_named_as_a_speaker_comes_first_among_equals() -> None:
     assert prior.argmax() == 2
 
 
+def test_what_has_the_date_that_is_asked_for_comes_first_among_equals() -> None:
+    even = np.full(4, 0.3, np.float32)
+    assert pagerank_prior(candidates(4, [], similarity=even, dated=named(4, 2))[0]).argmax() == 2
+
+
 def test_of_texts_as_near_the_longer_comes_first_up_to_some_length() -> None:
     even, lengths = np.full(4, 0.3, np.float32), np.array([20, 200, 2000, 20_000], np.float32)
     prior = pagerank_prior(candidates(4, [], similarity=even, length=lengths)[0])
