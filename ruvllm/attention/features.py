@@ -168,7 +168,7 @@ def _nearness(candidates: Candidates, left: float) -> Floats:
     context = np.bincount(text, weights * candidates.similarity[beside], minlength=n)
     near = (candidates.similarity + context) / (1.0 + np.bincount(text, weights, minlength=n))
     brevity = np.log((LONG + SHORT) / (np.minimum(candidates.length, LONG) + SHORT))
-    return (near + DATED * candidates.dated - SAYS_LITTLE * left * brevity).astype(np.float32)
+    return np.asarray(near + DATED * candidates.dated - SAYS_LITTLE * left * brevity, np.float32)
 
 
 def node_features(candidates: Candidates, prior: Floats) -> Floats:
