@@ -21,11 +21,12 @@ class CandidatesOfAQuestion:
         dst = (src + dst) % NUM_NODES  # never the node itself
         types = rng.integers(0, len(EDGE_TYPES), NUM_EDGES, dtype=np.uint8)
         graph.add_edges(src, dst, types, rng.random(NUM_EDGES, np.float32), np.zeros(NUM_EDGES, np.float32))
-        names = ("similarity", "keyword", "fused", "named", "rest", "speaker", "trust")
+        names = ("similarity", "keyword", "fused", "named", "rest", "speaker", "dated", "trust")
         self.candidates = Candidates(
             graph=graph.among(ids),
             degrees=graph.degrees(ids),
             place=rng.integers(0, NUM_NODES // 4, NUM_NODES),
+            length=rng.integers(10, 2000, NUM_NODES).astype(np.float32),
             num_words=10,
             **{name: rng.random(NUM_NODES, np.float32) for name in names},
         )

@@ -29,7 +29,7 @@ from ruvllm.memory.paths import Found, explain
 from ruvllm.memory.rows import fetch_nodes, vector_of
 from ruvllm.memory.seen import Seen
 from ruvllm.memory.store import Store
-from ruvllm.memory.traits import TRAIT, Traits, type_code
+from ruvllm.memory.traits import MAX_LENGTH, TRAIT, Traits, type_code
 from ruvllm.text import query_terms
 from ruvllm.types import Filter, Hit, Hits, NodeType
 
@@ -251,6 +251,8 @@ class GraphSearch:
             seeds.similarity |= _cosines(native, ((node_id, vector) for node_id, _, _, vector in guests))
             seeds.relevance |= self._keywords.scores_of(seeds.words, (node[:3] for node in guests))
             ids, traits = self._traits.of_others(node[0] for node in guests)
+            lengths = {node[0]: min(len(node[1]), MAX_LENGTH) for node in guests}  # the database lacks archived texts
+            traits["length"] = [lengths[node] for node in ids.tolist()]
             seeds.guest_vectors |= {node[0]: vector_of(node[3]) for node in guests if len(node[3]) == 4 * len(native)}
             seeds.guests = np.concatenate([seeds.guests, ids])
             seeds.guest_traits = np.concatenate([seeds.guest_traits, traits])
@@ -324,7 +326,9 @@ class GraphSearch:
             named=_column(seeds.named, place),
             rest=rest,
             speaker=self._traits.spoken_by(query, traits),
+            dated=self._traits.dated(query, traits),
             place=np.ascontiguousarray(traits["place"]),
+            length=traits["length"].astype(np.float32),
             trust=traits["trust"].astype(np.float32),
             num_words=len(_WORD.findall(query)),
         )

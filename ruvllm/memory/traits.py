@@ -15,18 +15,35 @@ import numpy as np
 from ruvllm.memory.follow import whole_or_thrown_away
 from ruvllm.memory.rows import SEARCHED
 from ruvllm.memory.store import Store
+from ruvllm.text.dates import UNDATED, day_of, periods_in
 from ruvllm.types import NodeType
 
 __all__ = ["TRAIT", "Traits", "type_code"]
 
-TRAIT = np.dtype([("place", np.int64), ("trust", np.float64), ("speaker", np.int32), ("type", np.uint8)])
-"""Of one node: the number of its document (its own id, negative, without one), trust, number of who spoke, type."""
+TRAIT = np.dtype(
+    [
+        ("place", np.int64),
+        ("trust", np.float64),
+        ("speaker", np.int32),
+        ("day", np.int32),
+        ("type", np.uint8),
+        ("length", np.uint16),
+    ]
+)
+"""Of one node: the number of its document (its own id, negative, without one), trust, number of who spoke, the day of
+its date, type, characters of its text (at most MAX_LENGTH)."""
 
-COLUMNS = "id, ifnull(document, 0), trust, ifnull(metadata ->> 'speaker', ''), type"
+MAX_LENGTH = 65_535
+TOLD_WITHIN = 7  # days after which people still tell of what happened
+
+COLUMNS = (
+    "id, ifnull(document, 0), trust, ifnull(metadata ->> 'speaker', ''), ifnull(metadata ->> 'date', ''), type, "
+    f"min(length(text), {MAX_LENGTH})"
+)
 NOBODY = 0  # as a speaker
 
 _TYPE_CODES = {type_.value: code for code, type_ in enumerate(NodeType)}
-_UNKNOWN = np.array([(0, 1.0, NOBODY, _TYPE_CODES[NodeType.FACT])], TRAIT)
+_UNKNOWN = np.array([(0, 1.0, NOBODY, UNDATED, _TYPE_CODES[NodeType.FACT], 0)], TRAIT)
 _WORD = re.compile(r"\w+")
 
 
@@ -38,7 +55,7 @@ def type_code(type: NodeType) -> int:
 class Traits:
     """Read at first use; kept in step by `added` and `removed`.
 
-    They lie in a table by id, which the database counts up from 1: 21 bytes for every id ever given.
+    They lie in a table by id, which the database counts up from 1: 27 bytes for every id ever given.
     """
 
     def __init__(self, store: Store, namespace: str) -> None:
@@ -69,6 +86,14 @@ class Traits:
         words = set(_WORD.findall(question.lower()))
         asked = [speaker for word in words for speaker in self._called.get(word, ())]
         return np.isin(traits["speaker"], asked).astype(np.float32) if asked else np.zeros(len(traits), np.float32)
+
+    @staticmethod
+    def dated(question: str, traits: np.ndarray) -> np.ndarray:
+        """Return (n,) float32, 1 where the date is one that the question names, or at most TOLD_WITHIN days later."""
+        dated = np.zeros(len(traits), np.bool_)
+        for period in periods_in(question):
+            dated |= period.includes(traits["day"], days_after=TOLD_WITHIN)
+        return dated.astype(np.float32)
 
     def _load(self) -> np.ndarray:
         table = self._table
@@ -121,9 +146,11 @@ class Traits:
         traits = np.empty(len(rows), TRAIT)
         if not rows:
             return np.empty(0, np.int64), traits
-        ids, traits["place"], traits["trust"], speakers, types = zip(*rows, strict=True)
+        ids, traits["place"], traits["trust"], speakers, dates, types, traits["length"] = zip(*rows, strict=True)
         numbers = {name: self._number(str(name)) for name in set(speakers)}
         traits["speaker"] = [numbers[name] for name in speakers]
+        days = {text: day_of(str(text)) for text in set(dates)}
+        traits["day"] = [days[text] for text in dates]
         traits["type"] = [_TYPE_CODES[type_] for type_ in types]
         return np.array(ids, np.int64), traits
 

@@ -43,7 +43,9 @@ def candidates(
         "named": np.zeros(n, np.float32),
         "rest": np.zeros(n, np.float32),
         "speaker": np.zeros(n, np.float32),
+        "dated": np.zeros(n, np.float32),
         "place": np.arange(n, dtype=np.int64),
+        "length": np.full(n, 200, np.float32),
         "trust": np.ones(n, np.float32),
         "num_words": 5,
     }

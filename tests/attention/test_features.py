@@ -41,6 +41,36 @@ def test_who_is_named_as_a_speaker_comes_first_among_equals() -> None:
     assert prior.argmax() == 2
 
 
+def test_what_has_the_date_that_is_asked_for_comes_first_among_equals() -> None:
+    even = np.full(4, 0.3, np.float32)
+    assert pagerank_prior(candidates(4, [], similarity=even, dated=named(4, 2))[0]).argmax() == 2
+
+
+def test_of_texts_as_near_the_longer_comes_first_up_to_some_length() -> None:
+    even, lengths = np.full(4, 0.3, np.float32), np.array([20, 200, 2000, 20_000], np.float32)
+    prior = pagerank_prior(candidates(4, [], similarity=even, length=lengths)[0])
+    assert prior[0] < prior[1] < prior[2] == prior[3]
+
+
+def test_a_brief_text_that_says_nearly_the_same_loses_nothing() -> None:
+    similarity, lengths = np.array([0.95, 0.93], np.float32), np.array([5, 400], np.float32)
+    assert pagerank_prior(candidates(2, [], similarity=similarity, length=lengths)[0]).argmax() == 0
+
+
+def test_a_text_counts_with_what_stands_beside_it_as_far_as_that_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def advantage(trust: float) -> float:
+        """Of 1, which stands after what is as near, over 2, before which stands what is far and trusted so much."""
+        similarity, trusted = np.array([0.5, 0.5, 0.5, 0.1], np.float32), np.array([1.0, 1.0, 1.0, trust], np.float32)
+        edges = [(0, 1, EdgeType.FOLLOWS), (3, 2, EdgeType.FOLLOWS)]
+        prior = pagerank_prior(candidates(4, edges, similarity=similarity, trust=trusted)[0])
+        return float(prior[1] / prior[2])
+
+    trusted, untrusted = advantage(1.0), advantage(0.0)
+    monkeypatch.setattr("ruvllm.attention.features.BESIDE", 0.0)
+    assert trusted > 1.5 * advantage(1.0)
+    assert untrusted == pytest.approx(advantage(0.0))
+
+
 def best_of(shared_by: int, nearest: float) -> int:
     """The first place: node 0 is nearest, node 1 has the question's words, and the next ones nearly as many of them."""
     similarity, keyword = np.full(40, nearest - 0.3, np.float32), np.zeros(40, np.float32)

@@ -16,6 +16,7 @@ def test_traits_are_those_of_the_nodes(memory: Memory) -> None:
     traits = memory._traits.of(np.array([1, 2, fact, concept]))
     assert traits["place"].tolist() == [1, 1, -fact, -concept]
     assert traits["trust"].tolist() == [1.0, 1.0, 0.25, 1.0]
+    assert traits["length"].tolist() == [len(memory.get(int(node)).text) for node in (1, 2, fact, concept)]
     assert [int(code) for code in traits["type"][2:]] == [type_code(NodeType.FACT), type_code(NodeType.CONCEPT)]
 
 
@@ -43,3 +44,12 @@ def test_who_spoke_is_known_by_any_word_of_the_name(memory: Memory) -> None:
     assert memory._traits.spoken_by("What did Ann say?", traits).tolist() == [1.0, 0.0, 0.0, 1.0]
     assert memory._traits.spoken_by("what did mr smith say", traits).tolist() == [0.0, 1.0, 0.0, 0.0]
     assert not memory._traits.spoken_by("What did Bo say?", traits).any()  # two letters are no name
+
+
+def test_a_date_that_the_question_names_is_known_also_soon_after(memory: Memory) -> None:
+    dates = ["9:20 am on 3 May, 2023", "2023-05-09", "2023-05-20", None]
+    memory.add({"text": f"turn {i}", "metadata": {"date": day} if day else {}} for i, day in enumerate(dates))
+    traits = memory._traits.of(np.arange(1, 5))
+    assert memory._traits.dated("What did she do on May 3, 2023?", traits).tolist() == [1.0, 1.0, 0.0, 0.0]
+    assert memory._traits.dated("What did she do in May?", traits).tolist() == [1.0, 1.0, 1.0, 0.0]
+    assert not memory._traits.dated("What may she have done?", traits).any()
