@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float32]
 DIM = 48  # of a node's state: its features, padded with zeros to a multiple of the registers
 WIDTH, NUM_HEADS, NUM_LAYERS, NUM_HOPS = 16, 2, 1, 4
 NUM_EDGE_FEATURES = len(EDGE_TYPES) + 5
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2
 """Raised whenever features or sizes change, so that weights learnt for others are not loaded."""
 
 assert len(FEATURES) <= DIM >= len(QUESTION_FEATURES)
