@@ -52,7 +52,7 @@ class Traits:
 
     def of(self, ids: np.ndarray) -> np.ndarray:
         """Return the traits, (n,) TRAIT, of `ids`, (n,) int64; those that are unknown here stand alone, trusted."""
-        return _with_places(ids, self._load().take(ids, mode="clip"))  # an id that is too large finds the last row
+        return _with_places(ids, self.load().take(ids, mode="clip"))  # an id that is too large finds the last row
 
     def of_others(self, ids: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
         """Return ids and traits, (n,) TRAIT, of nodes that are not searched, read from the database."""
@@ -70,7 +70,8 @@ class Traits:
         asked = [speaker for word in words for speaker in self._called.get(word, ())]
         return np.isin(traits["speaker"], asked).astype(np.float32) if asked else np.zeros(len(traits), np.float32)
 
-    def _load(self) -> np.ndarray:
+    def load(self) -> np.ndarray:
+        """Read the traits once, and again after another process's writes when this one only reads."""
         table = self._table
         if table is not None and not self._store.read_only:
             return table
