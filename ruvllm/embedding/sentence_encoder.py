@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ruvllm.embedding.word_counts import WordCounts, splits_at_punctuation
 from ruvllm.errors import ModelUnsupported
 from ruvllm.models import read_card
 
@@ -76,6 +77,9 @@ class SentenceEncoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text is, without special tokens and truncation."""
+        counts = self._word_counts
+        if counts is not None:
+            return [counts.of(text) for text in texts]
         return [len(ids) for ids in self._token_ids(texts, special=False)]
 
     def _token_ids(self, texts: Sequence[str], *, special: bool) -> Iterator[list[int]]:
@@ -93,6 +97,10 @@ class SentenceEncoder:
         from ruvllm.inference.local_model import load_tokenizer
 
         return load_tokenizer(self._model_dir, self._card)
+
+    @cached_property
+    def _word_counts(self) -> WordCounts | None:
+        return WordCounts(self._tokenizer) if splits_at_punctuation(self._tokenizer) else None
 
     @property
     def _native(self) -> RuntimeEncoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
@@ -16,6 +17,8 @@ from ruvllm.memory.nearest import Nearest
 from ruvllm.memory.traits import Traits
 
 __all__ = ["Derived"]
+
+LOADERS = 2  # threads that read at first use
 
 
 class Derived:
@@ -38,6 +41,14 @@ class Derived:
         self._passing = passing
         self.embedder_lock = EmbedderLock()
         self.changes = 0  # that were taken in; raised once searches see one
+
+    def load(self) -> None:
+        """Have everything in memory; at first use it is read side by side."""
+        if self._nearest.state == "unloaded":
+            loads = (self._nearest.load, self._linker.load, self._keywords.load, self._links.load, self._traits.load)
+            with ThreadPoolExecutor(LOADERS, "ruvllm-load") as threads:
+                for loaded in [threads.submit(load) for load in loads]:
+                    loaded.result()
 
     def added(self, ids: Sequence[int], vectors: np.ndarray, *, are_linked: bool = True) -> None:
         """Take in nodes that were just committed and are to be searched; `vectors` is (n, native_dim) float32.

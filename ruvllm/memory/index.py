@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST_VERSION = 3
 MAX_TOMBSTONES = 0.2  # share of deleted entries beyond which a rebuild pays
-ADD_SLICE = 16  # entries added (about 1 ms each) between two chances for searches to get in
+ADD_SLICE = 16  # entries that a thread adds (about 1 ms each) between two chances for searches to get in
 SPACE = "ip"  # unit vectors: distance = 1 - cosine
 
 
@@ -85,7 +85,7 @@ class HnswIndex:
         if self._config.kind == "faiss-sq8" and len(vectors):
             with self._lock.writing():
                 self._index.train(vectors)
-        step = max(ADD_SLICE, 8 * num_threads)  # hnswlib wants more than four for each thread
+        step = ADD_SLICE * num_threads
         for start in range(0, len(labels), step):
             part = slice(start, start + step)
             with self._lock.writing():

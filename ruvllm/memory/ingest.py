@@ -31,6 +31,7 @@ from ruvllm.memory.rows import as_unit_rows, checked_text, insert_nodes
 from ruvllm.memory.rows import title_of as title_of_node
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store, fetch
+from ruvllm.memory.who_says import WhoSays
 from ruvllm.text.chunking import Chunk, CountTokens, chunk_blocks, parse_blocks, title_of
 from ruvllm.types import DocumentFailure, Embedder, IngestReport, NodeType
 
@@ -107,6 +108,7 @@ class Ingester:
         derived: Derived,
         linker: Linker,
         neighbours: Neighbours,
+        who_says: WhoSays,
         embedder: Callable[[], Embedder],
         namespace: str,
         config: IngestConfig,
@@ -115,6 +117,7 @@ class Ingester:
         self._derived = derived
         self._linker = linker
         self._neighbours = neighbours
+        self._who_says = who_says
         self._embedder = embedder
         self._namespace = namespace
         self._config = config
@@ -130,8 +133,11 @@ class Ingester:
         tally = _Tally(len(items))
         batch: list[_Prepared] = []
         num_chunks = 0
-        for item in items:
-            prepared = self._prepare(item, tally)
+        known: Mapping[str, str] = {}
+        for i, item in enumerate(items):
+            if i % BATCH_DOCUMENTS == 0:
+                known = self._known(items[i : i + BATCH_DOCUMENTS])
+            prepared = self._prepare(item, known.get(item.source), tally)
             if prepared is None:
                 self._report(tally, item.source, on_progress)
                 continue
@@ -150,15 +156,19 @@ class Ingester:
             seconds=time.perf_counter() - started,
         )
 
-    def _prepare(self, item: Item, tally: _Tally) -> _Prepared | None:
-        """Return the document ready to embed; None, and a line in the tally, when it failed or did not change."""
+    def _prepare(self, item: Item, known: str | None, tally: _Tally) -> _Prepared | None:
+        """Return the document ready to embed; None, and a line in the tally, when it failed or did not change.
+
+        Args:
+            known: the checksum of what is stored under its source.
+        """
         try:
             content = _content(item, self._config.max_file_bytes)
         except Exception as error:
             tally.failures.append(_failure(item.source, error))
             return None
         sha256 = hashlib.sha256(content).hexdigest()
-        if self._known_sha256(item.source) == sha256:
+        if sha256 == known:
             tally.unchanged += 1
             return None
         count_tokens = self._embedder().count_tokens
@@ -178,14 +188,14 @@ class Ingester:
             tally.failures.append(_failure(item.source, error))
             return None
 
-    def _known_sha256(self, source: str) -> str | None:
-        """Return the checksum of the document as it is stored; None when it is new or lacks chunks."""
+    def _known(self, items: Sequence[Item]) -> Mapping[str, str]:
+        """Return the checksums, by source, of the documents that are stored; without those that lack chunks."""
         sql = (
-            "SELECT sha256 FROM documents d WHERE namespace = ? AND source = ? "
-            "AND chunks = (SELECT count(*) FROM nodes WHERE document = d.id AND ended IS NULL)"
+            "SELECT source, sha256 FROM json_each(?2) CROSS JOIN documents AS d ON d.namespace = ?1 AND source = value "
+            "WHERE chunks = (SELECT count(*) FROM nodes WHERE document = d.id AND ended IS NULL)"
         )
-        value: str | None = self._store.value(sql, (self._namespace, source))
-        return value
+        sources = json.dumps([_printable(item.source) for item in items])
+        return dict(self._store.rows(sql, (self._namespace, sources)))
 
     @with_one_embedder
     def _store_batch(
@@ -230,8 +240,8 @@ class Ingester:
             old = fetch(connection, NODES_OF, known)
             end_nodes(connection, [node for _, node in old], now)
             new = self._insert(connection, documents, vectors, now)
-            links.insert(connection, new, similar, now)
-            return old, new, hide_stale(connection, [node for _, node in old])
+            links.insert(connection, new, similar, self._who_says, now)
+            return old, new, hide_stale(connection, [node for _, node in old]) if old else []
 
         def after(ids: Replaced) -> None:
             self._derived.removed([node for _, node in ids[0]])

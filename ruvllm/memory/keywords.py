@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 READ_ROWS = 8192  # texts read from the database at a time
 READ_LATER = 64  # so few new texts wait for the next who searches (about 1 ms): one by one they cost nine times that
+FEW = 256  # nodes that hold a word; those of more frequent ones are not listed
 MIN_SAVED = 5_000  # fewer documents are read anew (about 0.1 s) rather than saved
 
 Documents = tuple[np.ndarray, np.ndarray]  # terms and indptr, as `Bm25.add` takes them
@@ -69,10 +70,16 @@ class Keywords:
         self._index: Bm25 | None = None
         self._unread: list[int] = []  # committed, and not in the index yet
         self._changes = 0  # since the last save or load
+        self._frequent: set[int] = set()  # words that were in more than FEW nodes when last looked for
         self._version = 0  # of the database, as this one last saw it
 
     def __len__(self) -> int:
         return len(self._index) if self._index is not None else 0
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the index is in memory."""
+        return self._index is not None
 
     # -- search ------------------------------------------------------------------------------------------------------
 
@@ -91,6 +98,31 @@ class Keywords:
         rows = list(nodes)
         scores = self.load().scores_of(words, *_documents(rows)).tolist()
         return {row[0]: score for row, score in zip(rows, scores, strict=True) if score > 0.0}
+
+    def holding(self, words: np.ndarray) -> np.ndarray | None:
+        """Return the ids of the nodes that hold each of the words, (n,) int64; None when all of these are in many.
+
+        Args:
+            words: (n,) uint64, as `terms` gives them, n > 0.
+        """
+        index, held = self.load(), None
+        later = []
+        for word in (words[i : i + 1] for i in range(len(words))):
+            if held is not None:
+                held, _ = index.search(word, max(len(held), 1), among=held)
+                continue
+            if int(word[0]) not in self._frequent:
+                ids, _ = index.search(word, FEW + 1)
+                if len(ids) <= FEW:
+                    held = ids
+                    continue
+                self._frequent.add(int(word[0]))
+            later.append(word)
+        if held is None:
+            return None
+        for word in later:
+            held, _ = index.search(word, max(len(held), 1), among=held)
+        return held
 
     # -- keeping in step ---------------------------------------------------------------------------------------------
 
@@ -121,7 +153,11 @@ class Keywords:
 
     def _bring_in_step(self, index: Bm25) -> None:
         there = np.array([row[0] for row in self._store.rows(SEARCHED_IDS, (self._namespace,))], np.int64)
-        gone, new = np.setdiff1d(index.ids(), there), np.setdiff1d(there, index.ids())
+        there.sort()
+        here = index.ids()
+        if np.array_equal(here, there):
+            return
+        gone, new = np.setdiff1d(here, there, assume_unique=True), np.setdiff1d(there, here, assume_unique=True)
         index.remove(gone)
         for start in range(0, len(new), READ_ROWS):
             self._read_into(index, new[start : start + READ_ROWS])
@@ -164,7 +200,7 @@ class Keywords:
         return whole_or_thrown_away(self._lock, self._throw_away)
 
     def _throw_away(self) -> None:
-        self._index, self._unread = None, []
+        self._index, self._unread, self._frequent = None, [], set()
 
     def reload(self) -> None:
         """Throw the index away; the next search reads it again."""

@@ -15,17 +15,18 @@ from urllib.parse import unquote, urlsplit
 import apsw
 
 from ruvllm.config import LinkingConfig
-from ruvllm.memory.names import MAX_NODES, NameIndex, names_of, rare_terms, term_hash
+from ruvllm.memory.names import MAX_NODES, NameIndex, names_of, rare_terms, term_hash, words_of
 from ruvllm.memory.neighbours import Similar
 from ruvllm.memory.rows import SEARCHED
 from ruvllm.memory.store import fetch
+from ruvllm.memory.who_says import MAX_FOUND, WhoSays
 from ruvllm.types import EdgeType
 
 __all__ = ["MAX_SHARED", "SHARED_LINKS", "FoundEdges", "LinkBatch", "NewDocument", "shared_weight"]
 
 NAME_WEIGHT, LINK_WEIGHT = 0.8, 1.0  # of Cites: found by a name, written as a link
 CONTAINS_WEIGHT = FOLLOWS_WEIGHT = 0.5
-MAX_BACK_LINKS = 64  # older nodes that are searched for one new name
+MAX_BACK_LINKS = 64  # older nodes that are looked at for one new source
 MAX_SHARED = 6  # nodes that may share a rare name before it stops being one
 SHARED_LINKS = 3  # of them that a new node is linked to, the newest
 SHARED_WEIGHT = 0.5  # of a name that two nodes share; of one that more share it is less
@@ -35,7 +36,6 @@ MAX_HEADINGS = 4096  # nodes of one source among which a heading is looked for
 _MARKDOWN_LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 _URL = re.compile(r"https?://[^\s<>\"')\]]+")
 _NO_SLUG = re.compile(r"[^\w\- ]+")
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ class LinkBatch:
         self._metadata = [own for document in documents for own in document.metadata]
         stop = 0
         self._documents = [range(stop, stop := stop + len(document.texts)) for document in documents]
+        self._words: list[list[str]] = [[] for _ in self._texts]
         self._called: list[list[str]] = [[] for _ in self._texts]
         self._mentioned: list[list[int]] = [[] for _ in self._texts]  # nodes, one twice that is called by two names
         self._targets = [_targets(self._texts[row], source) for source, rows in self._each() for row in rows]
@@ -113,21 +114,24 @@ class LinkBatch:
             replaced: nodes that bear their names no longer.
         """
         earlier = NameIndex()
+        self._words = [words_of(text) for text in self._texts]
         for rows in self._documents:
             own = NameIndex()
             for row in rows:
                 self._called[row] = names_of(self._texts[row], self._metadata[row], is_first=row == rows.start)
                 own.add((name, ~row) for name in self._called[row])
             for row in rows:
-                found = [names.find(self._texts[row], earlier, without=replaced)]
+                found = [names.find(self._words[row], earlier, without=replaced)]
                 if len(rows) > 1:
-                    found.append(own.find(self._texts[row]))
+                    found.append(own.find(self._words[row]))
                 for name, nodes in (item for each in found for item in each.items()):
                     if name not in self._called[row]:
                         self._mentioned[row] += nodes
             earlier.add((name, ~row) for row in rows for name in self._called[row])
 
-    def insert(self, connection: apsw.Connection, ids: Sequence[int], similar: Similar, now: float) -> None:
+    def insert(
+        self, connection: apsw.Connection, ids: Sequence[int], similar: Similar, who_says: WhoSays, now: float
+    ) -> None:
         """Insert names, mentions and edges of the nodes, which were just inserted as `ids`, within a transaction."""
         edges = FoundEdges()
         for rows in self._documents:
@@ -135,7 +139,7 @@ class LinkBatch:
         for id, nodes in zip(ids, self._mentioned, strict=True):
             for node in nodes:
                 edges.add(id, node if node >= 0 else ids[~node], EdgeType.CITES, NAME_WEIGHT, "name")
-        self._cited_by_older(connection, ids, edges)
+        self._cited_by_older(connection, ids, who_says, edges)
         self._written_links(connection, ids, edges)
         self._share_names(connection, ids, edges)
         self._same_topic(connection, ids, similar, edges)
@@ -156,36 +160,45 @@ class LinkBatch:
             if not opened or opened[-1][0] != path:
                 opened.append((path, node))
 
-    def _cited_by_older(self, connection: apsw.Connection, ids: Sequence[int], edges: FoundEdges) -> None:
+    def _cited_by_older(
+        self, connection: apsw.Connection, ids: Sequence[int], who_says: WhoSays, edges: FoundEdges
+    ) -> None:
         """Link the older nodes that mention a new name to the node that bears it, unless too many do."""
-        names = {name for called in self._called for name in called}
+        names = list(dict.fromkeys(name for called in self._called for name in called))
         num_bearers = Counter(dict(self._num_bearers(connection, names)))
+        stored = who_says.of(connection, [n for n in names if num_bearers[n] < MAX_NODES], ids[0]) if names else {}
+        in_batch = self._who_says(list(stored))
         for rows in self._documents:
             called = [(name, ids[row]) for row in rows for name in self._called[row]]
             num_bearers.update(name for name, _ in called)
             for name, node in called:
                 if num_bearers[name] <= MAX_NODES:
-                    for older in self._who_says(connection, name, before=ids[rows.start]):
+                    if name in stored:
+                        earlier = [ids[row] for row in in_batch[name] if row < rows.start]
+                        found = [*stored[name], *earlier][:MAX_FOUND]
+                    else:
+                        found = who_says.search(connection, name, before=ids[rows.start])
+                    for older in found:
                         edges.add(older, node, EdgeType.CITES, NAME_WEIGHT, "name")
         connection.executemany(
             "INSERT INTO names (namespace, name, node) VALUES (?, ?, ?)",
             [(self._namespace, name, id) for id, names in zip(ids, self._called, strict=True) for name in names],
         )
 
+    def _who_says(self, names: Sequence[str]) -> dict[str, list[int]]:
+        """Return the rows in which each name stands, ascending."""
+        index = NameIndex()
+        index.add((name, 0) for name in names)
+        found: dict[str, list[int]] = defaultdict(list)
+        for row, words in enumerate(self._words):
+            for name in index.all_in(words):
+                found[name].append(row)
+        return found
+
     def _num_bearers(self, connection: apsw.Connection, names: Iterable[str]) -> list[tuple[Any, ...]]:
         some = "SELECT 1 FROM names WHERE namespace = ? AND name = value LIMIT ?"
         sql = f"SELECT value, (SELECT count(*) FROM ({some})) FROM json_each(?)"
         return fetch(connection, sql, (self._namespace, MAX_NODES + 1, json.dumps(list(names))))
-
-    def _who_says(self, connection: apsw.Connection, name: str, *, before: int) -> list[int]:
-        """Return the nodes with ids below `before` in which a name stands, word for word."""
-        found = fetch(
-            connection,
-            "SELECT nodes.id, nodes.text FROM keywords CROSS JOIN nodes ON nodes.id = keywords.rowid "
-            f"WHERE keywords MATCH ? AND keywords.rowid < ? AND nodes.namespace = ? AND {SEARCHED} LIMIT ?",
-            (f'body : "{name}"', before, self._namespace, MAX_BACK_LINKS),
-        )
-        return [id for id, text in found if f" {name} " in f" {' '.join(_WORD.findall(text.lower()))} "]
 
     def _written_links(self, connection: apsw.Connection, ids: Sequence[int], edges: FoundEdges) -> None:
         """Link by what is written as a link: Markdown links and URLs to known sources, from both ends."""

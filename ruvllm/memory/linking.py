@@ -28,6 +28,11 @@ class Linker:
         self._names: NameIndex | None = None
         self._version = 0  # of the database, as this one last saw it
 
+    def load(self) -> None:
+        """Read the names once."""
+        with self._changing():
+            self._load()
+
     def mentioned(self, text: str) -> dict[str, list[int]]:
         """Return the names that a text mentions and the nodes that are called so."""
         with self._changing():

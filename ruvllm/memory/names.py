@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 from ruvllm.text import STOP_WORDS
 
-__all__ = ["NameIndex", "name_of", "names_of", "rare_terms", "term_hash"]
+__all__ = ["NameIndex", "name_of", "names_of", "rare_terms", "term_hash", "words_of"]
 
 MAX_WORDS = 10  # of a name
 MIN_LETTERS = 4  # of a name of one word
@@ -44,6 +45,11 @@ def name_of(text: str) -> str | None:
     return None if len(words) == 1 and len(words[0]) < MIN_LETTERS else " ".join(words)
 
 
+def words_of(text: str) -> list[str]:
+    """Return the words of a text as names are looked for among them."""
+    return _WORD.findall(text.lower())
+
+
 def names_of(text: str, metadata: Mapping[str, Any], *, is_first: bool) -> list[str]:
     """Return what a node is called: its heading, the subject it opens with, on a document's first node the title.
 
@@ -75,23 +81,33 @@ def _subject_of(text: str) -> str | None:
 def rare_terms(text: str) -> list[str]:
     """Return the names and the technical terms that stand in a text, at most MAX_TERMS, each once, in lower case."""
     found: dict[str, None] = {}
-    for match in _SPAN.finditer(text):
-        words = _WORD.findall(match[0].lower())
-        while words and words[0] in STOP_WORDS:
-            del words[0]
-        while words and words[-1] in STOP_WORDS:
-            words.pop()
-        if 2 <= len(words) <= MAX_WORDS or (len(words) == 1 and len(words[0]) >= MIN_LETTERS):
-            found[" ".join(words)] = None
+    for span in _SPAN.findall(text):
+        if name := _name_in(span):
+            found[name] = None
     for token in _TOKEN.findall(text):
-        is_term = not token.islower() and _CAMEL.search(token) if token.isalpha() else _is_technical(token)
-        if is_term:
+        if _is_term(token):
             found[token.lower()] = None
     return list(found)[:MAX_TERMS]
 
 
-def _is_technical(token: str) -> bool:
-    """Return whether a word is an identifier: snake_case, or letters with digits as in CVE-2024-1."""
+@lru_cache(maxsize=65_536)  # texts repeat their names: 12 MB
+def _name_in(span: str) -> str | None:
+    """Return capitalised words as a name, without stop words around it; None when it is too short or too long."""
+    words = _WORD.findall(span.lower())
+    while words and words[0] in STOP_WORDS:
+        del words[0]
+    while words and words[-1] in STOP_WORDS:
+        words.pop()
+    if 2 <= len(words) <= MAX_WORDS or (len(words) == 1 and len(words[0]) >= MIN_LETTERS):
+        return " ".join(words)
+    return None
+
+
+@lru_cache(maxsize=65_536)  # texts repeat their words: 8 MB
+def _is_term(token: str) -> bool:
+    """Return whether a word is an identifier: camelCase, snake_case, or letters with digits as in CVE-2024-1."""
+    if token.isalpha():
+        return not token.islower() and _CAMEL.search(token) is not None
     return "_" in token.strip("_") or (any(c.isdigit() for c in token) and any(c.isalpha() for c in token))
 
 
@@ -130,33 +146,40 @@ class NameIndex:
                 if not self._nodes[name]:
                     del self._nodes[name]
 
-    def find(self, text: str, *others: NameIndex, without: Set[int] = frozenset()) -> dict[str, list[int]]:
+    def find(
+        self, text: str | Sequence[str], *others: NameIndex, without: Set[int] = frozenset()
+    ) -> dict[str, list[int]]:
         """Return the names in a text, of two that overlap the longer, and the nodes of each.
 
         Names that more than MAX_NODES nodes have are left out.
 
         Args:
+            text: or its words.
             others: indexes whose names are looked for as if they stood in this one.
             without: nodes that are passed over.
         """
-        words = _WORD.findall(text.lower())
+        words = words_of(text) if isinstance(text, str) else text
+        pairs = list(pairwise([*words, ""]))
         indexes = (self, *others)
         found: dict[str, list[int]] = {}
-        for _, _, name in _longest([span for index in indexes for span in index._spans(words)]):
+        for _, _, name in _longest([span for index in indexes for span in index._spans(words, pairs)]):
             nodes = [node for index in indexes for node in index._nodes.get(name, ()) if node not in without]
             if len(nodes) <= MAX_NODES:
                 found[name] = nodes
         return found
 
-    def _spans(self, words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-        """Yield (start, stop, name) of all names among words, those that overlap included."""
-        for start, pair in enumerate(pairwise([*words, ""])):
-            if pair[0] in self._nodes:
-                yield start, start + 1, pair[0]
-            for length in self._lengths.get(pair, ()):
-                name = " ".join(words[start : start + length])
-                if name in self._nodes:
-                    yield start, start + length, name
+    def all_in(self, words: Sequence[str]) -> set[str]:
+        """Return the names among the words of a text, those that overlap included."""
+        return {name for _, _, name in self._spans(words, list(pairwise([*words, ""])))}
+
+    def _spans(self, words: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[tuple[int, int, str]]:
+        """Return (start, stop, name) of all names among words, of which `pairs` are each with the next."""
+        spans = [(start, start + 1, word) for start, word in enumerate(words) if word in self._nodes]
+        for start in [start for start, pair in enumerate(pairs) if pair in self._lengths]:
+            for stop in [start + length for length in self._lengths[pairs[start]]]:
+                if (name := " ".join(words[start:stop])) in self._nodes:
+                    spans.append((start, stop, name))
+        return spans
 
 
 def _longest(spans: Sequence[tuple[int, int, str]]) -> list[tuple[int, int, str]]:

@@ -148,7 +148,8 @@ class Nearest:
 
     def _bring_in_step(self, matrix: VectorMatrix) -> None:
         there = np.array([row[0] for row in self._store.rows(SEARCHED_IDS, (self._namespace,))], np.int64)
-        gone, new = np.setdiff1d(matrix.ids(), there), np.setdiff1d(there, matrix.ids())
+        gone = np.setdiff1d(matrix.ids(), there, assume_unique=True)
+        new = np.setdiff1d(there, matrix.ids(), assume_unique=True)
         if len(gone):
             self._drop(gone)
         if len(new):

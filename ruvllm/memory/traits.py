@@ -69,7 +69,7 @@ class Traits:
 
     def of(self, ids: np.ndarray) -> np.ndarray:
         """Return the traits, (n,) TRAIT, of `ids`, (n,) int64; those that are unknown here stand alone, trusted."""
-        return _with_places(ids, self._load().take(ids, mode="clip"))  # an id that is too large finds the last row
+        return _with_places(ids, self.load().take(ids, mode="clip"))  # an id that is too large finds the last row
 
     def of_others(self, ids: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
         """Return ids and traits, (n,) TRAIT, of nodes that are not searched, read from the database."""
@@ -95,7 +95,8 @@ class Traits:
             dated |= period.includes(traits["day"], days_after=TOLD_WITHIN)
         return dated.astype(np.float32)
 
-    def _load(self) -> np.ndarray:
+    def load(self) -> np.ndarray:
+        """Read the traits once, and again after another process's writes when this one only reads."""
         table = self._table
         if table is not None and not self._store.read_only:
             return table

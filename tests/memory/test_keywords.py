@@ -240,3 +240,14 @@ def test_scores_are_those_of_the_texts_terms(memory: Memory) -> None:
     indptr = np.cumsum([0, *map(len, documents)])
     expected = index.scores_of(np.unique(terms("zebra sleep")), np.concatenate(documents), indptr)
     assert [found[1], found[2]] == expected.tolist()
+
+
+def test_it_tells_which_nodes_hold_all_of_some_words(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ruvllm.memory.keywords.FEW", 2)
+    memory.add(["often red barn", "often blue barn", "often red house"])
+    keywords = memory._keywords
+    holding = [keywords.holding(terms(words)) for words in ("red barn", "often blue", "red nothing", "often")]
+    assert [None if ids is None else sorted(ids.tolist()) for ids in holding] == [[1], [2], [], None]
+    memory.add(["often blue again"])
+    found = keywords.holding(terms("often blue"))
+    assert found is not None and sorted(found.tolist()) == [2, 4]

@@ -21,6 +21,7 @@ from ruvllm.memory.neighbours import Neighbours
 from ruvllm.memory.rows import checked_text, checked_weight
 from ruvllm.memory.sources import Forgotten, SourceSummary, forget_source, read_sources, trust_source
 from ruvllm.memory.tuning_run import drop_outdated_run
+from ruvllm.memory.who_says import WhoSays
 from ruvllm.types import IngestReport
 
 __all__ = ["Documents"]
@@ -48,8 +49,16 @@ class Documents(OpenedBrain):
         if isinstance(sources, str):
             checked_text(sources, "sources")  # "" would be the current folder, which nobody means by it
         neighbours = Neighbours(self._nearest, self._space.project, self.config.linking)
+        who_says = WhoSays(self._store, self._keywords, self.namespace)
         report = Ingester(
-            self._store, self._derived, self._linker, neighbours, self._embedder, self.namespace, self.config.ingest
+            self._store,
+            self._derived,
+            self._linker,
+            neighbours,
+            who_says,
+            self._embedder,
+            self.namespace,
+            self.config.ingest,
         ).ingest(sources, on_progress)
         if report.added or report.updated:
             self._nearest.prepare()

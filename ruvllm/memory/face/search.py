@@ -107,6 +107,7 @@ class Searches(OpenedBrain):
         if not self._space.is_known():
             return Hits()
         native = self.encode([query])[0] if query_vector is None else self._checked_vector(query_vector)
+        self._derived.load()
         hits = self._search.search(
             query,
             native,
