@@ -24,6 +24,7 @@ Work = Callable[[apsw.Connection], T]
 After = Callable[[T], None]
 
 BUSY_TIMEOUT_MS = 10_000
+CACHE_KIB = 16_384  # of the writer: an answered request touches some 50 pages all over the file
 LOG_PAGES = 4000  # the log is folded into the database at 16 MB: most pages are written there many times over
 
 
@@ -105,6 +106,7 @@ class Store:
             connection.pragma("synchronous", "FULL")  # what is acknowledged survives a power cut
             connection.pragma("foreign_keys", True)
             connection.pragma("secure_delete", True)  # what is forgotten is overwritten
+            connection.pragma("cache_size", -CACHE_KIB)
             connection.pragma("wal_autocheckpoint", LOG_PAGES)
             migrate(connection, self.path)
         except BaseException:

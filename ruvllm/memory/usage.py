@@ -11,7 +11,7 @@ from itertools import combinations
 import apsw
 
 from ruvllm.memory.later import Later
-from ruvllm.memory.rows import NODE_COLUMNS, SEARCHED, node_of
+from ruvllm.memory.rows import NODE_COLUMNS, SEARCHED, existing, node_of
 from ruvllm.memory.store import Store
 from ruvllm.types import Node
 
@@ -67,15 +67,17 @@ class Usage:
 
 
 def _add(connection: apsw.Connection, uses: Counter[int], pairs: Counter[tuple[int, int]], now: float) -> None:
-    """Add counts to nodes and pairs that still exist."""
+    """Add counts to nodes and pairs that still exist, in the order in which they lie on disk."""
+    known = existing(connection, uses)
     connection.executemany(
         "UPDATE nodes SET use_count = use_count + ?, last_used = max(last_used, ?) WHERE id = ?",
-        [(count, now, node) for node, count in uses.items()],
+        [(uses[node], now, node) for node in sorted(known)],
     )
+    here = frozenset(known)
     connection.executemany(
-        "INSERT INTO co_retrievals (a, b, count) SELECT a.id, b.id, ?3 FROM nodes a JOIN nodes b ON b.id = ?2 "
-        "WHERE a.id = ?1 ON CONFLICT (a, b) DO UPDATE SET count = count + excluded.count",
-        [(*pair, count) for pair, count in pairs.items()],
+        "INSERT INTO co_retrievals (a, b, count) VALUES (?, ?, ?) "
+        "ON CONFLICT (a, b) DO UPDATE SET count = count + excluded.count",
+        sorted((*pair, count) for pair, count in pairs.items() if here.issuperset(pair)),
     )
 
 
