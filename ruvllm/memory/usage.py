@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import chain, combinations
 
 import apsw
 
@@ -33,16 +33,14 @@ class Usage:
     def __init__(self, store: Store, interval_s: float) -> None:
         self._store = store
         self._later = Later(self._write, interval_s)
-        self._uses: Counter[int] = Counter()
-        self._pairs: Counter[tuple[int, int]] = Counter()
+        self._searches: list[Sequence[int]] = []  # what each returned
 
     def note(self, ids: Sequence[int]) -> None:
         """Count a use of each node of one search, given best first."""
         with self._later.lock:
             if self._later.is_closed or not ids:
                 return
-            self._uses.update(ids)
-            self._pairs.update(combinations(sorted(ids[:PAIRED_HITS]), 2))
+            self._searches.append(ids)
             self._later.soon()
 
     def flush(self) -> None:
@@ -55,10 +53,11 @@ class Usage:
 
     def _write(self) -> None:
         with self._later.lock:
-            uses, pairs = self._uses, self._pairs
-            self._uses, self._pairs = Counter(), Counter()
-        if not uses:
+            searches, self._searches = self._searches, []
+        if not searches:
             return
+        uses = Counter(chain.from_iterable(searches))
+        pairs = Counter(chain.from_iterable(combinations(sorted(searched[:PAIRED_HITS]), 2) for searched in searches))
         now = time.time()
         try:
             self._store.write(lambda connection: _add(connection, uses, pairs, now))
