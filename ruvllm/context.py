@@ -9,6 +9,7 @@ from six.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -123,12 +124,13 @@ _EXAMPLE = (
 
 
 def _newest_that_fit(query: str, turns: Sequence[Turn], count_tokens: CountTokens, limit: int) -> tuple[Turn, ...]:
-    kept: tuple[Turn, ...] = ()
-    for turn in reversed(turns):
-        if count_tokens(_messages(query, (turn, *kept), ())) > limit:
-            break
-        kept = (turn, *kept)
-    return kept
+    """Return as many turns as fit, found in a few counts: each count reads all of them."""
+
+    def newest(number: int) -> tuple[Turn, ...]:
+        return tuple(turns[len(turns) - number :])
+
+    numbers = range(1, len(turns) + 1)
+    return newest(bisect_right(numbers, limit, key=lambda number: count_tokens(_messages(query, newest(number), ()))))
 
 
 def _settled(query: str, hits: Sequence[Hit]) -> Sequence[Hit]:

@@ -329,12 +329,14 @@ _ROUTED = (
     "LEFT JOIN decisions d ON d.interaction = newest.id"
 )
 
-# A rater's qualities of one day beyond the cap are missing. Which these are, nobody but chance decides: ids are random.
+_BY_CHANCE = "substr(o.interaction, -12), o.interaction"  # ids end in it
+
+# A rater's qualities of one day beyond the cap are missing. Which these are, nobody but chance decides.
 _TRIED = (
     "SELECT interaction, tier, shown, iif(place > ?3, NULL, quality), latency_ms, cost, rater IS NOT NULL, "
     "iif(place > ?3, NULL, source) "
     "FROM (SELECT o.*, iif(rater IS NULL, 0, row_number() OVER (PARTITION BY rater, cast(at / 86400.0 AS INTEGER) "
-    "ORDER BY interaction)) AS place FROM tier_outcomes o JOIN interactions i ON i.id = o.interaction "
+    f"ORDER BY {_BY_CHANCE})) AS place FROM tier_outcomes o JOIN interactions i ON i.id = o.interaction "
     "WHERE i.namespace = ?1 AND (?4 IS NULL OR o.interaction = ?4 OR (rater, cast(at / 86400.0 AS INTEGER)) IN "
     "(SELECT rater, cast(at / 86400.0 AS INTEGER) FROM tier_outcomes WHERE interaction = ?4))) "
     "WHERE tier IN (SELECT value FROM json_each(?2)) AND (?4 IS NULL OR interaction = ?4)"
@@ -344,7 +346,7 @@ _TRIED = (
 # The one whose place in the draw of a rater's day the latest of them took.
 _CROWDED_OUT = (
     "SELECT interaction FROM (SELECT o.interaction, row_number() OVER (PARTITION BY rater, "
-    "cast(at / 86400.0 AS INTEGER) ORDER BY o.interaction) AS place FROM tier_outcomes o "
+    f"cast(at / 86400.0 AS INTEGER) ORDER BY {_BY_CHANCE}) AS place FROM tier_outcomes o "
     "JOIN interactions i ON i.id = o.interaction WHERE i.namespace = ?1 AND (rater, cast(at / 86400.0 AS INTEGER)) IN "
     "(SELECT rater, cast(at / 86400.0 AS INTEGER) FROM tier_outcomes WHERE interaction = ?2 AND rater IS NOT NULL)) "
     "WHERE place = ?3 + 1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -41,6 +41,9 @@ USED_WEIGHT, SHOWN_WEIGHT = 0.6, 0.4
 
 REFUSED = (ValueError, TypeError, AttributeError, OverflowError, apsw.ConstraintError)  # what is wrong with one record
 
+Credits = Mapping[int, float]
+"""Node id -> its part in an answer, in [0, 1]."""
+
 _Ready = tuple[Interaction, np.ndarray, np.ndarray]  # with the vectors of question and answer
 
 ROUTE_FIELDS = [field.name for field in fields(Route)]
@@ -76,6 +79,7 @@ def commit_interactions(
     *,
     min_quality: float = 0.0,
     recent: RecentAnswers | None = None,
+    credits: Mapping[str, Credits] | None = None,
     keeps_prompts: bool = False,
     on_linked: Callable[[Sequence[int]], None] = lambda _: None,
 ) -> int:
@@ -86,6 +90,7 @@ def commit_interactions(
 
     Args:
         recent: of the groups before this one.
+        credits: of the shown sources by attribution, by the id of the answer, as far as they are known.
         keeps_prompts: whether what the models were sent is kept for training.
         on_linked: called after the commit with older answers that got edges.
     """
@@ -108,6 +113,7 @@ def commit_interactions(
 
     recent = recent or RecentAnswers()
     recent.require(embedder.id)
+    credits = credits or {}
 
     def insert(connection: apsw.Connection, records: Sequence[_Ready]) -> list[int]:
         linked = []
@@ -116,7 +122,14 @@ def commit_interactions(
                 if connection.execute("SELECT 1 FROM interactions WHERE id = ?", (one.id,)).get:
                     continue  # it is there already
                 linked += _insert_interaction(
-                    connection, one, query, answer, recent, min_quality=min_quality, keeps_prompt=keeps_prompts
+                    connection,
+                    one,
+                    query,
+                    answer,
+                    recent,
+                    credits.get(one.id, {}),
+                    min_quality=min_quality,
+                    keeps_prompt=keeps_prompts,
                 )
                 recent.add(one, query)
         return linked
@@ -156,6 +169,7 @@ def _insert_interaction(
     query_vector: np.ndarray,
     answer_vector: np.ndarray,
     recent: RecentAnswers,
+    credits: Credits,
     *,
     min_quality: float,
     keeps_prompt: bool,
@@ -192,8 +206,9 @@ def _insert_interaction(
         [(now, node) for node in ([*sources, answer] if twin is not None else sources)],
     )
     _insert_row(connection, interaction, query, answer, said)
+    _insert_credits(connection, interaction.id, [(node, credits[node]) for node in sources if node in credits])
     insert_decision(connection, interaction)
-    if keeps_prompt:
+    if keeps_prompt and len(sources) == len(set(interaction.source_ids)):  # else one was forgotten meanwhile
         insert_trace(connection, interaction, query)
     return [answer] if twin is not None else []
 
@@ -257,6 +272,13 @@ def _insert_row(
             interaction.quality_source,
             interaction.judge_score,
         ),
+    )
+
+
+def _insert_credits(connection: apsw.Connection, id: str, credits: Sequence[tuple[int, float]]) -> None:
+    connection.executemany(
+        "INSERT INTO credits (interaction, node, credit, decided_by) VALUES (?, ?, ?, 'attribution')",
+        [(id, node, credit) for node, credit in credits],
     )
 
 

@@ -119,16 +119,13 @@ class Lessons:
 
     # -- credits -----------------------------------------------------------------------------------------------------
 
-    def credit(self, search: GraphSearch, group: Iterable[Interaction]) -> None:
-        """Keep the credit of each source that was shown for answers that were just committed."""
-        rows = [
-            (one.id, node, credit)
+    def credits(self, search: GraphSearch, group: Iterable[Interaction]) -> dict[str, dict[int, float]]:
+        """Return the credit of each source that was shown, by answer and node, of answers that were just given."""
+        return {
+            one.id: self._credits(search, one.query, one.answer, one.query_vector, one.source_ids)
             for one in group
             if one.query_vector is not None and one.source_ids
-            for node, credit in self._credits(search, one.query, one.answer, one.query_vector, one.source_ids).items()
-        ]
-        if rows:
-            self._store.write(lambda connection: _insert_credits(connection, rows))
+        }
 
     def credit_again(self, search: GraphSearch, interaction: str, answer: str) -> None:
         """Replace the credits of an answer's sources by those for the right answer, which a user gave."""

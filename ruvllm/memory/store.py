@@ -24,7 +24,7 @@ Work = Callable[[apsw.Connection], T]
 After = Callable[[T], None]
 
 BUSY_TIMEOUT_MS = 10_000
-CACHE_KB = 32_768  # of pages that the writer keeps: with SQLite's 2 MB an ingest reads and writes each many times over
+CACHE_KIB = 32_768  # of pages that the writer keeps: ingest and answers touch many all over the file, again and again
 LOG_PAGES = 4000  # the log is folded into the database at 16 MB: most pages are written there many times over
 
 
@@ -106,8 +106,8 @@ class Store:
             connection.pragma("synchronous", "FULL")  # what is acknowledged survives a power cut
             connection.pragma("foreign_keys", True)
             connection.pragma("secure_delete", True)  # what is forgotten is overwritten
+            connection.pragma("cache_size", -CACHE_KIB)
             connection.pragma("wal_autocheckpoint", LOG_PAGES)
-            connection.pragma("cache_size", -CACHE_KB)
             migrate(connection, self.path)
         except BaseException:
             connection.close()

@@ -11,7 +11,7 @@ import apsw
 import numpy as np
 
 from ruvllm.memory.feedback import read_feedback
-from ruvllm.memory.rows import existing, vector_of
+from ruvllm.memory.rows import vector_of
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import Feedback, FinishReason, Interaction, Message
 
@@ -108,8 +108,8 @@ class StoredTrace:
 
 
 def insert_trace(connection: apsw.Connection, one: Interaction, query_node: int) -> None:
-    """Keep the prompt of an answered request, unless a source was forgotten meanwhile or no model was asked."""
-    if not one.prompt or len(existing(connection, one.source_ids)) < len(set(one.source_ids)):
+    """Keep the prompt of an answered request whose sources are all there; nothing where no model was asked."""
+    if not one.prompt:
         return
     connection.execute(
         "INSERT INTO traces VALUES (?, ?, ?)",

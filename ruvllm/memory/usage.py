@@ -6,12 +6,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import chain, combinations
 
 import apsw
 
 from ruvllm.memory.later import Later
-from ruvllm.memory.rows import NODE_COLUMNS, SEARCHED, node_of
+from ruvllm.memory.rows import NODE_COLUMNS, SEARCHED, existing, node_of
 from ruvllm.memory.store import Store
 from ruvllm.types import Node
 
@@ -33,16 +33,14 @@ class Usage:
     def __init__(self, store: Store, interval_s: float) -> None:
         self._store = store
         self._later = Later(self._write, interval_s)
-        self._uses: Counter[int] = Counter()
-        self._pairs: Counter[tuple[int, int]] = Counter()
+        self._searches: list[Sequence[int]] = []  # what each returned
 
     def note(self, ids: Sequence[int]) -> None:
         """Count a use of each node of one search, given best first."""
         with self._later.lock:
             if self._later.is_closed or not ids:
                 return
-            self._uses.update(ids)
-            self._pairs.update(combinations(sorted(ids[:PAIRED_HITS]), 2))
+            self._searches.append(ids)
             self._later.soon()
 
     def flush(self) -> None:
@@ -55,10 +53,11 @@ class Usage:
 
     def _write(self) -> None:
         with self._later.lock:
-            uses, pairs = self._uses, self._pairs
-            self._uses, self._pairs = Counter(), Counter()
-        if not uses:
+            searches, self._searches = self._searches, []
+        if not searches:
             return
+        uses = Counter(chain.from_iterable(searches))
+        pairs = Counter(chain.from_iterable(combinations(sorted(searched[:PAIRED_HITS]), 2) for searched in searches))
         now = time.time()
         try:
             self._store.write(lambda connection: _add(connection, uses, pairs, now))
@@ -67,15 +66,17 @@ class Usage:
 
 
 def _add(connection: apsw.Connection, uses: Counter[int], pairs: Counter[tuple[int, int]], now: float) -> None:
-    """Add counts to nodes and pairs that still exist."""
+    """Add counts to nodes and pairs that still exist, in the order in which they lie on disk."""
+    known = existing(connection, uses)
     connection.executemany(
         "UPDATE nodes SET use_count = use_count + ?, last_used = max(last_used, ?) WHERE id = ?",
-        [(count, now, node) for node, count in uses.items()],
+        [(uses[node], now, node) for node in sorted(known)],
     )
+    here = frozenset(known)
     connection.executemany(
-        "INSERT INTO co_retrievals (a, b, count) SELECT a.id, b.id, ?3 FROM nodes a JOIN nodes b ON b.id = ?2 "
-        "WHERE a.id = ?1 ON CONFLICT (a, b) DO UPDATE SET count = count + excluded.count",
-        [(*pair, count) for pair, count in pairs.items()],
+        "INSERT INTO co_retrievals (a, b, count) VALUES (?, ?, ?) "
+        "ON CONFLICT (a, b) DO UPDATE SET count = count + excluded.count",
+        sorted((*pair, count) for pair, count in pairs.items() if here.issuperset(pair)),
     )
 
 

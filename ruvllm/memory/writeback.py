@@ -63,7 +63,8 @@ class WriteBack(Generic[T]):
             self._queue.append(record)
             self._due.append(time.monotonic() + self._interval_s)
             self._put += 1
-            self._changed.notify_all()
+            if len(self._queue) in (1, self._batch):  # between the two the thread waits until the oldest is due
+                self._changed.notify_all()
 
     def pending(self) -> list[T]:
         """Return what is not settled yet, oldest first."""

@@ -57,7 +57,15 @@ Weights = dict[int, float]  # of the question's terms; they add up to 1
 class _Sentence:
     source: int
     text: str
-    terms: Terms  # its source's title included
+    share: float  # of the question's terms that are in it or in its source's title
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """What the sources hold: their terms with those of their titles, and the sentences that are looked at."""
+
+    terms: list[Terms]
+    sentences: list[_Sentence]
 
 
 def signals_of(answered: Answered, encode: Encode, rarity: Rarity) -> dict[str, float]:
@@ -73,7 +81,8 @@ def signals_of(answered: Answered, encode: Encode, rarity: Rarity) -> dict[str, 
     """
     question, answer = answered.query, answered.answer[:MAX_CHARS]
     weights = _weights(query_terms(question), rarity)
-    sentences = _best_sentences(answered, weights)
+    sources = _read(answered, weights)
+    sentences = sources.sentences
     said = [answer[a:b] for a, b in sentence_spans(answer)][:MAX_ANSWER_SENTENCES]
     texts = [*(one.text for one in sentences), *said]
     if answered.query_vector is None:
@@ -82,71 +91,69 @@ def signals_of(answered: Answered, encode: Encode, rarity: Rarity) -> dict[str, 
         vectors, of_question = list(encode(texts)) if texts else [], answered.query_vector
     rows = np.array(vectors, np.float32).reshape(-1, len(of_question))
     of_sentences, of_answer = rows[: len(sentences)], rows[len(sentences) :]
-    found = _of_words(question, answer) | {"relevance": float(np.max(of_answer @ of_question, initial=0.0))}
+    asked, words = normalized_tokens(question), normalized_tokens(answer)
+    found = _of_words(question, answer, asked, words) | {
+        "relevance": float(np.max(of_answer @ of_question, initial=0.0))
+    }
     if sentences:
         similarity = of_sentences @ of_question
-        found |= _of_sources(answered, weights, sentences, similarity)
-        found |= _of_grounds(question, answer, weights, sentences, similarity, of_answer @ of_sentences.T)
+        found |= _of_sources(weights, sources, similarity)
+        new = " ".join(set(words).difference(asked)) or answer
+        found |= _of_grounds(new, answer, sentences, similarity, of_answer @ of_sentences.T)
     if len(answered.logprobs):
         found["logprob"] = max(math.fsum(answered.logprobs) / len(answered.logprobs), -20.0)
     return found
 
 
-def _best_sentences(answered: Answered, weights: Weights) -> list[_Sentence]:
-    """Return the sentences of the sources that share most words with question and answer, in their order."""
-    held = []
+def _read(answered: Answered, weights: Weights) -> _Sources:
+    """Return what the sources hold; of their sentences, in order, those that share most with question and answer."""
+    held, terms_of = [], []
     for number, source in enumerate(answered.sources):
-        title = _terms(source.title or "")
+        whole = title = _terms(source.title or "")
         for a, b in sentence_spans(source.text):
             text = source.text[a:b]
-            held.append(_Sentence(number, text, title | _terms(text)))
-    if len(held) <= MAX_SENTENCES:
-        return held
-    answer = answered.answer[:MAX_CHARS]
-    shared = [_share(weights, one.terms) + containment(answer, one.text) for one in held]
-    best = np.argsort(-np.array(shared), kind="stable")[:MAX_SENTENCES]
-    return [held[i] for i in sorted(best.tolist())]
+            found = title | _terms(text)
+            held.append(_Sentence(number, text, _share(weights, found)))
+            whole |= found
+        terms_of.append(whole)
+    if len(held) > MAX_SENTENCES:
+        answer = answered.answer[:MAX_CHARS]
+        shared = [one.share + containment(answer, one.text) for one in held]
+        best = np.argsort(-np.array(shared), kind="stable")[:MAX_SENTENCES]
+        held = [held[i] for i in sorted(best.tolist())]
+    return _Sources(terms_of, held)
 
 
-def _of_sources(
-    answered: Answered,
-    weights: Weights,
-    sentences: Sequence[_Sentence],
-    similarity: Floats,
-) -> dict[str, float]:
+def _of_sources(weights: Weights, sources: _Sources, similarity: Floats) -> dict[str, float]:
     """Return the signals of question and sources alone."""
-    texts = [_terms(f"{source.title or ''}\n{source.text}") for source in answered.sources]
-    covered = np.array([_share(weights, text) for text in texts])
-    within = np.array([_share(weights, one.terms) for one in sentences])
-    best = np.full(len(texts), -1.0)
-    for one, value in zip(sentences, similarity.tolist(), strict=True):
-        best[one.source] = max(best[one.source], value)
-    ranked = np.sort(best[best > -1.0])[::-1]
+    covered = [_share(weights, text) for text in sources.terms]
+    within = np.array([one.share for one in sources.sentences])
+    best: dict[int, float] = {}
+    for one, value in zip(sources.sentences, similarity.tolist(), strict=True):
+        best[one.source] = max(best.get(one.source, -1.0), value)
+    first, second, *_ = *sorted(best.values(), reverse=True), None
+    known = frozenset().union(*sources.terms)
     return {
-        "similarity": float(ranked[0]),
-        "margin": float(ranked[0] - ranked[1]) if len(ranked) > 1 else 0.0,
-        "coverage": float(covered.max()),
-        "coverage_first": float(covered[0]),
+        "similarity": first,
+        "margin": 0.0 if second is None else first - second,
+        "coverage": max(covered),
+        "coverage_first": covered[0],
         "matched": float(np.max(similarity * within)),  # one sentence both means it and says it
-        "missing": max(
-            (weight for term, weight in weights.items() if not any(term in text for text in texts)), default=0.0
-        ),
+        "missing": max((weight for term, weight in weights.items() if term not in known), default=0.0),
     }
 
 
 def _of_grounds(
-    question: str,
-    answer: str,
-    weights: Weights,
-    sentences: Sequence[_Sentence],
-    similarity: Floats,
-    to_sentences: Floats,
+    own: str, answer: str, sentences: Sequence[_Sentence], similarity: Floats, to_sentences: Floats
 ) -> dict[str, float]:
-    """Return the signals of answer and sources; `to_sentences` holds the cosines of their sentences."""
-    new = set(normalized_tokens(answer)) - set(normalized_tokens(question))
-    own = " ".join(new) or answer
+    """Return the signals of answer and sources.
+
+    Args:
+        own: the words of the answer that the question did not hold.
+        to_sentences: the cosines of the answer's sentences and the sources'.
+    """
     shared = np.array([containment(own, one.text) for one in sentences])
-    within = np.array([_share(weights, one.terms) for one in sentences])
+    within = np.array([one.share for one in sentences])
     everything = " ".join(one.text for one in sentences)
     names, known = set(_NAME.findall(answer)), everything.lower()
     return {
@@ -158,9 +165,8 @@ def _of_grounds(
     }
 
 
-def _of_words(question: str, answer: str) -> dict[str, float]:
-    words = normalized_tokens(answer)
-    asked = normalized_tokens(question)
+def _of_words(question: str, answer: str, asked: Sequence[str], words: Sequence[str]) -> dict[str, float]:
+    """Return the signals of question and answer alone; `asked` and `words` are what they consist of."""
     triples = list(zip(words, words[1:], words[2:], strict=False))
     asked_triples = set(zip(asked, asked[1:], asked[2:], strict=False))
     right, wrong = equations(answer)
@@ -191,4 +197,4 @@ def _terms(text: str) -> Terms:
 
 
 def _share(weights: Weights, text: Terms) -> float:
-    return sum(weight for term, weight in weights.items() if term in text)
+    return sum([weight for term, weight in weights.items() if term in text])

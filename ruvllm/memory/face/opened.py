@@ -255,25 +255,26 @@ class OpenedBrain(Closes):
         return row
 
     def _commit_interactions(self, group: Sequence[Interaction]) -> int:
-        """Commit a group of the queue and attribute its answers; return how many of it could not be stored."""
+        """Attribute the answers of a group of the queue and commit it; return how many of it could not be stored."""
         min_quality = self.config.store.writeback_min_quality
         embedder = self._embedder()
         if self._has_moved:
             group = [_with_new_vectors(one, self.encode) for one in group]
-        failed = commit_interactions(
+        credits = {}
+        try:
+            credits = self._lessons.credits(self._search, group)
+        except Exception:  # the answers are kept; their sources have the credit of used and shown ones
+            logger.exception("%d answered requests are not attributed", len(group))
+        return commit_interactions(
             self._store,
             group,
             embedder,
             min_quality=min_quality,
             recent=self._recent,
+            credits=credits,
             keeps_prompts=self.config.tuning.learns_from(self.namespace),
             on_linked=self._links.added,
         )
-        try:
-            self._lessons.credit(self._search, group)
-        except Exception:  # the answers are kept; their sources have the credit of used and shown ones
-            logger.exception("%d answered requests are not attributed", len(group))
-        return failed
 
 
 def _close_later(brain: weakref.ref[OpenedBrain]) -> Callable[[], None]:
