@@ -10,7 +10,7 @@ import pytest
 from router.cases import TIERS, lessons, with_missing
 from ruvllm.router.model import RouterModel
 from ruvllm.router.replay import replayed
-from ruvllm.router.training import TrainingConfig, held_out_loss, judge, train
+from ruvllm.router.training import TrainingConfig, _dropped, held_out_loss, judge, train
 
 CONFIG = TrainingConfig(epochs=12, learning_rate=3e-3)
 MODEL = RouterModel(TIERS)
@@ -47,6 +47,21 @@ def test_training_goes_on_from_where_it_stopped() -> None:
     first = train(MODEL, lessons(200), lessons(100, seed=1), CONFIG, np.random.default_rng(0))
     more = train(MODEL, lessons(200), lessons(100, seed=1), CONFIG, np.random.default_rng(1), start=first)
     assert more.step > first.step and min(more.losses) <= more.losses[0]
+
+
+def test_features_that_are_dropped_leave_less_to_learn_by_heart() -> None:
+    known, held_out, long = lessons(150), lessons(400, seed=9), replace(CONFIG, epochs=60, patience=60)
+    kept, dropped = (
+        train(MODEL, known, held_out, replace(long, feature_dropout=share), np.random.default_rng(0)).losses[-1]
+        for share in (0.0, 0.4)
+    )
+    assert dropped < 0.9 * kept
+
+
+def test_the_mean_of_dropped_features_stays() -> None:
+    dropped = _dropped(np.ones((50, 1, 128), np.float32), 0.2, np.random.default_rng(0))
+    assert dropped.mean() == pytest.approx(1.0, abs=5 * 0.5 / 80.0)  # sd 0.5 each, of 6,400
+    np.testing.assert_array_equal(np.unique(dropped), np.array([0.0, 1.25], np.float32))
 
 
 def test_a_cancelled_training_gives_what_it_has() -> None:
