@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from router.cases import TIERS, lessons, with_missing
+from ruvllm.kernels import keep_largest
+from ruvllm.router import training
 from ruvllm.router.model import RouterModel
 from ruvllm.router.replay import replayed
 from ruvllm.router.training import TrainingConfig, _dropped, held_out_loss, judge, train
@@ -36,6 +38,15 @@ def test_w_ends_with_the_density_asked_for_and_keeps_its_support() -> None:
     assert not trained.params[piece].reshape(shape)[~trained.w_support].any()
     again = train(MODEL, lessons(200), lessons(50, seed=1), CONFIG, np.random.default_rng(1), start=trained)
     np.testing.assert_array_equal(again.w_support, trained.w_support)
+
+
+def test_the_support_changes_while_it_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = []
+    monkeypatch.setattr(training, "keep_largest", lambda w, share: chosen.append(keep_largest(w, share)) or chosen[-1])
+    fast = replace(CONFIG, learning_rate=1e-2)
+    trained = train(MODEL, lessons(400), lessons(50, seed=1), fast, np.random.default_rng(0))
+    assert (chosen[0] != chosen[-1]).any()
+    np.testing.assert_array_equal(trained.w_support, chosen[-1])
 
 
 def test_the_same_seed_gives_the_same_parameters() -> None:
