@@ -302,7 +302,8 @@ def _replay_gradient(
     batch, stored = replay.lessons.take(rows), replay.quality_logit[rows]
     model.cell.set_params(params)
     h_0 = np.zeros((len(batch), model.cell.hidden_size), np.float32)
-    _, outputs, tape = model.cell.forward_with_tape(batch.features, h_0)
+    features = _dropped(batch.features, config.feature_dropout, rng)
+    _, outputs, tape = model.cell.forward_with_tape(features, h_0)
     judged = model.read(outputs, batch.inputs)
     by_quality = config.replay_logits * (judged.quality_logit - stored)
     by_quality = by_quality + config.replay_labels * binary_loss(judged.quality_logit, batch.quality)[1]
