@@ -50,6 +50,7 @@ Cancelled = Callable[[], bool]
 
 PROMISED = ("risk", "certificate_confidence", "loss", "probe")  # settings that a certificate is about, too
 MAX_MOVED = 0.02  # share of the known outcomes that may have changed since a certificate was issued
+SEED = 0  # of every training: the same log gives the same router
 CHECKED_EVERY = 50  # questions between two looks at whether the certificate still holds
 
 
@@ -169,16 +170,19 @@ class BrainRouter:
             self._proof = self._proof_of(logged)
             dim, embedder = logged.vectors.shape[1], self._embedder()
             before = self._ready(dim).learnt if dim else None
+            training = training_of(self._config)
             learnt, report = train_router(
                 _without_proof(logged),
                 self._tiers,
                 before,
-                training_of(self._config),
+                training,
                 default_tier=self._policy.safe_default,
+                seed=SEED,
                 cancelled=cancelled,
             )
             if learnt is not None:
-                about = learnt.about() | {"embedder": embedder, "report": asdict(report)}
+                how = {"training": asdict(training), "seed": SEED, "report": asdict(report)}
+                about = learnt.about() | {"embedder": embedder} | how
                 version = self._checkpoints.save(learnt.trained.params, about, learnt.arrays())
                 self._adopt(self._ready(dim), learnt, version)
                 logger.info("version %d of the router is in force", version)

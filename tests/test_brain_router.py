@@ -12,15 +12,17 @@ import pytest
 from memory.fakes import WordEmbedder, interaction, routed
 
 from ruvllm.brain_router import BrainRouter
+from ruvllm.checkpoints import Checkpoints
 from ruvllm.config import Config, ModelsConfig, load_config
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.learning.forgetting import forgetting_of
 from ruvllm.learning.router_training import rows_of
 from ruvllm.memory import Memory
 from ruvllm.router.certificate import Certificate, Refusal
-from ruvllm.router.features import NUM_FEATURES, RouterInputs, features
+from ruvllm.router.features import FEATURE_VERSION, NUM_FEATURES, RouterInputs, features
 from ruvllm.router.outcomes import TierInfo
-from ruvllm.router_inputs import inputs_of, machine, policy_of, tiers_of
+from ruvllm.router.training import TrainingConfig
+from ruvllm.router_inputs import inputs_of, machine, policy_of, tiers_of, training_of
 from ruvllm.routing import Asked, instead
 from ruvllm.types import Constraints, Decision, Feedback, Route, TierOutcome
 
@@ -233,6 +235,13 @@ def test_a_reopened_brain_keeps_what_was_learnt(learnt: tuple[Memory, BrainRoute
     memory, router = learnt
     again = BrainRouter(memory, TIERS, configured(**SURE), seed=1)
     assert qualities(again, memory, HARD) == pytest.approx(qualities(router, memory, HARD), abs=0.01)
+
+
+def test_a_checkpoint_says_how_it_was_trained(learnt: tuple[Memory, BrainRouter]) -> None:
+    memory, _ = learnt
+    saved = Checkpoints(memory.path / "checkpoints" / "router", form=f"router-{FEATURE_VERSION}").current()
+    assert saved is not None and saved.about["seed"] == 0
+    assert TrainingConfig(**saved.about["training"]) == training_of(configured(**SURE).router)
 
 
 def test_the_version_in_force_is_known_before_the_first_question(learnt: tuple[Memory, BrainRouter]) -> None:

@@ -39,8 +39,8 @@ __all__ = [
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
-FEATURE_VERSION: Final = 1
-"""Raised whenever a slot gives another number for some input."""
+FEATURE_VERSION: Final = 2
+"""Raised whenever a slot, or what is told of a tier beside the slots, is another number for some input."""
 
 NUM_FEATURES: Final = 128
 LIMIT: Final = 4.0  # of a scaled feature, on either side

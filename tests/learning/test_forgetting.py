@@ -14,7 +14,7 @@ from ruvllm.learning.router_training import train_router
 
 def test_every_version_is_judged_on_every_span() -> None:
     logged = log_of(600, one_tier_each=False)
-    learnt, _ = train_router(logged, TIERS, None, CONFIG)
+    learnt, _ = train_router(log_of(600), TIERS, None, CONFIG)
     assert learnt is not None
     worse = replace(learnt, mean_quality=1.0 - learnt.mean_quality, nearest=np.full(200, 2.0, np.float32))
     found = forgetting(logged, {1: learnt, 2: worse}, quality_floor=0.5, default_tier=1)

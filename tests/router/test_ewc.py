@@ -45,6 +45,17 @@ def test_fisher_information_computation() -> None:
     np.testing.assert_allclose(again, fisher, rtol=0.5, atol=5.0)  # inputs are equal for all: the order is no matter
 
 
+def test_fisher_is_per_example_however_many_there_are() -> None:
+    model, known = RouterModel(TIERS), lessons(20)
+    params = model.initial_params(np.random.default_rng(0))
+    model.cell.views(params)["head_weight"][:] = 0.1
+    twice = known.take(np.tile(np.arange(20), 2))
+    once, both = (
+        fisher_diagonal(model, params, some.features, some.inputs, np.random.default_rng(1)) for some in (known, twice)
+    )
+    np.testing.assert_allclose(both, once, rtol=1e-4, atol=1e-6)
+
+
 def test_fisher_of_a_head_without_input_is_its_variance() -> None:
     model, known = RouterModel(TIERS[:2]), lessons(1, tiers=2)
     params = model.initial_params(np.random.default_rng(0))

@@ -138,7 +138,7 @@ def test_a_turn_whose_session_is_not_known_is_refused(fitted: FittedRouter) -> N
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"feature_version": 9}, "features of version 9; this ruvllm reads version 1"),
+        ({"feature_version": 9}, "features of version 9; this ruvllm reads version 2"),
         ({"features": bytes(16), "present": bytes(1)}, "must hold 142 finite numbers for 2 tiers"),
     ],
 )

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from router.cases import TIERS, lessons, with_missing
+from ruvllm.kernels import keep_largest
+from ruvllm.router import training
 from ruvllm.router.model import RouterModel
 from ruvllm.router.replay import replayed
-from ruvllm.router.training import TrainingConfig, held_out_loss, judge, train
+from ruvllm.router.training import TrainingConfig, _dropped, held_out_loss, judge, train
 
 CONFIG = TrainingConfig(epochs=12, learning_rate=3e-3)
 MODEL = RouterModel(TIERS)
@@ -38,6 +40,15 @@ def test_w_ends_with_the_density_asked_for_and_keeps_its_support() -> None:
     np.testing.assert_array_equal(again.w_support, trained.w_support)
 
 
+def test_the_support_changes_while_it_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = []
+    monkeypatch.setattr(training, "keep_largest", lambda w, share: chosen.append(keep_largest(w, share)) or chosen[-1])
+    fast = replace(CONFIG, learning_rate=1e-2)
+    trained = train(MODEL, lessons(400), lessons(50, seed=1), fast, np.random.default_rng(0))
+    assert (chosen[0] != chosen[-1]).any()
+    np.testing.assert_array_equal(trained.w_support, chosen[-1])
+
+
 def test_the_same_seed_gives_the_same_parameters() -> None:
     both = [train(MODEL, lessons(100), lessons(50, seed=1), CONFIG, np.random.default_rng(7)) for _ in range(2)]
     np.testing.assert_array_equal(both[0].params, both[1].params)
@@ -47,6 +58,21 @@ def test_training_goes_on_from_where_it_stopped() -> None:
     first = train(MODEL, lessons(200), lessons(100, seed=1), CONFIG, np.random.default_rng(0))
     more = train(MODEL, lessons(200), lessons(100, seed=1), CONFIG, np.random.default_rng(1), start=first)
     assert more.step > first.step and min(more.losses) <= more.losses[0]
+
+
+def test_features_that_are_dropped_leave_less_to_learn_by_heart() -> None:
+    known, held_out, long = lessons(150), lessons(400, seed=9), replace(CONFIG, epochs=60, patience=60)
+    kept, dropped = (
+        train(MODEL, known, held_out, replace(long, feature_dropout=share), np.random.default_rng(0)).losses[-1]
+        for share in (0.0, 0.4)
+    )
+    assert dropped < 0.9 * kept
+
+
+def test_the_mean_of_dropped_features_stays() -> None:
+    dropped = _dropped(np.ones((50, 1, 128), np.float32), 0.2, np.random.default_rng(0))
+    assert dropped.mean() == pytest.approx(1.0, abs=5 * 0.5 / 80.0)  # sd 0.5 each, of 6,400
+    np.testing.assert_array_equal(np.unique(dropped), np.array([0.0, 1.25], np.float32))
 
 
 def test_a_cancelled_training_gives_what_it_has() -> None:
