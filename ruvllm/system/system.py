@@ -19,6 +19,8 @@ from ruvllm.inference.served import Served
 from ruvllm.learning.jobs import News, brain_jobs
 from ruvllm.learning.worker import Worker
 from ruvllm.memory import Memory
+from ruvllm.memory.arguments import checked_call, checked_file
+from ruvllm.memory.rows import checked_text
 from ruvllm.memory.stats import gauges_of
 from ruvllm.metrics import Gauge, Metrics
 from ruvllm.pipeline import Pipeline
@@ -76,7 +78,10 @@ class RuvLLM(Asks, Feeds, Learns, HasStudents, Closes):
         embedder: Embedder | None = None,
         open_engine: Callable[[str, GenerationConfig, ModelsConfig], Engine] = open_engine,
     ) -> None:
-        folder = Path(path)
+        folder = checked_file(path, "path")
+        if model is not None:
+            checked_text(model, "model")
+        checked_call(open_engine, "open_engine")
         promised = _promised(quality_floor, risk, confidence, latency_sla_ms)
         if config is None:
             overrides = {"generation": {"model": model}} if model is not None else {}
