@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +63,7 @@ REFUSED: dict[str, tuple[Call, list[object]]] = {
     "phrase": (lambda m, bad: m.find(bad), NO_TEXT),
     "k of find": (lambda m, bad: m.find("text", bad), [0, *NO_COUNT]),
     "query of candidates": (lambda m, bad: m.candidates(bad), NO_TEXT),
+    "terms": (lambda m, bad: m.rarity(bad), [None, 3, "x", [1], np.zeros(2), np.zeros((1, 1), np.uint64)]),
     "texts": (lambda m, bad: m.encode(bad), [None, 3, True, "text", b"x", {}, object(), [None], [""], [3], [LONE]]),
     # the graph
     "node_id": (lambda m, bad: m.get(bad), NO_ID),
@@ -75,7 +77,10 @@ REFUSED: dict[str, tuple[Call, list[object]]] = {
     "file of picture": (lambda m, bad: m.picture(bad), ["x.txt", *NO_PATH]),
     "seed": (lambda m, bad: m.picture("x.svg", seed=bad), NO_COUNT),
     "text": (lambda m, bad: m.insert_node(bad), NO_TEXT),
-    "metadata": (lambda m, bad: m.insert_node("new", metadata=bad), [3, True, "x", {"a": object()}, {"a": LONE}]),
+    "metadata": (
+        lambda m, bad: m.insert_node("new", metadata=bad),
+        [3, "", "x", [], {"a": object()}, {"a": LONE}],
+    ),
     "trust of insert_node": (lambda m, bad: m.insert_node("new", trust=bad), NO_SHARE),
     "source of insert_node": (lambda m, bad: m.insert_node("new", source=bad), some(NO_TEXT)),
     "type of insert_node": (lambda m, bad: m.insert_node("new", type=bad), [None, *NO_TYPE]),
@@ -97,7 +102,7 @@ REFUSED: dict[str, tuple[Call, list[object]]] = {
     "cancelled of apply_decay": (lambda m, bad: m.apply_decay(0.1, cancelled=bad), NO_CALL),
     # answered requests and sessions
     "interaction": (lambda m, bad: m.record(bad), NO_KIND),
-    "interaction_id": (lambda m, bad: m.feedback(bad, Feedback(rating=5)), ["unknown", HUGE, *NO_TEXT]),
+    "id of feedback": (lambda m, bad: m.feedback(bad, Feedback(rating=5)), ["unknown", HUGE, *NO_TEXT]),
     "feedback": (lambda m, bad: m.feedback("a1", bad), NO_KIND),
     "node_id of promote": (lambda m, bad: m.promote(bad), [1, 99, *NO_ID]),
     "node_id of revoke": (lambda m, bad: m.revoke(bad), [1, 99, *NO_ID]),
@@ -149,7 +154,7 @@ REFUSED: dict[str, tuple[Call, list[object]]] = {
     "seed of detect_clusters": (lambda m, bad: m.detect_clusters(seed=bad), NO_COUNT),
     "must_stop": (lambda m, bad: m.detect_clusters(must_stop=bad), NO_CALL),
     "concept": (lambda m, bad: m.put_concept(bad, {1: 1.0}), [*NO_KIND, *map(Concept, map(str, ("", " ", LONE)))]),
-    "metadata of put_concept": (lambda m, bad: m.put_concept(Concept("new", bad), {1: 1.0}), [3, "x", {"a": object()}]),
+    "concept's metadata": (lambda m, bad: m.put_concept(Concept("new", bad), {1: 1.0}), [3, "x", {"a": object()}]),
     "members": (lambda m, bad: m.put_concept(Concept("new"), bad), [None, 3, [1], {}, {"1": 1.0}, {1: 2.0}, {1: None}]),
     "replaces": (lambda m, bad: m.put_concept(Concept("new"), {1: 1.0}, replaces=bad), some(NO_ID)),
     "concept_id": (lambda m, bad: m.dissolve_concept(bad), NO_ID),
@@ -179,7 +184,7 @@ def test_what_is_wrong_is_refused_by_its_name_and_changes_nothing(
 ) -> None:
     before = filled.stats()
     for bad in values:
-        with pytest.raises((TypeError, ValueError), match=rf"^{what.split()[0]}\b"):
+        with pytest.raises((TypeError, ValueError), match=rf"^{re.match('[a-z_]+', what)[0]}\b"):
             call(filled, bad)
     after = filled.stats()
     assert (after.nodes, after.edges, after.interactions) == (before.nodes, before.edges, before.interactions)

@@ -12,6 +12,7 @@ from ruvllm.memory.clusters import Cluster, find_clusters
 from ruvllm.memory.concepts import Concept, StoredConcept, delete_concept, read_concepts, write_concept
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.opened import OpenedBrain
+from ruvllm.memory.newnodes import checked_json
 from ruvllm.memory.rows import SEARCHED, checked_text, checked_weight, fetch_nodes
 from ruvllm.types import NodeType, Tier
 
@@ -99,10 +100,12 @@ class Concepts(OpenedBrain):
             its id; None when a member is gone, ended or on probation meanwhile: then nothing is stored.
 
         Raises:
-            TypeError, ValueError: the text is empty, there are no members, or a weight is not in [0, 1].
+            TypeError, ValueError: the text is empty, the metadata is not JSON, there are no members, or a weight is
+                not in [0, 1].
         """
         self.require_writable()
         checked_text(checked_kind(concept, Concept, "concept").text, "concept")
+        checked_json(concept.metadata, "concept")
         if not checked_kind(members, Mapping, "members"):
             raise ValueError("members must be what the concept contains, at least one node")
         for member, weight in members.items():

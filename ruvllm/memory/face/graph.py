@@ -12,6 +12,7 @@ import apsw
 import numpy as np
 
 from ruvllm.memory.arguments import (
+    checked_call,
     checked_count,
     checked_each,
     checked_file,
@@ -271,7 +272,7 @@ class GraphOfNodes(OpenedBrain):
             rate=rate,
             min_interactions=min_interactions,
             floor=floor,
-            cancelled=cancelled,
+            cancelled=checked_call(cancelled, "cancelled"),
         )
 
     def co_retrieved(self, node_id: int, k: int = 10) -> list[tuple[Node, int]]:

@@ -55,7 +55,7 @@ class Requests(OpenedBrain):
             logger.warning("an answered request is not remembered: %s", error)
 
     @with_one_embedder
-    def feedback(self, interaction_id: str, feedback: Feedback) -> None:
+    def feedback(self, id: str, feedback: Feedback) -> None:
         """Say how good an answer was; durable on return, and the same words twice count once.
 
         The outcome moves the edges from the answer to its sources and among these, as `apply_outcome` does; a mark says
@@ -68,7 +68,7 @@ class Requests(OpenedBrain):
         """
         self.require_writable()
         checked_kind(feedback, Feedback, "feedback")
-        record = self.interaction(interaction_id)
+        record = self.interaction(id)
         vectors = None
         if feedback.correction is not None:
             correction = checked_text(feedback.correction, "correction")
@@ -76,10 +76,10 @@ class Requests(OpenedBrain):
         vector = None if vectors is None else vectors[0]
 
         def work(connection: apsw.Connection) -> tuple[FeedbackChanges, Change]:
-            changes = apply_feedback(connection, interaction_id, feedback, vector, self.config.learning)
+            changes = apply_feedback(connection, id, feedback, vector, self.config.learning)
             if not may_stand(feedback):
                 count_rejection(connection, self.namespace)
-            return changes, reconsider(connection, interaction_id, time.time(), self._rated)
+            return changes, reconsider(connection, id, time.time(), self._rated)
 
         def after(changed: tuple[FeedbackChanges, Change]) -> None:
             changes, change = changed
@@ -90,7 +90,7 @@ class Requests(OpenedBrain):
             self._follow(change)
 
         if feedback.correction is not None:
-            self._lessons.credit_again(self._search, interaction_id, feedback.correction)
+            self._lessons.credit_again(self._search, id, feedback.correction)
         changes, _ = self._store.write(work, after=after)
         self._forget_archived(changes.removed)
         if changes.removed:

@@ -174,6 +174,8 @@ class Searches(OpenedBrain):
 
     def rarity(self, terms: np.ndarray) -> np.ndarray:
         """Return how rare terms (n,) uint64 of `text.terms` are in this memory, (n,) float32: BM25's weight of each."""
+        if not isinstance(terms, np.ndarray) or terms.dtype != np.uint64 or terms.ndim != 1:
+            raise TypeError(f"terms must be a (n,) uint64 array, not {type(terms).__name__}")
         index = self._keywords.load()
         return index.scores_of(terms, terms, np.arange(len(terms) + 1, dtype=np.int64))
 
