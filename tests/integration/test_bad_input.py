@@ -34,8 +34,9 @@ from ruvllm.errors import (
     ModelDamaged,
     ModelMissing,
 )
+from ruvllm.memory.concepts import Concept
 from ruvllm.memory.schema import MIGRATIONS
-from ruvllm.types import Feedback
+from ruvllm.types import EdgeType, Feedback
 
 pytestmark = [pytest.mark.integration]
 
@@ -305,21 +306,53 @@ def test_what_is_wrong_is_refused_by_its_name_and_changes_nothing(
 def test_ids_of_another_namespace_are_unknown(brain: Path, configure: Configure) -> None:
     with ruvllm.open(brain, config=configure()) as llm:
         answer = llm.ask(QUESTION, session="alice")
-        source = llm.memory.sources()[0].source
+        source, memory = llm.memory.sources()[0].source, llm.memory
+        concept = memory.put_concept(Concept("What the texts say."), {1: 1.0, 2: 1.0})
+        traced = len(memory.traces())
+        assert concept is not None and memory.among([1])[0].any() and memory.turns("alice")
     with ruvllm.open(brain, config=configure(), namespace="other") as llm:
+        memory = llm.memory
         uses: list[Callable[[], object]] = [
             lambda: llm.feedback(answer.id, rating=1),
             lambda: llm.judge_outcome(answer.id, answer.route.tier, 0.5),
             lambda: llm.forget(source),
             lambda: llm.delete_session("alice"),
-            lambda: llm.memory.promote(1),
+            lambda: memory.promote(1),
+            lambda: memory.revoke(1),
+            lambda: memory.set_trust(source, 0.5),
+            lambda: memory.insert_edge(1, 2, EdgeType.CITES),
+            lambda: memory.apply_outcome([1, 2], 1.0),
+            lambda: memory.add_outcomes(answer.id, []),
+            lambda: memory.routed(answer.id),
+            lambda: llm.why(answer.id),
         ]
         for use in uses:
-            with pytest.raises(ValueError, match=r"there is no|nothing here|nothing is logged"):
+            with pytest.raises(ValueError, match=r"there is no|nothing here|nothing is logged|nothing is known"):
                 use()
+        for look in (memory.get, memory.neighbours, memory.neighbourhood, memory.co_retrieved, memory.dissolve_concept):
+            with pytest.raises(KeyError, match=str(concept)):
+                look(concept)
+        with pytest.raises(KeyError, match="1"):
+            memory.rehydrate([1, 2])
         assert llm.retrieve(QUESTION, session="alice") == [] and llm.history("alice") == []
+        assert memory.texts([1, 2]) == {} and not memory.among([1, 2])[0].any()
+        assert memory.put_concept(Concept("Another text."), {1: 1.0}, replaces=concept) is None
+        assert memory.sessions() == memory.turns("alice") == memory.traces() == memory.timings() == []
+        assert memory.count_turns("alice") == 0 and memory.answer_vector(answer.id) is None
     with ruvllm.open(brain, config=configure()) as llm:
         assert len(llm.memory.sources()) == 3 and llm.memory.interaction(answer.id).feedback is None
+        assert llm.memory.get(concept).text == "What the texts say." and len(llm.memory.traces()) == traced
+
+
+def test_a_concept_takes_the_place_of_none_of_another_namespace(tmp_path: Path) -> None:
+    with ruvllm.Memory(tmp_path / "b", embedder=WordEmbedder()) as memory:
+        fact = memory.insert_node("A fact of all.")
+        concept = memory.put_concept(Concept("The old words."), {fact: 1.0})
+    with ruvllm.Memory(tmp_path / "b", embedder=WordEmbedder(), namespace="other") as memory:
+        own = memory.insert_node("A fact of ours.")
+        assert memory.put_concept(Concept("The new words."), {own: 1.0}, replaces=concept) not in (None, concept)
+    with ruvllm.Memory(tmp_path / "b", embedder=WordEmbedder()) as memory:
+        assert memory.get(concept).text == "The old words."
 
 
 @pytest.mark.parametrize("use", ["ask", "retrieve", "sessions", "new_session", "expire_sessions", "stats", "learn"])
