@@ -102,7 +102,7 @@ def test_a_name_inside_a_longer_word_links_nothing(memory: Memory) -> None:
 
 
 def test_a_title_that_very_many_have_links_nothing(memory: Memory) -> None:
-    memory.add({"text": f"text number{i}", "title": "Weekly Report", "source": f"s{i}"} for i in range(300))
+    memory.add({"text": f"text number{i}", "title": "Weekly Report", "source": f"s{i}"} for i in range(10_000))
     memory.add([{"text": "as the weekly report says", "source": "reader"}])
     assert cites(memory) == set()
 

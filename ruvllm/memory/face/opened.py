@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -46,6 +47,8 @@ from ruvllm.types import Embedder, Interaction
 __all__ = ["OpenedBrain"]
 
 logger = logging.getLogger(__name__)
+
+MAKING_S, LOOK_S = 5.0, 0.02  # longest wait for a database that its first writer is still making
 
 
 class OpenedBrain(Closes):
@@ -155,15 +158,18 @@ class OpenedBrain(Closes):
 
     def _open_store(self) -> Store:
         file = self.path / "brain.db"
-        try:
-            return Store(file, read_only=self.read_only)
-        except BrainReadOnly as error:  # the directory can be written, the database file cannot
-            if self.read_only:
-                raise
-            if self._lock is not None:
-                self._lock.release()
-            self._lock, self._why_read_only = None, error
-            return Store(file, read_only=True)
+        patience = time.monotonic() + (MAKING_S if isinstance(self._why_read_only, BrainLocked) else 0.0)
+        while True:
+            try:
+                return Store(file, read_only=self.read_only)
+            except BrainReadOnly as error:
+                if self._lock is not None:  # the directory can be written, the database file cannot
+                    self._lock.release()
+                    self._lock, self._why_read_only = None, error
+                    return Store(file, read_only=True)
+                if time.monotonic() >= patience:
+                    raise
+            time.sleep(LOOK_S)
 
     @property
     def read_only(self) -> bool:
