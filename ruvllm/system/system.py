@@ -192,9 +192,11 @@ def _promised(
     quality_floor: float | None, risk: float | None, confidence: float | None, latency_sla_ms: float | None
 ) -> dict[str, Any]:
     """Return the settings of the router that a caller's promises stand for, certified mode among them."""
-    for name, share in (("quality_floor", quality_floor), ("risk", risk), ("confidence", confidence)):
-        if share is not None:
-            require_share(share, name)
+    if quality_floor is not None:
+        require_share(quality_floor, "quality_floor")
+    for name, chance in (("risk", risk), ("confidence", confidence)):
+        if chance is not None and not (is_number(chance) and 0.0 < chance < 1.0):
+            raise ValueError(f"{name} must be in (0, 1) ({chance!r})")
     if latency_sla_ms is not None and not (is_number(latency_sla_ms) and latency_sla_ms >= 0.0):
         raise ValueError(f"latency_sla_ms must be >= 0 ({latency_sla_ms!r})")
     given = {"quality_floor": quality_floor, "risk": risk, "certificate_confidence": confidence}
