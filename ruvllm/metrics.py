@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ruvllm.types import Feedback, IngestReport, Response
+from ruvllm.types.checks import require_name
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
@@ -172,7 +173,9 @@ class Metrics:
 
         Raises:
             KeyError: there is no metric of this name.
+            ValueError: it is no name.
         """
+        require_name(name, "name")
         for families in (self._counted(), self.registry.collect()):  # what is counted is there without the store
             for family in families:
                 if name.removeprefix(family.name) in _SUFFIXES:

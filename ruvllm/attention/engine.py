@@ -19,6 +19,7 @@ from ruvllm.attention.features import (
     question_features,
 )
 from ruvllm.types import EdgeType
+from ruvllm.types.checks import require_share
 
 __all__ = ["AttentionEngine", "Example", "Inputs", "Pattern", "Ranked"]
 
@@ -39,6 +40,11 @@ class Pattern:
 
     edge_types: tuple[EdgeType, ...]
     quality: float
+
+    def __post_init__(self) -> None:
+        require_share(self.quality, "quality")
+        if not isinstance(self.edge_types, tuple | list) or any(one not in list(EdgeType) for one in self.edge_types):
+            raise ValueError(f"edge_types must be some of {', '.join(EdgeType)} ({self.edge_types!r})")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,15 +161,10 @@ class AttentionEngine:
         """Move the bias of each edge type by how good the answers were that used it; return the new biases.
 
         Each use of a type adds learning_rate (2 quality - 1): an answer of quality 1/2 says nothing.
-
-        Raises:
-            ValueError: a quality is not in [0, 1].
         """
         flat = self.params()
         bias = self._kernel.views(flat)["layers.0.edge_bias"]
         for pattern in patterns:
-            if not 0.0 <= pattern.quality <= 1.0:
-                raise ValueError(f"quality must be in [0, 1] ({pattern.quality!r})")
             for type in pattern.edge_types:
                 bias[EDGE_TYPES.index(EdgeType(type))] += learning_rate * (2.0 * pattern.quality - 1.0)
         self.set_params(flat)

@@ -214,7 +214,7 @@ def _node_called(memory: Memory, name: str) -> int:
     if name.isascii() and name.isdecimal():
         try:
             return memory.get(int(name)).id
-        except (KeyError, OverflowError) as error:
+        except (KeyError, ValueError) as error:
             raise ValueError(f"around: there is no node {name}") from error
     fetch_missing(memory.config.models, memory.config.embedding.model)
     hits = memory.search(name, 1)

@@ -18,7 +18,9 @@ import msgspec
 from ruvllm.config import WorkerConfig
 from ruvllm.errors import BrainError
 from ruvllm.learning.spare_time import SpareTime
+from ruvllm.memory.arguments import checked_call
 from ruvllm.memory.jobs import Attempt, JobTable, retry_after_s
+from ruvllm.memory.rows import checked_text
 from ruvllm.priority import at_idle_priority
 
 __all__ = ["Job", "MustStop", "Worker"]
@@ -140,9 +142,10 @@ class Worker(SpareTime):
         """Do a job now, in this thread, and return its report; the background keeps still meanwhile.
 
         Raises:
-            ValueError: there is no such job.
+            TypeError, ValueError: there is no such job.
         """
-        if name not in self._plans:
+        checked_call(cancelled, "cancelled")
+        if checked_text(name, "name") not in self._plans:
             raise ValueError(f"name must be one of {', '.join(sorted(self._plans))} ({name!r})")
         with self.alone():
             return self._do(self._plans[name], cancelled)

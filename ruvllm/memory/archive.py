@@ -115,7 +115,7 @@ class Archive:
             KeyError: a node does not exist here.
             BrainError: the cold file, or a node in it, is missing; nothing came back.
         """
-        wanted = list(dict.fromkeys(int(i) for i in ids))
+        wanted = list(dict.fromkeys(ids))
         with self._lock:
             sql = "SELECT id, tier, metadata FROM nodes WHERE +namespace = ? AND id IN (SELECT value FROM json_each(?))"
             rows = {row[0]: row[1:] for row in self._store.rows(sql, (self._namespace, json.dumps(wanted)))}

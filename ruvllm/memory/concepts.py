@@ -120,7 +120,7 @@ def write_concept(
     if len(alive) != len(members):
         return None
     trust, now = float(np.mean([row[0] for row in alive])), time.time()
-    if replaces is not None and fetch(connection, "SELECT 1 FROM nodes WHERE id = ?", (replaces,)):
+    if replaces is not None and _is_concept(connection, namespace, replaces):
         _rewrite(connection, replaces, concept, vector, trust)
         node = replaces
     else:
@@ -194,8 +194,7 @@ def delete_concept(connection: apsw.Connection, namespace: str, node: int) -> Se
     Raises:
         KeyError: there is no such concept.
     """
-    is_one = "SELECT 1 FROM nodes WHERE id = ? AND namespace = ? AND type = ?"
-    if not fetch(connection, is_one, (node, namespace, NodeType.CONCEPT.value)):
+    if not _is_concept(connection, namespace, node):
         raise KeyError(node)
     above = (
         "WITH RECURSIVE above (id) AS (SELECT ?1 UNION SELECT src FROM above JOIN edges ON dst = above.id "
@@ -205,3 +204,8 @@ def delete_concept(connection: apsw.Connection, namespace: str, node: int) -> Se
     _hand_origins_down(connection, ids[::-1])
     delete_nodes(connection, ids)
     return ids
+
+
+def _is_concept(connection: apsw.Connection, namespace: str, node: int) -> bool:
+    sql = "SELECT 1 FROM nodes WHERE id = ? AND namespace = ? AND type = ?"
+    return bool(fetch(connection, sql, (node, namespace, NodeType.CONCEPT.value)))

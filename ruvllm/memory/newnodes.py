@@ -12,11 +12,12 @@ from typing import Any
 import apsw
 import numpy as np
 
+from ruvllm.memory.arguments import checked_kind
 from ruvllm.memory.duplicates import Duplicates, first_alike
 from ruvllm.memory.rows import checked_text, checked_weight, insert_nodes, title_of
 from ruvllm.types import EdgeType, NodeType
 
-__all__ = ["NewNode", "insert_new_nodes", "link_steps", "new_node"]
+__all__ = ["NewNode", "checked_json", "insert_new_nodes", "link_steps", "new_node"]
 
 FIELDS = frozenset(("text", "metadata", "trust"))
 STEP_WEIGHT = 0.5  # of the edge from a step of an agent to the next one, as from a passage to the next
@@ -47,17 +48,23 @@ def new_node(node: str | Mapping[str, Any]) -> NewNode:
         raise ValueError(f"nodes: unknown field {unknown[0]!r}; known: {', '.join(sorted(FIELDS))}")
     text, trust = checked_text(node.get("text"), "text"), checked_weight(node.get("trust", 1.0), "trust")
     metadata = node.get("metadata")
-    if not metadata:
+    if metadata is None:
         return NewNode(text, trust=trust)
-    return NewNode(text, _checked_json(metadata), title_of(metadata), trust)
+    return NewNode(text, checked_json(metadata, "metadata"), title_of(metadata), trust)
 
 
-def _checked_json(metadata: Mapping[str, Any]) -> str:
+def checked_json(metadata: Any, name: str) -> str:
+    """Return a mapping as JSON.
+
+    Raises:
+        TypeError, ValueError: it is none, or JSON cannot hold it.
+    """
+    checked_kind(metadata, Mapping, name)
     try:
         stored = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
         stored.encode()
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"metadata must be a mapping that JSON can hold: {error}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{name} must be a mapping that JSON can hold: {error}") from error
     return stored
 
 

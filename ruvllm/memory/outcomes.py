@@ -7,12 +7,12 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from operator import index
-from typing import NamedTuple, SupportsIndex
+from typing import NamedTuple
 
 import apsw
 
 from ruvllm.config import LearningConfig
+from ruvllm.memory.arguments import checked_each, checked_ids, checked_kind
 from ruvllm.memory.decay import DAY_S, half_lives, weight_left
 from ruvllm.memory.links import EdgeRow
 from ruvllm.memory.rows import checked_text, checked_weight
@@ -76,24 +76,18 @@ def credits_of(nodes: Iterable[int], credits: Mapping[int, float] | None) -> dic
         TypeError, ValueError: fewer than two nodes or far too many, no ids, or credits that are not in [0, 1] or belong
             to none of them.
     """
-    given = list(islice(nodes, MAX_NODES + 1))
+    given = list(islice(checked_each(nodes, "nodes", "node ids"), MAX_NODES + 1))
     if len(given) > MAX_NODES:
         raise ValueError(f"nodes must be at most {MAX_NODES} in one outcome")
-    ids = [_id(node) for node in given]
+    ids = checked_ids(given, "nodes")
     parts = dict.fromkeys(ids, 1.0)
     if len(parts) < 2:
         raise ValueError(f"nodes must name at least two different nodes ({ids})")
-    for node, credit in (credits or {}).items():
+    for node, credit in ({} if credits is None else checked_kind(credits, Mapping, "credits")).items():
         if node not in parts:
             raise ValueError(f"credits: {node!r} is not among nodes")
         parts[node] = checked_weight(credit, f"credits[{node}]")
     return parts
-
-
-def _id(node: object) -> int:
-    if isinstance(node, bool) or not isinstance(node, SupportsIndex):
-        raise TypeError(f"nodes must be node ids ({node!r})")
-    return index(node)
 
 
 def named(id: str | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from ruvllm.memory.store import Store
 from ruvllm.types import Edge, EdgeType, Node, NodeType, Tier
+from ruvllm.types.checks import is_number
 
 __all__ = [
     "EDGE_COLUMNS",
@@ -246,7 +246,7 @@ def checked_name(text: Any, name: str) -> str:
 
 def checked_weight(weight: float, name: str = "weight") -> float:
     """Return `weight` when it is in [0, 1], else raise ValueError."""
-    if not (isinstance(weight, int | float) and math.isfinite(weight) and 0.0 <= weight <= 1.0):
+    if not (is_number(weight) and 0.0 <= weight <= 1.0):
         raise ValueError(f"{name} must be in [0, 1] ({weight!r})")
     return float(weight)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ruvllm.inference import complete
 from ruvllm.judging import Answered, Judgement
+from ruvllm.memory.arguments import checked_texts
 from ruvllm.memory.rows import checked_text
 from ruvllm.system.parts import Parts, never
 from ruvllm.types import (
@@ -39,22 +40,21 @@ class Judges(Parts):
             consistency: let the model answer `judge.samples` times more, and count how far the answers agree.
 
         Raises:
-            TypeError, ValueError: a text is empty or not valid, or the judge is switched off.
+            TypeError, ValueError: a text is empty, too long or not valid, or the judge is switched off.
             ModelMissing, PullError: there is no model to answer again.
         """
         judge = self._judging()
-        checked_text(question, "question")
-        if not isinstance(answer, str):
-            raise TypeError(f"answer must be a str, not {type(answer).__name__}")
-        checked_text(answer or "-", "answer")
-        if isinstance(sources, str):
-            raise TypeError("sources must be a sequence of texts, not a str")
+        limit = self.config.store.max_query_chars
+        if len(checked_text(question, "question")) > limit:
+            raise ValueError(f"question is too long ({len(question)} characters, at most {limit})")
+        checked_text(answer if answer != "" else "-", "answer")
+        given = None if sources is None else checked_texts(sources, "sources")
         vector = self.memory.encode([question])[0]
-        if sources is None:
+        if given is None:
             hits = self.memory.search(question, self.config.retrieval.k, query_vector=vector)
             shown = tuple(_source(i, hit.node.text, hit.node.id) for i, hit in enumerate(hits, 1))
         else:
-            shown = tuple(_source(i, checked_text(text, "sources")) for i, text in enumerate(sources, 1))
+            shown = tuple(_source(i, text) for i, text in enumerate(given, 1))
         answered = Answered(question, vector, answer, shown, (), "stop")
         if not consistency:
             return judge.judge(answered)

@@ -15,6 +15,8 @@ from ruvllm.inference import Engine
 from ruvllm.inference.open import is_remote
 from ruvllm.learning.jobs import Learners
 from ruvllm.memory import CompactReport, DecayReport
+from ruvllm.memory.arguments import checked_call
+from ruvllm.memory.rows import checked_text
 from ruvllm.system.judge import Judges
 from ruvllm.system.parts import never
 from ruvllm.system.router import RoutesModels
@@ -110,9 +112,10 @@ class Learns(Judges, RoutesModels, Sessions):
             name: attention, judge unless it is switched off, or router where there are several models.
 
         Raises:
-            ValueError: there is nothing of that name.
+            TypeError, ValueError: there is nothing of that name.
         """
         self.memory.require_writable()
+        checked_text(name, "name")
         ways = {"attention": self.memory.rollback_attention}
         if self._judge is not None:
             ways["judge"] = self._judge.rollback
@@ -134,6 +137,7 @@ class Learns(Judges, RoutesModels, Sessions):
             cancelled: asked often; True ends the pass after the concept it is at.
             dry_run: report the clusters and write nothing.
         """
+        checked_call(cancelled, "cancelled")
         if dry_run:
             return self._compress(cancelled, dry_run=True)
         self.memory.require_writable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ruvllm.checkpoints import Student
+from ruvllm.memory.rows import checked_text
 from ruvllm.system.parts import Parts
 from ruvllm.tuning.rollout.report import RolloutReport
 from ruvllm.tuning.rollout.trials import TrialStatus, start_trial, trial_report
@@ -23,19 +24,20 @@ class HasStudents(Parts):
         """Let a validated student answer in the shadow of its tier, and return it; what follows, its answers decide.
 
         Raises:
-            ValueError: it is not known, not validated or of no tier here, another one is on trial for its tier, or
-                answers are not judged.
+            TypeError, ValueError: it is not known, not validated or of no tier here, another one is on trial for its
+                tier, or answers are not judged.
         """
-        return start_trial(self.students, student, self.config, why=why)
+        return start_trial(self.students, checked_text(student, "student"), self.config, why=_reason(why))
 
     def rollback_student(self, tier: str | None = None, *, why: str = "") -> Student | None:
         """Retire the student that answers for a tier, the default one when None; return who answers now, None for the
         tier's own model.
 
         Raises:
-            ValueError: no student answers for it.
+            TypeError, ValueError: no student answers for it.
         """
-        return self.students.rollback(self.config.generation.model if tier is None else tier, why=why)
+        name = self.config.generation.model if tier is None else checked_text(tier, "tier")
+        return self.students.rollback(name, why=_reason(why))
 
     def rollout(self) -> tuple[TrialStatus, ...]:
         """Return where the trials stand, one for each tier that has one."""
@@ -46,7 +48,13 @@ class HasStudents(Parts):
         """Return how the trial of a student came to where it is, request by request; also when it has ended.
 
         Raises:
-            ValueError: there is no such student, or it was never on trial.
+            TypeError, ValueError: there is no such student, or it was never on trial.
         """
+        checked_text(student, "student")
         self._trials.flush()
         return trial_report(self.students, student, self.memory.trial_table, self.config.rollout)
+
+
+def _reason(why: str) -> str:
+    """Return why something is done, for the history; nothing need be said."""
+    return checked_text(why, "why") if why != "" else ""

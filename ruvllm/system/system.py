@@ -19,6 +19,8 @@ from ruvllm.inference.served import Served
 from ruvllm.learning.jobs import News, brain_jobs
 from ruvllm.learning.worker import Worker
 from ruvllm.memory import Memory
+from ruvllm.memory.arguments import checked_call, checked_file, checked_kind
+from ruvllm.memory.rows import checked_text
 from ruvllm.memory.stats import gauges_of
 from ruvllm.metrics import Gauge, Metrics
 from ruvllm.pipeline import Pipeline
@@ -31,6 +33,7 @@ from ruvllm.tuning.rollout.trials import Trials
 from ruvllm.types import (
     Embedder,
 )
+from ruvllm.types.checks import is_number, require_share
 
 if TYPE_CHECKING:
     from ruvllm.brain_router import BrainRouter
@@ -55,6 +58,7 @@ class RuvLLM(Asks, Feeds, Learns, HasStudents, Closes):
         open_engine: makes the engine of a tier, for engines of one's own.
 
     Raises:
+        TypeError, ValueError: an argument, which the message names, or the configuration is wrong.
         BrainTooNew, BrainDamaged: the directory holds a database that cannot be used.
 
     When another process holds the brain's lock, or the directory cannot be written, the brain opens for reading:
@@ -76,7 +80,12 @@ class RuvLLM(Asks, Feeds, Learns, HasStudents, Closes):
         embedder: Embedder | None = None,
         open_engine: Callable[[str, GenerationConfig, ModelsConfig], Engine] = open_engine,
     ) -> None:
-        folder = Path(path)
+        folder = checked_file(path, "path")
+        if model is not None:
+            checked_text(model, "model")
+        if config is not None:
+            checked_kind(config, Config, "config")
+        checked_call(open_engine, "open_engine")
         promised = _promised(quality_floor, risk, confidence, latency_sla_ms)
         if config is None:
             overrides = {"generation": {"model": model}} if model is not None else {}
@@ -183,6 +192,13 @@ def _promised(
     quality_floor: float | None, risk: float | None, confidence: float | None, latency_sla_ms: float | None
 ) -> dict[str, Any]:
     """Return the settings of the router that a caller's promises stand for, certified mode among them."""
+    if quality_floor is not None:
+        require_share(quality_floor, "quality_floor")
+    for name, chance in (("risk", risk), ("confidence", confidence)):
+        if chance is not None and not (is_number(chance) and 0.0 < chance < 1.0):
+            raise ValueError(f"{name} must be in (0, 1) ({chance!r})")
+    if latency_sla_ms is not None and not (is_number(latency_sla_ms) and latency_sla_ms >= 0.0):
+        raise ValueError(f"latency_sla_ms must be >= 0 ({latency_sla_ms!r})")
     given = {"quality_floor": quality_floor, "risk": risk, "certificate_confidence": confidence}
     promised: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     promised |= {"certified": True} if promised else {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import sys
 
 __all__ = ["is_number", "require_name", "require_share"]
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is a finite number; True and False are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether a value is a number that a float can be; NaN, infinities, True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def require_share(value: object, name: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 __all__ = ["Embedder"]
 
 
+@runtime_checkable
 class Embedder(Protocol):
     """Text to unit vectors of the model's own dimension; those of different ids cannot be compared."""
 

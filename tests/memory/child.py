@@ -1,5 +1,5 @@
-"""Run by tests in a process of its own: search once, leave without closing, move to another embedder, or ingest without
-end, saying on stdout what is acknowledged."""
+"""Run by tests in a process of its own: search once, read a folder in, leave without closing, move to another embedder,
+or ingest without end, saying on stdout what is acknowledged."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from fakes import WordEmbedder, cold, interaction, routed
 
 from ruvllm.config import load_config
+from ruvllm.errors import BrainLocked
 from ruvllm.memory import IngestProgress, Memory, ReembedProgress
 from ruvllm.types import EdgeType, Feedback
 
@@ -21,6 +22,18 @@ def search(brain: str, query: str) -> None:
         print("read_only", memory.read_only)
         for hit in memory.search(query):
             print(hit.node.text)
+
+
+def read(brain: str, documents: str) -> None:
+    """Open the brain, wait for a line and ingest a folder."""
+    with Memory(brain, embedder=WordEmbedder()) as memory:
+        say("open")
+        sys.stdin.readline()
+        try:
+            say(f"added {memory.ingest(Path(documents)).added}")
+        except BrainLocked:
+            say("locked")
+        sys.stdin.readline()
 
 
 def leave(brain: str, cache: str) -> None:
@@ -89,4 +102,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    {"search": search, "leave": leave, "ingest": ingest, "reembed": reembed}[sys.argv[1]](*sys.argv[2:])
+    {"search": search, "read": read, "leave": leave, "ingest": ingest, "reembed": reembed}[sys.argv[1]](*sys.argv[2:])

@@ -101,8 +101,9 @@ def test_a_name_inside_a_longer_word_links_nothing(memory: Memory) -> None:
     assert cites(memory) == set()
 
 
-def test_a_title_that_very_many_have_links_nothing(memory: Memory) -> None:
-    memory.add({"text": f"text number{i}", "title": "Weekly Report", "source": f"s{i}"} for i in range(300))
+def test_a_title_that_ten_thousand_documents_have_links_nothing(open_memory: Callable[..., Memory]) -> None:
+    memory = open_memory(config=load_config(environment={}, overrides={"linking": {"same_topic": 1.0}}))
+    memory.add({"text": f"text number{i}", "title": "Weekly Report", "source": f"s{i}"} for i in range(10_000))
     memory.add([{"text": "as the weekly report says", "source": "reader"}])
     assert cites(memory) == set()
 

@@ -17,6 +17,8 @@ import pytest
 from ruvllm.config import Config, load_config
 from ruvllm.errors import BrainDamaged, BrainLocked, BrainReadOnly, BrainTooNew
 from ruvllm.memory import Memory
+from ruvllm.memory.lock import WriterLock
+from ruvllm.memory.store import Store
 from ruvllm.types import EdgeType, Feedback, NodeType
 
 from .fakes import WordEmbedder, interaction
@@ -123,6 +125,17 @@ def test_another_process_opens_for_reading(memory: Memory, brain: Path) -> None:
     memory.add(["cats purr"])
     child = subprocess.run([sys.executable, CHILD, "search", brain, "cats"], capture_output=True, text=True, timeout=60)
     assert child.stdout.splitlines() == ["read_only True", "cats purr"]
+
+
+def test_who_comes_second_waits_until_the_first_has_made_the_database(brain: Path) -> None:
+    brain.mkdir()
+    lock = WriterLock.acquire(brain)
+    making = threading.Timer(0.3, lambda: Store(brain / "brain.db", read_only=False).close())
+    making.start()
+    with Memory(brain, embedder=WordEmbedder()) as memory:
+        assert memory.read_only and memory.stats().nodes == 0
+    making.join()
+    lock.release()
 
 
 def test_read_only_directory_opens_for_reading(unprivileged: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 import apsw
 
 from ruvllm.memory.archive import ArchiveReport
+from ruvllm.memory.arguments import checked_call, checked_count, checked_file, checked_ids, checked_kind
 from ruvllm.memory.check import CheckReport, run_check
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.concepts import Concepts
@@ -22,6 +22,7 @@ from ruvllm.memory.stats import MemoryStats, read_stats, size_of
 from ruvllm.memory.traces import delete_traces
 from ruvllm.memory.tuning_run import drop_outdated_run
 from ruvllm.types import Embedder
+from ruvllm.types.checks import is_number
 
 __all__ = ["Care", "CompactReport"]
 
@@ -88,6 +89,7 @@ class Care(Concepts):
             cancelled: asked between steps and while the index is built; True ends it there, and a later call goes on.
         """
         self.require_writable()
+        checked_call(cancelled, "cancelled")
         started = time.perf_counter()
         self._writeback.flush()
         rebuilt = saved = False
@@ -139,16 +141,16 @@ class Care(Concepts):
             cold_path: the file, the same for all runs while it holds something; cold.db in the brain when None.
 
         Raises:
-            ValueError: an age or count below 0, or archived nodes are in another file.
+            TypeError, ValueError: an age or count below 0, no path, or archived nodes are in another file.
             BrainError: the file cannot be written, or is another brain's.
         """
         self.require_writable()
-        if not (math.isfinite(max_age_days) and max_age_days >= 0):
-            raise ValueError(f"max_age_days must be >= 0 ({max_age_days})")
-        if min_use_count < 0:
-            raise ValueError(f"min_use_count must be >= 0 ({min_use_count})")
+        if not (is_number(max_age_days) and max_age_days >= 0):
+            raise ValueError(f"max_age_days must be >= 0 ({max_age_days!r})")
+        min_use_count = checked_count(min_use_count, "min_use_count", least=0)
+        file = None if cold_path is None else checked_file(cold_path, "cold_path")
         self._writeback.flush()
-        report = self._archive.run(max_age_days, min_use_count, None if cold_path is None else Path(cold_path))
+        report = self._archive.run(max_age_days, min_use_count, file)
         self.file_archived()  # also what an earlier run, which failed there, has left without a place
         return report
 
@@ -161,7 +163,7 @@ class Care(Concepts):
             BrainError: the cold file, or a node in it, is missing.
         """
         self.require_writable()
-        back = self._archive.rehydrate(ids)
+        back = self._archive.rehydrate(checked_ids(ids, "ids"))
         self._cold.reload()
         return back
 
@@ -177,6 +179,9 @@ class Care(Concepts):
             BrainError: nodes are archived; `rehydrate` them before.
         """
         self.require_writable()
+        checked_kind(embedder, Embedder, "embedder")
+        if on_progress is not None:
+            checked_call(on_progress, "on_progress")
         self._writeback.flush()
         self._archive.tidy()  # what an interrupted `rehydrate` left on shelves has vectors by the old one
 

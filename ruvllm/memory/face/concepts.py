@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ruvllm.memory.affinity import among_few, read_pairs
+from ruvllm.memory.arguments import checked_call, checked_count, checked_id, checked_ids, checked_kind
 from ruvllm.memory.clusters import Cluster, find_clusters
 from ruvllm.memory.concepts import Concept, StoredConcept, delete_concept, read_concepts, write_concept
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.opened import OpenedBrain
-from ruvllm.memory.rows import SEARCHED, checked_weight, fetch_nodes
+from ruvllm.memory.newnodes import checked_json
+from ruvllm.memory.rows import SEARCHED, checked_text, checked_weight, fetch_nodes
 from ruvllm.types import NodeType, Tier
 
 __all__ = ["Concepts"]
@@ -52,11 +54,12 @@ class Concepts(OpenedBrain):
             must_stop: asked some ten times a second; when True, nothing is returned.
 
         Raises:
-            ValueError: a number out of range.
+            TypeError, ValueError: a number out of range, or `among` holds what is no id.
         """
-        if isinstance(min_size, bool) or not isinstance(min_size, int) or min_size < 2:
-            raise ValueError(f"min_size must be a whole number >= 2 ({min_size!r})")
+        min_size = checked_count(min_size, "min_size", least=2)
+        seed = checked_count(seed, "seed", least=0)
         checked_weight(min_density, "min_density")
+        checked_call(must_stop, "must_stop")
         if self._space.known() is None:
             return []
         if among is None:
@@ -64,7 +67,7 @@ class Concepts(OpenedBrain):
             ids = np.array([row[0] for row in rows], np.int64)
             pairs = read_pairs(self._store, self._nearest, ids, must_stop)
         else:
-            ids = np.sort(among)
+            ids = np.sort(np.array(checked_ids(among, "among"), np.int64))
             pairs = among_few(self._nearest, ids, must_stop)
         if pairs is None:
             return []
@@ -95,8 +98,20 @@ class Concepts(OpenedBrain):
 
         Returns:
             its id; None when a member is gone, ended or on probation meanwhile: then nothing is stored.
+
+        Raises:
+            TypeError, ValueError: the text is empty, the metadata is not JSON, there are no members, or a weight is
+                not in [0, 1].
         """
         self.require_writable()
+        checked_text(checked_kind(concept, Concept, "concept").text, "concept")
+        checked_json(concept.metadata, "concept")
+        if not checked_kind(members, Mapping, "members"):
+            raise ValueError("members must be what the concept contains, at least one node")
+        for member, weight in members.items():
+            checked_weight(weight, f"members[{checked_id(member, 'members')}]")
+        if replaces is not None:
+            replaces = checked_id(replaces, "replaces")
         vector = self.encode([concept.text])[0]
 
         def after(node: int | None) -> None:
@@ -118,6 +133,7 @@ class Concepts(OpenedBrain):
             BrainError: the cold file, or a member in it, is missing; nothing changes.
         """
         self.require_writable()
+        concept_id = checked_id(concept_id, "concept_id")
         archived = [node for one in self.concepts() if one.id == concept_id for node in one.archived]
         back = self._archive.rehydrate(archived) if archived else 0
         self._store.write(
@@ -128,7 +144,8 @@ class Concepts(OpenedBrain):
 
     def texts(self, ids: Sequence[int]) -> dict[int, str]:
         """Return the texts of the nodes of `ids` that are here, by id, whole also where they are archived."""
-        nodes = {id_: node for id_, node in fetch_nodes(self._store, ids).items() if node.namespace == self.namespace}
+        found = fetch_nodes(self._store, checked_ids(ids, "ids"))
+        nodes = {id_: node for id_, node in found.items() if node.namespace == self.namespace}
         cold = [node.id for node in nodes.values() if node.tier is Tier.COLD]
         whole = self._archive.read(cold) if cold else {}
         return {id_: whole[id_][0] if id_ in whole else node.text for id_, node in nodes.items()}
@@ -136,7 +153,7 @@ class Concepts(OpenedBrain):
     @with_one_embedder
     def nearness(self, cluster: Cluster) -> list[float]:
         """Return the cosine of each node of a cluster to its centroid, in [0, 1]."""
-        ids = np.array(cluster.nodes, np.int64)
+        ids = np.array(checked_kind(cluster, Cluster, "cluster").nodes, np.int64)
         known, vectors = self._nearest.vectors(ids)
         cosines = np.zeros(len(ids))
         cosines[known] = np.clip(vectors @ cluster.centroid, 0.0, 1.0)

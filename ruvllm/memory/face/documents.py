@@ -10,6 +10,7 @@ from typing import Any
 import apsw
 
 from ruvllm.errors import BrainError
+from ruvllm.memory.arguments import checked_call, checked_each, checked_file
 from ruvllm.memory.concepts import hide_stale
 from ruvllm.memory.export import export_brain
 from ruvllm.memory.face.opened import OpenedBrain
@@ -48,6 +49,8 @@ class Documents(OpenedBrain):
         self.require_writable()
         if isinstance(sources, str):
             checked_text(sources, "sources")  # "" would be the current folder, which nobody means by it
+        if on_progress is not None:
+            checked_call(on_progress, "on_progress")
         neighbours = Neighbours(self._nearest, self._space.project, self.config.linking)
         who_says = WhoSays(self._store, self._keywords, self.namespace)
         report = Ingester(
@@ -69,9 +72,8 @@ class Documents(OpenedBrain):
 
         A text under a source that is known replaces the one before it.
         """
-        if isinstance(texts, str | Mapping):
-            raise TypeError(f"texts must be an iterable of texts, not {type(texts).__name__}")
-        return self.ingest({"text": text} if isinstance(text, str) else text for text in texts)
+        each = checked_each(texts, "texts", "texts")
+        return self.ingest({"text": text} if isinstance(text, str) else text for text in each)
 
     def forget(self, source: str | Path, *, cascade: bool = True) -> int:
         """Delete a source, or all below a folder, and all that was derived from it; return how many nodes went.
@@ -135,9 +137,14 @@ class Documents(OpenedBrain):
         """Write all namespaces to `file` as JSON Lines (gzip when it ends in .gz); return the lines written.
 
         Imported into an empty brain and exported again it is the same bytes.
+
+        Raises:
+            TypeError, ValueError, OSError: `file` is no path, lies among the brain's own files, or cannot be written.
+            BrainError: a node is archived and the cold file is missing.
         """
+        path = checked_file(file, "file")
         self._writeback.flush()
-        return export_brain(self._store, Path(file), self._archive)
+        return export_brain(self._store, path, self._archive)
 
     def import_file(
         self,
@@ -157,12 +164,14 @@ class Documents(OpenedBrain):
             on_progress: called after every text.
 
         Raises:
-            ValueError: a line or an entry, which is named, is damaged, or the vectors are by another embedder; nothing
-                is imported.
+            TypeError, ValueError: a line or an entry, which is named, is damaged, or the vectors are by another
+                embedder; nothing is imported.
+            OSError: the file cannot be read.
             BrainError: the embedder has no sound vector for a text; the others are stored.
         """
         self.require_writable()
-        documents = read_documents(Path(file), format)
+        path = checked_file(file, "file")
+        documents = read_documents(path, format)
         if documents is not None:
             failures = self.ingest(documents, on_progress=on_progress).failures
             if failures:
@@ -171,7 +180,7 @@ class Documents(OpenedBrain):
             return len(documents)
         self._writeback.flush()
         embedder = self._given  # None while the configured one is not open
-        lines = import_brain(self._store, Path(file), embedder=None if embedder is None else embedder.id)
+        lines = import_brain(self._store, path, embedder=None if embedder is None else embedder.id)
         self._derived.reload()
         self._recent.forget()
         self._rated.forget()

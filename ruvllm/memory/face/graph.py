@@ -11,10 +11,18 @@ from typing import Any
 import apsw
 import numpy as np
 
+from ruvllm.memory.arguments import (
+    checked_call,
+    checked_count,
+    checked_each,
+    checked_file,
+    checked_id,
+    checked_member,
+)
 from ruvllm.memory.around import read_around, read_most_linked
 from ruvllm.memory.decay import DecayReport, apply_decay, half_lives, weight_left
 from ruvllm.memory.embedder_lock import with_one_embedder
-from ruvllm.memory.face.opened import OpenedBrain, checked_count
+from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.newnodes import insert_new_nodes, link_steps, new_node
 from ruvllm.memory.outcomes import Moved, Outcome, apply_outcome, credits_of, named
 from ruvllm.memory.rows import (
@@ -33,7 +41,6 @@ from ruvllm.types import Edge, EdgeType, Neighbourhood, Node, NodeType, Tier
 
 __all__ = ["GraphOfNodes"]
 
-MAX_NODES = 1 << 31  # more than any brain holds
 MAX_DRAWN = 500  # nobody reads more, and their places take seconds
 
 
@@ -47,6 +54,7 @@ class GraphOfNodes(OpenedBrain):
             KeyError: there is none of this id here.
             BrainError: it is archived and the cold file is missing.
         """
+        node_id = checked_id(node_id, "node_id")
         rows = self._store.rows(
             f"SELECT {NODE_COLUMNS} FROM nodes WHERE id = ? AND namespace = ?", (node_id, self.namespace)
         )
@@ -64,9 +72,10 @@ class GraphOfNodes(OpenedBrain):
         Raises:
             KeyError: there is no such node.
         """
+        node_id = checked_id(node_id, "node_id")
+        kind = None if type is None else checked_member(type, EdgeType, "type").value
         if not self._store.rows("SELECT 1 FROM nodes WHERE id = ? AND namespace = ?", (node_id, self.namespace)):
             raise KeyError(node_id)
-        kind = None if type is None else EdgeType(type).value
         weight = f"edges.weight * {weight_left(half_lives(self.config.learning))}"
         rows = self._store.rows(
             f"SELECT {EDGE_COLUMNS.replace('edges.weight', f'{weight} AS left')} FROM edges "
@@ -90,12 +99,12 @@ class GraphOfNodes(OpenedBrain):
             KeyError: there is no such node.
             ValueError: `hops` or `max_nodes` is out of range.
         """
-        checked_count(hops, "hops")
+        hops = checked_count(hops, "hops")
         if checked_count(max_nodes, "max_nodes") > MAX_DRAWN:
             raise ValueError(f"max_nodes must be <= {MAX_DRAWN} ({max_nodes})")
         if around is None:
             return read_most_linked(self._store, self.namespace, max_nodes)
-        self.get(around)
+        around = self.get(checked_id(around, "around")).id
         return read_around(self._store, self.namespace, around, min(hops, max_nodes), max_nodes)
 
     def picture(
@@ -109,6 +118,7 @@ class GraphOfNodes(OpenedBrain):
         """
         from ruvllm import viz
 
+        file, seed = checked_file(file, "file"), checked_count(seed, "seed", least=0)
         return viz.picture(self.neighbourhood(around, hops=hops, max_nodes=max_nodes), file, seed=seed)
 
     def insert_node(
@@ -126,8 +136,9 @@ class GraphOfNodes(OpenedBrain):
         back and its use_count grows.
 
         Raises:
-            ValueError: the text is empty, the trust is not in [0, 1], or the metadata is not JSON.
+            TypeError, ValueError: the text is empty, the trust is not in [0, 1], or the metadata is not JSON.
         """
+        checked_text(text, "text")
         return self.insert_nodes([{"text": text, "metadata": metadata, "trust": trust}], type=type, source=source)[0]
 
     @with_one_embedder
@@ -150,8 +161,10 @@ class GraphOfNodes(OpenedBrain):
             TypeError, ValueError: a text is empty, a trust is not in [0, 1], or a metadata is not JSON.
         """
         self.require_writable()
-        new = [new_node(node) for node in nodes]
-        type = NodeType(type)
+        new = [new_node(node) for node in checked_each(nodes, "nodes", "texts or mappings")]
+        type = checked_member(type, NodeType, "type")
+        if source is not None:
+            checked_text(source, "source")
         if not new:
             return []
         vectors = self.encode([node.text for node in new])
@@ -175,11 +188,14 @@ class GraphOfNodes(OpenedBrain):
     def insert_edge(self, src: int, dst: int, type: EdgeType, weight: float = 0.5, created_by: str = "user") -> None:
         """Link two nodes; an edge of this type between them takes the new weight. Durable on return.
 
+        A node may be linked to itself: `neighbours` says so, and nothing else follows such an edge.
+
         Raises:
-            ValueError: a node does not exist, or the weight is not in [0, 1].
+            TypeError, ValueError: a node does not exist, or the weight is not in [0, 1].
         """
         self.require_writable()
-        type, weight, now = EdgeType(type), checked_weight(weight), time.time()
+        src, dst, type = checked_id(src, "src"), checked_id(dst, "dst"), checked_member(type, EdgeType, "type")
+        weight, created_by, now = checked_weight(weight), checked_text(created_by, "created_by"), time.time()
 
         def work(connection: apsw.Connection) -> None:
             for name, node_id in (("src", src), ("dst", dst)):
@@ -223,7 +239,7 @@ class GraphOfNodes(OpenedBrain):
             how many edges moved.
 
         Raises:
-            ValueError: a number out of range, fewer than two nodes, or one that is unknown or archived.
+            TypeError, ValueError: a number out of range, fewer than two nodes, or one that is unknown or archived.
         """
         self.require_writable()
         outcome, parts = Outcome(quality, success), credits_of(nodes, credits)
@@ -262,7 +278,7 @@ class GraphOfNodes(OpenedBrain):
             rate=rate,
             min_interactions=min_interactions,
             floor=floor,
-            cancelled=cancelled,
+            cancelled=checked_call(cancelled, "cancelled"),
         )
 
     def co_retrieved(self, node_id: int, k: int = 10) -> list[tuple[Node, int]]:
@@ -273,5 +289,5 @@ class GraphOfNodes(OpenedBrain):
         Raises:
             KeyError: there is no such node.
         """
-        self.get(node_id)
-        return read_co_retrieved(self._store, node_id, min(checked_count(k, "k"), MAX_NODES))
+        node_id = self.get(node_id).id
+        return read_co_retrieved(self._store, node_id, checked_count(k, "k"))

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 
 from ruvllm.attention import AttentionEngine, Pattern
 from ruvllm.attention.training import TrainingReport
+from ruvllm.memory.arguments import checked_call, checked_each, checked_kind
 from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.jobs import JobState, JobTable
 from ruvllm.memory.trials import TrialTable
 from ruvllm.types import EdgeType
+from ruvllm.types.checks import is_number
 
 __all__ = ["Learning"]
 
@@ -33,6 +35,7 @@ class Learning(OpenedBrain):
             cancelled: asked between examples; True ends the training, and nothing changes.
         """
         self.require_writable()
+        checked_call(cancelled, "cancelled")
         self._writeback.flush()
         if self._space.known() is None:
             return TrainingReport(0, 0, None, None, accepted=False, reason="fewer than 10 good answers")
@@ -42,11 +45,14 @@ class Learning(OpenedBrain):
         """Move the bias of each edge type by how good the answers were that used it; return the new biases.
 
         Raises:
-            ValueError: a quality is not in [0, 1].
+            TypeError, ValueError: something is no Pattern, or the learning rate is below 0 or not finite.
         """
         self.require_writable()
+        each = [checked_kind(one, Pattern, "patterns") for one in checked_each(patterns, "patterns", "Patterns")]
+        if not (is_number(learning_rate) and learning_rate >= 0.0):
+            raise ValueError(f"learning_rate must be >= 0 ({learning_rate!r})")
         engine = AttentionEngine(self._lessons.engine().params())
-        biases = engine.train_on_patterns(patterns, learning_rate=learning_rate)
+        biases = engine.train_on_patterns(each, learning_rate=learning_rate)
         self._lessons.adopt(engine.params(), {"patterns": True})
         return biases
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from ruvllm.closing import Closes
 from ruvllm.config import Config, load_config
 from ruvllm.errors import BrainError, BrainLocked, BrainReadOnly, ModelDamaged
 from ruvllm.memory.archive import Archive
+from ruvllm.memory.arguments import checked_file, checked_kind, checked_texts
 from ruvllm.memory.cold_search import ColdSearch
 from ruvllm.memory.decay import half_lives
 from ruvllm.memory.derived import Derived
@@ -42,9 +44,11 @@ from ruvllm.memory.usage import Usage
 from ruvllm.memory.writeback import WriteBack
 from ruvllm.types import Embedder, Interaction
 
-__all__ = ["OpenedBrain", "checked_count"]
+__all__ = ["OpenedBrain"]
 
 logger = logging.getLogger(__name__)
+
+MAKING_S, LOOK_S = 5.0, 0.02  # longest wait for a database that its first writer is still making
 
 
 class OpenedBrain(Closes):
@@ -59,10 +63,12 @@ class OpenedBrain(Closes):
         namespace: str = "default",
         read_only: bool = False,
     ) -> None:
-        if not str(path):
-            raise ValueError("path must not be empty")
-        self.path = Path(path)
+        self.path = checked_file(path, "path")
         self.namespace = checked_text(namespace, "namespace")
+        if config is not None:
+            checked_kind(config, Config, "config")
+        if embedder is not None:
+            checked_kind(embedder, Embedder, "embedder")
         self.config = load_config(self.path / "ruvllm.toml") if config is None else config
         self._given = embedder
         self._checked: Embedder | None = None
@@ -152,15 +158,18 @@ class OpenedBrain(Closes):
 
     def _open_store(self) -> Store:
         file = self.path / "brain.db"
-        try:
-            return Store(file, read_only=self.read_only)
-        except BrainReadOnly as error:  # the directory can be written, the database file cannot
-            if self.read_only:
-                raise
-            if self._lock is not None:
-                self._lock.release()
-            self._lock, self._why_read_only = None, error
-            return Store(file, read_only=True)
+        patience = time.monotonic() + (MAKING_S if isinstance(self._why_read_only, BrainLocked) else 0.0)
+        while True:
+            try:
+                return Store(file, read_only=self.read_only)
+            except BrainReadOnly as error:
+                if self._lock is not None:  # the directory can be written, the database file cannot
+                    self._lock.release()
+                    self._lock, self._why_read_only = None, error
+                    return Store(file, read_only=True)
+                if time.monotonic() >= patience:
+                    raise
+            time.sleep(LOOK_S)
 
     @property
     def read_only(self) -> bool:
@@ -171,10 +180,10 @@ class OpenedBrain(Closes):
         """Return (n, native_dim) float32 unit vectors of `texts`, by the brain's own embedder, opened at first use.
 
         Raises:
-            ValueError: a text is empty.
+            TypeError, ValueError: a text is empty or not valid.
             ModelDamaged: the embedder gives NaN, infinities or zeros.
         """
-        embedder = self._embedder()
+        texts, embedder = checked_texts(texts, "texts"), self._embedder()
         vectors = embedder.encode(texts)
         try:
             return as_unit_rows(vectors, embedder.native_dim, "embedding")
@@ -292,9 +301,3 @@ def _with_new_vectors(one: Interaction, encode: Callable[[list[str]], np.ndarray
         return replace(one, query_vector=encode([one.query])[0], answer_vector=None)
     except (ValueError, TypeError):  # no text: it is refused when it is to be stored
         return replace(one, query_vector=None, answer_vector=None)
-
-
-def checked_count(count: int, name: str) -> int:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"{name} must be a whole number >= 1 ({count!r})")
-    return count

@@ -12,10 +12,12 @@ import apsw
 import numpy as np
 
 from ruvllm.errors import BrainError
+from ruvllm.memory.arguments import checked_count, checked_id, checked_kind
 from ruvllm.memory.embedder_lock import with_one_embedder
-from ruvllm.memory.face.opened import OpenedBrain, checked_count
+from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.failures import Failure, read_failures
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
+from ruvllm.memory.filters import seconds_of
 from ruvllm.memory.interactions import Record, count_turns, read_answer_vector, read_record, read_timings, read_turns
 from ruvllm.memory.probation import Change, promote, reconsider, revoke
 from ruvllm.memory.rated import RatedAnswer, read_rated_answers
@@ -26,12 +28,11 @@ from ruvllm.memory.signals import apply_signals, find_signals
 from ruvllm.memory.traces import StoredTrace, read_traces
 from ruvllm.memory.tuning_run import drop_outdated_run
 from ruvllm.types import Feedback, Interaction, Turn
+from ruvllm.types.checks import require_name
 
 __all__ = ["Requests"]
 
 logger = logging.getLogger(__name__)
-
-MAX_TURNS = 1 << 31  # more than any session has
 
 
 class Requests(OpenedBrain):
@@ -40,8 +41,12 @@ class Requests(OpenedBrain):
     def record(self, interaction: Interaction) -> None:
         """Queue an answered request; it is on disk after `store.flush_interval_s`, or after `flush` or `close`.
 
-        Never raises: what cannot be stored is logged and counted in `stats`. Waits only while the queue is full.
+        What cannot be stored is logged and counted in `stats`. Waits only while the queue is full.
+
+        Raises:
+            TypeError: it is no Interaction.
         """
+        checked_kind(interaction, Interaction, "interaction")
         try:
             self.require_writable()
             self._writeback.put(interaction)
@@ -50,7 +55,7 @@ class Requests(OpenedBrain):
             logger.warning("an answered request is not remembered: %s", error)
 
     @with_one_embedder
-    def feedback(self, interaction_id: str, feedback: Feedback) -> None:
+    def feedback(self, id: str, feedback: Feedback) -> None:
         """Say how good an answer was; durable on return, and the same words twice count once.
 
         The outcome moves the edges from the answer to its sources and among these, as `apply_outcome` does; a mark says
@@ -59,10 +64,11 @@ class Requests(OpenedBrain):
         from probation, bad ones of two end it.
 
         Raises:
-            ValueError: the id is unknown, or a mark is of a source that the answer did not show.
+            TypeError, ValueError: the id is unknown, or a mark is of a source that the answer did not show.
         """
         self.require_writable()
-        record = self.interaction(interaction_id)
+        checked_kind(feedback, Feedback, "feedback")
+        record = self.interaction(id)
         vectors = None
         if feedback.correction is not None:
             correction = checked_text(feedback.correction, "correction")
@@ -70,10 +76,10 @@ class Requests(OpenedBrain):
         vector = None if vectors is None else vectors[0]
 
         def work(connection: apsw.Connection) -> tuple[FeedbackChanges, Change]:
-            changes = apply_feedback(connection, interaction_id, feedback, vector, self.config.learning)
+            changes = apply_feedback(connection, id, feedback, vector, self.config.learning)
             if not may_stand(feedback):
                 count_rejection(connection, self.namespace)
-            return changes, reconsider(connection, interaction_id, time.time(), self._rated)
+            return changes, reconsider(connection, id, time.time(), self._rated)
 
         def after(changed: tuple[FeedbackChanges, Change]) -> None:
             changes, change = changed
@@ -84,7 +90,7 @@ class Requests(OpenedBrain):
             self._follow(change)
 
         if feedback.correction is not None:
-            self._lessons.credit_again(self._search, interaction_id, feedback.correction)
+            self._lessons.credit_again(self._search, id, feedback.correction)
         changes, _ = self._store.write(work, after=after)
         self._forget_archived(changes.removed)
         if changes.removed:
@@ -122,6 +128,7 @@ class Requests(OpenedBrain):
             ValueError: there is no such answer.
         """
         self.require_writable()
+        node_id = checked_id(node_id, "node_id")
         self._store.write(lambda connection: promote(connection, node_id, self.namespace), after=self._follow)
 
     def revoke(self, node_id: int) -> None:
@@ -131,7 +138,7 @@ class Requests(OpenedBrain):
             ValueError: there is no such answer.
         """
         self.require_writable()
-        now = time.time()
+        node_id, now = checked_id(node_id, "node_id"), time.time()
         self._store.write(lambda connection: revoke(connection, node_id, self.namespace, now), after=self._follow)
         drop_outdated_run(self._store, self.path)
 
@@ -147,28 +154,45 @@ class Requests(OpenedBrain):
         return read_record(self._store, self.namespace, id)
 
     def record_failure(self, kind: str, detail: str = "", model: str = "") -> None:
-        """Keep that a request had no answer, and why; no word of what was asked belongs in here. Never raises."""
+        """Keep that a request had no answer, and why; no word of what was asked belongs in here.
+
+        Raises:
+            TypeError, ValueError: what is given is no text, or no name of a kind.
+        """
+        require_name(kind, "kind")
+        for text, name in ((detail, "detail"), (model, "model")):
+            checked_kind(text, str, name)
         if not self.read_only and self.config.tuning.learns_from(self.namespace):
-            self._failures.note(kind, detail, model)
+            self._failures.note(kind, _storable(detail), _storable(model))
 
-    def failures(self, since: float = 0.0, until: float = math.inf) -> list[Failure]:
-        """Return the requests from `since` until before `until` that had no answer, oldest first."""
+    def failures(self, since: float | str = 0.0, until: float | str = math.inf) -> list[Failure]:
+        """Return the requests from `since` until before `until` that had no answer, oldest first.
+
+        Both are seconds or ISO 8601, as in `search`.
+        """
+        first, end = _period(since, until)
         self._failures.flush()
-        return read_failures(self._store, self.namespace, since, until)
+        return read_failures(self._store, self.namespace, first, end)
 
-    def traces(self, since: float = 0.0, until: float = math.inf, id: str | None = None) -> list[StoredTrace]:
+    def traces(
+        self, since: float | str = 0.0, until: float | str = math.inf, id: str | None = None
+    ) -> list[StoredTrace]:
         """Return the answered requests from `since` until before `until` whose prompts are kept, or the one of `id`."""
+        first, end = _period(since, until)
+        if id is not None:
+            checked_text(id, "id")
         self._writeback.flush()
-        return read_traces(self._store, self.namespace, since, until, id)
+        return read_traces(self._store, self.namespace, first, end, id)
 
     def answer_vector(self, id: str) -> np.ndarray | None:
         """Return the (native_dim,) float32 vector of a stored answer's words; None where there is none (yet)."""
-        return read_answer_vector(self._store, self.namespace, id)
+        return read_answer_vector(self._store, self.namespace, checked_text(id, "id"))
 
     def rated_answers(self, judge: str, limit: int = 2000) -> list[RatedAnswer]:
         """Return the newest `limit` rated answers that `judge` scored, oldest first; see `read_rated_answers`."""
+        judge, limit = checked_name(judge, "judge"), checked_count(limit, "limit")
         self._writeback.flush()
-        return read_rated_answers(self._store, self.namespace, judge, checked_count(limit, "limit"))
+        return read_rated_answers(self._store, self.namespace, judge, limit)
 
     @property
     def failed_records(self) -> int:
@@ -195,7 +219,7 @@ class Requests(OpenedBrain):
     def turns(self, session: str, limit: int = 20) -> list[Turn]:
         """Return the newest `limit` turns of a session, oldest first, those still queued included; none is unknown."""
         checked_text(session, "session")
-        limit = min(checked_count(limit, "limit"), MAX_TURNS)
+        limit = checked_count(limit, "limit")
         queued = [
             (one.id, Turn(one.query, one.answer, one.created))
             for one in self._writeback.pending()
@@ -206,6 +230,7 @@ class Requests(OpenedBrain):
 
     def count_turns(self, session: str) -> int:
         """Return how many turns a session has, those still queued included."""
+        checked_text(session, "session")
         pending = [
             one for one in self._writeback.pending() if (one.namespace, one.session) == (self.namespace, session)
         ]
@@ -259,3 +284,12 @@ class Requests(OpenedBrain):
         if gone:
             self._archive.forget(gone)
             self._cold.reload()
+
+
+def _period(since: float | str, until: float | str) -> tuple[float, float]:
+    return seconds_of(since, "since"), math.inf if until == math.inf else seconds_of(until, "until")
+
+
+def _storable(text: str) -> str:
+    """Return a text with question marks for lone surrogates, which names of files may hold."""
+    return text.encode(errors="replace").decode()

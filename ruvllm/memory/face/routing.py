@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import apsw
 import numpy as np
 
+from ruvllm.memory.arguments import checked_call, checked_count, checked_each, checked_ids, checked_kind, checked_texts
 from ruvllm.memory.decisions import (
     LoggedDecision,
     LoggedOutcomes,
@@ -21,10 +22,10 @@ from ruvllm.memory.decisions import (
     read_outcomes,
 )
 from ruvllm.memory.embedder_lock import with_one_embedder
-from ruvllm.memory.face.opened import OpenedBrain, checked_count
+from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.outcomes import Outcome
 from ruvllm.memory.rejections import count_rejection
-from ruvllm.memory.rows import vector_of
+from ruvllm.memory.rows import checked_text, vector_of
 from ruvllm.types import QualitySource, TierOutcome
 
 __all__ = ["Routing"]
@@ -35,25 +36,29 @@ class Routing(OpenedBrain):
 
     @with_one_embedder
     def among(self, ids: Sequence[int]) -> tuple[np.ndarray, int]:
-        """Return the vectors of nodes, (m, dim) float32, and how many links lead among them.
+        """Return the vectors of nodes of the namespace, (m, dim) float32, and how many links lead among them.
 
-        What has no vector has a row of zeros.
+        What has no vector here has a row of zeros.
         """
-        nodes = np.array(ids, np.int64)
+        nodes = np.array(checked_ids(ids, "ids"), np.int64)
         dim, _ = self._space.known() or (0, "")
         vectors = np.zeros((len(nodes), dim), np.float32)
         if not len(nodes):
             return vectors, 0
         place = {node: i for i, node in enumerate(nodes.tolist())}
-        sql = "SELECT node, vector FROM vectors WHERE node IN (SELECT value FROM json_each(?))"
-        for node, blob in self._store.rows(sql, (json.dumps(list(place)),)):
+        sql = (
+            "SELECT node, vector FROM vectors JOIN nodes ON id = node "
+            "WHERE +namespace = ? AND id IN (SELECT value FROM json_each(?))"
+        )
+        for node, blob in self._store.rows(sql, (self.namespace, json.dumps(list(place)))):
             vectors[place[node]] = self._space.project(vector_of(blob)[np.newaxis])[0]
         return vectors, int(self._links.load().among(nodes).directions.sum())
 
     def route_log(self, limit: int = 50) -> list[LoggedDecision]:
         """Return the newest `limit` requests with what was decided and what came of it, the newest first."""
+        limit = checked_count(limit, "limit")
         self._writeback.flush()
-        return read_log(self._store, self.namespace, checked_count(limit, "limit"))
+        return read_log(self._store, self.namespace, limit)
 
     def routed(self, id: str) -> LoggedDecision:
         """Return what was decided about one request, and what came of it.
@@ -61,6 +66,7 @@ class Routing(OpenedBrain):
         Raises:
             ValueError: the id is unknown, or nothing is logged of it.
         """
+        checked_text(id, "id")
         self._writeback.flush()
         found = read_log(self._store, self.namespace, 1, id)
         if not found:
@@ -89,17 +95,20 @@ class Routing(OpenedBrain):
             num_features, feature_version: the layout wanted; of a decision by another one no feature is present.
             pause: called every few hundred rows; it may wait.
         """
+        tiers, limit = checked_texts(tiers, "tiers"), checked_count(limit, "limit")
+        if id is not None:
+            checked_text(id, "id")
         self._writeback.flush()
         return read_outcomes(
             self._store,
             self.namespace,
             tiers,
-            num_features=num_features,
-            feature_version=feature_version,
+            num_features=checked_count(num_features, "num_features"),
+            feature_version=checked_count(feature_version, "feature_version", least=0),
             max_labels_per_day=self.config.router.max_labels_per_day,
-            limit=checked_count(limit, "limit"),
+            limit=limit,
             id=id,
-            pause=pause,
+            pause=checked_call(pause, "pause"),
         )
 
     def crowded_out(self, id: str) -> list[str]:
@@ -107,6 +116,7 @@ class Routing(OpenedBrain):
 
         See `logged_outcomes` for how many qualities of one rater and day count.
         """
+        checked_text(id, "id")
         self._writeback.flush()
         return crowded_out(self._store, self.namespace, id, self.config.router.max_labels_per_day)
 
@@ -122,9 +132,11 @@ class Routing(OpenedBrain):
             ValueError: the id is unknown, or a tier was no choice there.
         """
         self.require_writable()
+        each = checked_each(outcomes, "outcomes", "TierOutcomes")
+        given = [checked_kind(outcome, TierOutcome, "outcomes") for outcome in each]
         self._writeback.flush()
         now = time.time()
-        self._store.write(lambda connection: insert_outcomes(connection, self.namespace, id, outcomes, now))
+        self._store.write(lambda connection: insert_outcomes(connection, self.namespace, id, given, now))
 
     def judge_outcome(self, id: str, tier: str, quality: float, *, source: QualitySource = "judge") -> bool:
         """Say how good the answer of one tier was; durable on return, and the same word twice counts once.

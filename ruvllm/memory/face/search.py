@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from ruvllm.attention.engine import Inputs
+from ruvllm.memory.arguments import checked_count
 from ruvllm.memory.embedder_lock import with_one_embedder
-from ruvllm.memory.face.opened import OpenedBrain, checked_count
+from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.filters import seconds_of
 from ruvllm.memory.phrases import find_phrase
 from ruvllm.memory.plain_search import plain_search
 from ruvllm.memory.rows import checked_text
 from ruvllm.types import Filter, Hits, Node
+from ruvllm.types.checks import is_number
 
 __all__ = ["Searches"]
 
 MAX_HOPS = 4
-MAX_NODES = 1 << 31  # more than any brain holds
 
 
 class Searches(OpenedBrain):
@@ -77,7 +77,7 @@ class Searches(OpenedBrain):
         Raises:
             ValueError: the boost is below 1 or not finite.
         """
-        if not (math.isfinite(boost) and boost >= 1.0):
+        if not (is_number(boost) and boost >= 1.0):
             raise ValueError(f"boost must be >= 1 ({boost!r})")
         return self._searched(query, k, filter=filter, session=session, concept_boost=boost)
 
@@ -96,7 +96,7 @@ class Searches(OpenedBrain):
         query_vector: np.ndarray | None = None,
     ) -> Hits:
         checked_text(query, "query")
-        k = min(checked_count(k, "k"), MAX_NODES)
+        k = checked_count(k, "k")
         if session is not None:
             checked_text(session, "session")
         if filter is not None and not isinstance(filter, Mapping):
@@ -136,7 +136,7 @@ class Searches(OpenedBrain):
             ValueError: the query is empty, or k is below 1.
         """
         checked_text(query, "query")
-        k = min(checked_count(k, "k"), MAX_NODES)
+        k = checked_count(k, "k")
         if self._space.known() is None:
             return Hits()
         vector = None
@@ -175,6 +175,8 @@ class Searches(OpenedBrain):
 
     def rarity(self, terms: np.ndarray) -> np.ndarray:
         """Return how rare terms (n,) uint64 of `text.terms` are in this memory, (n,) float32: BM25's weight of each."""
+        if not isinstance(terms, np.ndarray) or terms.dtype != np.uint64 or terms.ndim != 1:
+            raise TypeError(f"terms must be a (n,) uint64 array, not {type(terms).__name__}")
         index = self._keywords.load()
         return index.scores_of(terms, terms, np.arange(len(terms) + 1, dtype=np.int64))
 
