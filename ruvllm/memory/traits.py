@@ -17,7 +17,7 @@ from ruvllm.memory.rows import SEARCHED
 from ruvllm.memory.store import Store
 from ruvllm.types import NodeType
 
-__all__ = ["TRAIT", "Traits", "type_code"]
+__all__ = ["TRAIT", "Traits"]
 
 TRAIT = np.dtype([("place", np.int64), ("trust", np.float64), ("speaker", np.int32), ("type", np.uint8)])
 """Of one node: the number of its document (its own id, negative, without one), trust, number of who spoke, type."""
@@ -28,11 +28,6 @@ NOBODY = 0  # as a speaker
 _TYPE_CODES = {type_.value: code for code, type_ in enumerate(NodeType)}
 _UNKNOWN = np.array([(0, 1.0, NOBODY, _TYPE_CODES[NodeType.FACT])], TRAIT)
 _WORD = re.compile(r"\w+")
-
-
-def type_code(type: NodeType) -> int:
-    """Return the number of a node type in TRAIT."""
-    return _TYPE_CODES[type]
 
 
 class Traits:
@@ -53,6 +48,11 @@ class Traits:
     def of(self, ids: np.ndarray) -> np.ndarray:
         """Return the traits, (n,) TRAIT, of `ids`, (n,) int64; those that are unknown here stand alone, trusted."""
         return _with_places(ids, self._load().take(ids, mode="clip"))  # an id that is too large finds the last row
+
+    def are(self, ids: np.ndarray, type: NodeType) -> np.ndarray:
+        """Return (n,) bool, which of `ids`, (n,) int64, are of a type; those that are unknown here are facts."""
+        table = self._load()
+        return np.asarray(table["type"][np.minimum(ids, len(table) - 1)] == _TYPE_CODES[type.value])
 
     def of_others(self, ids: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
         """Return ids and traits, (n,) TRAIT, of nodes that are not searched, read from the database."""
