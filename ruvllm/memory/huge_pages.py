@@ -34,9 +34,9 @@ def _ask(size: int) -> None:
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     for start, stop in _blocks(size):
+        madvise(start, stop - start, ASK_LATER)  # the whole of it: one in parts could not be grown in place
         first, last = -(-start // PAGE) * PAGE, stop // PAGE * PAGE
-        for advice in (ASK_LATER, ASK_NOW):
-            madvise(first, last - first, advice)
+        madvise(first, last - first, ASK_NOW)
 
 
 def _blocks(size: int) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 
 import numpy as np
@@ -13,13 +14,17 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has
 
 
 def test_a_large_block_is_found_and_stays_what_it_was() -> None:
-    numbers = np.arange(2 * LEAST // 8)
-    start = numbers.ctypes.data
-    assert any(first <= start and start + numbers.nbytes <= last for first, last in _blocks(numbers.nbytes))
-    thread = use_huge_pages(numbers.nbytes)
-    assert thread is not None
-    thread.join()
-    np.testing.assert_array_equal(numbers, np.arange(len(numbers)))
+    size = 2 * LEAST
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as block:
+        numbers = np.frombuffer(block, np.int64)
+        start = numbers.ctypes.data
+        block.write(np.arange(size // 8).tobytes())
+        assert any(first <= start and start + size <= last for first, last in _blocks(size))
+        thread = use_huge_pages(size)
+        assert thread is not None
+        thread.join()
+        np.testing.assert_array_equal(numbers, np.arange(size // 8))
+        del numbers
 
 
 def test_small_blocks_are_left_alone() -> None:
