@@ -154,6 +154,14 @@ def pagerank(
     types: npt.NDArray[np.uint8] | None,
     type_weights: npt.NDArray[np.float32] | None,
 ) -> tuple[npt.NDArray[np.float32], int]: ...
+def nearness(
+    vectors: npt.NDArray[np.float32],
+    known: npt.NDArray[np.int64],
+    question: npt.NDArray[np.float32],
+    indptr: npt.NDArray[np.int64],
+    indices: npt.NDArray[np.int32],
+    num_strong: int,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...
 def walk_prior(
     similarity: npt.NDArray[np.float32],
     keyword: npt.NDArray[np.float32],

@@ -1,4 +1,4 @@
-"""What ranking computes of 256 candidates before attention: the prior of the walk, and the features."""
+"""What ranking computes of 256 candidates before attention: nearness, the prior of the walk, and the features."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from ruvllm.attention import Candidates
 from ruvllm.attention.features import EDGE_TYPES, node_features, pagerank_prior
-from ruvllm.kernels import Graph
+from ruvllm.kernels import Graph, nearness
 
-NUM_NODES, NUM_EDGES = 256, 1024
+NUM_NODES, NUM_EDGES, DIM, NUM_STRONG = 256, 1024, 384, 4
 
 
 class CandidatesOfAQuestion:
@@ -31,6 +31,10 @@ class CandidatesOfAQuestion:
             **{name: rng.random(NUM_NODES, np.float32) for name in names},
         )
         self.prior = pagerank_prior(self.candidates)
+        self.vectors = rng.standard_normal((NUM_NODES, DIM), np.float32) / np.float32(DIM**0.5)
+
+    def time_nearness(self) -> None:
+        nearness(self.candidates.graph, self.vectors, np.arange(NUM_NODES), self.vectors[-1], num_strong=NUM_STRONG)
 
     def time_prior(self) -> None:
         pagerank_prior(self.candidates)

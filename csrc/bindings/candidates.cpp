@@ -5,6 +5,7 @@
 #include "bindings/checks.hpp"
 #include "bindings/graph_checks.hpp"
 #include "kernels/candidate_features.hpp"
+#include "kernels/nearness.hpp"
 #include "kernels/pagerank.hpp"
 #include "kernels/walk_prior.hpp"
 
@@ -50,6 +51,35 @@ struct TypedLinks {
 
     py::ssize_t size() const { return static_cast<py::ssize_t>(indices.size()); }
 };
+
+py::tuple nearness(const py::object& vectors_object, const py::object& known_object, const py::object& question_object,
+                   const py::object& indptr_object, const py::object& indices_object, py::ssize_t num_strong) {
+    const auto question = require_column(question_object, "question", kAny);
+    const auto vectors = require_finite_array<float>(vectors_object, "vectors",
+                                                     {kAny, static_cast<py::ssize_t>(question.size())});
+    const auto known = require<const std::int64_t>(known_object, "known", {static_cast<py::ssize_t>(vectors.shape(0))});
+    const auto indptr = require<const std::int64_t>(indptr_object, "indptr", {kAny});
+    const auto indices = require<const std::int32_t>(indices_object, "indices", {kAny});
+    const std::size_t n = indptr.size() == 0 ? 0 : indptr.size() - 1;
+    require_csr(indptr, indices, n);
+    for (std::size_t k = 0; k < known.size(); ++k) {
+        if (known[k] >= static_cast<std::int64_t>(n) || known[k] < (k == 0 ? 0 : known[k - 1] + 1)) {
+            throw bad_value("known[" + std::to_string(k) + "]", "ascend in [0, " + std::to_string(n) + ")", known[k]);
+        }
+    }
+    if (num_strong < 0) throw bad_value("num_strong", "be >= 0", num_strong);
+    py::array_t<float> similarity(static_cast<py::ssize_t>(n)), rest(static_cast<py::ssize_t>(n));
+    float *similarity_out = similarity.mutable_data(), *rest_out = rest.mutable_data();
+    {
+        const py::gil_scoped_release nogil;
+        std::vector<std::int64_t> row_of(n);
+        std::vector<float> scratch(kernels::nearness_scratch(known.size(), question.size()));
+        kernels::nearness({vectors.data(), known.data(), question.data(), indptr.data(), indices.data(), known.size(),
+                           question.size(), n, static_cast<std::size_t>(num_strong)},
+                          row_of.data(), scratch.data(), similarity_out, rest_out);
+    }
+    return py::make_tuple(similarity, rest);
+}
 
 py::array_t<float> walk_prior(const py::object& similarity_object, const py::object& keyword_object,
                               const py::object& named_object, const py::object& speaker_object,
@@ -155,6 +185,7 @@ py::array_t<float> candidate_features(const py::object& prior_object, const py::
 }  // namespace
 
 void register_candidates(py::module_& m) {
+    m.def("nearness", nearness, "vectors"_a, "known"_a, "question"_a, "indptr"_a, "indices"_a, "num_strong"_a);
     m.def("walk_prior", walk_prior, "similarity"_a, "keyword"_a, "named"_a, "speaker"_a, "trust"_a, "degrees"_a,
           "indptr"_a, "indices"_a, "weights"_a, "types"_a, "directions"_a, "type_weights"_a, "relevance"_a, "forward"_a,
           "hubness"_a, "spoken"_a, "sharpness"_a, "keyword_weight"_a, "named_share"_a, "starts"_a, "damping"_a,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -194,7 +195,9 @@ def node_features(candidates: Candidates, prior: Floats) -> Floats:
 
 def question_features(candidates: Candidates) -> Floats:
     """Return (len(QUESTION_FEATURES),) float32, what sort of question it is."""
-    best = np.sort(candidates.similarity)[::-1]
+    similarity = candidates.similarity
+    best = np.sort(similarity)[::-1]
+    centred = similarity - similarity.mean()
     return np.array(
         [
             1.0,
@@ -202,7 +205,7 @@ def question_features(candidates: Candidates) -> Floats:
             float(np.log1p(candidates.num_words)) / 2.0,
             best[0],
             4.0 * (best[0] - best[min(4, len(best) - 1)]),
-            4.0 * float(candidates.similarity.std()),
+            4.0 * math.sqrt(centred.dot(centred) / len(centred)),  # as std(), in a third of the time
         ],
         np.float32,
     )

@@ -6,7 +6,7 @@ instruction set; without it the best one the processor has is used.
 """
 
 from ruvllm.kernels.bm25 import Bm25
-from ruvllm.kernels.candidates import candidate_features, walk_prior
+from ruvllm.kernels.candidates import candidate_features, nearness, walk_prior
 from ruvllm.kernels.edge_decay import edge_decay, edge_decay_and_mark, edge_features
 from ruvllm.kernels.exact_search import exact_search, require_finite_rows, widen_rows
 from ruvllm.kernels.fastgrnn import (
@@ -60,6 +60,7 @@ __all__ = [
     "exact_search",
     "isa",
     "keep_largest",
+    "nearness",
     "neighbour_maxima",
     "pagerank",
     "require_finite_rows",

@@ -1,4 +1,4 @@
-"""The candidates of a question: where a walk among them is to be found, and what ranking sees of each."""
+"""The candidates of a question: how near they are, where a walk among them leads, what ranking sees of each."""
 
 from __future__ import annotations
 
@@ -8,10 +8,32 @@ import numpy.typing as npt
 from ruvllm.kernels.graph import Subgraph
 from ruvllm.kernels.loaded import core
 
-__all__ = ["candidate_features", "walk_prior"]
+__all__ = ["candidate_features", "nearness", "walk_prior"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
+
+
+def nearness(
+    graph: Subgraph, vectors: Floats, known: Ids, question: Floats, *, num_strong: int
+) -> tuple[Floats, Floats]:
+    """Return how near each candidate is to a question, and to what it asks beyond the strongest, (n,) float32 each.
+
+    The first is the inner product with the question, 0 without a vector. Each strong candidate s leaves of the question
+    q - (q . v_s) v_s, made a unit vector; the second is the largest of 0 and the inner products of a candidate's vector
+    with what those strong ones leave that it is linked to.
+
+    Args:
+        graph: n nodes, each link seen from both ends.
+        vectors: (m, dim) float32.
+        known: (m,) int64, ascending places in [0, n): whose vectors these are.
+        question: (dim,) float32.
+        num_strong: how many of the first candidates are the strongest, >= 0.
+
+    Raises:
+        ValueError: a wrong dtype or shape, a number out of range or not finite.
+    """
+    return core.nearness(vectors, known, question, graph.indptr, graph.indices, num_strong)
 
 
 def walk_prior(

@@ -14,6 +14,7 @@ import numpy as np
 
 from ruvllm.config import IndexConfig
 from ruvllm.errors import BrainError
+from ruvllm.memory.huge_pages import use_huge_pages
 from ruvllm.memory.lock import ReadWriteLock
 from ruvllm.memory.rows import as_unit_rows
 from ruvllm.whole_file import replacing
@@ -48,6 +49,7 @@ class HnswIndex:
         self._index.init_index(
             max_elements=max(capacity, 16), M=config.m, ef_construction=config.ef_construction, random_seed=100
         )
+        self._use_huge_pages()
         self._ef = config.ef_search
         self._index.set_ef(self._ef)
 
@@ -98,6 +100,10 @@ class HnswIndex:
         needed = int(self._index.element_count) + count
         if needed > self._index.max_elements:
             self._index.resize_index(max(needed, int(self._index.max_elements * 1.5)))
+            self._use_huge_pages()
+
+    def _use_huge_pages(self) -> None:
+        use_huge_pages(4 * self.dim * int(self._index.max_elements))  # of the vectors; their links lie among them
 
     def remove(self, labels: Iterable[int]) -> None:
         """Take vectors out of every later answer; unknown and removed labels are passed over."""
@@ -214,6 +220,7 @@ class HnswIndex:
             raise IndexUnusable(f"{config.kind} refuses it: {error}") from error
         if index._index.element_count != manifest["count"]:
             raise IndexUnusable(f"it holds {index._index.element_count} vectors, not {manifest['count']}")
+        index._use_huge_pages()
         index._deleted = set(manifest["deleted"])
         index._ef = config.ef_search
         index._index.set_ef(config.ef_search)  # not part of the file

@@ -29,7 +29,7 @@ from ruvllm.memory.paths import Found, explain
 from ruvllm.memory.rows import fetch_nodes, vector_of
 from ruvllm.memory.seen import Seen
 from ruvllm.memory.store import Store
-from ruvllm.memory.traits import MAX_LENGTH, TRAIT, Traits, type_code
+from ruvllm.memory.traits import MAX_LENGTH, TRAIT, Traits
 from ruvllm.text import query_terms
 from ruvllm.types import Filter, Hit, Hits, NodeType
 
@@ -134,7 +134,7 @@ class GraphSearch:
         ranked = self._engine().rank(candidates, _edge_features(seeds, candidates))
         features = ranked.inputs.node_features
         scores = ranked.weights * candidates.trust
-        concepts = np.flatnonzero(self._are_concepts(ids) & (candidates.trust > 0.0))
+        concepts = np.flatnonzero(self._traits.are(ids, NodeType.CONCEPT) & (candidates.trust > 0.0))
         if len(concepts):
             contained = read_contained(self._store, ids, concepts)
             most = math.ceil(self._config.concept_share * k)
@@ -147,7 +147,8 @@ class GraphSearch:
         nodes = fetch_nodes(self._store, [int(ids[i]) for i in best])
         nodes |= {node: replace(nodes[node], text=text) for node, text in seeds.archived.items() if node in nodes}
         if filter is None and as_of is None and not self._store.read_only:
-            self.seen.note(query, native, [(hit, features[i]) for i in best if (hit := nodes.get(int(ids[i])))])
+            rows = zip(ids[best].tolist(), features[best], strict=True)
+            self.seen.note(query, native, [(nodes[node], row) for node, row in rows if node in nodes])
         found = Found(candidates, ranked.prior, seeds.named, seeds.ranking[: self._config.strong], seeds.keyword_rank)
         return Hits(
             Hit(
@@ -224,26 +225,20 @@ class GraphSearch:
         self._invite(native, seeds, guests)
         self._invite_archived(native, seeds, archived)
         similarity, relevance = seeds.similarity, seeds.relevance
-        seeds.concepts = self._concepts_among({**similarity, **relevance})
+        found = np.fromiter({**similarity, **relevance}, np.int64)
+        traits = self._traits_of(found, seeds)
+        trusts = dict(zip(found.tolist(), traits["trust"].tolist(), strict=True))
+        seeds.concepts = frozenset(found[self._traits.are(found, NodeType.CONCEPT) & (traits["trust"] > 0.0)].tolist())
         passages, worded = (
             {i: x for i, x in each.items() if i not in seeds.concepts} for each in (similarity, relevance)
         )
         by_vector, by_keyword = _best(passages, count), _best(worded, count)
         fused = fuse([by_vector, by_keyword], self._config.rrf_k)
-        trust = self._traits_of(np.array(list(fused), np.int64), seeds)["trust"].tolist()
-        weighed = {node: fused[node] * t for node, t in zip(fused, trust, strict=True) if t > 0.0}
+        weighed = {node: score * trust for node, score in fused.items() if (trust := trusts[node]) > 0.0}
         seeds.ranking = _best(weighed, len(weighed))
         seeds.ranking += _best({i: similarity.get(i, 0.0) for i in seeds.concepts}, self._config.strong)
         seeds.keyword_rank = {node_id: rank for rank, node_id in enumerate(by_keyword, start=1)}
         return seeds
-
-    def _are_concepts(self, ids: np.ndarray) -> np.ndarray:
-        return np.asarray(self._traits.of(ids)["type"] == type_code(NodeType.CONCEPT))
-
-    def _concepts_among(self, found: Iterable[int]) -> frozenset[int]:
-        ids = np.fromiter(found, np.int64)
-        trust = self._traits.of(ids)["trust"]
-        return frozenset(ids[self._are_concepts(ids) & (trust > 0.0)].tolist())
 
     def _invite(self, native: np.ndarray, seeds: _Seeds, guests: Sequence[Guest]) -> None:
         """Let nodes take part that are neither in the index nor among the words in memory."""
@@ -359,22 +354,12 @@ class GraphSearch:
         self, vector: np.ndarray, seeds: _Seeds, graph: kernels.Subgraph, num_strong: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return each candidate's cosine to the question, and to what of it the strongest, which come first, leave."""
-        n = len(graph.ids)
         known, vectors = self._nearest.vectors(graph.ids)
         known, vectors = _with_guests(graph.ids, known, vectors, seeds.guest_vectors)
-        similarity, rest = np.zeros(n, np.float32), np.zeros(n, np.float32)
-        similarity[known] = vectors @ vector
+        similarity, rest = kernels.nearness(graph, vectors, known, vector, num_strong=min(num_strong, EXPLAINED_SEEDS))
         if len(seeds.guests):
             for i in np.setdiff1d(np.flatnonzero(np.isin(graph.ids, seeds.guests)), known):
                 similarity[i] = seeds.similarity.get(int(graph.ids[i]), 0.0)
-        explained = known[known < min(num_strong, EXPLAINED_SEEDS)]
-        left = vector - vectors[: len(explained)] * similarity[explained, np.newaxis]
-        left /= np.linalg.norm(left, axis=1, keepdims=True) + 1e-6
-        beyond = np.zeros((len(explained), n), np.float32)
-        beyond[:, known] = left @ vectors.T
-        for seed, cosines in zip(explained, beyond, strict=True):
-            near = graph.indices[graph.indptr[seed] : graph.indptr[seed + 1]]
-            rest[near] = np.maximum(rest[near], cosines[near])
         return similarity, rest
 
     # -- the best ----------------------------------------------------------------------------------------------------
@@ -384,8 +369,8 @@ class GraphSearch:
         passes = scores > 0.0
         if seeds.among is not None:
             passes &= np.isin(ids, seeds.among) | np.isin(ids, seeds.guests)
-        order = np.lexsort((ids, -scores))
-        order = order[passes[order]]
+        order = np.flatnonzero(passes)
+        order = order[np.lexsort((ids[order], -scores[order]))]
         most = math.ceil(self._config.source_share * k)
         taken: Counter[int] = Counter()
         first: list[int] = []
@@ -402,6 +387,8 @@ def _with_guests(
     ids: np.ndarray, known: np.ndarray, vectors: np.ndarray, guests: Mapping[int, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the places in `ids` whose vectors are known, ascending, and the vectors, with those of guests."""
+    if not guests:
+        return known, vectors
     others = [i for i in np.setdiff1d(np.arange(len(ids)), known).tolist() if int(ids[i]) in guests]
     if not others or len(guests[int(ids[others[0]])]) != vectors.shape[1]:  # of a space of fewer dimensions
         return known, vectors

@@ -18,7 +18,7 @@ from ruvllm.memory.store import Store
 from ruvllm.text.dates import UNDATED, day_of, periods_in
 from ruvllm.types import NodeType
 
-__all__ = ["TRAIT", "Traits", "type_code"]
+__all__ = ["TRAIT", "Traits"]
 
 TRAIT = np.dtype(
     [
@@ -47,11 +47,6 @@ _UNKNOWN = np.array([(0, 1.0, NOBODY, UNDATED, _TYPE_CODES[NodeType.FACT], 0)], 
 _WORD = re.compile(r"\w+")
 
 
-def type_code(type: NodeType) -> int:
-    """Return the number of a node type in TRAIT."""
-    return _TYPE_CODES[type]
-
-
 class Traits:
     """Read at first use; kept in step by `added` and `removed`.
 
@@ -70,6 +65,11 @@ class Traits:
     def of(self, ids: np.ndarray) -> np.ndarray:
         """Return the traits, (n,) TRAIT, of `ids`, (n,) int64; those that are unknown here stand alone, trusted."""
         return _with_places(ids, self.load().take(ids, mode="clip"))  # an id that is too large finds the last row
+
+    def are(self, ids: np.ndarray, type: NodeType) -> np.ndarray:
+        """Return (n,) bool, which of `ids`, (n,) int64, are of a type; those that are unknown here are facts."""
+        table = self._load()
+        return np.asarray(table["type"][np.minimum(ids, len(table) - 1)] == _TYPE_CODES[type.value])
 
     def of_others(self, ids: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
         """Return ids and traits, (n,) TRAIT, of nodes that are not searched, read from the database."""

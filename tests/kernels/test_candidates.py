@@ -1,4 +1,4 @@
-"""Prior and features of candidates, against the same formulas in NumPy and float64."""
+"""Nearness, prior and features of candidates, against the same formulas in NumPy and float64."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ruvllm.kernels import Graph, Subgraph, candidate_features, pagerank, walk_prior
+from ruvllm.kernels import Graph, Subgraph, candidate_features, nearness, pagerank, walk_prior
 
 NUM_TYPES, NUM_WAYS = 3, 4
 WAY_OF = np.array([[0, 1], [2, 3], [9, 9]], np.uint8)  # links of the last type count nowhere
@@ -115,6 +115,63 @@ def features_twin(graph: Subgraph, degrees: np.ndarray, prior: np.ndarray, place
 def features_of(graph: Subgraph, degrees: np.ndarray, prior: np.ndarray, place: np.ndarray, c: Columns) -> np.ndarray:
     given = {name: c[name] for name in ("similarity", "keyword", "fused", "named", "rest", "speaker")}
     return candidate_features(graph, degrees, prior=prior, place=place, **given, **FEATURES)
+
+
+def nearness_twin(
+    graph: Subgraph, vectors: np.ndarray, known: np.ndarray, question: np.ndarray, num_strong: int
+) -> tuple[np.ndarray, np.ndarray]:
+    n = len(graph.ids)
+    all_vectors = np.zeros((n, vectors.shape[1]))
+    all_vectors[known] = vectors
+    similarity, rest = all_vectors @ question.astype(np.float64), np.zeros(n)
+    for strong in known[known < num_strong]:
+        left = question - similarity[strong] * all_vectors[strong]
+        near = graph.indices[graph.indptr[strong] : graph.indptr[strong + 1]]
+        rest[near] = np.maximum(rest[near], all_vectors[near] @ (left / (np.linalg.norm(left) + 1e-6)))
+    return similarity, rest
+
+
+def unit_rows(rng: np.random.Generator, n: int, dim: int) -> np.ndarray:
+    rows = rng.standard_normal((n, dim), np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(("n", "dim", "num_strong"), [(1, 1, 0), (1, 3, 4), (7, 8, 4), (60, 33, 60), (300, 384, 4)])
+def test_nearness_is_that_of_the_formulas(n: int, dim: int, num_strong: int) -> None:
+    rng = np.random.default_rng(n)
+    graph, _, _ = made(n, num_edges=0 if n == 1 else None, seed=n)
+    known = np.flatnonzero(rng.random(n) < 0.8)
+    vectors, question = unit_rows(rng, len(known), dim), unit_rows(rng, 1, dim)[0]
+    found = nearness(graph, vectors, known, question, num_strong=num_strong)
+    expected = nearness_twin(graph, vectors, known, question, num_strong)
+    for one, twin in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, twin, rtol=0, atol=1e-5)
+
+
+def test_nothing_is_left_of_a_question_that_a_candidate_repeats() -> None:
+    graph, _, _ = made(4, seed=1)
+    vectors = np.eye(4, dtype=np.float32)
+    similarity, rest = nearness(graph, vectors, np.arange(4), vectors[0], num_strong=1)
+    assert (similarity.tolist(), rest.tolist()) == ([1.0, 0.0, 0.0, 0.0], [0.0] * 4)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"vectors": np.full((2, 3), np.nan, np.float32)}, r"vectors\[0\] must be finite"),
+        ({"question": np.zeros(2, np.float32)}, r"vectors must have 2 columns \(3\)"),
+        ({"known": np.array([1, 1])}, r"known\[1\] must ascend in \[0, 4\) \(1\)"),
+        ({"known": np.array([0, 4])}, r"known\[1\] must ascend in \[0, 4\) \(4\)"),
+        ({"known": np.array([-1, 0])}, r"known\[0\] must ascend in"),
+        ({"known": np.arange(3)}, r"known must have 2 entries \(3\)"),
+        ({"num_strong": -1}, r"num_strong must be >= 0 \(-1\)"),
+    ],
+)
+def test_bad_nearness_is_refused_by_name(changed: dict[str, Any], says: str) -> None:
+    graph, _, _ = made(4, seed=1)
+    given: dict[str, Any] = {"vectors": np.eye(2, 3, dtype=np.float32), "known": np.array([0, 3]), "num_strong": 4}
+    with pytest.raises(ValueError, match=says):
+        nearness(graph, **given | {"question": np.zeros(3, np.float32)} | changed)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 6, 60, 300])

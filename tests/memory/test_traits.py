@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ruvllm.memory import Memory
-from ruvllm.memory.traits import Traits, type_code
+from ruvllm.memory.traits import Traits
 from ruvllm.types import NodeType
 
 
@@ -17,7 +17,13 @@ def test_traits_are_those_of_the_nodes(memory: Memory) -> None:
     assert traits["place"].tolist() == [1, 1, -fact, -concept]
     assert traits["trust"].tolist() == [1.0, 1.0, 0.25, 1.0]
     assert traits["length"].tolist() == [len(memory.get(int(node)).text) for node in (1, 2, fact, concept)]
-    assert [int(code) for code in traits["type"][2:]] == [type_code(NodeType.FACT), type_code(NodeType.CONCEPT)]
+
+
+def test_the_type_of_nodes_is_known(memory: Memory) -> None:
+    memory.insert_node("a fact")
+    concept = memory.insert_node("a concept", type=NodeType.CONCEPT)
+    asked = np.array([concept - 1, concept, concept + 1, 10**12])
+    assert memory._traits.are(asked, NodeType.CONCEPT).tolist() == [False, True, False, False]
 
 
 def test_nodes_that_are_unknown_stand_alone_and_are_trusted(memory: Memory) -> None:
