@@ -166,6 +166,17 @@ REFUSED: dict[str, tuple[Call, list[object]]] = {
     "cold_path": (lambda m, bad: m.run_archival(0.0, 0, bad), some(NO_PATH)),
     "ids of rehydrate": (lambda m, bad: m.rehydrate(bad), NO_IDS),
     "embedder": (lambda m, bad: m.reembed(bad), NO_KIND),
+    # names that a model found
+    "model of unread": (lambda m, bad: m.unread(bad, 1, 2), NO_TEXT),
+    "version": (lambda m, bad: m.unread("reader", bad, 2), NO_COUNT),
+    "max_links": (lambda m, bad: m.unread("reader", 1, bad), NO_COUNT),
+    "node_id of put_names": (lambda m, bad: m.put_names(bad, ["Oslo"], "reader", 1), NO_ID),
+    "names": (
+        lambda m, bad: m.put_names(1, bad, "reader", 1),
+        [None, 3, "Oslo", b"x", {}, object(), [3], [""], [LONE]],
+    ),
+    "model of put_names": (lambda m, bad: m.put_names(1, ["Oslo"], bad, 1), NO_TEXT),
+    "version of put_names": (lambda m, bad: m.put_names(1, ["Oslo"], "reader", bad), NO_COUNT),
     # opening
     "path": (lambda m, bad: Memory(bad), NO_PATH),
     "config": (lambda m, bad: Memory(m.path, config=bad), some(NO_KIND)),

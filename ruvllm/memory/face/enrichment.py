@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ruvllm.memory.arguments import checked_count, checked_id, checked_texts
 from ruvllm.memory.enrichments import MADE_BY_ENRICHMENT, delete_enrichments, unread_nodes, write_enrichment
 from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.links import EdgeKey
+from ruvllm.memory.rows import checked_text
 
 __all__ = ["Enrichment"]
 
@@ -22,7 +24,9 @@ class Enrichment(OpenedBrain):
         Args:
             version: of how the model is asked; another one reads everything again.
         """
-        return unread_nodes(self._store, self.namespace, MADE_BY_ENRICHMENT + model, version, max_links)
+        reader, version = MADE_BY_ENRICHMENT + checked_text(model, "model"), checked_count(version, "version", least=0)
+        most = checked_count(max_links, "max_links", least=0)
+        return unread_nodes(self._store, self.namespace, reader, version, most)
 
     def put_names(self, node_id: int, names: Sequence[str], model: str, version: int) -> int | None:
         """Link a passage by names that a model found in it, in one transaction; durable on return.
@@ -34,6 +38,8 @@ class Enrichment(OpenedBrain):
             how many links were made; None when the passage is not searched any more: then nothing is stored.
         """
         self.require_writable()
+        node_id, names = checked_id(node_id, "node_id"), checked_texts(names, "names")
+        reader, version = MADE_BY_ENRICHMENT + checked_text(model, "model"), checked_count(version, "version", least=0)
 
         def after(done: tuple[int, list[EdgeKey]] | None) -> None:
             if done is not None:
@@ -42,9 +48,7 @@ class Enrichment(OpenedBrain):
                     self._links.added([node_id])
 
         done = self._store.write(
-            lambda connection: write_enrichment(
-                connection, self.namespace, node_id, names, MADE_BY_ENRICHMENT + model, version
-            ),
+            lambda connection: write_enrichment(connection, self.namespace, node_id, names, reader, version),
             after=after,
         )
         return None if done is None else done[0]
