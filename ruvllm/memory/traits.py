@@ -68,7 +68,7 @@ class Traits:
 
     def are(self, ids: np.ndarray, type: NodeType) -> np.ndarray:
         """Return (n,) bool, which of `ids`, (n,) int64, are of a type; those that are unknown here are facts."""
-        table = self._load()
+        table = self.load()
         return np.asarray(table["type"][np.minimum(ids, len(table) - 1)] == _TYPE_CODES[type.value])
 
     def of_others(self, ids: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
