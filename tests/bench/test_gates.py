@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from ruvllm.bench.gates import gates, read_results, run_tests, with_report
 from ruvllm.bench.forgetting import INTERACTIONS
+from ruvllm.bench.gates import gates, read_results, run_tests, with_report
 from ruvllm.bench.latency import LATENCY
 from ruvllm.bench.quality import COVERAGE, F1, QUALITY
 from ruvllm.bench.report import Row, make_report
