@@ -47,6 +47,11 @@ class Judgement:
 class Judges(Protocol):
     """Says how good answers are. Safe to share between threads."""
 
+    @property
+    def version(self) -> int:
+        """Of the calibration in force, 0 for none: another one says something else of the same answer."""
+        ...
+
     def judge(self, answered: Answered) -> Judgement:
         """Return the quality of an answer that nobody has seen yet."""
         ...

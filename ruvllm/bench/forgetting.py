@@ -25,7 +25,7 @@ from ruvllm.embedding import open_embedder
 from ruvllm.system import RuvLLM
 from ruvllm.types import NodeType
 
-__all__ = ["run"]
+__all__ = ["INTERACTIONS", "run"]
 
 DOCUMENTS = 20  # texts of each class in the brain
 FROZEN = 1000  # questions of topic A that are only ever measured with
@@ -35,6 +35,7 @@ FOUND = 10
 BOUND = 0.05
 BEFORE, AFTER, FIRST = "before", "after", "as ingested"
 METRIC = "accuracy"
+INTERACTIONS = "interactions on other topics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ def run(data: Path, settings: Settings, *, interactions: int = 10_000) -> Report
     texts = [_Text(row["text"], row["intent"], row["domain"]) for row in read_rows(data, ("text", "intent", "domain"))]
     domains = _large_domains(texts)
     pool, others = Pool((METRIC,)), Pool((METRIC,))
+    done: list[int] = []
     with Cache(settings.cache) as cache:
         config = with_quoting(settings.config)
         embedder = CachedEmbedder(settings.embedder or open_embedder(config.embedding, config.models), cache)
@@ -75,11 +77,14 @@ def run(data: Path, settings: Settings, *, interactions: int = 10_000) -> Report
                 life.interact(split.taught)
                 pool.add(BEFORE, split.frozen_places, life.accuracy(split.frozen))
                 others.add(BEFORE, split.others_places, life.accuracy(split.others))
+                done.append(len(split.stream[:interactions]))
                 life.interact(split.stream[:interactions])
                 pool.add(AFTER, split.frozen_places, life.accuracy(split.frozen))
                 others.add(AFTER, split.others_places, life.accuracy(split.others))
             settings.on_progress("orders", order + 1, settings.orders)
-    return make_report("forgetting", _rows(pool, others))
+    return make_report(
+        "forgetting", [Row("orders", settings.orders, ""), Row(INTERACTIONS, min(done), ""), *_rows(pool, others)]
+    )
 
 
 def _large_domains(texts: Sequence[_Text]) -> list[str]:

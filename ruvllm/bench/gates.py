@@ -12,15 +12,17 @@ from typing import Any
 
 import msgspec
 
+from ruvllm.bench.forgetting import INTERACTIONS
 from ruvllm.bench.latency import LATENCY
-from ruvllm.bench.quality import COVERAGE, F1, QUALITY
+from ruvllm.bench.quality import COVERAGE, F1, GOLD, QUALITY
 from ruvllm.bench.report import Report, Row, make_report
 
 __all__ = ["COVERAGE_FILE", "TESTS_FILE", "gates", "read_results", "run_tests", "with_report"]
 
 COVERAGE_FILE, TESTS_FILE = "coverage.json", "tests.xml"
 MEBIBYTES = 4096.0
-NODES, REQUESTS = 1_000_000, 10_000  # that memory and leaks are measured at, at least
+NODES, EDGES, REQUESTS = 1_000_000, 5_000_000, 10_000  # that memory, leaks and forgetting are measured at, at least
+QUESTIONS = 100  # of each set whose quality counts, at least
 MIN_COVERAGE = 0.7  # of the questions that are answered, for their quality to count
 SETS = {"LoCoMo": "locomo", "XQuAD": "xquad"}  # what the name of the data says
 
@@ -125,19 +127,20 @@ def _latency(reports: list[Rows]) -> Row:
 
 
 def _quality(reports: list[Rows]) -> Iterator[Row]:
-    """Yield one gate a data set: quality alone is no pass where few were answered or nobody says what is right."""
+    """Yield one gate a data set: quality alone is no pass where few were asked or answered, or nobody says what is
+    right."""
     for name, word in SETS.items():
         rows = next((rows for rows in reports if rows and word in rows[0]["name"].lower()), None)
         quality = None if rows is None else _row(rows, QUALITY)
         if rows is None or quality is None or quality["value"] is None:
             yield _unknown(f"mean quality, {name}", "fraction", 0.8)
             continue
-        beside = {what: _value(rows, what) for what in (COVERAGE, F1)}
-        share, f1 = beside[COVERAGE], beside[F1]
-        is_met = quality["value"] > 0.8 and share is not None and share >= MIN_COVERAGE and f1 is not None
-        asked = rows[0]["name"].rpartition("asked of ")[2]
+        beside = {what: _value(rows, what) for what in (COVERAGE, F1, GOLD)}
+        share, f1, asked = beside[COVERAGE] or 0.0, beside[F1], rows[0]["value"] or 0
+        is_met = quality["value"] > 0.8 and asked >= QUESTIONS and share >= MIN_COVERAGE and f1 is not None
+        reader = rows[0]["name"].rpartition("asked of ")[2]
         yield Row(
-            f"mean quality, {name}, by {asked}, {quality['name'].rpartition(', ')[2]}",
+            f"mean quality, {name}, {asked:,} asked of {reader}, {quality['name'].removeprefix(f'{QUALITY}, ')}",
             quality["value"],
             "fraction",
             None if quality["interval"] is None else tuple(quality["interval"]),
@@ -154,9 +157,10 @@ def _router(reports: list[Rows]) -> Row:
 
 
 def _memory(reports: list[Rows]) -> Row:
-    large = [rows for rows in reports if (_value(rows, "nodes") or 0) >= NODES]
+    least = {"nodes": NODES, "edges": EDGES}
+    large = [rows for rows in reports if all((_value(rows, what) or 0) >= count for what, count in least.items())]
     values = [_value(rows, "resident", exactly=True) for rows in large]
-    name = f"memory with {NODES:,} nodes, without models"
+    name = f"memory with {NODES:,} nodes and {EDGES:,} edges, without models"
     return _worst(name, "MiB", MEBIBYTES, values, lambda mebibytes: mebibytes < MEBIBYTES)
 
 
@@ -176,7 +180,8 @@ def _leaks(reports: list[Rows]) -> Row:
 
 def _forgetting(reports: list[Rows]) -> Row:
     name = f"forgetting in {REQUESTS:,} interactions, one-sided 95 % bound"
-    bounds = [row["value"] for rows in reports for row in rows if row["name"].startswith("95 % sure of a change above")]
+    long = [rows for rows in reports if (_value(rows, INTERACTIONS) or 0) >= REQUESTS]
+    bounds = [row["value"] for rows in long for row in rows if row["name"].startswith("95 % sure of a change above")]
     lost = [None if bound is None else -100.0 * bound for bound in bounds]
     return _worst(name, "%", 5.0, lost, lambda percent: percent < 5.0)
 

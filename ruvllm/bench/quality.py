@@ -21,11 +21,12 @@ from ruvllm.system import RuvLLM
 from ruvllm.text import token_f1
 from ruvllm.types import Response
 
-__all__ = ["COVERAGE", "F1", "QUALITY", "Item", "Source", "answered", "quality_rows", "read_items", "run"]
+__all__ = ["COVERAGE", "F1", "GOLD", "QUALITY", "Item", "Source", "answered", "quality_rows", "read_items", "run"]
 
 COVERAGE = "coverage: answered, not quoted or declined"
 QUALITY = "mean quality of the answered"
 F1 = "token F1 of the answered"
+GOLD = "questions with a gold answer"  # the others count in coverage and quality alone
 SOME = 2  # fewer values have no interval
 
 Progress = Callable[[str, int, int], None]
@@ -164,6 +165,7 @@ def quality_rows(found: Sequence[tuple[Item, Response]], name: str) -> list[Row]
     everything = np.ones(len(found), np.bool_)
     return [
         Row(f"questions of {name}, asked of {readers}", len(found), ""),
+        Row(GOLD, sum(bool(item.answers) for item, _ in found), ""),
         mean(COVERAGE, is_answered.astype(np.float64), everything),
         mean(f"{QUALITY}, judged by {judges}", judged, is_answered),
         mean("mean quality of all", judged, everything),

@@ -26,7 +26,8 @@ class WriteBack(Generic[T]):
     `interval_s`.
 
     A full queue makes `put` wait for the running commit, never drop. A group that cannot be written is tried once more
-    at the next interval and then given up, logged and counted in `failed`, so that no caller waits for a broken disk.
+    at the next interval and then given up, logged and counted in `failed`, so that no caller waits for a broken disk;
+    one whose commit fails for any other reason is committed record by record, so that a bad one loses no other.
 
     Args:
         commit: makes a group durable and returns how many of it could not be stored.
@@ -103,8 +104,7 @@ class WriteBack(Generic[T]):
                 logger.error("%d answered requests could not be stored: %s", len(group), error)
                 failed = len(group)
             except Exception:
-                logger.exception("%d answered requests could not be stored", len(group))
-                failed = len(group)
+                failed = self._commit_each(group)
             retried = False
             with self._changed:
                 for _ in group:
@@ -113,6 +113,17 @@ class WriteBack(Generic[T]):
                 self.failed += failed
                 self._settled += len(group)
                 self._changed.notify_all()
+
+    def _commit_each(self, group: Sequence[T]) -> int:
+        """Commit the records of a group one by one; return how many could not be stored."""
+        failed = 0
+        for one in group:
+            try:
+                failed += self._commit([one])
+            except Exception:
+                logger.exception("an answered request could not be stored")
+                failed += 1
+        return failed
 
     def _next_group(self) -> list[T]:
         """Return the next batch, once it is full, its oldest record is due, or somebody flushes; [] when closing."""

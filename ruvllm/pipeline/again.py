@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ruvllm.config import Config
+from ruvllm.judging import Judges
 from ruvllm.memory import Memory
 from ruvllm.orchestrator import ResponseCache
 from ruvllm.orchestrator.response_cache import Entry, key_of, same_every_time
@@ -18,7 +19,13 @@ __all__ = ["given_again", "keep", "known"]
 
 
 def known(
-    cache: ResponseCache, memory: Memory, config: Config, router: Routes | None, trials: Trials | None, asking: Asking
+    cache: ResponseCache,
+    memory: Memory,
+    config: Config,
+    router: Routes | None,
+    judge: Judges | None,
+    trials: Trials | None,
+    asking: Asking,
 ) -> Entry | None:
     """Return the answer to this very question; where it may be kept later, its key is set."""
     request = asking.request
@@ -34,6 +41,7 @@ def known(
         options,
         request.constraints,
         0 if router is None else router.checkpoint,
+        0 if judge is None else judge.version,
         None if trials is None else trials.models_for(request),
         memory.document_version,
         memory.attention_version,

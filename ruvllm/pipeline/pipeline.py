@@ -122,7 +122,7 @@ class Pipeline:
         if self.cache is None:
             return None
         with asking.stage("cache"):
-            entry = known(self.cache, self._memory, self._config, self._router, self._trials, asking)
+            entry = known(self.cache, self._memory, self._config, self._router, self._judge, self._trials, asking)
         if entry is None and asking.key is not None and self._config.cache.similarity:
             embed(self._memory, asking)
             if asking.vector is not None:

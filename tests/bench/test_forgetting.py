@@ -33,6 +33,7 @@ def test_topic_a_is_measured_before_and_after_the_others(tmp_path: Path, monkeyp
     monkeypatch.setattr(forgetting, "DOCUMENTS", 3)
     monkeypatch.setattr(forgetting, "FROZEN", 8)
     found = values(forgetting.run(write(tmp_path, each=12), village.settings(orders=2), interactions=6))
+    assert (found["orders"], found["interactions on other topics"]) == (2, 6)
     assert found["before, accuracy"] > 0.5  # what drawing lots would give
     assert found["what topic A lost to the others' interactions, as a gain"] == pytest.approx(
         found["after, accuracy"] - found["before, accuracy"]

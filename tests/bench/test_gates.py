@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from ruvllm.bench.forgetting import INTERACTIONS
 from ruvllm.bench.gates import gates, read_results, run_tests, with_report
 from ruvllm.bench.latency import LATENCY
 from ruvllm.bench.quality import COVERAGE, F1, QUALITY
@@ -23,9 +24,11 @@ def row(name: str, value: float | None, met: bool | None = None, **fields: Any) 
     return {"name": name, "value": value, "interval": None, "met": met} | fields
 
 
-def quality(data: str, value: float = 0.9, coverage: float = 0.8, f1: float | None = 0.5) -> list[dict[str, Any]]:
-    rows = [row(f"questions of {data}, asked of m", 100), row(COVERAGE, coverage), row(F1, f1)]
-    return [*rows, row(f"{QUALITY}, judged by j", value)]
+def quality(
+    data: str, value: float = 0.9, coverage: float = 0.8, f1: float | None = 0.5, asked: int = 100
+) -> list[dict[str, Any]]:
+    rows = [row(f"questions of {data}, asked of m", asked), row(COVERAGE, coverage), row(F1, f1)]
+    return [*rows, row(f"{QUALITY}, judged by j/1, j/1@2", value)]
 
 
 def passing() -> dict[str, list[Any]]:
@@ -33,9 +36,9 @@ def passing() -> dict[str, list[Any]]:
         "latency": [[row(f"{LATENCY} (m)", 400.0)]],
         "quality": [quality("locomo_qa.jsonl.gz"), quality("xquad_en.jsonl.gz")],
         "routers": [[row("router accuracy, the cheapest model that reaches 0.8", 92.0)]],
-        "footprint": [[row("nodes", 1_000_000), row("resident", 3000.0, True)]],
+        "footprint": [[row("nodes", 1_000_000), row("edges", 5_000_000), row("resident", 3000.0, True)]],
         "soak": [[row("requests", 10_000), row("growth in 10,000 requests", 0.1, True)]],
-        "forgetting": [[row(BOUND, -0.03, True)]],
+        "forgetting": [[row(INTERACTIONS, 10_000), row(BOUND, -0.03, True)]],
     }
 
 
@@ -66,12 +69,15 @@ def test_all_gates_can_be_met(tmp_path: Path) -> None:
     [
         ("latency", [row(LATENCY, 501.0)]),
         ("routers", [row("router accuracy, the cheapest", 89.0), row("router accuracy, share of the best", 99.0)]),
-        ("footprint", [row("nodes", 1_000_000), row("resident", 5000.0)]),
-        ("footprint", [row("nodes", 1_000), row("resident", 5.0)]),
+        ("footprint", [row("nodes", 1_000_000), row("edges", 5_000_000), row("resident", 5000.0)]),
+        ("footprint", [row("nodes", 1_000), row("edges", 5_000_000), row("resident", 5.0)]),
+        ("footprint", [row("nodes", 1_000_000), row("edges", 0), row("resident", 5.0)]),
         ("soak", [row("requests", 10_000), row("growth in 10,000 requests", 5.0, False)]),
         ("soak", [row("requests", 100), row("growth in 10,000 requests", 0.0, True)]),
         ("soak", [row("requests", 10_000), row("growth in", 0.0, True), row("threads that came", 1, False)]),
-        ("forgetting", [row(BOUND, -0.06, False)]),
+        ("forgetting", [row(INTERACTIONS, 10_000), row(BOUND, -0.06, False)]),
+        ("forgetting", [row(INTERACTIONS, 1), row(BOUND, 0.0, True)]),
+        ("forgetting", [row(BOUND, 0.0, True)]),
     ],
 )
 def test_a_figure_beyond_its_target_or_too_small_a_run_is_no_pass(bench: str, rows: list[Any], tmp_path: Path) -> None:
@@ -79,12 +85,16 @@ def test_a_figure_beyond_its_target_or_too_small_a_run_is_no_pass(bench: str, ro
     assert sum(not row.met for row in report.rows) == 1
 
 
-@pytest.mark.parametrize("fields", [{"value": 0.7}, {"coverage": 0.6}, {"f1": None}])
+@pytest.mark.parametrize("fields", [{"value": 0.7}, {"coverage": 0.6}, {"f1": None}, {"asked": 99}])
 def test_quality_needs_coverage_and_gold_beside_it(fields: dict[str, Any]) -> None:
     found = met(passing() | {"quality": [quality("locomo.jsonl", **fields), quality("xquad.jsonl")]})
     assert (found["mean quality"], gates(passing()).rows[4].met) == (True, True)  # XQuAD, the later of one name
     report = gates(passing() | {"quality": [quality("locomo.jsonl", **fields), quality("xquad.jsonl")]})
     assert [row.met for row in report.rows if "LoCoMo" in row.name] == [False]
+
+
+def test_every_judge_of_a_quality_is_named() -> None:
+    assert gates(passing()).rows[3].name == "mean quality, LoCoMo, 100 asked of m, judged by j/1, j/1@2"
 
 
 def test_quality_that_nobody_judged_is_not_measured() -> None:

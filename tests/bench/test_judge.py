@@ -12,11 +12,12 @@ import pytest
 from memory.fakes import WordEmbedder
 
 from ruvllm.bench.judge.rows import accuracy_rows, auroc_rows, calibration_rows
-from ruvllm.bench.judge.run import run
+from ruvllm.bench.judge.run import _passages, run
 from ruvllm.bench.judge.sets import is_fitted, pairs
 from ruvllm.bench.judge.twins import brain_of, twins_of
 from ruvllm.bench.setup import Settings
-from ruvllm.config import load_config
+from ruvllm.config import Config, EmbeddingConfig, ModelsConfig, load_config
+from ruvllm.embedding import open_embedder
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -124,3 +125,12 @@ def test_calibration_is_measured_on_a_thousand_answers_or_not_at_all() -> None:
     assert error.value < error.peers["uncalibrated"] / 2.0 and error.target == 0.05
     assert square.value < square.peers["base rate alone"]
     assert calibration_rows("x", score[:1100], right[:1100], groups[:1100]) == []
+
+
+@pytest.mark.real
+def test_the_shipped_weights_tell_real_questions_from_those_whose_evidence_is_gone(
+    minilm_dir: Path, models_config: ModelsConfig, shared_dir: Path
+) -> None:
+    embedder = open_embedder(EmbeddingConfig(), models_config)
+    auroc, *_ = _passages(shared_dir / "data", embedder, Config(), 60, lambda what, done, total: None)
+    assert auroc.value >= 0.85

@@ -20,6 +20,7 @@ def test_every_stage_and_rate_has_its_row(tmp_path: Path, monkeypatch: pytest.Mo
     assert 0.0 < found["retrieve, p50"] < found["overhead, p50"] <= found["overhead, p95"]
     assert found["requests, 1 thread"] > 0.0 and found["requests, 2 threads"] > 0.0
     assert "embed, p50" not in found
+    assert 0.0 < found["given again from the cache, p50"] < found["overhead, p50"]
 
 
 def test_the_free_embedder_remembers_what_it_would_say_anyway() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ruvllm.bench.quality import COVERAGE, F1, QUALITY, Item, Source, quality_rows, read_items, run
+from ruvllm.bench.quality import COVERAGE, F1, GOLD, QUALITY, Item, Source, quality_rows, read_items, run
 from ruvllm.bench.report import Row
 from ruvllm.types import FinishReason, Response, Route
 
@@ -37,7 +37,8 @@ def test_quoted_passages_are_asked_and_not_answered() -> None:
 
 def test_the_best_of_the_accepted_answers_counts_and_unknown_ones_do_not() -> None:
     rows = [(Item("q", ("hut four", "hut three")), response("hut three")), (Item("q"), response("whatever"))]
-    assert figures(rows)[F1].value == 1.0
+    found = figures(rows)
+    assert (found[F1].value, found[GOLD].value) == (1.0, 1)
 
 
 def test_without_a_judge_quality_is_unknown() -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from ruvllm.viz import can_draw_png
+
 pytestmark = [pytest.mark.e2e]
 
 DOCUMENTS = Path(str(files("ruvllm") / "demo" / "docs"))
@@ -79,6 +81,8 @@ def test_demo_answers_learns_and_draws(tmp_path: Path, minilm_dir: Path, smollm2
     assert "Jonas Vik repairs the radios." in last and "by mark, helped" in last
     folder = tmp_path / "ruvllm-demo"
     assert (folder / "graph.svg").read_text().startswith("<svg") and "</svg>" in (folder / "curve.svg").read_text()
+    assert (folder / "curve.png").exists() == can_draw_png()
+    assert not can_draw_png() or (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
     newest = json.loads(run("why", "--json", "--brain", folder, cwd=tmp_path).stdout)
     assert newest["question"] == "Who should I ask about a broken radio?"
 

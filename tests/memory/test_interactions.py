@@ -117,6 +117,14 @@ def test_bad_record_is_counted_and_the_others_are_stored(memory: Memory, caplog:
     assert memory.stats().failed_records == 4
 
 
+def test_a_record_of_another_kind_loses_none_of_its_group(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.CRITICAL):
+        for one in (interaction("before"), None, interaction("after")):
+            memory._writeback.put(one)  # type: ignore[arg-type]
+        memory.flush()
+    assert (memory.stats().interactions, memory.stats().failed_records) == (2, 1)
+
+
 def test_record_never_raises_on_a_closed_brain(memory: Memory) -> None:
     memory.close()
     memory.record(interaction())
@@ -146,6 +154,23 @@ def test_broken_disk_is_tried_twice_then_given_up_and_counted() -> None:
     queue.flush()
     queue.close()
     assert (tries, queue.failed, queue.pending()) == ([1, 1], 1, [])
+
+
+def test_one_record_that_cannot_be_stored_is_the_only_one_lost(caplog: pytest.LogCaptureFixture) -> None:
+    stored: list[str] = []
+
+    def commit(group: Sequence[Interaction]) -> int:
+        if any(one.id == "bad" for one in group):
+            raise RuntimeError("what nobody thought of")
+        stored.extend(one.id for one in group)
+        return 0
+
+    queue = WriteBack(commit, 3600.0, 64)
+    with caplog.at_level(logging.CRITICAL):
+        for id in ("a", "bad", "b"):
+            queue.put(interaction(id))
+        queue.close()
+    assert (stored, queue.failed) == (["a", "b"], 1)
 
 
 def test_full_queue_waits_for_space_and_drops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

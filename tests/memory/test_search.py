@@ -76,6 +76,18 @@ def test_keywords_ignore_case_accents_and_endings(memory: Memory) -> None:
     assert (hit.node.text, hit.keyword_rank) == ("The café serves croissants", 1)
 
 
+@pytest.mark.parametrize(("others", "expected"), [(["short.md"], 4), ([], 5)])
+def test_a_document_leaves_room_for_others_that_have_something_to_say(
+    open_memory: Callable[..., Memory], others: list[str], expected: int
+) -> None:
+    memory = open_memory(config=load_config(environment={}, overrides={"ingest": {"chunk_tokens": 32}}))
+    passages = [f"The red sled is number {i}. {' '.join(f'word{i}x{j}' for j in range(20))}." for i in range(20)]
+    texts = {"long.md": "\n\n".join(passages)} | {source: "A sled and ten more things." for source in others}
+    memory.ingest({"text": text, "source": source} for source, text in texts.items())
+    hits = memory.search("red sled", k=5)
+    assert (sum(hit.node.source == "long.md" for hit in hits), len(hits)) == (expected, 5)
+
+
 def test_given_query_vector_saves_embedding(animals: Memory) -> None:
     embedder = animals._embedder()
     vector = embedder.encode(["cats chase mice"])[0]

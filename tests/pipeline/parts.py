@@ -108,6 +108,7 @@ class FixedJudge:
     def __init__(self, says: float | Exception, *, answerable: float = 0.0) -> None:
         self.says = says
         self.answerable = answerable
+        self.version = 0
         self.shown: list[Answered] = []
 
     def judge(self, answered: Answered) -> Judgement:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inference.fakes import EchoEngine
@@ -15,11 +17,13 @@ from ruvllm.errors import DeadlineExceeded, RateLimited
 from ruvllm.inference import Engine
 from ruvllm.judging import Answered, Judgement
 from ruvllm.memory import Memory
+from ruvllm.orchestrator import Deadline
 from ruvllm.pipeline import AnswerStream, Pipeline
+from ruvllm.pipeline import pipeline as pipeline_module
 from ruvllm.types import Request
 
 from .parts import QUESTION, CountingEngine, FixedJudge, SlowEngine, ask, config, never, pipeline, stocked
-from .test_pipeline import ROUTED, TEXTS, _Chooses
+from .test_pipeline import ROUTED, TEXTS, TIERS, _Chooses
 
 
 @pytest.fixture
@@ -159,8 +163,6 @@ def test_waiting_for_a_model_counts(memory: Memory) -> None:
 
 
 def test_a_deadline_does_not_send_the_question_to_the_next_tier(memory: Memory) -> None:
-    from .test_pipeline import ROUTED, TIERS, _Chooses
-
     slow = {tier: SlowEngine(word_s=0.4, name=tier) for tier in TIERS}
     line = Pipeline(memory, lambda tier, timeout_s: nullcontext(slow[tier]), ROUTED, router=_Chooses("small"))
     with pytest.raises(DeadlineExceeded):
@@ -171,6 +173,65 @@ def test_a_deadline_does_not_send_the_question_to_the_next_tier(memory: Memory) 
 def test_a_deadline_that_is_far_away_changes_nothing(memory: Memory) -> None:
     line = pipeline(memory)
     assert ask(line, timeout_s=600).text == ask(line).text
+
+
+# -- every stage -------------------------------------------------------------------------------------------------------
+
+STAGES = ("session", "cache", "embed", "retrieve", "route", "load", "prompt", "generate")
+
+
+class _Watched:
+    """A pipeline of several tiers that keeps which stages had begun when a part of theirs was called."""
+
+    def __init__(self, memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.began: list[str] = []
+        self.engine = CountingEngine()
+        router = _Chooses("large")
+        settings = config(models__tiers=TIERS, generation__model="small", cache__enabled=True)
+        self.line = Pipeline(memory, self._lend, settings, router=router)
+        assert self.line.cache is not None
+        parts: dict[str, tuple[Any, str]] = {
+            "session": (memory, "turns"),
+            "cache": (self.line.cache, "get"),
+            "embed": (memory, "encode"),
+            "retrieve": (memory, "search"),
+            "route": (router, "decide"),
+            "prompt": (pipeline_module, "build_prompt"),
+        }
+        for stage, (owner, name) in parts.items():
+            monkeypatch.setattr(owner, name, self._watched(stage, getattr(owner, name)))
+
+    def _watched(self, stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def part(*args: Any, **options: Any) -> Any:
+            self.began.append(stage)
+            return work(*args, **options)
+
+        return part
+
+    def _lend(self, tier: str, timeout_s: float | None) -> nullcontext[Engine]:
+        self.began.append("load")
+        return nullcontext(self.engine)
+
+
+@pytest.mark.parametrize("stage", STAGES[:-1])
+def test_a_request_that_is_cancelled_in_a_stage_begins_no_later_one(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    watched = _Watched(memory, monkeypatch)
+    with pytest.raises(CancelledError):
+        ask(watched.line, session="alice", cancelled=lambda: stage in watched.began)
+    assert watched.began[-1] == stage and watched.engine.calls == 0
+
+
+@pytest.mark.parametrize(("stage", "next_one"), list(itertools.pairwise(STAGES)))
+def test_a_deadline_that_passes_in_a_stage_names_the_next_one(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, stage: str, next_one: str
+) -> None:
+    watched = _Watched(memory, monkeypatch)
+    monkeypatch.setattr(Deadline, "has_passed", property(lambda _: stage in watched.began))
+    with pytest.raises(DeadlineExceeded) as caught:
+        ask(watched.line, session="alice", timeout_s=600.0)
+    assert (caught.value.stage, watched.began[-1], watched.engine.calls) == (next_one, stage, 0)
 
 
 # -- cancellation ------------------------------------------------------------------------------------------------------
@@ -239,6 +300,14 @@ def test_a_judged_answer_given_again_has_its_quality(memory: Memory) -> None:
     assert [ask(line).quality for _ in range(2)] == [0.75, 0.75] and len(judge.shown) == 1
 
 
+def test_a_judge_that_learnt_judges_anew(memory: Memory) -> None:
+    judge = FixedJudge(0.75)
+    line = pipeline(memory, judge=judge, cache__enabled=True)
+    ask(line)
+    judge.says, judge.version = 0.25, 1
+    assert [ask(line).quality for _ in range(2)] == [0.25, 0.25]
+
+
 def test_an_answer_whose_judge_failed_is_not_given_again(memory: Memory) -> None:
     judge = FixedJudge(ZeroDivisionError("no tokens"))
     line = pipeline(memory, judge=judge, cache__enabled=True)
@@ -252,6 +321,8 @@ def test_an_answer_is_judged_when_its_model_is_given_back(memory: Memory, router
     users: list[str] = []
 
     class Watching:
+        version = 0
+
         def judge(self, answered: Answered) -> Judgement:
             return Judgement(float(len(users)), "users")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from echo_brain import open_echo
+from inference.fakes import EchoEngine
 from memory.fakes import WordEmbedder, interaction
 
 from ruvllm.learning.judge import BrainJudge
@@ -46,6 +47,16 @@ def test_answers_are_rated_by_the_score_that_they_were_given(tmp_path: Path) -> 
         llm.feedback(said.id, rating=1)
         (kept,) = llm.memory.rated_answers(said.quality_source)
     assert (kept.score, kept.quality) == (said.quality, 0.0)  # nothing is calibrated yet
+
+
+def test_on_request_the_reader_answers_again_and_agreement_counts(tmp_path: Path) -> None:
+    engine = EchoEngine()
+    with open_echo(tmp_path / "brain", engine) as llm:
+        said = llm.judge(QUESTION, QUESTION, sources=[], consistency=True)
+        alone = llm.judge(QUESTION, QUESTION, sources=[])
+        assert len(engine.asked) == llm.config.judge.samples
+    assert (said.source, said.signals["agreement"]) == (f"{alone.source}+samples", 1.0)
+    assert said.quality == pytest.approx((alone.quality + 1.0) / 2.0)
 
 
 def test_a_rollback_takes_the_calibration_back(rated: Memory) -> None:

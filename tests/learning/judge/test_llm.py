@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 from inference.fakes import EchoEngine
 
+from ruvllm.config import GenerationConfig, ModelsConfig
+from ruvllm.inference import open_engine
 from ruvllm.learning.judge import LlmJudge
 
-from .cases import PASSAGE, answered
+from .cases import PASSAGE, answered, judge
 from .graders import Grader
 
 
@@ -26,9 +29,9 @@ def test_what_is_no_grade_counts_as_the_lowest(says: str) -> None:
 
 
 def test_a_grade_that_comes_too_late_is_none() -> None:
-    judge = LlmJudge(lambda: nullcontext(EchoEngine(context_tokens=4096)))
+    llm = LlmJudge(lambda: nullcontext(EchoEngine(context_tokens=4096)))
     with pytest.raises(TimeoutError, match="before there was a grade"):
-        judge.grade(answered(is_too_late=lambda: True))
+        llm.grade(answered(is_too_late=lambda: True))
 
 
 def test_a_judge_that_always_takes_the_first_prefers_neither() -> None:
@@ -41,3 +44,12 @@ def test_a_judge_that_reads_prefers_the_better_one_in_both_orders() -> None:
     llm = LlmJudge(lambda: nullcontext(reads))
     assert llm.prefers_first("Say hello.", "Hello.", "Goodbye.") == 1.0
     assert llm.prefers_first("Say hello.", "Goodbye.", "Hello.") == 0.0
+
+
+@pytest.mark.real
+def test_a_real_model_grades_by_schema(smollm2_dir: Path, models_config: ModelsConfig) -> None:
+    pytest.importorskip("llguidance")
+    engine = open_engine(str(smollm2_dir), GenerationConfig(), models_config)
+    said = judge(llm=LlmJudge(lambda: nullcontext(engine))).judge(answered())
+    engine.close()
+    assert said.source.endswith("+llm") and said.signals["llm"] in (0.0, 0.25, 0.5, 0.75, 1.0)
