@@ -44,7 +44,7 @@ class TraceCollector:
         """Return the traces from `since` until before `until`, seconds since the epoch, oldest first."""
         if not self._config.learns_from(self._memory.namespace):
             return []
-        start, stop = -math.inf if since is None else since, math.inf if until is None else until
+        start, stop = 0.0 if since is None else since, math.inf if until is None else until
         return [self._trace(stored) for stored in self._memory.traces(start, stop)]
 
     def trace_of(self, id: str) -> Trace:
@@ -54,14 +54,14 @@ class TraceCollector:
             ValueError: its prompt is not kept, or something in it was forgotten.
         """
         permitted = self._config.learns_from(self._memory.namespace)
-        found = self._memory.traces(-math.inf, math.inf, id) if permitted else []
+        found = self._memory.traces(id=id) if permitted else []
         if not found:
             raise ValueError(f"id: there is no trace of {id!r} in this brain")
         return self._trace(found[0])
 
     def failures(self, since: float | None = None, until: float | None = None) -> list[Failure]:
         """Return the requests that had no answer, and why; what was asked in them is not kept."""
-        return self._memory.failures(-math.inf if since is None else since, math.inf if until is None else until)
+        return self._memory.failures(0.0 if since is None else since, math.inf if until is None else until)
 
     def _trace(self, stored: StoredTrace) -> Trace:
         said = stored.feedback
