@@ -107,7 +107,7 @@ class Candidates:
         speaker: (n,) 1 where the question names who spoke.
         dated: (n,) 1 where the question names the date.
         place: (n,) int64, equal for nodes of one document.
-        length: (n,) characters of the text.
+        length: (n,) characters of a turn of a dialogue; LONG or more for other texts, of which brevity says nothing.
         trust: (n,) in [0, 1]; nothing spreads from a node without trust.
     """
 

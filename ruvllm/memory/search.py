@@ -323,7 +323,7 @@ class GraphSearch:
             speaker=self._traits.spoken_by(query, traits),
             dated=self._traits.dated(query, traits),
             place=np.ascontiguousarray(traits["place"]),
-            length=traits["length"].astype(np.float32),
+            length=self._traits.turn_lengths(traits),
             trust=traits["trust"].astype(np.float32),
             num_words=len(_WORD.findall(query)),
         )

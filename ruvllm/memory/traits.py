@@ -88,6 +88,12 @@ class Traits:
         return np.isin(traits["speaker"], asked).astype(np.float32) if asked else np.zeros(len(traits), np.float32)
 
     @staticmethod
+    def turn_lengths(traits: np.ndarray) -> np.ndarray:
+        """Return (n,) float32, the characters of turns of a dialogue, at most MAX_LENGTH, which all other texts have: a
+        brief turn says little, a brief fact or passage all there is to say."""
+        return np.where(traits["speaker"] == NOBODY, MAX_LENGTH, traits["length"]).astype(np.float32)
+
+    @staticmethod
     def dated(question: str, traits: np.ndarray) -> np.ndarray:
         """Return (n,) float32, 1 where the date is one that the question names, or at most TOLD_WITHIN days later."""
         dated = np.zeros(len(traits), np.bool_)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ruvllm.memory import Memory
-from ruvllm.memory.traits import Traits
+from ruvllm.memory.traits import MAX_LENGTH, Traits
 from ruvllm.types import NodeType
 
 
@@ -59,3 +59,11 @@ def test_a_date_that_the_question_names_is_known_also_soon_after(memory: Memory)
     assert memory._traits.dated("What did she do on May 3, 2023?", traits).tolist() == [1.0, 1.0, 0.0, 0.0]
     assert memory._traits.dated("What did she do in May?", traits).tolist() == [1.0, 1.0, 1.0, 0.0]
     assert not memory._traits.dated("What may she have done?", traits).any()
+
+
+def test_only_turns_of_a_dialogue_are_brief(memory: Memory) -> None:
+    memory.ingest([{"turns": [{"speaker": "Ann", "text": "Yes, it did."}], "source": "chat"}])
+    turn = int(memory._store.rows("SELECT max(id) FROM nodes")[0][0])
+    fact = memory.insert_node("a fact")
+    lengths = Traits.turn_lengths(memory._traits.of(np.array([turn, fact])))
+    assert lengths.tolist() == [len(memory.get(turn).text), MAX_LENGTH]
