@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 def enrich(
     brain: BrainOption = DEFAULT_BRAIN,
     undo: Annotated[
-        bool, typer.Option("--undo", help="Take back all that was ever linked so, and read nothing.")
+        bool, typer.Option("--undo", help="Take back all links that were made so, and read nothing.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

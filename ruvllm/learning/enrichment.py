@@ -28,7 +28,7 @@ class EnrichmentReport:
 
     Attributes:
         model: that read.
-        read: passages, each for good: no later run of the same model reads it again.
+        read: passages; no later run of the same model reads them again, unless another one did meanwhile.
         named: of these, passages in which it found names, `names` in all.
         links: that were made of them.
         failed: passages that the model could not read; a later run tries them again.

@@ -20,6 +20,7 @@ __all__ = [
     "checked_ids",
     "checked_kind",
     "checked_member",
+    "checked_seed",
     "checked_texts",
 ]
 
@@ -46,9 +47,22 @@ def checked_call(value: T, name: str) -> T:
 
 def checked_count(count: Any, name: str, *, least: int = 1) -> int:
     """Return a whole number that is not below `least`, else raise ValueError; one that no brain comes to is MOST."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < least:
-        raise ValueError(f"{name} must be a whole number >= {least} ({count!r})")
-    return min(count, MOST)
+    return min(_whole(count, name, least), MOST)
+
+
+def checked_seed(seed: Any) -> int:
+    """Return a seed of draws, a whole number >= 0, else raise ValueError."""
+    return _whole(seed, "seed", 0)
+
+
+def _whole(number: Any, name: str, least: int) -> int:
+    try:
+        whole = least - 1 if isinstance(number, bool) else index(number)
+    except TypeError:
+        whole = least - 1
+    if whole < least:
+        raise ValueError(f"{name} must be a whole number >= {least} ({number!r})")
+    return whole
 
 
 def checked_id(id: Any, name: str) -> int:
@@ -103,6 +117,13 @@ def checked_file(file: Any, name: str) -> Path:
     """
     if not isinstance(file, str | os.PathLike):
         raise TypeError(f"{name} must be a str or a Path, not {type(file).__name__}")
-    if "\0" in checked_text(os.fspath(file), name):
+    path = os.fspath(file)
+    if not isinstance(path, str) or not path.strip():
+        raise ValueError(f"{name} must not be empty ({file!r})")
+    if "\0" in path:
         raise ValueError(f"{name} holds a zero byte ({file!r})")
-    return Path(file)
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} holds a lone surrogate at character {error.start}") from error
+    return Path(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import numpy as np
 
@@ -46,9 +46,11 @@ class Derived:
         """Have everything in memory; at first use it is read side by side."""
         if self._nearest.state == "unloaded":
             loads = (self._nearest.load, self._linker.load, self._keywords.load, self._links.load, self._traits.load)
-            with ThreadPoolExecutor(LOADERS, "ruvllm-load") as threads:
-                for loaded in [threads.submit(load) for load in loads]:
-                    loaded.result()
+            with ThreadPoolExecutor(LOADERS, "ruvllm-load") as threads, suppress(RuntimeError):  # none at exit
+                for load in loads:
+                    threads.submit(load)
+            for load in loads:  # what failed says so here, and what is there already takes no time
+                load()
 
     def added(self, ids: Sequence[int], vectors: np.ndarray, *, are_linked: bool = True) -> None:
         """Take in nodes that were just committed and are to be searched; `vectors` is (n, native_dim) float32.

@@ -114,7 +114,7 @@ def _who_says(connection: apsw.Connection, namespace: str, name: str, node: int,
         connection,
         "SELECT nodes.id, nodes.text FROM keywords CROSS JOIN nodes ON nodes.id = keywords.rowid "
         f"WHERE keywords MATCH ? AND namespace = ? AND {SEARCHED} AND type = ? AND trust > 0.0 AND nodes.id <> ? "
-        "AND document IS NOT ? ORDER BY keywords.rowid DESC LIMIT ?",
+        "AND (document IS NULL OR document IS NOT ?) ORDER BY keywords.rowid DESC LIMIT ?",
         (f'body : "{name}"', namespace, NodeType.DOCUMENT.value, node, document, MAX_BACK_LINKS),
     )
     if len(rows) == MAX_BACK_LINKS:

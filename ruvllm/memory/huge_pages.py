@@ -6,7 +6,6 @@ To ask is a hint without other effects: Linux alone takes it, and where it does 
 
 from __future__ import annotations
 
-import ctypes
 import sys
 import threading
 
@@ -26,12 +25,20 @@ def use_huge_pages(size: int) -> threading.Thread | None:
     if sys.platform != "linux" or size < LEAST:
         return None
     thread = threading.Thread(target=_ask, args=(size,), name="ruvllm-pages", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # no thread is to be had
+        return None
     return thread
 
 
 def _ask(size: int) -> None:
-    madvise = ctypes.CDLL(None).madvise
+    try:
+        import ctypes  # which some builds of Python lack
+
+        madvise = ctypes.CDLL(None).madvise
+    except (ImportError, OSError, AttributeError):
+        return
     madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     for start, stop in _blocks(size):
         madvise(start, stop - start, ASK_LATER)  # the whole of it: one in parts could not be grown in place

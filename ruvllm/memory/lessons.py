@@ -120,15 +120,23 @@ class Lessons:
     # -- credits -----------------------------------------------------------------------------------------------------
 
     def credits(self, search: GraphSearch, group: Iterable[Interaction]) -> dict[str, dict[int, float]]:
-        """Return the credit of each source that was shown, by answer and node, of answers that were just given."""
-        return {
-            one.id: self._credits(search, one.query, one.answer, one.query_vector, one.source_ids)
+        """Return the credit of each source that was shown, by answer and node, of answers whose search is still known.
+
+        Nothing is searched for it: the answers wait to be stored. `credit_again` credits those that are not among them.
+        """
+        seen = {
+            one: search.seen.take(one.query, one.query_vector)
             for one in group
             if one.query_vector is not None and one.source_ids
         }
+        return {
+            one.id: _attributed(one.query, one.answer, one.source_ids, found)
+            for one, found in seen.items()
+            if found is not None and found.keys() >= set(one.source_ids)
+        }
 
     def credit_again(self, search: GraphSearch, interaction: str, answer: str) -> None:
-        """Replace the credits of an answer's sources by those for the right answer, which a user gave."""
+        """Replace the credits of a stored answer's sources by those for `answer`, such as a user's right one."""
         for one in self._answered("AND i.id = ?", interaction):
             credits = self._credits(search, one.query, answer, one.vector, one.shown)
             rows = [(one.id, node, credit) for node, credit in credits.items()]
@@ -141,13 +149,7 @@ class Lessons:
         found = search.seen.take(query, vector)
         if found is None or not found.keys() >= set(shown):
             found = self._found(search, query, vector, shown)
-        known = [node for node in shown if node in found]
-        if not known:
-            return {}
-        nodes = [found[node][0] for node in known]
-        texts = [f"{title_of(node.metadata)} {node.text}" for node in nodes]
-        features = np.stack([found[node][1] for node in known])
-        return dict(zip(known, attribute(query, answer, texts, features).tolist(), strict=True))
+        return _attributed(query, answer, shown, found)
 
     def _found(self, search: GraphSearch, query: str, vector: np.ndarray, shown: Sequence[int]) -> Returned:
         """Return what a search knows now of nodes that were shown, where it finds them at all."""
@@ -232,3 +234,14 @@ def _insert_credits(connection: apsw.Connection, rows: Sequence[tuple[str, int, 
         "decided_by = excluded.decided_by WHERE decided_by <> 'mark'",
         rows,
     )
+
+
+def _attributed(query: str, answer: str, shown: Sequence[int], found: Returned) -> dict[int, float]:
+    """Return the credit of each shown source that is among what a search found, by node id."""
+    known = [node for node in shown if node in found]
+    if not known:
+        return {}
+    nodes = [found[node][0] for node in known]
+    texts = [f"{title_of(node.metadata)} {node.text}" for node in nodes]
+    features = np.stack([found[node][1] for node in known])
+    return dict(zip(known, attribute(query, answer, texts, features).tolist(), strict=True))

@@ -16,6 +16,7 @@ __all__ = ["NameIndex", "name_of", "names_of", "rare_terms", "term_hash", "words
 MAX_WORDS = 10  # of a name
 MIN_LETTERS = 4  # of a name of one word
 MAX_NODES = 5  # that share a name; one that more are called by says nothing about which is meant
+MAX_TERM = 128  # characters of a name or term; what is longer is data
 MAX_TERMS = 24  # rare names and terms taken from one text
 SUBJECT_CHARS = 200  # of a text, in which its subject is looked for
 
@@ -82,10 +83,10 @@ def rare_terms(text: str) -> list[str]:
     """Return the names and the technical terms that stand in a text, at most MAX_TERMS, each once, in lower case."""
     found: dict[str, None] = {}
     for span in _SPAN.findall(text):
-        if name := _name_in(span):
+        if len(span) <= MAX_TERM and (name := _name_in(span)):
             found[name] = None
     for token in _TOKEN.findall(text):
-        if _is_term(token):
+        if len(token) <= MAX_TERM and _is_term(token):
             found[token.lower()] = None
     return list(found)[:MAX_TERMS]
 

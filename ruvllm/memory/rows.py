@@ -174,12 +174,13 @@ def insert_edge(
     created_by: str,
     now: float,
 ) -> None:
-    """Insert an edge; one that exists already keeps its history and takes the new weight."""
+    """Insert an edge; one that exists already keeps its history and takes the new weight, and what a model linked is
+    then whoever inserts it's."""
     connection.execute(
         "INSERT INTO edges (src, dst, type, weight, last_used, created, created_by) "
         "VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) "
         "ON CONFLICT (src, dst, type) DO UPDATE SET weight = excluded.weight, last_used = excluded.last_used, "
-        "ended = NULL",
+        "ended = NULL, created_by = iif(created_by GLOB 'enrichment:*', excluded.created_by, created_by)",
         (src, dst, type.value, weight, now, created_by),
     )
 

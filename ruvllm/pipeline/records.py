@@ -24,8 +24,8 @@ TOLD = ("stage", "timeout_s", "status")  # of an error; its message may quote th
 def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draft) -> Response:
     """Return the response with the judge's word on it; a judge that fails or comes too late costs only that.
 
-    A passage that was quoted in the place of a model's words is excused only where the judge holds that the sources do
-    not answer the question.
+    A passage that was quoted in the place of a model's words loses its excuse where the judge holds that the sources do
+    answer the question, and is judged without it.
     """
     if judge is None:
         return response
@@ -45,15 +45,15 @@ def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draf
     with asking.watch.stage("judge"):
         try:
             judgement = judge.judge(answered)
+            if response.draft is not None and judgement.signals.get("answerable", 0.0) >= ANSWERABLE:
+                response = replace(response, text=response.text.removeprefix(UNSURE))
+                judgement = judge.judge(replace(answered, answer=response.text))
         except Exception as error:
             logger.info("an answer is not judged", exc_info=True)
             asking.degrade("judge", f"nothing is said about quality: {reason(error)}")
             return response
     draft.judge_score = judgement.signals.get("score")
-    text = response.text
-    if response.draft is not None and judgement.signals.get("answerable", 0.0) >= ANSWERABLE:
-        text = text.removeprefix(UNSURE)
-    return replace(response, text=text, quality=judgement.quality, quality_source=judgement.source)
+    return replace(response, quality=judgement.quality, quality_source=judgement.source)
 
 
 class Records:

@@ -23,7 +23,7 @@ _DAY, _YEAR = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?\b", r"(?P<year>(?:19|20)\d\d)\b
 _IN = r"\b(?:in|of|during|since|until|before|after|by|from|last|this|early|mid|late)[ -]"
 _ANY_YEAR = re.compile(r"\d{4}")
 _FORMS = [  # the fuller first: what one has read is not read again
-    re.compile(form, re.IGNORECASE)
+    re.compile(form, re.IGNORECASE | re.ASCII)
     for form in (
         rf"\b{_YEAR}-(?P<month>\d\d)-(?P<day>\d\d)",
         rf"\b{_DAY} (?:of )?{_MONTH}(?:,? {_YEAR})?",

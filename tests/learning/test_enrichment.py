@@ -21,7 +21,7 @@ from ruvllm.learning.enrichment import MAX_FAILED, EnrichmentReport, enrich
 from ruvllm.learning.naming import NAMING_VERSION, names_in, phrases_of
 from ruvllm.memory import Memory
 from ruvllm.memory.link_batch import MAX_SHARED, SHARED_LINKS, shared_weight
-from ruvllm.types import EdgeType, GenerationOptions, Message
+from ruvllm.types import EdgeType, GenerationOptions, Message, NodeType
 
 from .scripted import ScriptedEngine
 
@@ -117,6 +117,20 @@ def test_passages_of_one_document_are_not_linked(memory: Memory) -> None:
 
 
 # -- what is read ----------------------------------------------------------------------------------------------------
+
+
+def test_a_link_that_somebody_puts_in_is_his_from_then_on(memory: Memory) -> None:
+    first, second, _ = told(memory, *TEXTS)
+    run(memory)
+    memory.insert_edge(first, second, EdgeType.SHARED_NAME, 0.9)
+    assert memory.remove_names() == 0
+    assert [(edge.dst, edge.created_by) for edge, _ in memory.neighbours(first)] == [(second, "user")]
+
+
+def test_passages_without_a_document_are_linked_too(memory: Memory) -> None:
+    first, second = memory.insert_nodes(TEXTS[:2], type=NodeType.DOCUMENT)
+    run(memory)
+    assert [(src, dst) for src, dst, _ in links(memory)] == [(first, second)]
 
 
 def test_each_passage_is_read_once(memory: Memory) -> None:

@@ -255,6 +255,7 @@ def test_a_quoted_passage_is_excused_where_the_sources_do_not_answer(
     response = ask(pipeline(memory, EchoEngine(probability=0.2), judge=judge))
     assert response.finish_reason == "extract" and response.text.endswith(TEXTS[0])
     assert response.text.startswith("I cannot answer") == excused
+    assert judge.shown[-1].answer == response.text
 
 
 def test_a_judge_sees_the_answer_and_its_word_is_in_the_response(memory: Memory) -> None:

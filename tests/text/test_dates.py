@@ -54,3 +54,8 @@ def test_days_soon_after_a_period_may_count_and_those_without_a_date_never() -> 
     days = np.array([date(2023, 6, 7).toordinal(), date(2023, 6, 8).toordinal(), UNDATED], np.int32)
     assert Period(2023, 5).includes(days, days_after=7).tolist() == [True, False, False]
     assert not Period(month=12).includes(days[2:], days_after=31).any()
+
+
+@pytest.mark.parametrize("text", ["1 \u017fept. 1790", "in \u017fep 2023", "\u0663 May 2020"])
+def test_letters_and_digits_of_other_scripts_are_no_error(text: str) -> None:
+    assert day_of(text) == UNDATED

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ruvllm.memory.affinity import among_few, read_pairs
-from ruvllm.memory.arguments import checked_call, checked_count, checked_id, checked_ids, checked_kind
+from ruvllm.memory.arguments import checked_call, checked_count, checked_id, checked_ids, checked_kind, checked_seed
 from ruvllm.memory.clusters import Cluster, find_clusters
 from ruvllm.memory.concepts import Concept, StoredConcept, delete_concept, read_concepts, write_concept
 from ruvllm.memory.embedder_lock import with_one_embedder
@@ -57,7 +57,7 @@ class Concepts(OpenedBrain):
             TypeError, ValueError: a number out of range, or `among` holds what is no id.
         """
         min_size = checked_count(min_size, "min_size", least=2)
-        seed = checked_count(seed, "seed", least=0)
+        seed = checked_seed(seed)
         checked_weight(min_density, "min_density")
         checked_call(must_stop, "must_stop")
         if self._space.known() is None:

@@ -18,6 +18,7 @@ from ruvllm.memory.arguments import (
     checked_file,
     checked_id,
     checked_member,
+    checked_seed,
 )
 from ruvllm.memory.around import read_around, read_most_linked
 from ruvllm.memory.decay import DecayReport, apply_decay, half_lives, weight_left
@@ -118,7 +119,7 @@ class GraphOfNodes(OpenedBrain):
         """
         from ruvllm import viz
 
-        file, seed = checked_file(file, "file"), checked_count(seed, "seed", least=0)
+        file, seed = checked_file(file, "file"), checked_seed(seed)
         return viz.picture(self.neighbourhood(around, hops=hops, max_nodes=max_nodes), file, seed=seed)
 
     def insert_node(

@@ -7,7 +7,8 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -264,17 +265,18 @@ class OpenedBrain(Closes):
         return row
 
     def _commit_interactions(self, group: Sequence[Interaction]) -> int:
-        """Attribute the answers of a group of the queue and commit it; return how many of it could not be stored."""
+        """Commit a group of the queue with its credits; return how many of it could not be stored.
+
+        What is no longer known of the searches behind it is searched again once the answers are safe.
+        """
         min_quality = self.config.store.writeback_min_quality
         embedder = self._embedder()
         if self._has_moved:
             group = [_with_new_vectors(one, self.encode) for one in group]
-        credits = {}
-        try:
+        credits: dict[str, dict[int, float]] = {}
+        with self._unattributed(len(group)):
             credits = self._lessons.credits(self._search, group)
-        except Exception:  # the answers are kept; their sources have the credit of used and shown ones
-            logger.exception("%d answered requests are not attributed", len(group))
-        return commit_interactions(
+        failed = commit_interactions(
             self._store,
             group,
             embedder,
@@ -284,6 +286,20 @@ class OpenedBrain(Closes):
             keeps_prompts=self.config.tuning.learns_from(self.namespace),
             on_linked=self._links.added,
         )
+        for one in group:
+            if one.source_ids and one.query_vector is not None and one.id not in credits:
+                with self._unattributed(1):
+                    self._lessons.credit_again(self._search, one.id, one.answer)
+        return failed
+
+    @staticmethod
+    @contextmanager
+    def _unattributed(count: int) -> Iterator[None]:
+        """Let no failure to attribute cost the answers; their sources have the credit of used and shown ones."""
+        try:
+            yield
+        except Exception:
+            logger.exception("%d answered requests are not attributed", count)
 
 
 def _close_later(brain: weakref.ref[OpenedBrain]) -> Callable[[], None]:
