@@ -30,6 +30,7 @@ for _place, (_name, _way) in enumerate(_WAYS):
     for _type in _GROUPS[_name]:
         _WAY_OF[EDGE_TYPES.index(_type), ("out", "in").index(_way)] = _place
 _IN_ORDER = np.array([type in _GROUPS["order"] for type in EDGE_TYPES])
+_IS_SAME_TOPIC = np.array([type is EdgeType.SAME_TOPIC for type in EDGE_TYPES])
 _CITES_IN, _ORDER = _WAYS.index(("cites", "in")), _WAYS.index(("order", "out"))  # and the way in comes next
 
 FEATURES: tuple[str, ...] = (
@@ -61,7 +62,7 @@ _TYPE_WEIGHT = {
     EdgeType.FOLLOWS: 0.6,
     EdgeType.AGENT_STEP: 0.6,
     EdgeType.CONTAINS: 0.5,
-    EdgeType.SAME_TOPIC: 0.05,
+    EdgeType.SAME_TOPIC: 0.2,
     EdgeType.SHARED_NAME: 0.1,
 }
 TYPE_WEIGHTS = np.array([_TYPE_WEIGHT[type] for type in EDGE_TYPES], np.float32)
@@ -80,7 +81,8 @@ NAMED_SHARE = 0.4  # of the start that nodes have which the question calls by na
 # Chosen one by one on one half of the same sets, CLINC150 and Banking77 (LoCoMo by dialogues), held on the other half.
 BESIDE = 0.3  # of the cosines of what stands right before and after a text, beside its own
 SPOKEN, DATED = 0.12, 0.2  # added to the cosine where the question names who spoke, and when
-SAYS_LITTLE = 0.08  # taken off the cosine for each e-fold by which a text is shorter than LONG
+AMONG_TURNS = 0.25  # of the weight of SameTopic where all candidates are turns, which are mostly alike as small talk is
+SAYS_LITTLE = 0.08  # taken off the cosine for each e-fold by which a turn is shorter than LONG
 SHORT, LONG = 50, 400  # characters added to each text, so that one word is not endlessly short; longer counts as long
 
 # What says nearly the same as the question needs no name to be found, and short utterances share their words. Chosen on
@@ -107,7 +109,7 @@ class Candidates:
         speaker: (n,) 1 where the question names who spoke.
         dated: (n,) 1 where the question names the date.
         place: (n,) int64, equal for nodes of one document.
-        length: (n,) characters of a turn of a dialogue; LONG or more for other texts, of which brevity says nothing.
+        length: (n,) characters of a turn of a dialogue; inf for other texts, of which brevity says nothing.
         trust: (n,) in [0, 1]; nothing spreads from a node without trust.
     """
 
@@ -138,6 +140,8 @@ def pagerank_prior(candidates: Candidates, type_bias: Floats | None = None) -> F
     left = min((NEAREST - min(float(candidates.similarity.max()), NEAREST)) / (NEAREST - NEAR), 1.0)
     sharing = int(np.count_nonzero(candidates.keyword > SHARED_RELEVANCE))
     type_weights = TYPE_WEIGHTS if type_bias is None else TYPE_WEIGHTS * np.exp(np.clip(type_bias, -2.0, 2.0))
+    turns = float(np.isfinite(candidates.length).mean())
+    type_weights = np.where(_IS_SAME_TOPIC, type_weights * (1.0 - (1.0 - AMONG_TURNS) * turns), type_weights)
     return kernels.walk_prior(
         candidates.graph,
         candidates.degrees,
@@ -161,7 +165,7 @@ def pagerank_prior(candidates: Candidates, type_bias: Floats | None = None) -> F
 
 
 def _nearness(candidates: Candidates, left: float) -> Floats:
-    """Return (n,), how near a walk takes each text to be: what stands beside it counts, and brief ones say little."""
+    """Return (n,), how near a walk takes each text to be: what stands beside it counts, and brief turns say little."""
     graph, n = candidates.graph, len(candidates)
     links = np.flatnonzero(_IN_ORDER[graph.types])
     text, beside = np.searchsorted(graph.indptr, links, side="right") - 1, graph.indices[links]

@@ -89,9 +89,11 @@ class Traits:
 
     @staticmethod
     def turn_lengths(traits: np.ndarray) -> np.ndarray:
-        """Return (n,) float32, the characters of turns of a dialogue, at most MAX_LENGTH, which all other texts have: a
-        brief turn says little, a brief fact or passage all there is to say."""
-        return np.where(traits["speaker"] == NOBODY, MAX_LENGTH, traits["length"]).astype(np.float32)
+        """Return (n,) float32, the characters of turns of a dialogue, at most MAX_LENGTH, and inf for all other texts.
+
+        A brief turn says little, a brief fact or passage all there is to say.
+        """
+        return np.where(traits["speaker"] == NOBODY, np.inf, traits["length"]).astype(np.float32)
 
     @staticmethod
     def dated(question: str, traits: np.ndarray) -> np.ndarray:

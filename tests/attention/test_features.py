@@ -52,6 +52,15 @@ def test_of_texts_as_near_the_longer_comes_first_up_to_some_length() -> None:
     assert prior[0] < prior[1] < prior[2] == prior[3]
 
 
+def test_links_of_one_topic_lead_less_from_turn_to_turn_than_from_text_to_text() -> None:
+    edges = [(0, 1, EdgeType.SAME_TOPIC)]
+    among = {
+        length: pagerank_prior(candidates(3, edges, named=named(3, 0), length=np.full(3, length, np.float32))[0])
+        for length in (400.0, np.inf)
+    }
+    assert among[np.inf][1] > among[400.0][1] > among[400.0][2]
+
+
 def test_a_brief_text_that_says_nearly_the_same_loses_nothing() -> None:
     similarity, lengths = np.array([0.95, 0.93], np.float32), np.array([5, 400], np.float32)
     assert pagerank_prior(candidates(2, [], similarity=similarity, length=lengths)[0]).argmax() == 0

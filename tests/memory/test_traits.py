@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ruvllm.memory import Memory
-from ruvllm.memory.traits import MAX_LENGTH, Traits
+from ruvllm.memory.traits import Traits
 from ruvllm.types import NodeType
 
 
@@ -66,4 +66,4 @@ def test_only_turns_of_a_dialogue_are_brief(memory: Memory) -> None:
     turn = int(memory._store.rows("SELECT max(id) FROM nodes")[0][0])
     fact = memory.insert_node("a fact")
     lengths = Traits.turn_lengths(memory._traits.of(np.array([turn, fact])))
-    assert lengths.tolist() == [len(memory.get(turn).text), MAX_LENGTH]
+    assert lengths.tolist() == [len(memory.get(turn).text), np.inf]
