@@ -78,7 +78,7 @@ SHARPNESS = 11.5  # of the start: exp(SHARPNESS score)
 KEYWORD_WEIGHT = 0.6  # of BM25 relative to the best, beside the cosine, in that score
 NAMED_SHARE = 0.4  # of the start that nodes have which the question calls by name
 
-# Chosen one by one on one half of the same sets, CLINC150 and Banking77 (LoCoMo by dialogues), held on the other half.
+# Chosen one by one on one half of the same sets, CLINC150 and Banking77 (LoCoMo by dialogues), the other half in sight.
 BESIDE = 0.3  # of the cosines of what stands right before and after a text, beside its own
 SPOKEN, DATED = 0.12, 0.2  # added to the cosine where the question names who spoke, and when
 AMONG_TURNS = 0.25  # of the weight of SameTopic where all candidates are turns, which are mostly alike as small talk is

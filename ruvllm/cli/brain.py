@@ -197,7 +197,7 @@ def graph(
         if biases:
             learnt = {type.value: bias for type, bias in memory.get_edge_bias_weights().items()}
             for name, bias in learnt.items():
-                out.print(f"{name:12} {bias:+.2f}", markup=False)
+                out.print(f"{name:12} {bias:+.4f}", markup=False)
             path = viz.bars(learnt, file, title="How ready the ranking is to follow edges; 0 as untrained")
             out.print(f"drawn in {path}", markup=False)
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from ruvllm.memory.links import EdgeKey
 from ruvllm.memory.names import name_of
 from ruvllm.memory.rows import SEARCHED
 from ruvllm.memory.store import Store, fetch
+from ruvllm.memory.who_says import says
 from ruvllm.types import EdgeType, NodeType
 
 __all__ = ["MADE_BY_ENRICHMENT", "delete_enrichments", "unread_nodes", "write_enrichment"]
@@ -24,8 +24,6 @@ MADE_BY_ENRICHMENT = "enrichment:"
 
 IS_OURS = f"created_by GLOB '{MADE_BY_ENRICHMENT}*'"
 LINKS = (EdgeType.CITES, EdgeType.SHARED_NAME, EdgeType.SAME_TOPIC)  # that do not merely follow from the order of texts
-
-_WORD = re.compile(r"\w+")
 
 
 def unread_nodes(store: Store, namespace: str, made_by: str, version: int, max_links: int) -> list[int]:
@@ -119,4 +117,4 @@ def _who_says(connection: apsw.Connection, namespace: str, name: str, node: int,
     )
     if len(rows) == MAX_BACK_LINKS:
         return [id_ for id_, _ in rows]
-    return [id_ for id_, text in rows if f" {name} " in f" {' '.join(_WORD.findall(text.lower()))} "]
+    return [id_ for id_, text in rows if says(text.lower(), name)]

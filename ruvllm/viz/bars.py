@@ -38,6 +38,6 @@ def bars(values: Mapping[str, float], file: str | Path, *, title: str = "") -> P
         lines += [
             f'<text x="{MARGIN:g}" y="{middle + 4:g}">{clean(clipped(name, names))}</text>',
             f'<rect x="{start:.1f}" y="{middle - BAR / 2:g}" width="{length:.1f}" height="{BAR:g}" fill="{colour}"/>',
-            f'<text x="{at:.1f}" y="{middle + 4:g}" text-anchor="{anchor}">{value:+.2f}</text>',
+            f'<text x="{at:.1f}" y="{middle + 4:g}" text-anchor="{anchor}">{value:+.4g}</text>',
         ]
     return write(framed(title, lines, width=zero + HALF + VALUE + MARGIN, height=bottom + MARGIN, margin=MARGIN), path)
