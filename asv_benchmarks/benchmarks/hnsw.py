@@ -19,7 +19,7 @@ from ruvllm.memory.index import HnswIndex
 N = 10_000 if os.environ.get("RUVLLM_BENCH_SMALL") else 100_000
 DIM = 384
 NUM_QUERIES = 200
-CONFIG = IndexConfig(m=32, ef_construction=200)
+CONFIG = IndexConfig()
 
 
 def clustered_vectors(n: int, seed: int) -> np.ndarray:

@@ -17,8 +17,9 @@ Floats = npt.NDArray[np.float32]
 
 STEPS = 60  # of Adam, each over all examples
 LEARNING_RATE = 0.02
-PULL = 6.0  # towards the untrained parameters, in examples: so many must agree before a parameter moves far
-PROJECTION_PULL = 3.0  # how much more projections are pulled, of which there are many
+PULL = 10.0  # towards the untrained parameters, in examples: so many must agree before a parameter moves far
+PROJECTION_PULL = 2.0  # how much more projections are pulled, of which there are many
+LEAST_SPREAD = 0.2  # of a feature: what hardly varies is not to gain a large weight, which would count elsewhere
 HELD_OUT = 5  # every so manieth example decides whether what the others taught is kept
 MIN_EXAMPLES = 10  # fewer teach nothing
 SMALLEST_WEIGHT = 1e-9
@@ -57,55 +58,56 @@ def listwise_loss(
     return loss, (counts * (shared / total) - credit / safe).astype(np.float32)
 
 
-def train(
-    examples: Sequence[Example],
-    *,
-    start: Floats | None = None,
-    steps: int = STEPS,
-    learning_rate: float = LEARNING_RATE,
-    pull: float = PULL,
-    projection_pull: float = PROJECTION_PULL,
-    cancelled: Cancelled = lambda: False,
-) -> Floats:
-    """Return parameters that rank what had credit higher.
+def train(examples: Sequence[Example], *, cancelled: Cancelled = lambda: False) -> Floats:
+    """Return parameters that rank what had credit higher; the untrained ones without examples.
 
-    The pull towards the untrained parameters theta_0, pull / (2 total weight) sum F (theta - theta_0)^2 with F = 1 for
-    biases and `projection_pull` for projections, lets few examples move little.
+    What is trained is x = (theta - theta_0) / s, theta_0 the untrained parameters and s one over the spread of a
+    feature for its weights, 1 for all else, so that all features learn alike. The pull towards theta_0,
+    PULL / (2 total weight) sum F x^2 with F = 1 for biases and PROJECTION_PULL for projections, lets few examples move
+    little.
 
     Args:
-        start: parameters to go on from; the untrained ones when None.
         cancelled: asked before each example; the parameters so far come back.
     """
-    engine = AttentionEngine(start)
-    anchor = engine.untrained()
-    params = engine.params()
-    first, second = np.zeros_like(params), np.zeros_like(params)
-    total = sum(example.weight for example in examples)
-    stiffness = np.full_like(params, projection_pull)
+    engine = AttentionEngine()
+    untrained = engine.untrained()
+    scale, stiffness = _scale(engine, examples), np.full_like(untrained, PROJECTION_PULL)
     for name, view in engine.kernel.views(stiffness).items():
         if name.endswith("_bias"):
             view[...] = 1.0
-    for step in range(1, steps + 1 if total > 0.0 else 1):
-        gradient = np.zeros_like(params)
+    moved, origin, first, second = (np.zeros_like(untrained) for _ in range(4))
+    total = sum(example.weight for example in examples)
+    for step in range(1, STEPS + 1 if total > 0.0 else 1):
+        gradient = np.zeros_like(moved)
         for example in examples:
             if cancelled():
-                return params
+                return engine.params()
             gradient += _gradient(engine, example) * np.float32(example.weight / total)
         kernels.adamw_step(
-            params,
-            gradient,
+            moved,
+            gradient * scale,
             first,
             second,
             step=step,
-            learning_rate=learning_rate,
+            learning_rate=LEARNING_RATE,
             weight_decay=0.0,
             max_norm=5.0,
-            anchor_params=anchor,
+            anchor_params=origin,
             fisher_diagonal=stiffness,
-            ewc_lambda=pull / total,
+            ewc_lambda=PULL / total,
         )
-        engine.set_params(params)
-    return params
+        engine.set_params(untrained + scale * moved)
+    return engine.params()
+
+
+def _scale(engine: AttentionEngine, examples: Sequence[Example]) -> Floats:
+    """Return how much each parameter moves for one unit of what is trained."""
+    scale = np.ones_like(engine.untrained())
+    if examples:
+        spread = np.concatenate([example.inputs.node_features for example in examples]).std(axis=0)
+        weights = engine.kernel.views(scale)["readout.node_bias"]
+        weights[...] = (1.0 / np.maximum(spread, LEAST_SPREAD))[:, np.newaxis]
+    return scale
 
 
 def _gradient(engine: AttentionEngine, example: Example) -> Floats:

@@ -78,11 +78,14 @@ def fill(brain: Path, passages: Sequence[Passage], settings: Settings) -> None:
 
 @contextmanager
 def opened(brain: Path, asked: Sequence[str], config: Config) -> Iterator[RuvLLM]:
-    """Yield the whole system over a brain that `fill` made, with embedder and engine at no cost, loaded and warm."""
-    embedder = FreeEmbedder()
-    embedder.remember(asked)
-    with open_zero_cost(brain, config, embedder) as llm:
-        llm.ask(asked[0])
+    """Yield the whole system over a brain that `fill` made, with embedder and engine at no cost, loaded and warm.
+
+    Everything is asked once before: the judge's sentences are embedded then.
+    """
+    with open_zero_cost(brain, config, FreeEmbedder(keeps=True)) as llm:
+        for question in asked:
+            llm.ask(question)
+        llm.flush()
         llm.memory._nearest.prepare()  # waits until the index is in use
         yield llm
 

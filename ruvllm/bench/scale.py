@@ -32,7 +32,7 @@ QUESTIONS = 300
 K = 10
 THREADS = 2
 PART = 5_000  # documents of one call of ingest
-SMALL = 20_000  # chunks up to which ingest is to be quicker
+SMALL = 20_000  # documents up to which ingest is to be quicker
 MIN_LETTERS = 60  # of a sentence that stands alone
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
@@ -110,7 +110,7 @@ def _fill(
             settings.on_progress("ingest", min(start + PART, len(passages)), len(passages))
         seconds = time.perf_counter() - started - timed.seconds
         links = memory.stats().edges
-    rate, target = chunks / seconds, 2000.0 if chunks <= SMALL else 1200.0
+    rate, target = chunks / seconds, 2000.0 if len(passages) <= SMALL else 1200.0
     ingest = Row("ingest without embedding", rate, "chunks/s", target=target, met=rate >= target)
     return [Row("chunks", chunks, ""), Row("links", links, ""), ingest], np.concatenate(timed.made)
 

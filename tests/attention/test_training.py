@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ruvllm.attention import AttentionEngine
-from ruvllm.attention.engine import Example, make_inputs
-from ruvllm.attention.features import pagerank_prior
+from ruvllm.attention.engine import Example, Inputs, make_inputs
+from ruvllm.attention.features import FEATURES, pagerank_prior
 from ruvllm.attention.training import listwise_loss, mean_loss, train, train_gated
 
 from .cases import candidates
@@ -50,7 +52,26 @@ def test_training_lowers_the_loss() -> None:
 
 def test_training_is_deterministic() -> None:
     examples = [example(np.random.default_rng(i)) for i in range(12)]
-    assert np.array_equal(train(examples, steps=5), train(examples, steps=5))
+    assert np.array_equal(train(examples), train(examples))
+
+
+def test_a_feature_teaches_the_same_whatever_its_unit() -> None:
+    rng = np.random.default_rng(0)
+    made = [example(rng) for _ in range(12)]
+    halved = [replace(one, inputs=_with_halved(one.inputs, "keyword")) for one in made]
+    whole, half = (_weight_of(train(examples), "keyword") for examples in (made, halved))
+    assert half == pytest.approx(2.0 * whole, rel=0.05) and whole < -0.1
+
+
+def _with_halved(inputs: Inputs, name: str) -> Inputs:
+    features = inputs.node_features.copy()
+    features[:, FEATURES.index(name)] /= 2.0
+    return replace(inputs, node_features=features)
+
+
+def _weight_of(params: np.ndarray, name: str) -> float:
+    views = AttentionEngine().kernel.views(params)
+    return float(views["readout.node_bias"][FEATURES.index(name)].mean())
 
 
 def test_what_ranks_unseen_answers_better_is_kept() -> None:

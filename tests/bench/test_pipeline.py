@@ -24,8 +24,8 @@ def test_every_stage_and_rate_has_its_row(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_free_embedder_remembers_what_it_would_say_anyway() -> None:
-    fresh, warm = zero_cost.FreeEmbedder(), zero_cost.FreeEmbedder()
-    warm.remember(["Lund has a harbour."])
+    fresh, warm = zero_cost.FreeEmbedder(), zero_cost.FreeEmbedder(keeps=True)
+    warm.encode(["Lund has a harbour."])
     texts = ["Lund has a harbour.", "Something else.", "..."]
     np.testing.assert_array_equal(warm.encode(texts), fresh.encode(texts))
     np.testing.assert_allclose(np.linalg.norm(fresh.encode(texts), axis=1), 1.0, atol=1e-6)
