@@ -39,8 +39,8 @@ class IndexConfig(Section, frozen=True):
     """The vector index."""
 
     kind: Literal["hnswlib", "faiss-sq8"] = "hnswlib"  # the second, of extra `faiss`, keeps vectors in 8 bits
-    m: int = 24
-    ef_construction: int = 160
+    m: int = 32
+    ef_construction: int = 200
     ef_search: int = 100
     exact_below: int = 10_000  # fewer live vectors than this are searched exactly (about 0.5 ms)
 
