@@ -153,6 +153,7 @@ class Learnt:
             "context_labels": self.context_labels,
             "step": self.trained.step,
             "rho": self.trained.rho,
+            "sigma": self.trained.sigma,
             "losses": list(self.trained.losses),
         }
 
@@ -175,6 +176,7 @@ class Learnt:
                 second_moment=np.asarray(arrays["second_moment"], np.float32),
                 step=int(about["step"]),
                 rho=float(about["rho"]),
+                sigma=float(about.get("sigma", 0.0)),  # checkpoints of before have none
                 losses=tuple(about["losses"]),
             )
             learnt = cls(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ruvllm.kernels import adamw_step, keep_largest
 from ruvllm.router.ewc import Consolidation
 from ruvllm.router.losses import (
+    LATENCY_QUANTILE,
     binary_loss,
     class_loss,
     difference_loss,
@@ -71,13 +72,17 @@ class Lessons:
 class TrainingConfig:
     """How the network is trained. The routing loss is L = -quality + cost_weight cost + latency_weight overrun.
 
+    Two dual variables rise while the policy breaks a limit: rho, which is added to the weight of quality, while its
+    mean quality is below the floor; sigma, which is added to that of overrun, while more than 1 - LATENCY_QUANTILE of
+    its answers would be late.
+
     Attributes:
         epochs: of all three phases together, a third each.
         feature_dropout: share of the features that are 0 in a batch, drawn anew for each (Srivastava et al. 2014): few
             ratings teach 8,000 weights. The evidence, which the network corrects, is never dropped.
         w_density: share of the input matrix that stays; 1 trains dense throughout.
-        quality_floor: theta_min, which the policy's mean quality is held to by a dual variable.
-        latency_sla_ms: above it a latency counts as overrun, latency / SLA - 1; 0 = none.
+        quality_floor: theta_min.
+        latency_sla_ms: above it an answer is late and its latency counts as overrun, latency / SLA - 1; 0 = none.
         ewc_lambda: see `ewc`. replay_logits, replay_labels: alpha and beta of DER++ (Buzzega et al. 2020).
     """
 
@@ -109,7 +114,7 @@ class Trained:
         params: (num_params,) of the dense layout; zero outside `w_support`.
         w_support: (64, 128) bool.
         first_moment, second_moment: of Adam. step: steps taken in all.
-        rho: the dual variable of the quality floor.
+        rho, sigma: the dual variables of the floor of quality and of the limit of latency.
         losses: held-out loss after each epoch; the first is that of the start.
     """
 
@@ -119,6 +124,7 @@ class Trained:
     second_moment: Floats
     step: int
     rho: float
+    sigma: float
     losses: tuple[float, ...]
 
     def vectors(self) -> tuple[Floats, Floats, Floats]:
@@ -175,11 +181,11 @@ def train(
     shape = layout["w"][1]
     if start is None:
         params = model.initial_params(rng)
-        first, second, step, rho = np.zeros_like(params), np.zeros_like(params), 0, 0.0
+        first, second, step, rho, sigma = np.zeros_like(params), np.zeros_like(params), 0, 0.0, 0.0
         support = np.ones(shape, np.bool_)
     else:
         params, first, second = start.params.copy(), start.first_moment.copy(), start.second_moment.copy()
-        step, rho, support = start.step, start.rho, start.w_support.copy()
+        step, rho, sigma, support = start.step, start.rho, start.sigma, start.w_support.copy()
     is_dense = bool(support.all()) and config.w_density < 1.0
     thirds = (config.epochs // 3, 2 * config.epochs // 3) if is_dense else (0, 0)
     losses = [held_out_loss(model, params, held_out, config)]
@@ -193,10 +199,11 @@ def train(
             batch = lessons.take(order[first_row : first_row + config.batch_size])
             step += 1
             batch = replace(batch, features=_dropped(batch.features, config.feature_dropout, rng))
-            gradient, mean_quality = _gradient(model, params, batch, config, rho)
+            gradient, mean_quality, late_share = _gradient(model, params, batch, config, rho, sigma)
             if replay is not None:
                 gradient = gradient + _replay_gradient(model, params, replay, config, rng)
             rho = max(0.0, rho + config.dual_rate * (config.quality_floor - mean_quality))
+            sigma = max(0.0, sigma + config.dual_rate * (late_share - (1.0 - LATENCY_QUANTILE)))
             _adam(params, gradient, first, second, step, config, consolidation)
             if thirds[0] <= epoch < thirds[1] and step % config.threshold_every == 0:
                 support = keep_largest(params[layout["w"][0]].reshape(shape), config.w_density)
@@ -212,7 +219,7 @@ def train(
                 best, best_loss, since_best = params.copy(), losses[-1], 0
         if cancelled() or since_best >= config.patience:
             break
-    return Trained(best, support, first, second, step, rho, tuple(losses))
+    return Trained(best, support, first, second, step, rho, sigma, tuple(losses))
 
 
 def _dropped(features: Floats, share: float, rng: np.random.Generator) -> Floats:
@@ -249,9 +256,9 @@ def _adam(
 
 
 def _gradient(
-    model: RouterModel, params: Floats, batch: Lessons, config: TrainingConfig, rho: float
-) -> tuple[Floats, float]:
-    """Return the gradient of the mean loss of a batch, and the policy's mean quality on it."""
+    model: RouterModel, params: Floats, batch: Lessons, config: TrainingConfig, rho: float, sigma: float
+) -> tuple[Floats, float, float]:
+    """Return the gradient of the mean loss of a batch, and the policy's mean quality and share of late answers."""
     model.cell.set_params(params)
     h_0 = np.zeros((len(batch), model.cell.hidden_size), np.float32)
     _, outputs, tape = model.cell.forward_with_tape(batch.features, h_0)
@@ -261,7 +268,7 @@ def _gradient(
 
     by_quality = binary_loss(judged.quality_logit, batch.quality)[1]
     by_quality = by_quality + config.difference_weight * difference_loss(judged.quality_logit, batch.quality)[1]
-    losses, expected = _losses(judged, batch, config, rho)
+    losses, expected, is_late = _losses(judged, batch, config, rho, sigma)
     by_tier = policy_loss(judged.tier_logit, losses, entropy_weight=config.entropy_weight)[1]
     chosen = cheapest_good(judged.quality_logit, config.quality_floor)[..., np.newaxis]
     reached = np.take_along_axis(batch.quality, chosen, axis=-1)
@@ -275,23 +282,31 @@ def _gradient(
         "confidence": np.where(np.isnan(met), 0.0, raw - np.nan_to_num(met)).astype(np.float32),
     }
     d_outputs = model.d_outputs({name: weight * g for name, g in gradients.items()}, batch.inputs)
-    p = softmax(judged.tier_logit)
-    mean_quality = float((p * expected).sum(axis=-1)[is_turn].mean()) if is_turn.any() else config.quality_floor
-    return tape.backward(d_logits=d_outputs).params, mean_quality
+    params_gradient: Floats = tape.backward(d_logits=d_outputs).params
+    if not is_turn.any():
+        return params_gradient, config.quality_floor, 1.0 - LATENCY_QUANTILE
+    p = softmax(judged.tier_logit)[is_turn]
+    mean_quality, late_share = (float((p * of_tier[is_turn]).sum(axis=-1).mean()) for of_tier in (expected, is_late))
+    return params_gradient, mean_quality, late_share
 
 
-def _losses(judged: Judgement, batch: Lessons, config: TrainingConfig, rho: float) -> tuple[Floats, Floats]:
-    """Return L_k, doubly robust, of every tier, and the doubly robust quality in it, (n, steps, T) each."""
+def _losses(
+    judged: Judgement, batch: Lessons, config: TrainingConfig, rho: float, sigma: float
+) -> tuple[Floats, Floats, Mask]:
+    """Return L_k, doubly robust, of every tier, the doubly robust quality in it, and whether it would be late,
+    (n, steps, T) each."""
     expected = doubly_robust(
         sigmoid(judged.quality_logit).astype(np.float32),
         batch.quality,
         np.where(np.isnan(batch.quality), 1.0, batch.propensity),
     )
     losses = -(1.0 + rho) * expected + config.cost_weight * batch.cost
+    overrun = np.zeros_like(expected)
     if config.latency_sla_ms > 0.0:
         latency = np.where(np.isnan(batch.latency_ms), np.exp(judged.log_latency), batch.latency_ms)
-        losses = losses + config.latency_weight * np.maximum(latency / config.latency_sla_ms - 1.0, 0.0)
-    return losses.astype(np.float32), expected
+        overrun = np.maximum(latency / config.latency_sla_ms - 1.0, 0.0)
+        losses = losses + (config.latency_weight + sigma) * overrun
+    return losses.astype(np.float32), expected, overrun > 0.0
 
 
 def _replay_gradient(

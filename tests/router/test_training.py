@@ -12,7 +12,7 @@ from ruvllm.kernels import keep_largest
 from ruvllm.router import training
 from ruvllm.router.model import RouterModel
 from ruvllm.router.replay import replayed
-from ruvllm.router.training import TrainingConfig, _dropped, held_out_loss, judge, train
+from ruvllm.router.training import Lessons, Trained, TrainingConfig, _dropped, held_out_loss, judge, train
 
 CONFIG = TrainingConfig(epochs=12, learning_rate=3e-3)
 MODEL = RouterModel(TIERS)
@@ -103,6 +103,27 @@ def test_an_sla_turns_the_policy_away_from_slow_tiers() -> None:
     config = replace(CONFIG, latency_sla_ms=60.0, latency_weight=1.0)
     trained = train(MODEL, same, same, config, np.random.default_rng(0))
     assert (judge(MODEL, trained.params, same).tier_logit.argmax(axis=-1) == 0).mean() > 0.95
+
+
+def test_a_dual_variable_holds_the_policy_to_an_sla_that_the_weight_alone_does_not() -> None:
+    known = lessons(400)
+    quality = np.broadcast_to(np.linspace(0.6, 1.0, known.quality.shape[-1]), known.quality.shape).astype(np.float32)
+    better = replace(known, quality=quality, cost=np.zeros_like(known.cost))
+    config = replace(CONFIG, latency_sla_ms=100.0, latency_weight=0.01, epochs=24, patience=24)
+    free, held = (
+        train(MODEL, better, better, replace(config, dual_rate=rate), np.random.default_rng(0)) for rate in (0.0, 0.05)
+    )
+    share_late = [
+        np.take_along_axis(better.latency_ms > 100.0, _policy(one, better)[..., np.newaxis], -1).mean()
+        for one in (free, held)
+    ]
+    assert free.sigma == 0.0 and held.sigma > 0.1
+    assert share_late[0] > 0.9 and share_late[1] <= 0.1
+
+
+def _policy(trained: Trained, known: Lessons) -> np.ndarray:
+    tiers: np.ndarray = judge(MODEL, trained.params, known).tier_logit.argmax(axis=-1)
+    return tiers
 
 
 def test_replay_keeps_what_was_learnt_before() -> None:
