@@ -40,7 +40,8 @@ def _cached(name: str, config: ModelsConfig) -> Path:
     except ModelMissing:
         if os.environ.get("RUVLLM_TEST_NEEDS_MODELS"):
             raise
-        pytest.skip(f"model {name} is not in the cache: run `ruvllm pull {name}`")
+        command = " --quantization ".join(name.split("@"))
+        pytest.skip(f"model {name} is not in the cache: run `ruvllm pull {command}`")
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +54,12 @@ def minilm_dir(models_config: ModelsConfig) -> Path:
 def smollm2_dir(models_config: ModelsConfig) -> Path:
     """The real SmolLM2-135M-Instruct, converted."""
     return _cached("smollm2-135m", models_config)
+
+
+@pytest.fixture(scope="session")
+def smollm2_float32_dir(models_config: ModelsConfig) -> Path:
+    """The same with its weights as they are."""
+    return _cached("smollm2-135m@float32", models_config)
 
 
 @pytest.fixture(scope="session")

@@ -113,14 +113,14 @@ def test_an_answer_ends_by_itself_and_shows_no_special_token(smollm2: CTranslate
     assert 0.2 < confidence(completion.logprobs) <= 1.0
 
 
-def test_log_probabilities_are_those_of_the_model(smollm2: CTranslate2Engine) -> None:
-    completion = complete(smollm2, STORY, GREEDY)
-    prompt = smollm2._template.encode(STORY)
-    answer = smollm2._tokenizer.encode(completion.text, add_special_tokens=False).ids
-    rows = log_probs(smollm2, prompt + answer)[len(prompt) - 1 : -1]
-    difference = np.abs(np.array(completion.logprobs) - rows[np.arange(len(answer)), answer])
-    assert difference[0] < 0.05
-    assert difference.mean() < 0.5  # one pass and steps round int8 differently
+def test_log_probabilities_are_those_of_the_model(smollm2_float32_dir: Path) -> None:
+    engine = CTranslate2Engine(smollm2_float32_dir, context_tokens=512)  # int8 rounds one pass and steps differently
+    completion = complete(engine, STORY, GREEDY)
+    prompt = engine._template.encode(STORY)
+    answer = engine._tokenizer.encode(completion.text, add_special_tokens=False).ids
+    rows = log_probs(engine, prompt + answer)[len(prompt) - 1 : -1]
+    engine.close()
+    np.testing.assert_allclose(completion.logprobs, rows[np.arange(len(answer)), answer], atol=1e-3)
 
 
 def test_a_schema_is_refused_before_the_first_token(smollm2: CTranslate2Engine) -> None:

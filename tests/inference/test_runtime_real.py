@@ -8,12 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ruvllm.config import ModelsConfig
-from ruvllm.errors import ModelMissing
 from ruvllm.inference import complete
 from ruvllm.inference.ctranslate2_engine import CTranslate2Engine
 from ruvllm.inference.runtime_engine import RuntimeEngine
-from ruvllm.models import find
 from ruvllm.types import GenerationOptions, Message
 
 pytestmark = [pytest.mark.real, pytest.mark.integration]
@@ -43,18 +40,9 @@ QUESTIONS = (
 
 
 @pytest.fixture(scope="module")
-def exact_dir(models_config: ModelsConfig) -> Path:
-    """SmolLM2-135M in float32."""
-    try:
-        return find("smollm2-135m@float32", models_config)
-    except ModelMissing:
-        pytest.skip("run `ruvllm pull smollm2-135m --quantization float32` for this")
-
-
-@pytest.fixture(scope="module")
-def engines(exact_dir: Path) -> Iterator[tuple[RuntimeEngine, CTranslate2Engine]]:
+def engines(smollm2_float32_dir: Path) -> Iterator[tuple[RuntimeEngine, CTranslate2Engine]]:
     """Both engines on the same weights."""
-    ours, theirs = RuntimeEngine(exact_dir), CTranslate2Engine(exact_dir)
+    ours, theirs = RuntimeEngine(smollm2_float32_dir), CTranslate2Engine(smollm2_float32_dir)
     yield ours, theirs
     ours.close()
     theirs.close()

@@ -21,6 +21,7 @@ from ruvllm.inference.runtime_engine import RuntimeEngine
 from ruvllm.models import read_card, verify
 from ruvllm.models.card import sha256_of
 from ruvllm.tuning.training import TrainingStopped, phases, publish, train_student
+from ruvllm.tuning.training.examples import sft_rows, split
 from ruvllm.types import GenerationOptions, Message
 
 from . import cases
@@ -176,8 +177,12 @@ def test_budget_ends_a_phase_with_what_it_has(tmp_path: Path, colours: Path, bas
 
 
 def test_phase_ends_when_held_out_examples_get_worse(tmp_path: Path, base: Path) -> None:
-    folder = cases.curriculum(tmp_path, sft=cases.examples(96))
-    trained = train_student(folder, base, tmp_path / "out", changed(learning_rate=0.5, epochs=3.0, patience=1))
+    rows = sft_rows(cases.examples(96))
+    for row in split(rows, OPTIONS.held_out, max_tokens=1, count_tokens=lambda row: 1).held_out:
+        row["completion"][0]["content"] = "purple"  # which no example that trains says
+    sft = [{"messages": row["prompt"] + row["completion"], "weight": 1.0} for row in rows]
+    folder = cases.curriculum(tmp_path, sft=sft)
+    trained = train_student(folder, base, tmp_path / "out", changed(epochs=3.0, patience=1))
     assert trained.phases[0].ended_by == "held-out loss"
 
 
