@@ -62,7 +62,8 @@ def _print_done(done: Mapping[str, Any]) -> None:
         if report := done.get(name):
             before = report.untrained_loss if name == "attention" else report.before_loss
             losses = "" if report.loss is None else f", loss on unseen ones {before:.4f} before, {report.loss:.4f} now"
-            said = "accepted" if report.accepted else f"nothing changed: {report.reason}"
+            said = "accepted" if report.accepted else "nothing changed"
+            said += f": {report.reason}" if report.reason else ""
             out.print(f"{name}: {said}{losses}", markup=False)
     if faded := done.get("decay"):
         out.print(f"edges: {faded.decayed} faded, {faded.pruned} pruned")

@@ -32,7 +32,8 @@ def train(brain: BrainOption = DEFAULT_BRAIN, json: JsonOption = False) -> None:
     out.print(f"{report.turns} rated requests, {report.labels} qualities")
     if report.loss is not None:
         out.print(f"loss on requests it never saw: {report.before_loss:.4f} before, {report.loss:.4f} now")
-    out.print("the new router is in force" if report.accepted else f"nothing changed: {report.reason}", markup=False)
+    said = "the new router is in force" if report.accepted else "nothing changed"
+    out.print(f"{said}: {report.reason}" if report.reason else said, markup=False)
 
 
 def rollback(brain: BrainOption = DEFAULT_BRAIN) -> None:

@@ -12,10 +12,19 @@ from ruvllm.router.calibration import Calibration
 from ruvllm.router.embedding_map import EmbeddingMap
 from ruvllm.router.ewc import consolidate, fisher_diagonal
 from ruvllm.router.learnt import Learnt
-from ruvllm.router.model import NUM_EVIDENCE, NUM_STATIC, RouterModel, prior_quality, sigmoid
+from ruvllm.router.model import NUM_EVIDENCE, NUM_STATIC, RouterModel, logit, prior_quality, sigmoid
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.replay import replayed
-from ruvllm.router.training import Lessons, TrainingConfig, cheapest_good, held_out_loss, judge, train
+from ruvllm.router.training import (
+    Lessons,
+    Trained,
+    TrainingConfig,
+    cheapest_good,
+    held_out_loss,
+    judge,
+    quality_loss,
+    train,
+)
 
 __all__ = ["Report", "learn", "learn_gated", "with_tiers"]
 
@@ -25,6 +34,7 @@ Mask = npt.NDArray[np.bool_]
 HELD_OUT = 0.15  # share of the sequences that stops training and calibrates
 NUM_QUANTILES = 200
 MIN_SEQUENCES = 40  # fewer teach nothing
+EVIDENCE_ALONE = "like questions alone decide; the network is no better on requests it never saw"
 
 Cancelled = Callable[[], bool]
 
@@ -33,7 +43,7 @@ Cancelled = Callable[[], bool]
 class Report:
     """What a training did. Losses are means over the gate's turns, which no training saw; None without any.
 
-    `reason` says why it was not accepted, "" where it was.
+    `reason` says why it was not accepted, or what was accepted in the place of a whole router; "" where that was.
     """
 
     turns: int
@@ -63,9 +73,7 @@ def learn(
         before: of the same tiers: what to go on from. It is held by consolidation and replay of `older` lessons.
         older: what `before` had learnt from and `lessons` does not hold.
     """
-    order = rng.permutation(len(lessons))
-    cut = max(1, round(HELD_OUT * len(order)))
-    held_out, others = lessons.take(order[:cut]), lessons.take(order[cut:])
+    held_out, others = _parted(lessons, rng)
     model = RouterModel(tiers)
     start = consolidation = replay = None
     if before is not None:
@@ -88,6 +96,27 @@ def learn(
         replay=replay,
         cancelled=cancelled,
     )
+    return _learnt(model, trained, lessons, held_out, embedding_map, nearest, config)
+
+
+def _parted(lessons: Lessons, rng: np.random.Generator) -> tuple[Lessons, Lessons]:
+    """Return the share that stops training and calibrates, and the others."""
+    order = rng.permutation(len(lessons))
+    cut = max(1, round(HELD_OUT * len(order)))
+    return lessons.take(order[:cut]), lessons.take(order[cut:])
+
+
+def _learnt(
+    model: RouterModel,
+    trained: Trained,
+    lessons: Lessons,
+    held_out: Lessons,
+    embedding_map: EmbeddingMap,
+    nearest: Floats,
+    config: TrainingConfig,
+) -> Learnt:
+    """Return the router of a network, calibrated on `held_out`."""
+    tiers = model.tiers
     each, confidence = _calibrated(model, trained.params, held_out, config.quality_floor)
     known = ~np.isnan(lessons.quality)
     prior = np.array([prior_quality(tier) for tier in tiers])
@@ -95,6 +124,14 @@ def learn(
     quantiles = np.quantile(nearest, np.linspace(0.0, 1.0, NUM_QUANTILES)).astype(np.float32)
     labels = int((lessons.context_label >= 0).sum())
     return Learnt(tuple(tiers), trained, embedding_map, each, confidence, mean.astype(np.float32), quantiles, labels)
+
+
+def _means_loss(lessons: Lessons, held_out: Lessons, config: TrainingConfig) -> float:
+    """Return the loss on `held_out` of who expects of each tier its mean quality in `lessons`, whatever is asked."""
+    known = ~np.isnan(lessons.quality)
+    mean = (np.nansum(lessons.quality, axis=(0, 1)) + 0.5) / (known.sum(axis=(0, 1)) + 1.0)
+    logits = np.broadcast_to(logit(mean.astype(np.float32)), held_out.quality.shape)
+    return quality_loss(logits, held_out, config)
 
 
 def learn_gated(
@@ -112,11 +149,13 @@ def learn_gated(
 ) -> tuple[Learnt | None, Report]:
     """Return what `learn` does, None when it judges lessons it never saw no better than what is in force.
 
+    The first time the evidence alone is in force, which an untrained network repeats. Where the training is no better
+    than that, it is what comes back, if it is better than each tier's mean.
+
     Args:
         gate: (n,) bool, the lessons that decide. They must be the same for every training, since what is in force must
             not have learnt from them either.
-        in_force: what is, and the same lessons with the features of its own embedding map; without one, the evidence
-            alone decides, which an untrained network repeats.
+        in_force: what is, and the same lessons with the features of its own embedding map; None the first time.
         older: given, training goes on from what is in force; see `learn`.
     """
     turns, labels = int((~np.isnan(lessons.quality)).any(axis=-1).sum()), int((~np.isnan(lessons.quality)).sum())
@@ -128,17 +167,23 @@ def learn_gated(
     model = RouterModel(tiers, among=None if before is None else before.among)
     params = model.initial_params(rng) if before is None else before.trained.params
     before_loss = held_out_loss(model, params, seen.take(judges), config)
-    going_on = before if older is not None else None
+    going_on = before if before is not None and before.trained.step and older is not None else None
     learnt = learn(
         tiers, others, embedding_map, nearest, config, rng, before=going_on, older=older, cancelled=cancelled
     )
     loss = held_out_loss(RouterModel(tiers), learnt.trained.params, lessons.take(judges), config)
     if cancelled():
         return None, Report(turns, labels, before_loss, loss, accepted=False, reason="training was stopped")
-    if not loss < before_loss:
-        reason = "it is no better on requests it never saw"
-        return None, Report(turns, labels, before_loss, loss, accepted=False, reason=reason)
-    return learnt, Report(turns, labels, before_loss, loss, accepted=True)
+    if loss < before_loss:
+        return learnt, Report(turns, labels, before_loss, loss, accepted=True)
+    means_loss = _means_loss(others, lessons.take(judges), config)
+    if in_force is None and before_loss < means_loss:
+        alone = _learnt(
+            model, Trained.untrained(params, model), others, _parted(others, rng)[0], embedding_map, nearest, config
+        )
+        return alone, Report(turns, labels, means_loss, before_loss, accepted=True, reason=EVIDENCE_ALONE)
+    reason = "it is no better on requests it never saw"
+    return None, Report(turns, labels, before_loss, loss, accepted=False, reason=reason)
 
 
 def with_tiers(learnt: Learnt, tiers: Sequence[TierInfo]) -> Learnt:

@@ -23,7 +23,7 @@ from ruvllm.router.losses import (
 from ruvllm.router.model import Judgement, RouterModel, TierInputs, sigmoid
 from ruvllm.router.replay import Replayed
 
-__all__ = ["Lessons", "Trained", "TrainingConfig", "cheapest_good", "held_out_loss", "judge", "train"]
+__all__ = ["Lessons", "Trained", "TrainingConfig", "cheapest_good", "held_out_loss", "judge", "quality_loss", "train"]
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -127,6 +127,12 @@ class Trained:
     sigma: float
     losses: tuple[float, ...]
 
+    @classmethod
+    def untrained(cls, params: Floats, model: RouterModel) -> Trained:
+        """Return parameters that no step was taken from, dense."""
+        support = np.ones(model.cell.layout["w"][1], np.bool_)
+        return cls(params, support, np.zeros_like(params), np.zeros_like(params), 0, 0.0, 0.0, ())
+
     def vectors(self) -> tuple[Floats, Floats, Floats]:
         """Return what has the layout of the parameters: them, and both moments."""
         return self.params, self.first_moment, self.second_moment
@@ -148,11 +154,15 @@ def cheapest_good(quality_logit: Floats, quality_floor: float) -> npt.NDArray[np
 
 
 def held_out_loss(model: RouterModel, params: Floats, lessons: Lessons, config: TrainingConfig) -> float:
+    """Return the `quality_loss` of what these parameters expect."""
+    return quality_loss(judge(model, params, lessons).quality_logit, lessons, config)
+
+
+def quality_loss(quality_logit: Floats, lessons: Lessons, config: TrainingConfig) -> float:
     """Return the mean loss of quality and its differences a known outcome: what early stopping and gates look at."""
-    judged = judge(model, params, lessons)
     known = max(int((~np.isnan(lessons.quality)).sum()), 1)
-    loss = binary_loss(judged.quality_logit, lessons.quality)[0]
-    return (loss + config.difference_weight * difference_loss(judged.quality_logit, lessons.quality)[0]) / known
+    loss = binary_loss(quality_logit, lessons.quality)[0]
+    return (loss + config.difference_weight * difference_loss(quality_logit, lessons.quality)[0]) / known
 
 
 def train(
@@ -179,13 +189,9 @@ def train(
     """
     layout = model.cell.layout
     shape = layout["w"][1]
-    if start is None:
-        params = model.initial_params(rng)
-        first, second, step, rho, sigma = np.zeros_like(params), np.zeros_like(params), 0, 0.0, 0.0
-        support = np.ones(shape, np.bool_)
-    else:
-        params, first, second = start.params.copy(), start.first_moment.copy(), start.second_moment.copy()
-        step, rho, sigma, support = start.step, start.rho, start.sigma, start.w_support.copy()
+    start = start or Trained.untrained(model.initial_params(rng), model)
+    params, first, second = start.params.copy(), start.first_moment.copy(), start.second_moment.copy()
+    step, rho, sigma, support = start.step, start.rho, start.sigma, start.w_support.copy()
     is_dense = bool(support.all()) and config.w_density < 1.0
     thirds = (config.epochs // 3, 2 * config.epochs // 3) if is_dense else (0, 0)
     losses = [held_out_loss(model, params, held_out, config)]

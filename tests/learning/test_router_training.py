@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
+from router.cases import TIERS as ROUTED
+from router.cases import lessons
 from router.questions import TIERS, outcomes
 
 from ruvllm.learning.router_training import train_router
 from ruvllm.memory import LoggedOutcomes
+from ruvllm.router.embedding_map import EmbeddingMap
 from ruvllm.router.features import NUM_FEATURES
-from ruvllm.router.learn import with_tiers
+from ruvllm.router.learn import EVIDENCE_ALONE, learn_gated, with_tiers
+from ruvllm.router.learnt import Learnt
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.training import TrainingConfig
 
@@ -67,6 +72,35 @@ def test_what_is_no_better_than_what_is_in_force_is_kept_out() -> None:
     learnt, report = train_router(replace(known, quality=noise), TIERS, before, replace(CONFIG, epochs=1))
     assert before is not None and (learnt is None) == (not report.accepted)
     assert report.accepted or report.reason
+
+
+def test_where_no_training_betters_the_evidence_it_is_in_force_alone_and_is_trained_from_the_start_later() -> None:
+    known = log_of(300)
+    learnt, report = train_router(known, TIERS, None, replace(CONFIG, epochs=0))
+    assert learnt is not None and report.accepted and report.reason == EVIDENCE_ALONE
+    assert report.loss is not None and report.before_loss is not None and report.loss < report.before_loss
+    assert learnt.trained.step == 0
+    again = Learnt.restored(learnt.trained.params, learnt.arrays(), learnt.about())
+    assert again.trained.step == 0 and again.about() == learnt.about()
+    later, report = train_router(log_of(), TIERS, learnt, CONFIG)
+    assert later is not None and report.accepted and not report.reason and later.trained.step > 0
+    assert later.trained.w_support.mean() == pytest.approx(CONFIG.w_density, abs=0.01)
+
+
+def test_evidence_that_expects_less_well_than_each_tiers_mean_is_kept_out() -> None:
+    known = lessons(200)
+    wrong = replace(known, inputs=replace(known.inputs, quality=np.clip(1.0 - known.quality, 0.1, 0.9)))
+    vectors = np.random.default_rng(0).standard_normal((60, 384)).astype(np.float32)
+    learnt, report = learn_gated(
+        ROUTED,
+        wrong,
+        EmbeddingMap.fit(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.random.default_rng(0)),
+        np.full(200, 0.9, np.float32),
+        replace(CONFIG, epochs=0),
+        np.random.default_rng(0),
+        gate=np.arange(200) % 7 == 0,
+    )
+    assert learnt is None and not report.accepted and report.reason == "it is no better on requests it never saw"
 
 
 def test_nothing_rated_teaches_nothing() -> None:
