@@ -1,4 +1,4 @@
-"""What tests of bad input share: what a brain knows, and the form of its configuration."""
+"""What tests over a tiny encoder share: what a brain knows, and the form of its configuration."""
 
 from __future__ import annotations
 

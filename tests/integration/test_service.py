@@ -14,52 +14,29 @@ from typing import Any
 
 import pytest
 from inference.endpoint import Endpoint
-from models import tiny
 
 import ruvllm
-from ruvllm import models
-from ruvllm.config import Config, ModelsConfig, load_config
+from ruvllm.config import load_config
 from ruvllm.errors import BrainLocked, DeadlineExceeded, RateLimited
+
+from .parts import QUESTION, TEXTS, Configure, Serve
 
 pytestmark = [pytest.mark.integration]
 
-TEXTS = ["The supply ship arrives every six weeks.", "Bread is baked on Fridays.", "Terns nest on the high cliffs."]
-QUESTION = "When does the supply ship arrive?"
 DAY_S = 86_400.0
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model cache with "tiny-bert", a real encoder of a few kilobytes."""
-    folder = tmp_path_factory.mktemp("tiny")
-    source = tiny.write_encoder_folder(folder / "tiny-bert", tiny.encoder_weights(), tiny.encoder_config())
-    models.pull(f"path:{source}", ModelsConfig(cache_dir=str(folder / "cache"), offline=True))
-    return folder / "cache"
+@pytest.fixture
+def endpoint(serve: Serve) -> Endpoint:
+    return serve("ok")
 
 
 @pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    endpoint = Endpoint("ok")
-    yield endpoint
-    endpoint.close()
-
-
-def configured(cache: Path, endpoint: Endpoint, **settings: Any) -> Config:
-    tree: dict[str, dict[str, Any]] = {
-        "models": {"cache_dir": str(cache), "offline": True},
-        "embedding": {"model": "tiny-bert", "dim": tiny.HIDDEN},
-        "generation": {"model": endpoint.location, "timeout_s": 5.0},
-    }
-    for name, value in settings.items():
-        section, _, field = name.partition("__")
-        tree.setdefault(section, {})[field] = value
-    return load_config(environment={}, overrides=tree)
-
-
-@pytest.fixture
-def llm(tmp_path: Path, cache: Path, endpoint: Endpoint, request: pytest.FixtureRequest) -> Iterator[ruvllm.RuvLLM]:
+def llm(
+    tmp_path: Path, configure: Configure, endpoint: Endpoint, request: pytest.FixtureRequest
+) -> Iterator[ruvllm.RuvLLM]:
     """A brain that knows TEXTS; settings come as the fixture's parameter."""
-    config = configured(cache, endpoint, **getattr(request, "param", {}))
+    config = configure(generation__model=endpoint.location, **getattr(request, "param", {}))
     with ruvllm.open(tmp_path / "brain", config=config) as llm:
         llm.ingest(TEXTS)
         yield llm
@@ -73,12 +50,12 @@ def settings(**values: Any) -> pytest.MarkDecorator:
 
 
 def test_a_session_is_made_used_resumed_listed_and_deleted(
-    tmp_path: Path, cache: Path, endpoint: Endpoint, llm: ruvllm.RuvLLM
+    tmp_path: Path, configure: Configure, endpoint: Endpoint, llm: ruvllm.RuvLLM
 ) -> None:
     name = llm.new_session()
     llm.ask(QUESTION, session=name)
     llm.close()
-    with ruvllm.open(tmp_path / "brain", config=configured(cache, endpoint)) as again:
+    with ruvllm.open(tmp_path / "brain", config=configure(generation__model=endpoint.location)) as again:
         again.ask("And the next one?", session=name)
         assert QUESTION in json.dumps(endpoint.requests[-1])
         (session,) = again.sessions()
@@ -141,11 +118,13 @@ def test_by_default_no_session_expires(llm: ruvllm.RuvLLM, monkeypatch: pytest.M
 
 
 def test_a_session_of_another_namespace_is_invisible(
-    tmp_path: Path, cache: Path, endpoint: Endpoint, llm: ruvllm.RuvLLM
+    tmp_path: Path, configure: Configure, endpoint: Endpoint, llm: ruvllm.RuvLLM
 ) -> None:
     response = llm.ask(QUESTION, session="alice")
     llm.close()
-    with ruvllm.open(tmp_path / "brain", config=configured(cache, endpoint), namespace="other") as other:
+    with ruvllm.open(
+        tmp_path / "brain", config=configure(generation__model=endpoint.location), namespace="other"
+    ) as other:
         assert other.sessions() == [] and other.history("alice") == []
         for use in (lambda: other.delete_session("alice"), lambda: other.feedback(response.id, rating=1)):
             with pytest.raises(ValueError, match="there is no"):
@@ -156,11 +135,11 @@ def test_a_session_of_another_namespace_is_invisible(
 
 
 def test_beside_another_writer_sessions_are_only_read(
-    tmp_path: Path, cache: Path, endpoint: Endpoint, llm: ruvllm.RuvLLM
+    tmp_path: Path, configure: Configure, endpoint: Endpoint, llm: ruvllm.RuvLLM
 ) -> None:
     llm.ask(QUESTION, session="alice")
     llm.flush()
-    with ruvllm.open(tmp_path / "brain", config=configured(cache, endpoint)) as reader:
+    with ruvllm.open(tmp_path / "brain", config=configure(generation__model=endpoint.location)) as reader:
         assert [one.name for one in reader.sessions()] == ["alice"]
         for write in (reader.new_session, lambda: reader.delete_session("alice"), reader.expire_sessions):
             with pytest.raises(BrainLocked):
