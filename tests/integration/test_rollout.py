@@ -173,23 +173,26 @@ def test_a_student_that_fails_as_often_as_the_model_goes_on(
     assert 0.3 < rates.treatment < 0.7
 
 
+def sessions_of(llm: RuvLLM, student: Student, count: int) -> tuple[list[str], list[str]]:
+    """Return the first `count` sessions that the student on trial answers, and as many that it does not."""
+    from ruvllm.tuning.rollout.canary import is_treated
+
+    sides: tuple[list[str], list[str]] = ([], [])
+    for session in (f"s{i}" for i in range(999)):
+        sides[not is_treated(student.id, session, llm.config.rollout.canary_share)].append(session)
+    return sides[0][:count], sides[1][:count]
+
+
 def test_in_the_canary_phase_sessions_are_answered_by_one_of_both(
     open_brain: Callable[..., RuvLLM], model_dirs: list[Path]
 ) -> None:
     llm = open_brain()
     student = steps.in_canary(llm.students, model_dirs[1], tier_of(llm))
-    answered = {i: [llm.ask(QUESTION, session=f"s{i}").route.student for _ in range(2)] for i in range(8)}
-    assert all(first == second for first, second in answered.values())
-    assert {one for both in answered.values() for one in both} == {"", student.id}
+    treated, others = sessions_of(llm, student, 4)
+    answered = {name: {llm.ask(QUESTION, session=name).route.student for _ in range(2)} for name in treated + others}
+    assert answered == dict.fromkeys(treated, {student.id}) | dict.fromkeys(others, {""})
     (status,) = llm.rollout()
-    assert status.requests == sum(both.count(student.id) for both in answered.values())
-
-
-def asked_of_the_student(llm: RuvLLM, student: Student) -> str:
-    """Return a session that the student on trial answers."""
-    from ruvllm.tuning.rollout.canary import is_treated
-
-    return next(f"s{i}" for i in range(99) if is_treated(student.id, f"s{i}", llm.config.rollout.canary_share))
+    assert status.requests == 2 * len(treated)
 
 
 def test_where_a_canary_fails_the_control_answers_and_it_is_counted(
@@ -197,7 +200,7 @@ def test_where_a_canary_fails_the_control_answers_and_it_is_counted(
 ) -> None:
     llm = open_brain(failing="edition")
     student = steps.in_canary(llm.students, model_dirs[1], tier_of(llm))
-    response = llm.ask(QUESTION, session=asked_of_the_student(llm, student))
+    response = llm.ask(QUESTION, session=sessions_of(llm, student, 1)[0][0])
     assert response.route.model == model_dirs[0].name and response.route.student == ""
     assert any(f"{student.name} did not answer" in warning for warning in response.warnings)
     (status,) = llm.rollout()
@@ -211,7 +214,7 @@ def test_a_canary_that_crashes_on_load_is_rolled_back_and_counted(
     llm = open_brain()
     student = steps.in_canary(llm.students, model_dirs[1], tier_of(llm))
     (student.path / "model.bin").write_bytes(b"not a model")
-    session = asked_of_the_student(llm, student)
+    session = sessions_of(llm, student, 1)[0][0]
     assert [llm.ask(QUESTION, session=session).route.student for _ in range(2)] == ["", ""]
     last = llm.students.history()[-1]
     assert (last.id, last.after) == (student.id, "retired") and last.why.startswith("load_failure")
