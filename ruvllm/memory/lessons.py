@@ -124,16 +124,18 @@ class Lessons:
 
         Nothing is searched for it: the answers wait to be stored. `credit_again` credits those that are not among them.
         """
-        seen = {
-            one: search.seen.take(one.query, one.query_vector)
-            for one in group
-            if one.query_vector is not None and one.source_ids
-        }
-        return {
-            one.id: _attributed(one.query, one.answer, one.source_ids, found)
-            for one, found in seen.items()
-            if found is not None and found.keys() >= set(one.source_ids)
-        }
+        credits = {}
+        known: dict[tuple[str, bytes], Returned | None] = {}  # one search serves all who asked the same
+        for one in group:
+            if one.query_vector is None or not one.source_ids:
+                continue
+            key = (one.query, one.query_vector.tobytes())
+            if key not in known:
+                known[key] = search.seen.take(one.query, one.query_vector)
+            found = known[key]
+            if found is not None and found.keys() >= set(one.source_ids):
+                credits[one.id] = _attributed(one.query, one.answer, one.source_ids, found)
+        return credits
 
     def credit_again(self, search: GraphSearch, interaction: str, answer: str) -> None:
         """Replace the credits of a stored answer's sources by those for `answer`, such as a user's right one."""

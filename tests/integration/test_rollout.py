@@ -189,8 +189,9 @@ def test_in_the_canary_phase_sessions_are_answered_by_one_of_both(
     llm = open_brain()
     student = steps.in_canary(llm.students, model_dirs[1], tier_of(llm))
     treated, others = sessions_of(llm, student, 4)
-    answered = {name: {llm.ask(QUESTION, session=name).route.student for _ in range(2)} for name in treated + others}
-    assert answered == dict.fromkeys(treated, {student.id}) | dict.fromkeys(others, {""})
+    answered = {name: [llm.ask(QUESTION, session=name).route.student for _ in range(2)] for name in treated + others}
+    assert {name for name, by in answered.items() if by == [student.id] * 2} == set(treated)
+    assert {name for name, by in answered.items() if by == [""] * 2} == set(others)
     (status,) = llm.rollout()
     assert status.requests == 2 * len(treated)
 

@@ -83,6 +83,20 @@ def credits_by_searching_again(memory: Memory, monkeypatch: pytest.MonkeyPatch) 
     return {node: credit for node, (credit, _) in credits(memory, "a1").items()}
 
 
+def test_one_search_serves_all_answers_to_its_question_that_wait_together(memory: Memory) -> None:
+    fleet(memory)
+    query, vector, *_ = asked(memory, "Heron")
+    shown = tuple(hit.node.id for hit in memory.search(query, 3, query_vector=vector))
+    both = [
+        interaction(id, query=query, answer="Captain Heronson", source_ids=shown, query_vector=vector)
+        for id in ("a1", "a2")
+    ]
+    found = memory._lessons.credits(memory._search, both)
+    assert found["a1"] == found["a2"]
+    assert found["a1"].keys() == set(shown)
+    assert memory._lessons.credits(memory._search, both) == {}  # it is forgotten once it was used
+
+
 def test_a_mark_stays_when_a_correction_attributes_anew(memory: Memory) -> None:
     fleet(memory)
     shown = ask(memory, "a1", "Heron", "nobody")
