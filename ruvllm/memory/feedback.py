@@ -114,7 +114,9 @@ def apply_feedback(
     credits = _credits(connection, interaction, merged, answer, shown, used)
     if outcome is not None and outcome.is_good is False:  # then credit is blame, which what helped does not have
         credits |= {node: float(not helped) for node, helped in merged.marks.items() if node in credits}
-    moved = replace_outcome(connection, interaction, outcome, credits, rater=merged.rater, config=config, now=now)
+    moved = replace_outcome(
+        connection, namespace, interaction, outcome, credits, rater=merged.rater, config=config, now=now
+    )
     rate(connection, interaction, outcome, merged, now)
     if correction_vector is None or not corrects:
         return FeedbackChanges(edges=moved.edges)

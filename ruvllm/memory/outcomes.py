@@ -24,6 +24,7 @@ __all__ = [
     "apply_outcome",
     "credits_for",
     "credits_of",
+    "delete_moves",
     "moved_weight",
     "named",
     "replace_outcome",
@@ -112,7 +113,7 @@ def apply_outcome(
         ValueError: a node is unknown or archived.
     """
     _require_alive(connection, namespace, credits)
-    return replace_outcome(connection, id, outcome, credits, rater=rater, config=config, now=now)
+    return replace_outcome(connection, namespace, id, outcome, credits, rater=rater, config=config, now=now)
 
 
 def _require_alive(connection: apsw.Connection, namespace: str, nodes: Iterable[int]) -> None:
@@ -127,12 +128,13 @@ def _require_alive(connection: apsw.Connection, namespace: str, nodes: Iterable[
             raise ValueError(f"nodes: node {node} is archived; rehydrate it first")
 
 
+_IS_OURS = "(SELECT namespace FROM nodes WHERE nodes.id = edge_moves.src) = :namespace"  # others may use the same id
 TOUCHED = """
 WITH among (id) AS (SELECT value FROM json_each(:nodes)),
 touched (src, dst, type) AS (
     SELECT src, dst, type FROM edges
     WHERE src IN (SELECT id FROM among) AND dst IN (SELECT id FROM among) AND src <> dst AND ended IS NULL
-    UNION SELECT src, dst, type FROM edge_moves WHERE interaction = :id
+    UNION SELECT src, dst, type FROM edge_moves WHERE interaction = :id AND {is_ours}
 )
 SELECT edges.src, edges.dst, edges.type, edges.weight * {weight_left}, edges.success, edges.failure, edges.decayed,
     edges.ended IS NOT NULL, old.moved IS NOT NULL, old.good, ifnull(old.moved * {moved_left}, 0.0),
@@ -164,6 +166,7 @@ class _Touched(NamedTuple):
 
 def replace_outcome(
     connection: apsw.Connection,
+    namespace: str,
     id: str,
     outcome: Outcome | None,
     credits: Mapping[int, float],
@@ -173,17 +176,24 @@ def replace_outcome(
     now: float,
     counts: bool = True,
 ) -> Moved:
-    """Take back what the outcome `id` did before, and move every edge among the nodes of `credits` (id -> credit).
+    """Take back what the outcome `id` did before in a namespace, and move every edge among the nodes of `credits`.
 
-    An edge has the smaller credit of its two ends. All is reckoned in weights as they are left at `now`; what an
-    outcome did is its part of the weight and fades with it. One rater's moves of an edge in one UTC day add up to at
-    most `max_move_per_day`; what is beyond neither moves nor counts. Nodes that do not exist are passed over. One that
-    does not count moves weights alone, and leaves the numbers of successes and failures.
+    An edge has the smaller credit (id -> credit) of its two ends. All is reckoned in weights as they are left at `now`;
+    what an outcome did is its part of the weight and fades with it. One rater's moves of an edge in one UTC day add up
+    to at most `max_move_per_day`; what is beyond neither moves nor counts. Nodes that do not exist are passed over. One
+    that does not count moves weights alone, and leaves the numbers of successes and failures.
     """
     lives = half_lives(config)
-    sql = TOUCHED.format(weight_left=weight_left(lives), moved_left=weight_left(lives, "max(old.at, edges.decayed)"))
-    midnight = now // DAY_S * DAY_S
-    values = {"nodes": json.dumps(list(credits)), "id": id, "rater": rater, "now": now, "midnight": midnight}
+    moved_left = weight_left(lives, "max(old.at, edges.decayed)")
+    sql = TOUCHED.format(weight_left=weight_left(lives), moved_left=moved_left, is_ours=_IS_OURS)
+    values = {
+        "nodes": json.dumps(list(credits)),
+        "id": id,
+        "namespace": namespace,
+        "rater": rater,
+        "now": now,
+        "midnight": now // DAY_S * DAY_S,
+    }
     edges: list[EdgeRow] = []
     moves: list[tuple[object, ...]] = []
     for edge in map(_Touched._make, fetch(connection, sql, values)):
@@ -198,7 +208,7 @@ def replace_outcome(
         part = edge.part + weight - edge.weight  # not all of it is gone where the weight met its bounds
         if is_good is not None or abs(part) > LEAST:
             moves.append((id, edge.src, edge.dst, edge.type, rater, now, is_good, part))
-    connection.execute("DELETE FROM edge_moves WHERE interaction = ?", (id,))
+    delete_moves(connection, namespace, id)
     connection.executemany(
         "UPDATE edges SET weight = ?4, last_used = ?5, success = ?6, failure = ?7, decayed = ?8 "
         "WHERE src = ?1 AND dst = ?2 AND type = ?3",
@@ -206,6 +216,12 @@ def replace_outcome(
     )
     connection.executemany("INSERT INTO edge_moves VALUES (?, ?, ?, ?, ?, ?, ?, ?)", moves)
     return Moved(sum(is_good is not None for *_, is_good, _ in moves), edges)
+
+
+def delete_moves(connection: apsw.Connection, namespace: str, id: str) -> None:
+    """Forget how far the outcome `id` of a namespace moved edges; their weights stay."""
+    sql = f"DELETE FROM edge_moves WHERE interaction = :id AND {_IS_OURS}"
+    connection.execute(sql, {"id": id, "namespace": namespace})
 
 
 def credits_for(

@@ -108,12 +108,22 @@ def apply_signals(
         )
         if connection.changes():
             rows = fetch(
-                connection, "SELECT answer_node, source_ids, used_ids FROM interactions WHERE id = ?", (interaction,)
+                connection,
+                "SELECT namespace, answer_node, source_ids, used_ids FROM interactions WHERE id = ?",
+                (interaction,),
             )
-            answer, shown, used = rows[0]
+            namespace, answer, shown, used = rows[0]
             credits = credits_for(connection, interaction, answer, json.loads(shown), json.loads(used))
             moved = replace_outcome(
-                connection, interaction, outcome, credits, rater=IMPLICIT, config=config.learning, now=now, counts=False
+                connection,
+                namespace,
+                interaction,
+                outcome,
+                credits,
+                rater=IMPLICIT,
+                config=config.learning,
+                now=now,
+                counts=False,
             )
             edges += moved.edges
     return edges

@@ -13,7 +13,7 @@ from ruvllm.config import LearningConfig
 from ruvllm.memory.concepts import hide_concepts_of
 from ruvllm.memory.decisions import unlearn
 from ruvllm.memory.links import EdgeRow
-from ruvllm.memory.outcomes import replace_outcome
+from ruvllm.memory.outcomes import delete_moves, replace_outcome
 from ruvllm.memory.rows import delete_nodes, insert_keywords
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType
@@ -66,7 +66,7 @@ def forget_source(
     hidden: list[int] = []
     if cascade:
         ids = _with_derived(connection, ids)
-        edges = _unlearn(connection, ids, config, now)
+        edges = _unlearn(connection, namespace, ids, config, now)
     else:
         hidden = hide_concepts_of(connection, ids)
     _forget_corrections(connection, ids)
@@ -110,14 +110,18 @@ def _with_derived(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:
     return [row[0] for row in fetch(connection, sql, (json.dumps(list(ids)), EdgeType.DERIVED.value))]
 
 
-def _unlearn(connection: apsw.Connection, ids: Sequence[int], config: LearningConfig, now: float) -> list[EdgeRow]:
+def _unlearn(
+    connection: apsw.Connection, namespace: str, ids: Sequence[int], config: LearningConfig, now: float
+) -> list[EdgeRow]:
     """Take back what outcomes of the answers among `ids` did, and delete what training would read of them."""
     sql = "SELECT id FROM interactions WHERE answer_node IN (SELECT value FROM json_each(?))"
     answered = [row[0] for row in fetch(connection, sql, (json.dumps(list(ids)),))]
     edges: list[EdgeRow] = []
     for interaction in answered:
-        edges += replace_outcome(connection, interaction, None, {}, rater="", config=config, now=now).edges
-    for table in ("credits", "marks", "edge_moves"):
+        moved = replace_outcome(connection, namespace, interaction, None, {}, rater="", config=config, now=now)
+        edges += moved.edges
+        delete_moves(connection, namespace, interaction)
+    for table in ("credits", "marks"):
         connection.executemany(f"DELETE FROM {table} WHERE interaction = ?", [(one,) for one in answered])
     unlearn(connection, answered, ids)
     return edges

@@ -225,6 +225,18 @@ def test_archived_node_is_refused(memory: Memory, pair: tuple[int, int]) -> None
         memory.apply_outcome(pair, 1.0)
 
 
+def test_two_namespaces_may_call_their_outcomes_the_same(open_memory: Callable[..., Memory]) -> None:
+    pairs = {}
+    for namespace, quality in (("one", 1.0), ("other", 0.0)):
+        memory = open_memory(namespace=namespace)
+        pairs[namespace] = memory.insert_nodes([f"alpha of {namespace}", f"beta of {namespace}"])
+        memory.insert_edge(*pairs[namespace], EdgeType.CITES, 0.5)
+        memory.apply_outcome(pairs[namespace], quality, id="task")
+        memory.close()
+    found = edge(open_memory(namespace="one"), *pairs["one"])
+    assert found.success == 1 and found.weight > 0.5
+
+
 def test_nodes_of_another_namespace_are_unknown(open_memory: Callable[..., Memory], brain: Any) -> None:
     first = open_memory()
     nodes = [first.insert_node("alpha"), first.insert_node("beta")]
