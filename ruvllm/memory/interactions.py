@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -16,7 +16,7 @@ from ruvllm.memory.decisions import insert_decision
 from ruvllm.memory.feedback import read_feedback
 from ruvllm.memory.history import end_nodes
 from ruvllm.memory.merging import RecentAnswers, take_over
-from ruvllm.memory.rows import as_unit_rows, checked_text, existing, insert_nodes, vector_of
+from ruvllm.memory.rows import as_unit_rows, checked_text, insert_nodes, vector_of
 from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store
 from ruvllm.memory.traces import SAID, insert_trace
@@ -81,6 +81,7 @@ def commit_interactions(
     recent: RecentAnswers | None = None,
     credits: Mapping[str, Credits] | None = None,
     keeps_prompts: bool = False,
+    forgotten: Container[int] = frozenset(),
     on_linked: Callable[[Sequence[int]], None] = lambda _: None,
 ) -> int:
     """Store a group in one transaction, embedding what came without vectors; return how many could not be stored.
@@ -92,6 +93,7 @@ def commit_interactions(
         recent: of the groups before this one.
         credits: of the shown sources by attribution, by the id of the answer, as far as they are known.
         keeps_prompts: whether what the models were sent is kept for training.
+        forgotten: nodes that went with all that was made of them. An answer that was shown one is not stored.
         on_linked: called after the commit with older answers that got edges.
     """
     sound = []
@@ -119,8 +121,11 @@ def commit_interactions(
         linked = []
         with connection:  # a savepoint
             for one, query, answer in records:
-                if connection.execute("SELECT 1 FROM interactions WHERE id = ?", (one.id,)).get:
+                known = connection.execute("SELECT namespace FROM interactions WHERE id = ?", (one.id,)).get
+                if known == one.namespace:
                     continue  # it is there already
+                if known is not None:
+                    raise ValueError("another namespace has an answer of this id")
                 linked += _insert_interaction(
                     connection,
                     one,
@@ -130,6 +135,7 @@ def commit_interactions(
                     credits.get(one.id, {}),
                     min_quality=min_quality,
                     keeps_prompt=keeps_prompts,
+                    forgotten=forgotten,
                 )
                 recent.add(one, query)
         return linked
@@ -173,13 +179,21 @@ def _insert_interaction(
     *,
     min_quality: float,
     keeps_prompt: bool,
+    forgotten: Container[int],
 ) -> list[int]:
     """Insert an answered request with its nodes and edges; return older answers that got edges.
 
     Query -Follows-> Answer; Answer -Derived-> every source that was shown (its parents); Answer -Cites-> those it used.
     Of an answer and its twin the better one is searched; the other is ended, and is no node at all when its words are
     the same.
+
+    Raises:
+        ValueError: a source was forgotten while this was answered, or is another namespace's.
     """
+    shown = set(interaction.source_ids)
+    sources = _sources(connection, interaction)
+    if any(node in forgotten for node in shown.difference(sources)):
+        raise ValueError("a source was forgotten while it was answered")
     now = interaction.created
     is_calibrated = "@" in interaction.quality_source  # by the ratings of this brain; else 0.5 means nothing
     held_to_be = interaction.quality if is_calibrated else interaction.confidence
@@ -199,7 +213,6 @@ def _insert_interaction(
         answer, said = twin.node, own[0] if own else None
     if said is not None or not is_sure:
         end_nodes(connection, own, now)  # it never held
-    sources = existing(connection, interaction.source_ids)
     _insert_edges(connection, interaction, query, [answer] if said is None else [answer, said], sources)
     connection.executemany(
         "UPDATE nodes SET use_count = use_count + 1, last_used = max(last_used, ?) WHERE id = ?",
@@ -208,9 +221,22 @@ def _insert_interaction(
     _insert_row(connection, interaction, query, answer, said)
     _insert_credits(connection, interaction.id, [(node, credits[node]) for node in sources if node in credits])
     insert_decision(connection, interaction)
-    if keeps_prompt and len(sources) == len(set(interaction.source_ids)):  # else one was forgotten meanwhile
+    if keeps_prompt and len(sources) == len(shown):  # else one was forgotten meanwhile
         insert_trace(connection, interaction, query)
     return [answer] if twin is not None else []
+
+
+def _sources(connection: apsw.Connection, interaction: Interaction) -> list[int]:
+    """Return the nodes an answer was shown that were not deleted meanwhile, each once."""
+    rows = connection.execute(
+        "SELECT id, namespace FROM nodes WHERE id IN (SELECT value FROM json_each(?))",
+        (_as_json([int(i) for i in interaction.source_ids]),),
+    )
+    namespace_of = dict(rows)
+    for node, namespace in namespace_of.items():
+        if namespace != interaction.namespace:
+            raise ValueError(f"source_ids: node {node} is another namespace's")
+    return list(namespace_of)
 
 
 def _insert_nodes(

@@ -296,10 +296,36 @@ def test_conversation_goes_on_from_what_was_corrected(memory: Memory) -> None:
     assert memory.turns("alice") == [Turn("q", "wrong", 1.0)]
 
 
-def test_record_of_a_source_forgotten_meanwhile_is_stored_without_the_edge(memory: Memory) -> None:
+def test_answer_that_was_shown_a_source_forgotten_meanwhile_is_not_stored(memory: Memory) -> None:
     memory.forget("b")
     memory.record(replace(shown(memory), id="late"))
+    memory.record(interaction("another", query="What is a forest?", answer="Many trees."))
+    memory.flush()
+    assert memory.failed_records == 1
+    assert [turn.answer for turn in memory.turns("alice")] == ["Many trees."]
+    assert not memory._store.rows("SELECT id FROM nodes WHERE text = ?", (shown(memory).answer,))
+
+
+def test_record_of_a_source_that_went_alone_is_stored_without_the_edge(memory: Memory) -> None:
+    memory.forget("b", cascade=False)
+    memory.record(replace(shown(memory), id="late"))
     assert [e.dst for e, _ in memory.neighbours(memory.interaction("late").answer_node or 0, EdgeType.DERIVED)] == [1]
+
+
+def test_record_with_the_source_or_the_id_of_another_namespace_is_refused(open_memory: Callable[..., Memory]) -> None:
+    first = open_memory(namespace="one")
+    secret = first.insert_node("The salary is 4711.")
+    first.record(interaction("a1", namespace="one"))
+    first.close()
+    other = open_memory(namespace="other")
+    other.record(interaction("a1", namespace="other"))
+    other.record(interaction("a2", namespace="other", source_ids=(secret,)))
+    other.record(interaction("a3", namespace="other"))
+    other.flush()
+    assert other.failed_records == 2
+    assert other.interaction("a3").answer
+    with pytest.raises(ValueError, match="a2"):
+        other.interaction("a2")
 
 
 def test_full_batch_is_committed_without_waiting() -> None:

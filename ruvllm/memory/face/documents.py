@@ -27,6 +27,8 @@ from ruvllm.types import IngestReport
 
 __all__ = ["Documents"]
 
+LONGEST_ANSWER_S = 3600.0  # that nodes are kept in mind after they were forgotten
+
 
 class Documents(OpenedBrain):
     """What a memory does with documents."""
@@ -91,21 +93,29 @@ class Documents(OpenedBrain):
         self._writeback.flush()
         learning, now = self.config.learning, time.time()
 
+        def work(connection: apsw.Connection) -> Forgotten:
+            gone = forget_source(connection, self.namespace, name, cascade=cascade, config=learning, now=now)
+            if cascade:
+                self._keep_from_answers(gone.nodes)
+            return gone
+
         def after(gone: Forgotten) -> None:
             self._derived.removed(gone.nodes)
             self._links.reweighted(gone.edges)
             self._derived.retrusted(gone.hidden)
 
-        gone = self._store.write(
-            lambda connection: forget_source(
-                connection, self.namespace, name, cascade=cascade, config=learning, now=now
-            ),
-            after=after,
-        )
+        gone = self._store.write(work, after=after)
         self._archive.tidy()
         self._cold.reload()
         drop_outdated_run(self._store, self.path)
         return len(gone.nodes)
+
+    def _keep_from_answers(self, nodes: Iterable[int]) -> None:
+        """Let no answer be stored that is given meanwhile and was shown one of these nodes."""
+        now = time.monotonic()
+        for node in [node for node, at in self._forgotten.items() if now - at > LONGEST_ANSWER_S]:
+            del self._forgotten[node]
+        self._forgotten.update(dict.fromkeys(nodes, now))
 
     def set_trust(self, source: str | Path, trust: float) -> int:
         """Say how far a source, or all below a folder, is trusted; return how many nodes that is. Durable on return.

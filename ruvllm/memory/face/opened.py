@@ -133,6 +133,9 @@ class OpenedBrain(Closes):
         self._usage = Usage(self._store, durability.flush_interval_s)
         self._failures = FailureLog(self._store, namespace, durability.flush_interval_s)
         self._skipped_records = 0
+        self._forgotten: dict[
+            int, float
+        ] = {}  # nodes that went with all made of them, and when; changed by writers only
         self._at_exit = _close_later(weakref.ref(self))
         atexit.register(self._at_exit)
         logger.info("opened %s%s", self.path, " for reading" if self.read_only else "")
@@ -284,6 +287,7 @@ class OpenedBrain(Closes):
             recent=self._recent,
             credits=credits,
             keeps_prompts=self.config.tuning.learns_from(self.namespace),
+            forgotten=self._forgotten,
             on_linked=self._links.added,
         )
         for one in group:
