@@ -29,7 +29,9 @@ STUB_CHARS = 80
 BUSY_TIMEOUT_MS = 10_000
 DAY_S = 86_400.0
 
-IS_OLD = f"nodes.namespace = ? AND {SEARCHED} AND nodes.type <> ? AND nodes.last_used <= ? AND nodes.use_count < ?"
+IS_OLD = (  # and no answer, whose words conversations and training read
+    f"nodes.namespace = ? AND {SEARCHED} AND nodes.type NOT IN (?, ?) AND nodes.last_used <= ? AND nodes.use_count < ?"
+)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS brain (id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
@@ -73,7 +75,8 @@ class Archive:
     def run(self, max_age_days: float, min_use_count: int, cold_path: Path | None) -> ArchiveReport:
         """Move what has not been used for `max_age_days` and less than `min_use_count` times into the cold file."""
         started, now = time.perf_counter(), time.time()
-        is_old = (self._namespace, NodeType.CONCEPT.value, now - max_age_days * DAY_S, min_use_count)
+        spared = (NodeType.CONCEPT.value, NodeType.ANSWER.value)
+        is_old = (self._namespace, *spared, now - max_age_days * DAY_S, min_use_count)
         archived = moved = 0
         with self._lock:
             old = [row[0] for row in self._store.rows(f"SELECT id FROM nodes WHERE {IS_OLD} ORDER BY id", is_old)]
@@ -137,13 +140,13 @@ class Archive:
             back = []
             for node, title, text, vector in rows:
                 sql = "UPDATE nodes SET tier = 'hot', text = ?, last_used = max(last_used, ?) WHERE id = ?"
-                for (ended,) in fetch(
-                    connection, f"{sql} RETURNING ended", (text, now, node)
-                ):  # none when it was forgotten meanwhile
+                given = (text, now, node)
+                for ended, probation in fetch(connection, f"{sql} RETURNING ended, probation", given):  # not forgotten
                     connection.execute("INSERT INTO vectors (node, vector) VALUES (?, ?)", (node, vector))
                     if ended is None:  # else it was replaced meanwhile
                         insert_keywords(connection, node, title, text)
-                        back.append(node)
+                        if not probation:
+                            back.append(node)
             return back
 
         def after(back: list[int]) -> None:

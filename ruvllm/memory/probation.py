@@ -176,13 +176,14 @@ def _promoted(connection: apsw.Connection, answer: int, trust: float) -> Change:
 
 def _on_probation(connection: apsw.Connection, answer: int, trust: float, *, is_good: bool) -> Change:
     """Leave an answer to its session; a good one is found there again that a judge, or an earlier word, had ended."""
-    was_searched, has_ended, text = fetch(
-        connection, "SELECT probation = 0, ended IS NOT NULL, text FROM nodes WHERE id = ?", (answer,)
+    was_searched, has_ended, text, tier = fetch(
+        connection, "SELECT probation = 0, ended IS NOT NULL, text, tier FROM nodes WHERE id = ?", (answer,)
     )[0]
     connection.execute("UPDATE nodes SET probation = 1, trust = ? WHERE id = ?", (trust, answer))
     if has_ended and is_good:
         connection.execute("UPDATE nodes SET ended = NULL WHERE id = ?", (answer,))
-        insert_keywords(connection, answer, "", text)
+        if tier == "hot":  # an older version archived answers
+            insert_keywords(connection, answer, "", text)
     return Change(left=(answer,)) if was_searched else Change()
 
 

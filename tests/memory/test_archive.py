@@ -221,16 +221,62 @@ def test_unknown_ids_are_refused(memory: Memory) -> None:
     assert found(memory) == set()
 
 
-def test_an_archived_answer_goes_with_its_session(memory: Memory, brain: Path) -> None:
+def everybodys_answer(memory: Memory) -> int:
+    """Return an answer of alice's that two raters made everybody's, and that nobody has used for long."""
     for id, rater in (("a1", "bob"), ("a2", "carol")):
-        memory.record(interaction(id, answer="a secret tale", session="alice"))
-        memory.feedback(id, Feedback(rating=5, rater=rater))  # now it is everybody's
+        memory.record(interaction(id, answer=f"a secret tale {'that goes on and on ' * 9}", session="alice"))
+        memory.feedback(id, Feedback(rating=5, rater=rater))
     node = memory.interaction("a1").answer_node or 0
     use(memory, node, 0, 900.0)
+    return node
+
+
+def archive_as_version_1_did(memory: Memory, answer: int) -> None:
+    """Archive an answer, which stays in memory today."""
+
+    def call(type: NodeType) -> None:
+        memory._store.write(
+            lambda c: c.execute("UPDATE nodes SET type = ? WHERE id = ?", (type.value, answer)).fetchall()
+        )
+
+    call(NodeType.FACT)
     assert memory.run_archival().archived == 1
+    call(NodeType.ANSWER)
+
+
+def test_an_answer_stays_whose_words_a_conversation_reads(memory: Memory) -> None:
+    answer = everybodys_answer(memory)
+    assert memory.run_archival().archived == 0
+    assert memory.turns("alice")[0].answer == memory.get(answer).text
+
+
+def test_an_archived_answer_goes_with_its_session(memory: Memory, brain: Path) -> None:
+    archive_as_version_1_did(memory, everybodys_answer(memory))
     memory.feedback("a1", Feedback(rating=1, rater="bob"))  # now it is alice's alone
     memory.delete_session("alice")
     assert cold_rows(brain) == [] and memory.check().findings == ()
+
+
+def test_an_archived_answer_that_is_its_session_s_again_comes_back_for_that_alone(memory: Memory) -> None:
+    answer = everybodys_answer(memory)
+    archive_as_version_1_did(memory, answer)
+    memory.feedback("a1", Feedback(rating=1, rater="bob"))
+    assert memory.rehydrate([answer]) == 0
+    assert [hit.node.id for hit in memory.search("secret tale", session="bob")] == []
+    assert answer in [hit.node.id for hit in memory.search("secret tale", session="alice")]
+    assert memory.check().findings == ()
+
+
+def test_an_archived_answer_that_is_called_good_again_waits_to_be_brought_back(memory: Memory) -> None:
+    answer = everybodys_answer(memory)
+    archive_as_version_1_did(memory, answer)
+    memory.feedback("a1", Feedback(rating=1, rater="bob"))
+    memory.feedback("a2", Feedback(rating=1, rater="carol"))
+    memory.feedback("a2", Feedback(quality=0.9, task_success=False, rater="carol"))  # which says neither
+    memory.feedback("a1", Feedback(rating=5, rater="bob"))
+    assert memory.check().findings == ()
+    memory.rehydrate([answer])
+    assert memory.check().findings == ()
 
 
 def test_an_archived_correction_goes_when_another_takes_its_place(memory: Memory, brain: Path) -> None:
