@@ -309,13 +309,16 @@ def _insert_credits(connection: apsw.Connection, id: str, credits: Sequence[tupl
 
 
 def read_turns(store: Store, namespace: str, session: str, limit: int) -> list[tuple[str, Turn]]:
-    """Return (interaction id, turn) of the newest `limit` turns of a session, oldest first; corrections count."""
+    """Return (interaction id, turn) of the newest `limit` turns of a session, oldest first; corrections count.
+
+    They follow each other as they were stored, whatever the clock said.
+    """
     rows = store.rows(
         f"SELECT i.id, q.text, ifnull(f.correction, {SAID}), i.created FROM interactions i "
         "JOIN nodes q ON q.id = query_node LEFT JOIN nodes a ON a.id = answer_node "
         "LEFT JOIN feedback f ON f.interaction = i.id WHERE i.namespace = ? AND i.session = ? "
         f"AND {SAID} IS NOT NULL "
-        "ORDER BY i.created DESC, i.rowid DESC LIMIT ?",
+        "ORDER BY +i.rowid DESC LIMIT ?",  # of one session, found by its index
         (namespace, session, limit),
     )
     return [(id_, Turn(query, answer, created)) for id_, query, answer, created in reversed(rows)]

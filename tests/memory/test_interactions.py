@@ -296,6 +296,15 @@ def test_conversation_goes_on_from_what_was_corrected(memory: Memory) -> None:
     assert memory.turns("alice") == [Turn("q", "wrong", 1.0)]
 
 
+def test_turns_follow_each_other_though_the_clock_was_set_back(memory: Memory) -> None:
+    for number, created in enumerate((5_000.0, 5_010.0, 1_400.0, 1_410.0)):
+        memory.record(interaction(f"a{number}", query=f"question {number}", created=created))
+    queued = [turn.query for turn in memory.turns("alice")]
+    memory.flush()
+    assert [turn.query for turn in memory.turns("alice")] == queued == [f"question {number}" for number in range(4)]
+    assert [turn.query for turn in memory.turns("alice", 1)] == ["question 3"]
+
+
 def test_answer_that_was_shown_a_source_forgotten_meanwhile_is_not_stored(memory: Memory) -> None:
     memory.forget("b")
     memory.record(replace(shown(memory), id="late"))
