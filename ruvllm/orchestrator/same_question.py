@@ -47,20 +47,26 @@ def ask_the_same(question: str, other: str) -> bool:
     """Return whether numbers, negations, names and words that turn a question round are the same in both.
 
     Names are capitalised words, also the first one unless it is a stop word, words with capitals or digits inside, and
-    words of scripts without case. In doubt the answer is no.
+    words of scripts without case. Who does what to whom is a matter of order: the order of names counts, and equal
+    words in another order are another question. In doubt the answer is no.
     """
-    return _signature(question) == _signature(other)
+    signature, words = _read(question)
+    other_signature, other_words = _read(other)
+    return signature == other_signature and (words == other_words or sorted(words) != sorted(other_words))
 
 
-def _signature(text: str) -> tuple[list[str], frozenset[str], frozenset[str]]:
-    """Return numbers in their order, names, and the words that turn the question."""
+def _read(text: str) -> tuple[tuple[list[str], list[str], frozenset[str]], list[str]]:
+    """Return (numbers and names in their order, the words that turn the question), and all words but stop words."""
     starts = {match.start(1) for match in _SENTENCE_START.finditer(text)}
     numbers: list[str] = []
-    names: set[str] = set()
+    names: list[str] = []
     turns: set[str] = set()
+    words: list[str] = []
     for match in _WORD.finditer(text):
         word = match.group().replace("’", "'")
         lower = word.lower()
+        if lower not in STOP_WORDS:
+            words.append(lower)
         if any(character.isdigit() for character in word) or lower in _NUMBERS:
             numbers.append(lower.replace(",", ""))
         elif lower == "cannot" or lower.endswith("n't"):
@@ -69,8 +75,8 @@ def _signature(text: str) -> tuple[list[str], frozenset[str], frozenset[str]]:
         elif lower in _NEGATIONS or lower in _TURNS:
             turns.add(lower)
         elif _is_name(word, is_first=match.start() in starts):
-            names.add(lower.removesuffix("'s"))
-    return numbers + _SIGN.findall(text), frozenset(names), frozenset(turns)
+            names.append(lower.removesuffix("'s"))
+    return (numbers + _SIGN.findall(text), names, frozenset(turns)), words
 
 
 def _is_name(word: str, *, is_first: bool) -> bool:

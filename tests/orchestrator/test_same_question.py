@@ -12,6 +12,7 @@ SAME = [
     ("What isn't allowed on the ice?", "What is not permitted on the ice?"),
     ("Where is the rescue sled kept?", "Where is the rescue sled stored?"),
     ("How many beds are in hut 3?", "How many beds does hut 3 have? ".replace("does", "are")),
+    ("When does the ship for Tern Point leave Gull Bay?", "The ship for Tern Point, when does it leave Gull Bay?"),
 ]
 
 DIFFERENT = [
@@ -33,6 +34,11 @@ DIFFERENT = [
     ("What runs on the iPhone?", "What runs on the iPad?"),
     ("What is gpt-4?", "What is gpt-5?"),
     ("谁建了北京站", "谁建了上海站"),
+    ("Is Paris larger than London?", "Is London larger than Paris?"),
+    ("How do I convert PDF to DOCX?", "How do I convert DOCX to PDF?"),
+    ("Is a man biting a dog news?", "Is a dog biting a man news?"),
+    ("Is the ship older than Anna?", "Is Anna older than the ship?"),
+    ("Is the north colder than the south?", "Is the south colder than the north?"),
 ]
 
 
