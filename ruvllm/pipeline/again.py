@@ -64,7 +64,8 @@ def keep(cache: ResponseCache, asking: Asking, reader: Reader, response: Respons
 
 def given_again(entry: Entry, asking: Asking, memory: Memory) -> Response:
     """Return a known answer as the answer to this request, which took no tokens."""
-    asking.vector = entry.query_vector
+    if asking.vector is None:  # where another wording was found, it has its own
+        asking.vector = entry.query_vector
     if entry.answer_vector is None:  # its record may have been written since
         entry.answer_vector = memory.answer_vector(entry.response.id)
     return replace(

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from memory.fakes import WordEmbedder
 
 from ruvllm.memory import Memory
+from ruvllm.memory.rows import vector_of
 from ruvllm.pipeline import AnswerStream, Pipeline
 from ruvllm.types import Constraints, Feedback, GenerationOptions, Request
 
@@ -211,6 +213,16 @@ def test_another_wording_is_answered_again_only_when_switched_on(memory: Memory)
         assert ask(line, wordings[1]).cached == expected
     assert not ask(line, "When does the supply ship not arrive?").cached
     assert not ask(line, "When does the supply ship leave?").cached
+
+
+def test_the_record_of_another_wording_has_its_own_vector(memory: Memory) -> None:
+    line = caching(memory, cache__similarity=0.8)
+    ask(line, "When does the supply ship arrive?")
+    other = ask(line, "When does the usual supply ship arrive?")
+    memory.flush()
+    record = memory.interaction(other.id)
+    stored = memory._store.value("SELECT vector FROM vectors WHERE node = ?", (record.query_node,))
+    assert other.cached and np.allclose(vector_of(stored), memory.encode([record.query])[0], atol=1e-6)
 
 
 def test_a_hit_counts_as_a_request_and_costs_no_tokens(memory: Memory) -> None:
