@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -88,7 +89,10 @@ def _lives_at(rate: float) -> dict[EdgeType, float]:
     """Return the half-life at which every edge loses the share `rate` a day."""
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0.0 <= rate < 1.0:
         raise ValueError(f"rate must be in [0, 1), the share lost per day ({rate!r})")
-    return dict.fromkeys(EdgeType, DAY_S * math.log(2.0) / -math.log1p(-rate)) if rate > 0.0 else {}
+    if rate == 0.0:
+        return {}
+    half_life_s = DAY_S * math.log(2.0) / -math.log1p(-rate)
+    return dict.fromkeys(EdgeType, min(half_life_s, sys.float_info.max))  # SQL has no word for infinity
 
 
 def _batch(

@@ -164,6 +164,14 @@ def test_rate_of_zero_keeps_all(memory: Memory, nodes: tuple[int, int]) -> None:
     assert stored(memory) == [0.5]
 
 
+@pytest.mark.parametrize("rate", [1e-300, 1e-305, 5e-324])
+def test_rate_of_next_to_nothing_keeps_all(memory: Memory, nodes: tuple[int, int], rate: float) -> None:
+    link(memory, nodes)
+    age(memory, 100)
+    memory.apply_decay(rate)
+    assert stored(memory) == [0.5]
+
+
 def test_what_an_outcome_did_fades_with_the_weight(memory: Memory, nodes: tuple[int, int]) -> None:
     link(memory, nodes)
     memory.apply_outcome(nodes, 1.0, id="x")
