@@ -78,7 +78,7 @@ class _Compiler:
                 raise TypeError(f"filter: {field} takes a list of filters, not {type(wanted).__name__}")
             parts = [self.all_of(one, depth + 1) for one in wanted]
             return _joined(f" {field.upper()} ", parts, "1" if field == "and" else "0")
-        return _field_condition(field, wanted)
+        return _field_condition(_text(field, "filter: a field"), wanted)
 
 
 def _field_condition(field: str, wanted: Any) -> Condition:
@@ -195,10 +195,15 @@ def _value(field: str, value: Any) -> Any:
         raise ValueError(f"filter: {field} must be finite ({value})")
     if not isinstance(value, str):
         return value
+    return _text(value, f"filter: {field}")
+
+
+def _text(value: str, name: str) -> str:
+    """Return a plain str that SQLite can take, else raise ValueError; the message starts with `name`."""
     try:
         return value.encode().decode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"filter: {field} is not valid text ({value!r})") from error
+        raise ValueError(f"{name} is not valid text ({value!r})") from error
 
 
 def _compared(field: str, name: str, value: Any) -> Any:

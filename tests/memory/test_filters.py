@@ -185,6 +185,8 @@ ENDLESS["or"] = [ENDLESS, ENDLESS]
         ({"year": {"in": 3}}, TypeError, "year: in takes a list"),
         ({"year": {"exists": 1}}, TypeError, "year: exists takes True or False"),
         ({"year": {"eq": "\ud800"}}, ValueError, "year is not valid text"),
+        ({"\ud800": {"exists": True}}, ValueError, "filter: a field is not valid text"),
+        ({"\ud800": 1}, ValueError, "filter: a field is not valid text"),
         ({"source": 3}, TypeError, "source must be a str"),
         ({"created": {"gt": "yesterday"}}, ValueError, "created must be seconds or an ISO-8601 time"),
         ({"created": True}, TypeError, "created must be seconds"),
