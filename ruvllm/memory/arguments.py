@@ -29,6 +29,7 @@ E = TypeVar("E", bound=StrEnum)
 
 MOST = 1 << 31  # more than any brain holds of anything
 MAX_ID = (1 << 63) - 1  # SQLite's
+MAX_SEED = (1 << 64) - 1  # Leiden's
 
 
 def checked_kind(value: T, kind: type, name: str) -> T:
@@ -51,8 +52,11 @@ def checked_count(count: Any, name: str, *, least: int = 1) -> int:
 
 
 def checked_seed(seed: Any) -> int:
-    """Return a seed of draws, a whole number >= 0, else raise ValueError."""
-    return _whole(seed, "seed", 0)
+    """Return a seed of draws, a whole number in [0, 2^64), else raise ValueError."""
+    whole = _whole(seed, "seed", 0)
+    if whole > MAX_SEED:
+        raise ValueError(f"seed must be a whole number below 2^64 ({seed!r})")
+    return whole
 
 
 def _whole(number: Any, name: str, least: int) -> int:

@@ -151,7 +151,7 @@ REFUSED: dict[str, tuple[Call, list[object]]] = {
     "min_size": (lambda m, bad: m.detect_clusters(bad), [0, 1, *NO_COUNT]),
     "min_density": (lambda m, bad: m.detect_clusters(3, bad), NO_SHARE),
     "among": (lambda m, bad: m.detect_clusters(among=bad), some(NO_IDS)),
-    "seed of detect_clusters": (lambda m, bad: m.detect_clusters(seed=bad), NO_COUNT),
+    "seed of detect_clusters": (lambda m, bad: m.detect_clusters(seed=bad), [1 << 64, 10**30, *NO_COUNT]),
     "must_stop": (lambda m, bad: m.detect_clusters(must_stop=bad), NO_CALL),
     "concept": (lambda m, bad: m.put_concept(bad, {1: 1.0}), [*NO_KIND, *map(Concept, map(str, ("", " ", LONE)))]),
     "concept's metadata": (lambda m, bad: m.put_concept(Concept("new", bad), {1: 1.0}), [3, "x", {"a": object()}]),
