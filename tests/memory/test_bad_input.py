@@ -155,6 +155,10 @@ REFUSED: dict[str, tuple[Call, list[object]]] = {
     "must_stop": (lambda m, bad: m.detect_clusters(must_stop=bad), NO_CALL),
     "concept": (lambda m, bad: m.put_concept(bad, {1: 1.0}), [*NO_KIND, *map(Concept, map(str, ("", " ", LONE)))]),
     "concept's metadata": (lambda m, bad: m.put_concept(Concept("new", bad), {1: 1.0}), [3, "x", {"a": object()}]),
+    "concept's level": (
+        lambda m, bad: m.put_concept(Concept("new", {"level": bad}), {1: 1.0}),
+        [0, -1, 1.5, True, None, "high", "1", []],
+    ),
     "members": (lambda m, bad: m.put_concept(Concept("new"), bad), [None, 3, [1], {}, {"1": 1.0}, {1: 2.0}, {1: None}]),
     "replaces": (lambda m, bad: m.put_concept(Concept("new"), {1: 1.0}, replaces=bad), some(NO_ID)),
     "concept_id": (lambda m, bad: m.dissolve_concept(bad), NO_ID),

@@ -100,12 +100,13 @@ class Concepts(OpenedBrain):
             its id; None when a member is gone, ended or on probation meanwhile: then nothing is stored.
 
         Raises:
-            TypeError, ValueError: the text is empty, the metadata is not JSON, there are no members, or a weight is
-                not in [0, 1].
+            TypeError, ValueError: the text is empty, the metadata is not JSON, its level is no whole number >= 1, there
+                are no members, or a weight is not in [0, 1].
         """
         self.require_writable()
         checked_text(checked_kind(concept, Concept, "concept").text, "concept")
         checked_json(concept.metadata, "concept")
+        checked_count(concept.metadata.get("level", 1), "concept's level")
         if not checked_kind(members, Mapping, "members"):
             raise ValueError("members must be what the concept contains, at least one node")
         for member, weight in members.items():
