@@ -27,6 +27,7 @@ from ruvllm.types import EdgeType, NodeType
 __all__ = [
     "Concept",
     "StoredConcept",
+    "concepts_of_only",
     "delete_concept",
     "hide_concepts_of",
     "hide_stale",
@@ -158,6 +159,19 @@ def hide_concepts_of(connection: apsw.Connection, nodes: Sequence[int]) -> list[
     )
     values = (json.dumps(list(nodes)), EdgeType.CONTAINS.value, MADE_BY, NodeType.CONCEPT.value)
     return [row[0] for row in fetch(connection, sql, values)]
+
+
+def concepts_of_only(connection: apsw.Connection, nodes: Sequence[int]) -> list[int]:
+    """Return the concepts that contain nothing but `nodes`, which are about to go, and those made of these alone."""
+    sql = (
+        "WITH gone (id) AS (SELECT value FROM json_each(?1)), own AS (SELECT src, dst FROM edges "
+        "WHERE type = ?2 AND created_by = ?3 AND src IN (SELECT src FROM edges WHERE dst IN gone)) "
+        "SELECT src FROM own WHERE src NOT IN gone GROUP BY src HAVING min(dst IN gone)"
+    )
+    found: list[int] = []
+    while more := fetch(connection, sql, (json.dumps([*nodes, *found]), EdgeType.CONTAINS.value, MADE_BY)):
+        found += [row[0] for row in more]
+    return found
 
 
 def _rewrite(connection: apsw.Connection, node: int, concept: Concept, vector: np.ndarray, trust: float) -> None:

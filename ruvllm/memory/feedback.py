@@ -13,6 +13,7 @@ import apsw
 import numpy as np
 
 from ruvllm.config import LearningConfig
+from ruvllm.memory.concepts import concepts_of_only, hide_concepts_of
 from ruvllm.memory.decisions import rate
 from ruvllm.memory.links import EdgeRow
 from ruvllm.memory.outcomes import Outcome, credits_for, replace_outcome
@@ -26,11 +27,13 @@ __all__ = ["FeedbackChanges", "apply_feedback", "outcome_of", "read_feedback"]
 
 @dataclass(frozen=True, slots=True)
 class FeedbackChanges:
-    """What feedback changed, for all that is derived: nodes deleted, nodes inserted, edges moved."""
+    """What feedback changed, for all that is derived: nodes deleted, nodes inserted, edges moved, and concepts that
+    are not found any more."""
 
     removed: list[int] = field(default_factory=list)
     inserted: list[int] = field(default_factory=list)
     edges: list[EdgeRow] = field(default_factory=list)
+    hidden: list[int] = field(default_factory=list)
 
 
 def outcome_of(feedback: Feedback | None) -> Outcome | None:
@@ -120,7 +123,9 @@ def apply_feedback(
     rate(connection, interaction, outcome, merged, now)
     if correction_vector is None or not corrects:
         return FeedbackChanges(edges=moved.edges)
-    delete_nodes(connection, old)
+    hidden = hide_concepts_of(connection, old)  # they may quote what is withdrawn
+    gone = [*old, *concepts_of_only(connection, old)]
+    delete_nodes(connection, gone)
     new = _insert_correction(connection, interaction, merged.correction or "", correction_vector, namespace, query, now)
     connection.execute("UPDATE feedback SET correction_node = ? WHERE interaction = ?", (new, interaction))
     if answer is not None:
@@ -128,7 +133,7 @@ def apply_feedback(
             "UPDATE nodes SET trust = 0.0, metadata = json_set(metadata, '$.superseded_by', ?) WHERE id = ?",
             (new, answer),
         )
-    return FeedbackChanges(old, [new], moved.edges)
+    return FeedbackChanges(gone, [new], moved.edges, hidden)
 
 
 def _merged(before: Feedback | None, feedback: Feedback) -> Feedback:

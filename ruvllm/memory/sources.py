@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import apsw
 
 from ruvllm.config import LearningConfig
-from ruvllm.memory.concepts import hide_concepts_of
+from ruvllm.memory.concepts import concepts_of_only, hide_concepts_of
 from ruvllm.memory.decisions import unlearn
 from ruvllm.memory.links import EdgeRow
 from ruvllm.memory.outcomes import delete_moves, replace_outcome
@@ -69,6 +69,7 @@ def forget_source(
         edges = _unlearn(connection, namespace, ids, config, now)
     else:
         hidden = hide_concepts_of(connection, ids)
+        ids += concepts_of_only(connection, ids)
     _forget_corrections(connection, ids)
     _let_speak_again(connection, ids)
     documents = _documents_of(connection, ids)

@@ -270,6 +270,28 @@ def test_a_concept_of_what_holds_no_longer_is_shown_by_no_search(
     assert memory.check().findings == ()
 
 
+def test_a_withdrawn_correction_is_quoted_by_no_concept(memory: Memory) -> None:
+    memory.record(interaction("a1"))
+    memory.feedback("a1", Feedback(correction="paint is wrongly quoted"))
+    [wrong] = found(memory, "paint is wrongly quoted")
+    mixed = concept(memory, [wrong, *memory.insert_nodes(COLOURS)], "paint wrongly quoted among others")
+    only = concept(memory, [wrong], "paint wrongly quoted alone")
+    above = concept(memory, [only], "of the concept of it alone")
+    assert mixed in found(memory, "paint wrongly quoted among others")
+    memory.feedback("a1", Feedback(correction="paint is rightly quoted"))
+    assert mixed not in found(memory, "paint wrongly quoted among others")
+    assert [(one.id, one.is_hidden) for one in memory.concepts()] == [(mixed, True)]
+    assert not memory.texts([only, above]) and memory.check().findings == ()
+
+
+def test_a_concept_goes_with_the_last_that_it_contains(memory: Memory) -> None:
+    memory.add([{"text": text, "source": "paints"} for text in COLOURS[:2]])
+    user_made = memory.insert_node("paint in general", type=NodeType.CONCEPT)
+    node = concept(memory, [hit.node.id for hit in memory.search(COLOURS[0]) if hit.node.id != user_made])
+    memory.forget("paints", cascade=False)
+    assert memory.texts([node, user_made]).keys() == {user_made}
+
+
 def test_what_a_run_that_failed_left_without_a_shelf_has_one_after_the_next(memory: Memory) -> None:
     old, _ = archived(memory)
     with memory._archive.writing() as cold:

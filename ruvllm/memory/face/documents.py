@@ -83,7 +83,8 @@ class Documents(OpenedBrain):
         Args:
             source: its name, or a folder of sources.
             cascade: the answers that saw any of it and whatever else has a Derived edge to what goes, go too, with what
-                was learned from those answers. Without it they stay and only their edges to the source go.
+                was learned from those answers. Without it they stay and only their edges to the source go; of concepts
+                those go that contain nothing else.
 
         Raises:
             ValueError: nothing is known by this name.

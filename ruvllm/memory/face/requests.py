@@ -85,6 +85,7 @@ class Requests(OpenedBrain):
             changes, change = changed
             self._links.reweighted(changes.edges)
             self._derived.removed(changes.removed)
+            self._derived.retrusted(changes.hidden)
             if vectors is not None and changes.inserted:
                 self._derived.added(changes.inserted, vectors)
             self._follow(change)
