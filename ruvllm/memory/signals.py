@@ -101,17 +101,18 @@ def apply_signals(
     outcome = Outcome(0.5 * (1.0 - config.signals.weight))
     edges: list[EdgeRow] = []
     for interaction, kind in signals:
-        if connection.execute("SELECT 1 FROM feedback WHERE interaction = ?", (interaction,)).get:
-            continue  # somebody was quicker
+        rows = fetch(
+            connection,
+            "SELECT namespace, answer_node, source_ids, used_ids FROM interactions i "
+            "WHERE id = ? AND NOT EXISTS (SELECT 1 FROM feedback f WHERE f.interaction = i.id)",
+            (interaction,),
+        )
+        if not rows:
+            continue  # somebody was quicker: it is rated, or deleted with its session
         connection.execute(
             "INSERT OR IGNORE INTO signals VALUES (?, ?, ?, ?)", (interaction, kind, outcome.quality, now)
         )
         if connection.changes():
-            rows = fetch(
-                connection,
-                "SELECT namespace, answer_node, source_ids, used_ids FROM interactions WHERE id = ?",
-                (interaction,),
-            )
             namespace, answer, shown, used = rows[0]
             credits = credits_for(connection, interaction, answer, json.loads(shown), json.loads(used))
             moved = replace_outcome(

@@ -10,7 +10,7 @@ import pytest
 
 from ruvllm.config import Config, load_config
 from ruvllm.memory import Memory
-from ruvllm.memory.signals import is_reworded
+from ruvllm.memory.signals import apply_signals, find_signals, is_reworded
 from ruvllm.types import Feedback
 
 from .fakes import interaction, routed
@@ -126,6 +126,16 @@ def test_a_rated_answer_has_no_signal(memory: Memory) -> None:
     ask_twice(memory)
     memory.feedback("a1", Feedback(rating=4))
     assert memory.notice_signals() == 0
+
+
+def test_a_session_that_is_deleted_meanwhile_costs_the_other_signals_nothing(memory: Memory) -> None:
+    ask_twice(memory)
+    for id, query, at in (("b1", FIRST, 0.0), ("b2", SECOND, 20.0)):
+        ask(memory, id, query, at, session="bob")
+    found = find_signals(memory._store, memory.namespace, memory.config.signals, NOW)
+    memory.delete_session("alice")
+    memory._store.write(lambda connection: apply_signals(connection, found, memory.config, NOW))
+    assert [id for id, _ in found] == ["a1", "b1"] and signals(memory).keys() == {"b1"}
 
 
 def test_no_router_and_no_promotion_hears_of_a_signal(memory: Memory) -> None:
