@@ -25,12 +25,15 @@ from ruvllm.memory.seen import Returned
 from ruvllm.memory.store import Store
 from ruvllm.types import Interaction
 
-__all__ = ["Lessons"]
+__all__ = ["CreditRow", "Lessons", "insert_credits"]
 
 logger = logging.getLogger(__name__)
 
 MAX_EXAMPLES = 2000  # the newest good answers that a training pass looks at
 CANDIDATES = 10  # hits that training wants ranked
+
+CreditRow = tuple[str, int, float]
+"""(answer, source, credit)."""
 
 _TAUGHT = (
     "SELECT c.node, c.credit FROM credits c JOIN nodes n ON n.id = c.node WHERE c.interaction = ? "
@@ -122,7 +125,7 @@ class Lessons:
     def credits(self, search: GraphSearch, group: Iterable[Interaction]) -> dict[str, dict[int, float]]:
         """Return the credit of each source that was shown, by answer and node, of answers whose search is still known.
 
-        Nothing is searched for it: the answers wait to be stored. `credit_again` credits those that are not among them.
+        Nothing is searched for it: the answers wait to be stored. `credits_again` has those that are not among them.
         """
         credits = {}
         known: dict[tuple[str, bytes], Returned | None] = {}  # one search serves all who asked the same
@@ -137,12 +140,13 @@ class Lessons:
                 credits[one.id] = _attributed(one.query, one.answer, one.source_ids, found)
         return credits
 
-    def credit_again(self, search: GraphSearch, interaction: str, answer: str) -> None:
-        """Replace the credits of a stored answer's sources by those for `answer`, such as a user's right one."""
-        for one in self._answered("AND i.id = ?", interaction):
-            credits = self._credits(search, one.query, answer, one.vector, one.shown)
-            rows = [(one.id, node, credit) for node, credit in credits.items()]
-            self._store.write(lambda connection, rows=rows: _insert_credits(connection, rows))  # type: ignore[misc]
+    def credits_again(self, search: GraphSearch, interaction: str, answer: str) -> list[CreditRow]:
+        """Return the credits of a stored answer's sources for `answer`, such as a user's right one."""
+        return [
+            (one.id, node, credit)
+            for one in self._answered("AND i.id = ?", interaction)
+            for node, credit in self._credits(search, one.query, answer, one.vector, one.shown).items()
+        ]
 
     def _credits(
         self, search: GraphSearch, query: str, answer: str, vector: np.ndarray, shown: Sequence[int]
@@ -228,8 +232,8 @@ class Lessons:
         return found
 
 
-def _insert_credits(connection: apsw.Connection, rows: Sequence[tuple[str, int, float]]) -> None:
-    """Insert credits by attribution; a mark's stays, and what was deleted meanwhile is passed over."""
+def insert_credits(connection: apsw.Connection, rows: Sequence[CreditRow]) -> None:
+    """Insert or replace credits by attribution; a mark's stays, and what was deleted meanwhile is passed over."""
     connection.executemany(
         "INSERT INTO credits SELECT i.id, n.id, ?3, 'attribution' FROM interactions i, nodes n WHERE i.id = ?1 AND "
         "n.id = ?2 ON CONFLICT (interaction, node) DO UPDATE SET credit = excluded.credit, "

@@ -108,6 +108,15 @@ def test_a_mark_stays_when_a_correction_attributes_anew(memory: Memory) -> None:
     assert after[shown[0]][0] > before[shown[0]][0]
 
 
+def test_feedback_that_is_refused_leaves_the_credits(memory: Memory) -> None:
+    fleet(memory)
+    ask(memory, "a1", "Heron", "nobody")
+    before, other = credits(memory, "a1"), memory.insert_node("something else")
+    with pytest.raises(ValueError, match="marks"):
+        memory.feedback("a1", Feedback(correction="Captain Heronson", marks={other: True}))
+    assert credits(memory, "a1") == before
+
+
 def test_too_few_good_answers_teach_nothing(memory: Memory) -> None:
     fleet(memory)
     ask(memory, "a1", "Heron", "Captain Heronson")

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from ruvllm.memory.failures import FailureLog
 from ruvllm.memory.filters import PassingIds
 from ruvllm.memory.interactions import commit_interactions
 from ruvllm.memory.keywords import Keywords
-from ruvllm.memory.lessons import Lessons
+from ruvllm.memory.lessons import Lessons, insert_credits
 from ruvllm.memory.linking import Linker
 from ruvllm.memory.links import Links
 from ruvllm.memory.links_snapshot import links_path
@@ -293,7 +294,8 @@ class OpenedBrain(Closes):
         for one in group:
             if one.source_ids and one.query_vector is not None and one.id not in credits:
                 with self._unattributed(1):
-                    self._lessons.credit_again(self._search, one.id, one.answer)
+                    rows = self._lessons.credits_again(self._search, one.id, one.answer)
+                    self._store.write(partial(insert_credits, rows=rows))
         return failed
 
     @staticmethod

@@ -19,6 +19,7 @@ from ruvllm.memory.failures import Failure, read_failures
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.filters import seconds_of
 from ruvllm.memory.interactions import Record, count_turns, read_answer_vector, read_record, read_timings, read_turns
+from ruvllm.memory.lessons import CreditRow, insert_credits
 from ruvllm.memory.probation import Change, promote, reconsider, revoke
 from ruvllm.memory.rated import RatedAnswer, read_rated_answers
 from ruvllm.memory.rejections import count_rejection, may_stand, read_rejections
@@ -70,12 +71,15 @@ class Requests(OpenedBrain):
         checked_kind(feedback, Feedback, "feedback")
         record = self.interaction(id)
         vectors = None
+        credits: list[CreditRow] = []
         if feedback.correction is not None:
             correction = checked_text(feedback.correction, "correction")
             vectors = self.encode([f"{record.query}\n{correction}" if record.query else correction])
+            credits = self._lessons.credits_again(self._search, id, correction)
         vector = None if vectors is None else vectors[0]
 
         def work(connection: apsw.Connection) -> tuple[FeedbackChanges, Change]:
+            insert_credits(connection, credits)
             changes = apply_feedback(connection, id, feedback, vector, self.config.learning)
             if not may_stand(feedback):
                 count_rejection(connection, self.namespace)
@@ -90,8 +94,6 @@ class Requests(OpenedBrain):
                 self._derived.added(changes.inserted, vectors)
             self._follow(change)
 
-        if feedback.correction is not None:
-            self._lessons.credit_again(self._search, id, feedback.correction)
         changes, _ = self._store.write(work, after=after)
         self._forget_archived(changes.removed)
         if changes.removed:
