@@ -50,17 +50,21 @@ class WriteBack(Generic[T]):
         self.failed = 0
 
     def put(self, record: T) -> None:
-        """Take a record; the arrays in it must not be changed afterwards."""
+        """Take a record; the arrays in it must not be changed afterwards.
+
+        Raises:
+            ValueError: the queue is closed, or was while this waited for room.
+        """
         with self._changed:
-            if self._is_closing:
-                raise ValueError("the brain is closed")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="ruvllm-writeback", daemon=True)
-                self._thread.start()
             while len(self._queue) >= CAPACITY:
                 self._urgent = self._put
                 self._changed.notify_all()
                 self._changed.wait()
+            if self._is_closing:  # perhaps since it waited
+                raise ValueError("the brain is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="ruvllm-writeback", daemon=True)
+                self._thread.start()
             self._queue.append(record)
             self._due.append(time.monotonic() + self._interval_s)
             self._put += 1

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,6 +185,24 @@ def test_full_queue_waits_for_space_and_drops_nothing(monkeypatch: pytest.Monkey
         thread.join()
     queue.close()
     assert sorted(stored, key=int) == [str(i) for i in range(30)]
+
+
+def test_record_that_waits_for_space_while_the_queue_closes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ruvllm.memory.writeback.CAPACITY", 1)
+    may_commit = threading.Event()
+    queue = WriteBack(lambda group: 0 if may_commit.wait(30.0) else len(group), 0.0, 1)
+    queue.put(interaction("a"))
+    with ThreadPoolExecutor(1) as threads:
+        late = threads.submit(queue.put, interaction("late"))
+        while not queue._urgent:
+            threading.Event().wait(0.001)
+        with queue._changed:  # late waits by now
+            queue._is_closing = True
+        may_commit.set()
+        with pytest.raises(ValueError, match="the brain is closed"):
+            late.result(30.0)
+    queue.close()
+    assert (queue.failed, queue.pending()) == (0, [])
 
 
 def test_feedback_commits_a_queued_record_first(memory: Memory) -> None:
