@@ -221,9 +221,9 @@ class BrainRouter:
         if router is None or learnt is None:
             needed = rows_needed(self._config.risk, 1.0 - self._config.certificate_confidence)
             return Refusal(("no router was trained yet: there is nothing to certify",), 1.0, needed)
-        attempt = self._promise.load()[1] + 1
-        self._promise.save(None, attempt)  # spent from here on, whatever happens
         with self._lock:
+            attempt = self._promise.load()[1] + 1
+            self._promise.save(None, attempt)  # spent from here on, whatever happens
             router.memory = self._memory_of(logged, router.memory.native_dim)
         rows = rows_of(logged, np.flatnonzero(_proves(logged)))
         said = sorted(set(rows.sources.ravel().tolist()) - {""})
@@ -246,8 +246,8 @@ class BrainRouter:
             verdict = replace(verdict, latency_factor=factor)
             stats = self._memory.stats()
             issued = Issued(verdict, time.time(), _documents(stats), stats.interactions, *_outcomes(router.memory))
-        self._promise.save(issued, attempt)
         with self._lock:
+            self._promise.save(issued, attempt)
             self._start_promise(issued)
             router.certify(None if issued is None else issued.certificate.threshold)
         return verdict
@@ -391,10 +391,15 @@ class BrainRouter:
         self._end(router, why)
 
     def _end(self, router: Router, why: str) -> None:
+        """End the certificate: for good, unless it is about something else than what is in force. The lock is held."""
         logger.warning("the certificate has ended: %s", why)
+        assert self._issued is not None
+        is_ours = self._issued.certificate.bound_to == self._bound_to(router)
         self._start_promise(None)
         router.certify(None)
         self._is_stale = True  # what was heard meanwhile counts from now on
+        if is_ours and not self._memory.read_only:
+            self._promise.save(None, self._promise.load()[1])
 
     def _bound_to(self, router: Router) -> dict[str, str]:
         policy = replace(self._policy, threshold=None)

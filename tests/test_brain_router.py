@@ -303,7 +303,7 @@ def test_an_absolute_floor_out_of_reach_is_refused_with_what_could_be(learnt: tu
     assert any("largest tier itself misses" in reason for reason in verdict.reasons)
 
 
-def test_rows_that_break_the_promise_end_it(tmp_path: Path) -> None:
+def test_rows_that_break_the_promise_end_it_for_good(tmp_path: Path) -> None:
     config = configured(**SURE, certified=True, risk=0.2)
     with Memory(tmp_path / "brain", embedder=WordEmbedder(), config=config) as memory:
         filled(memory, calibrating=120)
@@ -311,13 +311,16 @@ def test_rows_that_break_the_promise_end_it(tmp_path: Path) -> None:
         assert router.train().accepted and isinstance(router.certify(), Certificate)
         for i in range(80):  # what was easy is not any more
             created = time.time() + 1.0
-            memory.record(routed(f"n{i}", query=EASY, session=None, calibrates=True, created=created))
+            memory.record(routed(f"n{i}", query=EASY, session="alice", calibrates=True, created=created))
             memory.add_outcomes(f"n{i}", [TierOutcome("large", latency_ms=20.0, answer="Unseen.")])
             memory.judge_outcome(f"n{i}", "large", 0.9, source="task")
             memory.judge_outcome(f"n{i}", "small", 0.1, source="task")
             router.heard(f"n{i}")
         assert router.promise() is None
         assert decided(router, asked(memory, EASY)).tier == "large"
+        memory.delete_session("alice")
+        again = BrainRouter(memory, TIERS, config, seed=1)
+        assert decided(again, asked(memory, EASY)).tier == "large" and again.promise() is None
 
 
 def test_too_few_rows_prove_nothing(learnt: tuple[Memory, BrainRouter]) -> None:
