@@ -126,7 +126,7 @@ class Learnt:
     def sha256(self) -> str:
         """Return what names this router: a hash of everything it decides by."""
         digest = hashlib.sha256(repr((FEATURE_VERSION, self.tiers, self.about())).encode())
-        for name, array in sorted(self.arrays().items()):
+        for name, array in sorted((self.arrays() | {"params": self.trained.params}).items()):
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()

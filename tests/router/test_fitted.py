@@ -56,6 +56,12 @@ def test_the_same_seed_gives_the_same_router() -> None:
     assert fit(outcomes(120)).learnt.sha256() != fit(outcomes(120), seed=1).learnt.sha256()
 
 
+def test_a_router_of_other_weights_is_another_router(fitted: FittedRouter) -> None:
+    learnt = fitted.learnt
+    other = replace(learnt, trained=replace(learnt.trained, params=np.float32(1.01) * learnt.trained.params))
+    assert other.sha256() != learnt.sha256()
+
+
 def test_a_router_is_the_same_after_it_was_written_down(fitted: FittedRouter) -> None:
     learnt = fitted.learnt
     again = Learnt.restored(learnt.trained.params, learnt.arrays(), learnt.about())
