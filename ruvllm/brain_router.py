@@ -16,7 +16,7 @@ from ruvllm.config import Config
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.learning.promise import Issued, PromiseFile
 from ruvllm.learning.router_training import expected_of, is_kept, rows_of, train_router
-from ruvllm.memory import LoggedOutcomes, Memory, MemoryStats
+from ruvllm.memory import LoggedOutcomes, Memory
 from ruvllm.router.certificate import (
     Certificate,
     Refusal,
@@ -39,7 +39,7 @@ from ruvllm.router.router import Router
 from ruvllm.router.sampling import Draw, Proof, Setting, proven, settings
 from ruvllm.router_inputs import files_of, inputs_of, policy_of, training_of, view_of
 from ruvllm.routing import Asked
-from ruvllm.types import Decision, NodeType, TierOutcome
+from ruvllm.types import Decision, TierOutcome
 
 __all__ = ["BrainRouter"]
 
@@ -244,8 +244,9 @@ class BrainRouter:
         if isinstance(verdict, Certificate) and expected is not None:
             factor = _latency_factor(rows, expected, verdict)
             verdict = replace(verdict, latency_factor=factor)
-            stats = self._memory.stats()
-            issued = Issued(verdict, time.time(), _documents(stats), stats.interactions, *_outcomes(router.memory))
+            there, _ = self._memory.added_since(0, 0.0)
+            newest = self._memory.newest_node()
+            issued = Issued(verdict, time.time(), there, newest, *_outcomes(router.memory))
         with self._lock:
             self._promise.save(issued, attempt)
             self._start_promise(issued)
@@ -375,11 +376,9 @@ class BrainRouter:
         if self._issued is None:
             router.certify(None)
             return
-        stats = self._memory.stats()
+        added, requests = self._memory.added_since(self._issued.newest_node, self._issued.at)
         why = self._issued.certificate.ended(
-            self._bound_to(router),
-            requests=stats.interactions - self._issued.interactions,
-            new_nodes=(_documents(stats) - self._issued.nodes) / max(self._issued.nodes, 1),
+            self._bound_to(router), requests=requests, new_nodes=added / max(self._issued.nodes, 1)
         )
         known, good = _outcomes(router.memory)
         moved = abs(known - self._issued.known) + abs(good - self._issued.good)
@@ -427,11 +426,6 @@ def _limit_ms(decision: Decision, policy: Policy) -> float | None:
     made = seen(decision)
     asked = constraints_of(made.features, made.present).max_latency_ms
     return policy.max_latency_ms if asked is None else asked
-
-
-def _documents(stats: MemoryStats) -> int:
-    """Return how many nodes there are to answer from: not the questions and answers themselves."""
-    return stats.nodes - sum(stats.nodes_by_type.get(kind, 0) for kind in (NodeType.QUERY, NodeType.ANSWER))
 
 
 def _is_proof(logged: LoggedOutcomes) -> Bools:

@@ -323,6 +323,19 @@ def test_rows_that_break_the_promise_end_it_for_good(tmp_path: Path) -> None:
         assert decided(again, asked(memory, EASY)).tier == "large" and again.promise() is None
 
 
+def test_replacing_what_there_is_to_answer_from_ends_a_certificate(tmp_path: Path) -> None:
+    config = configured(**SURE, certified=True, risk=0.2)
+    with Memory(tmp_path / "brain", embedder=WordEmbedder(), config=config) as memory:
+        memory.add([{"text": "The supply ship is red.", "source": "old"}])
+        filled(memory, calibrating=120)
+        router = BrainRouter(memory, TIERS, config, seed=0)
+        assert router.train().accepted and isinstance(router.certify(), Certificate)
+        memory.forget("old")
+        memory.add([{"text": "The supply ship is blue.", "source": "new"}])
+        router.forget()
+        assert decided(router, asked(memory, EASY)).tier == "large" and router.promise() is None
+
+
 def test_too_few_rows_prove_nothing(learnt: tuple[Memory, BrainRouter]) -> None:
     memory, _ = learnt
     router = BrainRouter(memory, TIERS, configured(**SURE, certified=True, risk=0.001), seed=1)

@@ -24,14 +24,14 @@ class Issued:
     """A certificate with what the brain held when it was issued, `at` seconds since the epoch.
 
     Attributes:
-        nodes: that there were to answer from. interactions: requests that had been answered.
+        nodes: that there were to answer from. newest_node: largest id that any node had.
         known, good: how many qualities the router knew, and their sum.
     """
 
     certificate: Certificate
     at: float
     nodes: int
-    interactions: int
+    newest_node: int
     known: float
     good: float
 
@@ -55,7 +55,8 @@ class PromiseFile:
                 return None, attempts
             certificate = Certificate.from_dict(issued["certificate"])
             then = {name: float(issued[name]) for name in ("at", "known", "good")}
-            return Issued(certificate, nodes=issued["nodes"], interactions=issued["interactions"], **then), attempts
+            newest_node = issued.get("newest_node", 0)  # files of before have none: it ends, as all nodes are new then
+            return Issued(certificate, nodes=issued["nodes"], newest_node=newest_node, **then), attempts
         except FileNotFoundError:
             return None, 0
         except (OSError, ValueError, KeyError, TypeError) as error:

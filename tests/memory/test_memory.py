@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -507,3 +508,15 @@ def test_stats_count_what_is_there(memory: Memory) -> None:
     assert (stats.on_probation, stats.edges, stats.embedder) == (2, 2, "words-64")
     assert stats.nodes_by_type == {"Answer": 1, "Document": 3, "Query": 1}
     assert stats.database_bytes > 0
+
+
+def test_what_goes_does_not_make_up_for_what_was_added(memory: Memory) -> None:
+    memory.add(numbered(3))
+    memory.record(interaction("a1", session="alice"))
+    memory.flush()
+    newest, at = memory.newest_node(), time.time()
+    memory.record(interaction("a2", session="bob", created=at + 1.0))
+    memory.add(["The supply ship is red."])
+    memory.forget("s0")
+    memory.delete_session("alice")
+    assert memory.added_since(newest, at) == (1, 1)

@@ -21,10 +21,12 @@ from ruvllm.memory.reembed import ReembedProgress, reembed
 from ruvllm.memory.stats import MemoryStats, read_stats, size_of
 from ruvllm.memory.traces import delete_traces
 from ruvllm.memory.tuning_run import drop_outdated_run
-from ruvllm.types import Embedder
+from ruvllm.types import Embedder, NodeType
 from ruvllm.types.checks import is_number
 
 __all__ = ["Care", "CompactReport"]
+
+NEWEST_NODE = "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'nodes'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,24 @@ class Care(Concepts):
             failed_records=self._writeback.failed + self._skipped_records,
             jobs=JobTable(self._store, self.namespace).states(),
         )
+
+    def newest_node(self) -> int:
+        """Return the largest id that a node of the brain ever had; no id is given twice."""
+        newest: int = self._store.value(NEWEST_NODE)
+        return newest
+
+    def added_since(self, node: int, at: float) -> tuple[int, int]:
+        """Return how many nodes to answer from have an id above `node`, and how many requests came after the time `at`.
+
+        Whatever went meanwhile makes up for none of them. Questions and answers are not to answer from.
+        """
+        sql = (
+            "SELECT (SELECT count(*) FROM nodes WHERE +namespace = ?1 AND id > ?2 AND type NOT IN (?4, ?5)), "
+            "(SELECT count(*) FROM interactions WHERE namespace = ?1 AND created > ?3)"
+        )
+        values = (self.namespace, node, at, NodeType.QUERY.value, NodeType.ANSWER.value)
+        nodes, requests = self._store.rows(sql, values)[0]
+        return nodes, requests
 
     @with_one_embedder
     def check(self, *, repair: bool = False) -> CheckReport:
@@ -207,7 +227,7 @@ class Care(Concepts):
 def _vacuum(connection: apsw.Connection) -> None:
     """Write the database anew unless no node was deleted since: a row that moves leaves a copy in its page, which
     secure_delete does not see."""
-    sql = "SELECT (SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'nodes') - (SELECT count(*) FROM nodes)"
+    sql = f"SELECT ({NEWEST_NODE}) - (SELECT count(*) FROM nodes)"
     deleted = str(connection.execute(sql).get)  # ever: ids are never used again
     if connection.execute("SELECT ifnull(max(value), '0') FROM meta WHERE key = 'vacuumed'").get != deleted:
         connection.execute("VACUUM")
