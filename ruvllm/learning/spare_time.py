@@ -125,9 +125,15 @@ class SpareTime:
         return None, None
 
     def _try(self, job: Job, tries: int) -> None:
-        is_done = True
+        is_done, was_stopped = True, False
+
+        def must_stop() -> bool:  # once said it holds: the job's parts ask one after another
+            nonlocal was_stopped
+            was_stopped = was_stopped or self._requests > 0 or self._is_closing
+            return was_stopped
+
         try:
-            is_done = job(self._must_stop)
+            is_done = job(must_stop)
         except Exception:
             logger.exception("work in spare time failed")
         with self._changed:
@@ -135,9 +141,6 @@ class SpareTime:
             if not is_done and tries > 1 and not self._is_closing:
                 self._jobs.appendleft((job, tries - 1))
             self._wake()
-
-    def _must_stop(self) -> bool:
-        return self._requests > 0 or self._is_closing
 
     def _hold(self, until: float, is_over: Callable[[], bool]) -> bool:
         """Wait until no request runs and the monotonic clock shows `until`, or it is over.

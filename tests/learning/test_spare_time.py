@@ -56,6 +56,20 @@ def test_a_request_stops_the_job_which_begins_again_after_it(spare: SpareTime) -
     assert len(runs) == 2
 
 
+def test_a_job_that_was_told_to_stop_is_told_so_until_it_does(spare: SpareTime) -> None:
+    told: list[bool] = []
+
+    def job(must_stop: Callable[[], bool]) -> bool:
+        with spare.request():
+            told.append(must_stop())
+        told.append(must_stop())
+        return True
+
+    spare.put(job)
+    spare.flush()
+    assert told == [True, True]
+
+
 def test_a_job_that_never_ends_is_given_up(spare: SpareTime) -> None:
     runs: list[bool] = []
     spare.put(lambda _: bool(runs.append(True)))
