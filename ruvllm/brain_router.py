@@ -121,11 +121,11 @@ class BrainRouter:
         if router is None or outcome.tier not in self._names:
             return
         chosen = decision.chosen
-        limit_ms = _limit_ms(decision, self._policy) if decision.decided_by != "fallback" else None
+        limit_ms = _limit_ms(decision, self._policy) if outcome.tier == decision.tier else None
         if limit_ms is not None and not (chosen.latency_ms is not None and chosen.latency_ms <= limit_ms):
             limit_ms = None  # no tier was expected to keep it
-        place = self._names.index(outcome.tier)
-        router.answered(place, cost=outcome.cost, latency_ms=outcome.latency_ms, limit_ms=limit_ms)
+        places = self._names.index(decision.tier), self._names.index(outcome.tier)
+        router.answered(*places, cost=outcome.cost, latency_ms=outcome.latency_ms, limit_ms=limit_ms)
 
     def heard(self, id: str) -> None:
         """Let what was said about one answer count."""

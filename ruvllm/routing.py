@@ -79,7 +79,10 @@ class Routes(Protocol):
         ...
 
     def answered(self, decision: Decision, outcome: TierOutcome) -> None:
-        """Let what came of a decision count: what its answer cost, and how late it came."""
+        """Let what came of a decision, as it was made, count: what its answer cost, and how late it came.
+
+        Where the chosen tier was down, `outcome` is of the one that answered in its place.
+        """
         ...
 
 

@@ -23,7 +23,7 @@ from ruvllm.router.features import FEATURE_VERSION, NUM_FEATURES, RouterInputs, 
 from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.training import TrainingConfig
 from ruvllm.router_inputs import inputs_of, machine, policy_of, tiers_of, training_of
-from ruvllm.routing import Asked, instead
+from ruvllm.routing import Asked
 from ruvllm.types import Constraints, Decision, Feedback, Route, TierOutcome
 
 TIERS = (TierInfo("small", 100_000_000, 0.06), TierInfo("large", 2_000_000_000, 1.2))
@@ -121,6 +121,17 @@ def test_what_answers_really_cost_is_held_to_the_budget(memory: Memory) -> None:
     assert 0.35 < spent / 60 <= 0.5
 
 
+def test_what_a_tier_that_stood_in_cost_is_held_to_the_budget(memory: Memory) -> None:
+    config = configured(explore=0.0, calibrate=0.0, safe_default="large", cost_budget=0.5)
+    router, one, spent = BrainRouter(memory, TIERS, config, seed=0), asked(memory), 0.0
+    for i in range(60):  # the large tier is down every other time
+        decision = decided(router, one)
+        answered, cost = ("large", 1.2) if decision.tier == "large" and i % 2 else ("small", 0.06)
+        router.answered(decision, TierOutcome(answered, cost=cost))
+        spent += cost
+    assert 0.35 < spent / 60 <= 0.5
+
+
 def test_late_answers_make_the_router_expect_later_ones(memory: Memory) -> None:
     router, one = BrainRouter(memory, TIERS, configured(explore=0.0, latency_sla_ms=3000.0), seed=0), asked(memory)
     before = decided(router, one)
@@ -133,7 +144,7 @@ def test_late_answers_make_the_router_expect_later_ones(memory: Memory) -> None:
 def test_an_answer_of_who_stood_in_says_nothing_of_limits(memory: Memory) -> None:
     router, one = BrainRouter(memory, TIERS, configured(explore=0.0, latency_sla_ms=3000.0), seed=0), asked(memory)
     before = decided(router, one)
-    router.answered(instead(before, "large"), TierOutcome("large", latency_ms=4000.0))
+    router.answered(before, TierOutcome("large", latency_ms=4000.0))
     assert decided(router, one).chosen.latency_ms == before.chosen.latency_ms
 
 

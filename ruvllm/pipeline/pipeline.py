@@ -161,6 +161,7 @@ class Pipeline:
         """Answer with the chosen tier, or the default one; while that is down, with the next one."""
         names = {shown(tier): tier for tier in tiers}
         first = shown(self._choice.default(tiers)) if decision is None else decision.tier
+        made = decision  # whoever stands in, the router charged for the tier it chose
         down: Exception | None = None
         for tier, arm in self._choice.candidates(fallbacks(first, list(names)), names, asking):
             if decision is not None and tier != decision.tier:
@@ -179,8 +180,8 @@ class Pipeline:
                     asking.degrade("generate", f"{who_failed(tier, arm)} did not answer: {reason(error)}")
                     continue
             response = self._finish(asking, reader, draft, response)
-            if decision is not None and draft.finish_reason not in UNFINISHED:
-                self._choice.answered(decision, outcome_of(reader, draft))
+            if decision is not None and made is not None and draft.finish_reason not in UNFINISHED:
+                self._choice.answered(made, outcome_of(reader, draft))
                 if decision.calibrates:
                     self._let_all_answer(asking, response.id, decision, names)
             return response

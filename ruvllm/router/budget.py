@@ -71,11 +71,10 @@ class Budget:
         if self.requests <= EVERY or self.requests % EVERY == 0:
             self._price = self._least_price()
 
-    def settle(self, tier: int, cost: float) -> None:
-        """Put the real cost of an answer in the place of what was charged for it."""
-        expected = float(self._costs[tier])
-        self.spent += cost - self._dearer * expected
-        self._expected += expected
+    def settle(self, charged: int, tier: int, cost: float) -> None:
+        """Put the real cost of an answer by `tier` in the place of what was charged for the one that was to answer."""
+        self.spent += cost - self._dearer * float(self._costs[charged])
+        self._expected += float(self._costs[tier])
         self._real += cost
 
     @property

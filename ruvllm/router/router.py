@@ -108,17 +108,23 @@ class Router:
             self._in_force = replace(self._in_force, policy=replace(self._in_force.policy, threshold=threshold))
 
     def answered(
-        self, tier: int, *, cost: float | None = None, latency_ms: float | None = None, limit_ms: float | None = None
+        self,
+        chosen: int,
+        tier: int,
+        *,
+        cost: float | None = None,
+        latency_ms: float | None = None,
+        limit_ms: float | None = None,
     ) -> None:
         """Let what the answer of a decision really took count for the budget and for limits of latency.
 
         Args:
-            tier: place of the one that was chosen, and answered.
+            chosen: place of the tier that was chosen. tier: of the one that answered, another where that was down.
             limit_ms: within which it was expected; None where there was no limit, or none that could be kept.
         """
         with self._lock:
             if self._budget is not None and cost is not None:
-                self._budget.settle(tier, cost)
+                self._budget.settle(chosen, tier, cost)
             if latency_ms is not None and limit_ms is not None:
                 self._lateness.observe(latency_ms > limit_ms)
 

@@ -341,6 +341,13 @@ def test_a_tier_that_is_down_gives_way_to_the_next(memory: Memory, error: Except
     assert [one.propensity for one in decision.estimates] == [0.25, 0.0, 0.75]
 
 
+def test_the_router_is_told_who_stood_in_for_whom_it_chose(memory: Memory) -> None:
+    router = _Chooses("large")
+    routed(memory, _Tiers(large=TimeoutError("busy")), router)
+    ((tier, outcome),) = router.came_of_it
+    assert (tier, outcome.tier) == ("large", "http://host/v1#big")
+
+
 def test_a_tier_that_fails_before_its_first_word_gives_way_too(memory: Memory) -> None:
     tiers = _Tiers()
     tiers.engines["large"] = _Mute(name="large")

@@ -28,7 +28,7 @@ def spend(
         choice = choose(TIERS, quality, [1.0] * 4, 1.0, BEST, Constraints(), rng, terms=budget.terms())
         costs.append(real(TIERS[choice.tier].cost, rng))
         budget.charge(quality, choice.wanted, choice.tier)
-        budget.settle(choice.tier, costs[-1])
+        budget.settle(choice.tier, choice.tier, costs[-1])
         earned.append(quality[choice.tier])
     return float(np.mean(costs)), float(np.mean(earned))
 
@@ -44,6 +44,15 @@ def test_what_answers_really_cost_counts(dearer: float) -> None:
     budget = Budget(1.2, TIERS)
     cost, _ = spend(budget, 1000, real=lambda cost, rng: dearer * cost * rng.lognormal(-0.125, 0.5))
     assert 1.05 < cost <= 1.01 * 1.2 or (dearer == 0.5 and cost <= 1.2)
+
+
+@pytest.mark.parametrize(("charged", "answers"), [(0, 3), (3, 0)])
+def test_a_tier_that_stands_in_for_another_counts_with_what_it_cost(charged: int, answers: int) -> None:
+    budget = Budget(1.2, TIERS)
+    for _ in range(20):
+        budget.charge([0.5] * 4, charged, charged)
+        budget.settle(charged, answers, float(COSTS[answers]))
+    assert budget.spent == pytest.approx(20 * COSTS[answers])
 
 
 def test_a_budget_buys_where_quality_is_gained() -> None:

@@ -151,7 +151,7 @@ def _spend(rows: _Rows, limit: float, seed: int) -> _Kept:
         )
         cost = float(rows.real_cost[i, choice.tier])
         budget.charge(quality, choice.wanted, choice.tier)
-        budget.settle(choice.tier, cost)
+        budget.settle(choice.tier, choice.tier, cost)
         spent, earned = spent + cost, earned + float(rows.real_quality[i, choice.tier])
     return _Kept(overshoot=spent / (limit * len(order)) - 1.0, quality=earned / len(order))
 
