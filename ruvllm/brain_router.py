@@ -272,9 +272,13 @@ class BrainRouter:
                 self._end_promise(router)
                 self._watch_over(router, logged)
             elif self._is_stale or self._router.memory.native_dim != native_dim:
-                self._is_stale = False
                 has_moved = self._router.memory.native_dim != native_dim
-                self._router.memory = self._memory_of(self._logged(), native_dim)
+                self._is_stale = False  # first: what is forgotten during the reading counts after it
+                try:
+                    self._router.memory = self._memory_of(self._logged(), native_dim)
+                except BaseException:
+                    self._is_stale = True
+                    raise
                 if has_moved:
                     self._router.adopt(None, 0)
                 self._end_promise(self._router)

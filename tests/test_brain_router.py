@@ -14,6 +14,7 @@ from memory.fakes import WordEmbedder, interaction, routed
 from ruvllm.brain_router import BrainRouter
 from ruvllm.checkpoints import Checkpoints
 from ruvllm.config import Config, ModelsConfig, load_config
+from ruvllm.errors import BrainError
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.learning.forgetting import forgetting_of
 from ruvllm.learning.router_training import rows_of
@@ -146,6 +147,27 @@ def test_an_answer_of_who_stood_in_says_nothing_of_limits(memory: Memory) -> Non
     before = decided(router, one)
     router.answered(before, TierOutcome("large", latency_ms=4000.0))
     assert decided(router, one).chosen.latency_ms == before.chosen.latency_ms
+
+
+def test_what_was_forgotten_does_not_count_after_a_reading_that_failed(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rated(memory, "a1", "When does the ship arrive?", 5)
+    router = BrainRouter(memory, TIERS, configured(), seed=0)
+    one = asked(memory)
+    decided(router, one)
+    memory.delete_session("alice")
+    router.forget()
+
+    def busy(*_: object, **__: object) -> None:
+        raise BrainError("the disk is busy", path=memory.path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "logged_outcomes", busy)
+        with pytest.raises(BrainError):
+            decided(router, one)
+    decided(router, one)
+    assert router._router is not None and len(router._router.memory) == 0
 
 
 def test_what_was_forgotten_does_not_count(memory: Memory) -> None:
