@@ -67,6 +67,7 @@ class Asking:
     turns: list[Turn] = field(default_factory=list)
     why_no_choice: str = ""  # of who answers
     tokens: int = 0  # read and written by models so far
+    is_recorded: bool = False  # memory has the answer
 
     @property
     def is_degraded(self) -> bool:

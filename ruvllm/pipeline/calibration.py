@@ -44,7 +44,11 @@ def answers_of_others(
                     return False
                 shown_ids = tuple(source.node_id for source in response.sources)
                 outcome = replace(outcome_of(reader, draft), answer=response.text, source_ids=shown_ids)
-                memory.add_outcomes(id, [outcome])
+                try:
+                    memory.add_outcomes(id, [outcome])
+                except ValueError as error:  # it was deleted meanwhile
+                    logger.info("an answer of %s for calibration is not kept: %s", left[0], error)
+                    return True
             del left[0]
         return True
 

@@ -182,7 +182,7 @@ class Pipeline:
             response = self._finish(asking, reader, draft, response)
             if decision is not None and made is not None and draft.finish_reason not in UNFINISHED:
                 self._choice.answered(made, outcome_of(reader, draft))
-                if decision.calibrates:
+                if decision.calibrates and asking.is_recorded:
                     self._let_all_answer(asking, response.id, decision, names)
             return response
         if down is not None and not isinstance(down, MISSING):
@@ -248,10 +248,10 @@ class Pipeline:
         answer_vector: np.ndarray | None = None,
     ) -> Response:
         """Let memory have the answer; return it with all that is to be said about how it came to be."""
-        is_wanted = self._records.wants(asking)
+        asking.is_recorded = self._records.wants(asking)
         asking.watch.mark("total")
         response = replace(response, warnings=(*response.warnings, *asking.warnings))
-        if is_wanted:
+        if asking.is_recorded:
             self._memory.record(
                 interaction_of(
                     response,

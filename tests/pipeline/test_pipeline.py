@@ -12,7 +12,7 @@ import pytest
 from inference.fakes import EchoEngine
 from memory.fakes import WordEmbedder
 
-from ruvllm.config import Config, load_config
+from ruvllm.config import Config, LimitsConfig, load_config
 from ruvllm.errors import EngineError, ModelMissing
 from ruvllm.inference import Engine
 from ruvllm.inference.runtime_engine import Probe
@@ -468,6 +468,31 @@ def test_nothing_calibrates_where_nobody_has_the_time(memory: Memory) -> None:
     response = routed(memory, _Tiers(), _Chooses("large", calibrates=True))
     decision = memory.routed(response.id).decision
     assert decision is not None and not decision.calibrates
+
+
+def test_what_is_not_remembered_calibrates_nothing(memory: Memory) -> None:
+    tiers, spare = _Tiers(), SpareTime()
+    limited = msgspec.structs.replace(ROUTED, limits=LimitsConfig(writebacks_per_minute=1))
+    reader = Pipeline(memory, tiers, limited, router=_Chooses("large", calibrates=True), spare_time=spare)
+    with spare.request():
+        for i in range(3):
+            ask(reader, Request(f"{QUESTION} {i}"))
+    spare.flush()
+    spare.close()
+    assert tiers.lent == ["large", "large", "large", "small", REMOTE]
+
+
+def test_an_answer_that_was_deleted_meanwhile_calibrates_nothing(
+    memory: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiers, spare = _Tiers(), SpareTime()
+    reader = Pipeline(memory, tiers, ROUTED, router=_Chooses("large", calibrates=True), spare_time=spare)
+    with spare.request():
+        ask(reader, Request(QUESTION, session="alice"))
+        memory.delete_session("alice")
+    spare.flush()
+    spare.close()
+    assert tiers.lent == ["large", "small"] and not [one for one in caplog.records if one.exc_info]
 
 
 def test_a_private_question_is_calibrated_in_private(memory: Memory) -> None:
