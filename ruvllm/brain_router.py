@@ -145,8 +145,11 @@ class BrainRouter:
             self._watch_over(router, logged)
 
     def forget(self) -> None:
-        """Read the log anew before the next question."""
+        """Read the log anew before the next question, and let every session start anew: one may have been deleted."""
         self._is_stale = True
+        router = self._router
+        if router is not None:
+            router.forget_sessions()
 
     def sampling(self) -> Proof | None:
         """Return the temperature and top_p that logged draws proved better than the configured ones; None if none."""

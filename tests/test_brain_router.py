@@ -270,6 +270,15 @@ def test_a_reopened_brain_keeps_what_was_learnt(learnt: tuple[Memory, BrainRoute
     assert qualities(again, memory, HARD) == pytest.approx(qualities(router, memory, HARD), abs=0.01)
 
 
+def test_the_state_of_a_session_goes_with_what_is_forgotten(learnt: tuple[Memory, BrainRouter]) -> None:
+    memory, _ = learnt
+    router = BrainRouter(memory, TIERS, configured(**SURE), seed=1)
+    decided(router, asked(memory, EASY, session="alice"))
+    assert router._router is not None and list(router._router._sessions) == ["alice"]
+    router.forget()
+    assert not router._router._sessions
+
+
 def test_a_checkpoint_says_how_it_was_trained(learnt: tuple[Memory, BrainRouter]) -> None:
     memory, _ = learnt
     saved = Checkpoints(memory.path / "checkpoints" / "router", form=f"router-{FEATURE_VERSION}").current()

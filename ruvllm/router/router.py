@@ -107,6 +107,11 @@ class Router:
         with self._lock:
             self._in_force = replace(self._in_force, policy=replace(self._in_force.policy, threshold=threshold))
 
+    def forget_sessions(self) -> None:
+        """Let every session start anew."""
+        with self._lock:
+            self._sessions.clear()
+
     def answered(
         self,
         chosen: int,
