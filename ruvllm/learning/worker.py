@@ -172,7 +172,8 @@ class Worker(SpareTime):
             left = self._starts_at - now
             return None, left if 0.0 < left < math.inf else None
         try:
-            self._enrol(now)
+            if not self._enrol(now):
+                return None, None
             wanted = [plan for plan in self._plans.values() if plan.is_wanted(now)]
         except Exception:
             logger.exception("the schedule of background jobs cannot be read")
@@ -186,17 +187,26 @@ class Worker(SpareTime):
             return lambda: self._run_scheduled(plan), None
         return None, max(self._config.idle_s - quiet_s, SLICE_S)
 
-    def _enrol(self, now: float) -> None:
-        """Read once when each job is due; wall times are drawn in to its interval from now."""
+    def _enrol(self, now: float) -> bool:
+        """Read once when each job is due; wall times are drawn in to its interval from now.
+
+        Returns False while a job runs in the foreground: it would count as one that ran when its process ended.
+        """
         if self._is_enrolled:
-            return
-        wall = time.time()
-        states = self._table.enrol([(plan.job.name, plan.job.every_s) for plan in self._plans.values()], wall)
-        for name, plan in self._plans.items():
-            state = states[name]
-            plan.due = math.inf if state.due is None else now + state.due - wall
-            plan.failed_in_row = state.failed_in_row
+            return True
+        if not self._one_job.acquire(blocking=False):
+            return False
+        try:
+            wall = time.time()
+            states = self._table.enrol([(plan.job.name, plan.job.every_s) for plan in self._plans.values()], wall)
+            for name, plan in self._plans.items():
+                state = states[name]
+                plan.due = math.inf if state.due is None else now + state.due - wall
+                plan.failed_in_row = state.failed_in_row
+        finally:
+            self._one_job.release()
         self._is_enrolled = True
+        return True
 
     def _run_scheduled(self, plan: _Plan) -> None:
         must_stop = self._paced()

@@ -289,6 +289,16 @@ def test_a_failure_in_the_foreground_is_raised_and_counted(table: JobTable, star
     assert (state.failures, state.state, state.due) == (1, "waiting", None)
 
 
+def test_a_job_in_the_foreground_does_not_count_as_one_whose_process_ended(table: JobTable) -> None:
+    def body(must_stop: MustStop) -> None:
+        worker._enrol(time.monotonic())  # by the schedule, which looked for jobs in the foreground just before
+
+    worker = Worker(table, [Job("a", body, 3600.0)], AT_ONCE)
+    worker.run("a")
+    state = state_of(table, "a")
+    assert (state.runs, state.failures, state.last_error) == (1, 0, None)
+
+
 def test_an_unknown_job_is_refused_by_name(started: Started) -> None:
     with pytest.raises(ValueError, match="name must be one of a, b \\('c'\\)"):
         started(Job("b", Steps(1), None), Job("a", Steps(1), None)).run("c")
