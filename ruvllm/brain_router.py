@@ -410,6 +410,7 @@ class BrainRouter:
     def _bound_to(self, router: Router) -> dict[str, str]:
         policy = replace(self._policy, threshold=None)
         return {
+            "namespace": self._memory.namespace,
             "router": "" if router.learnt is None else router.learnt.sha256(),
             "models": fingerprint(*map(repr, self._tiers), *(files_of(name, self._models) for name in self._paths)),
             "embedder": self._embedder(),

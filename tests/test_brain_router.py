@@ -365,6 +365,22 @@ def test_rows_that_break_the_promise_end_it_for_good(tmp_path: Path) -> None:
         assert decided(again, asked(memory, EASY)).tier == "large" and again.promise() is None
 
 
+def test_a_certificate_waits_where_another_namespace_is_open(tmp_path: Path) -> None:
+    config = configured(**SURE, certified=True, risk=0.2)
+
+    def decided_by(namespace: str) -> str:
+        with Memory(tmp_path / "brain", embedder=WordEmbedder(), config=config, namespace=namespace) as memory:
+            return decided(BrainRouter(memory, TIERS, config, seed=1), asked(memory, EASY)).decided_by
+
+    with Memory(tmp_path / "brain", embedder=WordEmbedder(), config=config) as memory:
+        filled(memory, calibrating=120)
+        router = BrainRouter(memory, TIERS, config, seed=0)
+        assert router.train().accepted
+        verdict = router.certify()
+    assert isinstance(verdict, Certificate) and verdict.bound_to["namespace"] == "default"
+    assert [decided_by(name) for name in ("other", "default")] == ["safe default", "certificate"]
+
+
 def test_replacing_what_there_is_to_answer_from_ends_a_certificate(tmp_path: Path) -> None:
     config = configured(**SURE, certified=True, risk=0.2)
     with Memory(tmp_path / "brain", embedder=WordEmbedder(), config=config) as memory:

@@ -156,7 +156,7 @@ class Certificate:
         worst_among_routed: upper bound of the rate of loss among requests sent below the largest tier, by
             Clopper-Pearson at the same confidence for this threshold by itself; None for "regret", or without any.
         label_source: where the quality of the calibration rows came from: "user", "task" or "judge".
-        bound_to: fingerprints of all that the promise depends on, such as router, models, embedder and policy.
+        bound_to: fingerprints of all that the promise depends on, such as namespace, router, models and policy.
         max_requests, max_new_nodes: how many requests it lasts, and which share of new nodes.
         latency_factor: an answer takes at most so many times what was expected, with probability 1 - risk; None when
             too few latencies are known.
