@@ -21,7 +21,8 @@ class Memory(Documents, Searches, GraphOfNodes, Enrichment, Explained, Routing, 
         path: the brain's directory, made when missing.
         embedder: text to vectors; the configured one, opened when a text first has to be embedded, when None.
         config: the whole configuration; `path`/ruvllm.toml, environment and defaults when None.
-        namespace: which part of the brain is seen and written; nothing crosses from one to another.
+        namespace: which part of the brain is seen and written; no text crosses from one to another, while what is
+            learnt (`checkpoints`) is the whole brain's.
         read_only: do not write, whoever else does.
 
     Raises:
