@@ -9,7 +9,7 @@ from six.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,9 +18,10 @@ import numpy as np
 from ruvllm.text import containment, jaccard, minhash, normalized_tokens, sentence_spans
 from ruvllm.types import Hit, Message, NodeType, Source, Turn
 
-__all__ = ["Prompt", "build_prompt", "mark_used"]
+__all__ = ["Prompt", "build_prompt", "mark_used", "says_the_example"]
 
 SYSTEM = "Answer the question in a few words, using the text."
+SYSTEM_ALONE = "Answer the question in a few words."  # where there is no text, and no example that it could repeat
 TURNS_SHARE = 3  # earlier turns may take a third of the budget
 USED_OVERLAP = 0.5  # share of a sentence's content words that a source must hold to count as used
 
@@ -33,11 +34,13 @@ Relevance = Callable[[Sequence[str]], np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is sent to the model: the messages, the sources shown in them, and the exact token count."""
+    """What is sent to the model: the messages, the sources shown in them, the exact token count, and how many passages
+    there were to show."""
 
     messages: tuple[Message, ...]
     sources: tuple[Source, ...]
     tokens: int
+    passages: int
 
 
 def build_prompt(
@@ -72,18 +75,20 @@ def build_prompt(
     alone = count_tokens(_messages(query, (), ()))
     if alone > budget_tokens:
         raise ValueError(f"query is too long: it needs {alone} tokens of context, the model leaves {budget_tokens}")
-    kept = _newest_that_fit(query, turns, count_tokens, alone + (budget_tokens - alone) // TURNS_SHARE)
+    passages = _distinct(_settled(query, hits), max_sources, duplicate_similarity)
+    blank = [replace(passage, text="") for passage in passages[:1]]  # what a source takes besides its words
+    least = count_tokens(_messages(query, (), blank))
+    kept = _newest_that_fit(query, turns, blank, count_tokens, least + (budget_tokens - least) // TURNS_SHARE)
 
     def fits(sources: Sequence[Source]) -> bool:
         return count_tokens(_messages(query, kept, sources)) <= budget_tokens
 
-    passages = _distinct(_settled(query, hits), max_sources, duplicate_similarity)
     if max_sentences is None and fits(passages):
         sources = passages
     else:
         sources = _best_sentences(passages, relevance, fits, max_sentences)
     messages = _messages(query, kept, sources)
-    return Prompt(messages=messages, sources=tuple(sources), tokens=count_tokens(messages))
+    return Prompt(messages, tuple(sources), count_tokens(messages), len(passages))
 
 
 def mark_used(answer: str, sources: Sequence[Source]) -> tuple[Source, ...]:
@@ -96,9 +101,16 @@ def mark_used(answer: str, sources: Sequence[Source]) -> tuple[Source, ...]:
     return tuple(s if s.used == (s.number in used) else replace(s, used=not s.used) for s in sources)
 
 
+def says_the_example(answer: str, query: str, sources: Sequence[Source]) -> bool:
+    """Return whether an answer names whom only the example of the prompt names, as small readers do that find none."""
+    names = _EXAMPLE_NAMES.intersection(normalized_tokens(answer))
+    known = normalized_tokens(" ".join([query, *(f"{source.title or ''} {source.text}" for source in sources)]))
+    return bool(names.difference(known))
+
+
 def _messages(query: str, turns: Sequence[Turn], sources: Sequence[Source]) -> tuple[Message, ...]:
-    """System, an example, earlier turns, then this one."""
-    messages = [Message("system", SYSTEM), *_EXAMPLE]
+    """System, an example where there is a text, earlier turns, then this one."""
+    messages = [Message("system", SYSTEM), *_EXAMPLE] if sources else [Message("system", SYSTEM_ALONE)]
     for turn in turns:
         messages += [Message("user", turn.query), Message("assistant", turn.answer)]
     return (*messages, Message("user", _question(query, [(s.number, s.text) for s in sources])))
@@ -121,16 +133,21 @@ _EXAMPLE = (
     ),
     Message("assistant", "the engineer Karl Friis"),
 )
+_EXAMPLE_NAMES = frozenset(("karl", "friis"))
 
 
-def _newest_that_fit(query: str, turns: Sequence[Turn], count_tokens: CountTokens, limit: int) -> tuple[Turn, ...]:
+def _newest_that_fit(
+    query: str, turns: Sequence[Turn], sources: Sequence[Source], count_tokens: CountTokens, limit: int
+) -> tuple[Turn, ...]:
     """Return as many turns as fit, found in a few counts: each count reads all of them."""
 
     def newest(number: int) -> tuple[Turn, ...]:
         return tuple(turns[len(turns) - number :])
 
     numbers = range(1, len(turns) + 1)
-    return newest(bisect_right(numbers, limit, key=lambda number: count_tokens(_messages(query, newest(number), ()))))
+    return newest(
+        bisect_right(numbers, limit, key=lambda number: count_tokens(_messages(query, newest(number), sources)))
+    )
 
 
 def _settled(query: str, hits: Sequence[Hit]) -> Sequence[Hit]:
@@ -190,7 +207,22 @@ def _best_sentences(
             break
         if fits(_assemble(passages, sentences, [*chosen, int(candidate)])):
             chosen.append(int(candidate))
+    if not chosen:
+        place, text = sentences[int(np.argmax(scores))]
+        return _longest_beginning(replace(passages[place], number=1), text, fits)
     return _assemble(passages, sentences, chosen)
+
+
+def _longest_beginning(source: Source, text: str, fits: Callable[[Sequence[Source]], bool]) -> list[Source]:
+    """Return a source that shows as much of the beginning of `text` as fits, to a whole word where it has words."""
+
+    def is_too_long(length: int) -> bool:
+        return not fits([replace(source, text=text[:length])])
+
+    beginning = text[: bisect_left(range(1, len(text) + 1), True, key=is_too_long)]
+    whole_words, space, _ = beginning.rpartition(" ")
+    shown = (whole_words if space else beginning).strip()
+    return [replace(source, text=shown)] if shown else []
 
 
 def _assemble(passages: Sequence[Source], sentences: Sequence[tuple[int, str]], chosen: Sequence[int]) -> list[Source]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ruvllm.context import Prompt, build_prompt, mark_used
+from ruvllm.context import Prompt, build_prompt, mark_used, says_the_example
 from ruvllm.types import Hit, Message, Node, NodeType, Source, Turn
 
 WORDS = "terns nest on cliffs above the bay while boats wait for calm weather and cooks bake rye bread".split()
@@ -158,3 +158,41 @@ def test_no_source_is_marked_for_an_answer_from_elsewhere() -> None:
     marked = mark_used("Quantum chromodynamics describes gluons.", [source(1, "Terns nest on high cliffs.")])
     assert [s.used for s in marked] == [False]
     assert mark_used("", [source(1, "x")])[0].used is False
+
+
+@pytest.mark.parametrize(
+    "text", ["item and " * 400, "港の倉庫には雪上車がある" * 200, "x" * 5_000], ids=["a list", "no spaces", "one word"]
+)
+def test_where_no_sentence_fits_the_nearest_is_shown_as_far_as_it_fits(text: str) -> None:
+    def count_characters(messages: Sequence[Message]) -> int:
+        return sum(len(m.content) for m in messages)
+
+    def built(budget: int) -> Prompt:
+        return build_prompt(
+            "Where do terns nest?",
+            [hit(1, text)],
+            (),
+            count_tokens=count_characters,
+            relevance=lambda texts: np.zeros(len(texts)),
+            budget_tokens=budget,
+            max_sources=5,
+            duplicate_similarity=0.85,
+        )
+
+    prompt = built(600)
+    (source,) = prompt.sources
+    assert text.startswith(source.text) and 590 < prompt.tokens <= 600
+    assert built(100).sources == () and built(100).passages == 1
+
+
+def test_without_a_text_there_is_no_example_to_repeat() -> None:
+    assert len(build([]).messages) == 2
+    assert len(build([hit(1)]).messages) == 4
+
+
+def test_an_answer_by_the_example_is_told_from_one_by_a_source() -> None:
+    example = build([hit(1)]).messages[2].content
+    (source,) = build([hit(1, f"The bridge was built by {example}.")]).sources
+    assert says_the_example(example, "Where do terns nest?", build([hit(1)]).sources)
+    assert not says_the_example(example, "Who built the bridge?", [source])
+    assert not says_the_example("on cliffs", "Where do terns nest?", build([hit(1)]).sources)

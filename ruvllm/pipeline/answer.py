@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ruvllm.config import GenerationConfig
-from ruvllm.context import Prompt, mark_used
+from ruvllm.context import Prompt, mark_used, says_the_example
 from ruvllm.inference import confidence
 from ruvllm.pipeline.asking import UNFINISHED, Asking, Draft, Reader
 from ruvllm.routing import cost_of
@@ -86,24 +86,28 @@ def finished(
     )
     options = asking.request.options
     is_structured = options is not None and options.json_schema is not None
-    unsure = sure is not None and sure < min_confidence and not is_structured  # a passage is no value of the schema
-    if draft.finish_reason in UNFINISHED or (text and not unsure):
-        return response
-    if unsure and text:
-        asking.note("generate", f"the model was not sure of its answer (confidence {sure:.2f} < {min_confidence:.2f})")
+    doubt = ""
+    if sure is not None and sure < min_confidence:
+        doubt = f"the model was not sure of its answer (confidence {sure:.2f} < {min_confidence:.2f})"
+    elif prompt.sources and says_the_example(text, asking.query, prompt.sources):
+        doubt = "the model repeated the example of the prompt"
+    if draft.finish_reason in UNFINISHED or (text and (is_structured or not doubt)):
+        return response  # a passage is no value of the schema
+    if text:
+        asking.note("generate", doubt)
         response = replace(response, draft=text)
-    return _extracted(response, nearness)
+    return _extracted(response, nearness, "no source fits here" if prompt.passages else "memory holds nothing on this")
 
 
-def _extracted(response: Response, nearness: Nearness) -> Response:
-    """Quote the sentence of the best sources that lies nearest to the question."""
+def _extracted(response: Response, nearness: Nearness, why_none: str) -> Response:
+    """Quote the sentence of the best sources that lies nearest to the question; where there is none, say why."""
     candidates = [
         (source, " ".join(source.text[start:end].split()))
         for source in response.sources[:EXTRACT_SOURCES]
         for start, end in sentence_spans(source.text)
     ]
     if not candidates:
-        text, used = "I do not know, and memory holds nothing on this.", -1
+        text, used = f"I do not know, and {why_none}.", -1
     else:
         near = nearness([sentence for _, sentence in candidates])
         source, sentence = candidates[int(np.argmax(near))]

@@ -231,7 +231,8 @@ class Pipeline:
             with asking.stage("generate"):
                 yield from generate(engine, prompt, options, asking, draft)
         if not prompt.sources:
-            asking.note("retrieve", "memory holds nothing on this: the answer, if any, is the model's own")
+            why = "no source fits beside so long a question" if prompt.passages else "memory holds nothing on this"
+            asking.note("retrieve", f"{why}: the answer, if any, is the model's own")
         response = finished(asking, prompt, route, draft, min_confidence=section.min_confidence, nearness=near)
         if not draft.text.strip() and response.text:
             yield response.text  # nothing was streamed: no model, or not a word from it

@@ -22,7 +22,8 @@ def default_context(
 ) -> int:
     """Return how many prompt tokens to use: the configured number, else the `chosen` one, else the reader's bin.
 
-    A long question moves to the first bin of which it takes less than half, so that room for sources is left.
+    A long question moves to the first bin of which it takes less than half, so that room for sources is left; it stands
+    before and after them.
     """
     if engine is None:
         return configured or CONTEXT_BINS[-1]
@@ -39,7 +40,7 @@ def default_context(
     else:
         bins = CONTEXT_BINS if is_small(engine) else CONTEXT_BINS[-1:]
     question = engine.count_tokens([Message("user", query)])
-    return min(next((b for b in bins if 2 * question < b), window), window)
+    return min(next((b for b in bins if 4 * question < b), window), window)
 
 
 def no_tokens(messages: object) -> int:

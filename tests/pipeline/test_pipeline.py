@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from memory.fakes import WordEmbedder
 from ruvllm.config import Config, LimitsConfig, load_config
 from ruvllm.errors import EngineError, ModelMissing
 from ruvllm.inference import Engine
+from ruvllm.inference.engine import Piece
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.memory import Memory
 from ruvllm.orchestrator import SpareTime
@@ -184,6 +186,26 @@ def test_context_grows_with_the_reader_and_the_question() -> None:
     assert default_context("why?", small, options, 700) == 700
     narrow = EchoEngine(context_tokens=200)
     assert default_context("why?", narrow, options, 0) == 136
+
+
+@pytest.mark.parametrize("length", range(20, 1000, 70))
+def test_a_question_of_any_length_leaves_room_for_sources(memory: Memory, length: int) -> None:
+    engine = EchoEngine(context_tokens=4096)
+    engine.parameters = 135_000_000
+    response = ask(pipeline(memory, lambda: engine), Request(f"{'well, ' * length}{QUESTION}"))
+    assert response.sources and response.warnings == ()
+
+
+class _RepeatingEngine(EchoEngine):
+    def _pieces(self, *args: Any) -> Iterator[Piece]:
+        yield Piece("the engineer Karl Friis", (-0.1,))
+        yield Piece("", (), "stop", 100, 1)
+
+
+def test_who_repeats_the_example_of_the_prompt_is_not_believed(memory: Memory) -> None:
+    response = ask(pipeline(memory, _RepeatingEngine), Request(QUESTION))
+    assert response.draft == "the engineer Karl Friis" and response.finish_reason == "extract"
+    assert response.warnings == ("generate: the model repeated the example of the prompt",)
 
 
 def test_a_stream_that_was_closed_has_no_response(memory: Memory) -> None:
