@@ -44,6 +44,7 @@ class Soaked:
     files: tuple[int, int] = (0, 0)  # open, after the warm-up and at the end
     threads: tuple[int, int] = (0, 0)
     nodes: tuple[int, int] = (0, 0)
+    searched: tuple[int, int] = (0, 0)  # nodes that are not on probation
     failed: int = 0
 
 
@@ -66,6 +67,7 @@ def run(requests: int, config: Config, *, fresh: bool = False, seed: int = 0, on
         Row("requests", requests, ""),
         Row("requests a second", requests / soaked.seconds, "1/s"),
         Row("nodes remembered of a request", per_request, ""),
+        Row("nodes searched that came", soaked.searched[1] - soaked.searched[0], ""),
         Row("resident, after the warm-up", float(resident[0]), "MiB"),
         Row("resident, at the end", soaked.resident[-1], "MiB"),
         Row(f"growth in {PER:,} requests", slope, "MiB", interval=(low, high), target=0.0, met=low <= 0.0),
@@ -89,7 +91,7 @@ def soak(llm: RuvLLM, requests: int, rng: np.random.Generator, *, fresh: bool, o
     at: list[int] = []
     resident: list[float] = []
     before = (0, 0)
-    nodes = llm.stats().nodes
+    first = llm.stats()
     started = time.perf_counter()
     for i in range(requests):
         session = f"talk {i // (4 * SESSION_TURNS)}" if i % 4 == 0 else None
@@ -104,7 +106,7 @@ def soak(llm: RuvLLM, requests: int, rng: np.random.Generator, *, fresh: bool, o
             on_progress("requests", i + 1, requests)
     llm.flush()
     seconds = time.perf_counter() - started
-    stats = llm.stats()
+    last = llm.stats()
     return Soaked(
         requests=requests,
         seconds=seconds,
@@ -112,8 +114,9 @@ def soak(llm: RuvLLM, requests: int, rng: np.random.Generator, *, fresh: bool, o
         resident=resident,
         files=(before[0], open_files()),
         threads=(before[1], threads()),
-        nodes=(nodes, stats.nodes),
-        failed=stats.failed_records,
+        nodes=(first.nodes, last.nodes),
+        searched=(first.nodes - first.on_probation, last.nodes - last.on_probation),
+        failed=last.failed_records,
     )
 
 
