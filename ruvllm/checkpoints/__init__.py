@@ -2,7 +2,7 @@
 
 from ruvllm.checkpoints.student import Move, Phase, Serving, Step, Student
 from ruvllm.checkpoints.students import Students, students_of
-from ruvllm.checkpoints.versions import Checkpoint, Checkpoints, Saved
+from ruvllm.checkpoints.versions import Checkpoint, Checkpoints, Saved, digest_of
 
 __all__ = [
     "Checkpoint",
@@ -14,5 +14,6 @@ __all__ = [
     "Step",
     "Student",
     "Students",
+    "digest_of",
     "students_of",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from ruvllm.whole_file import replacing
 
-__all__ = ["Checkpoint", "Checkpoints", "Saved"]
+__all__ = ["Checkpoint", "Checkpoints", "Saved", "digest_of"]
 
 KEPT = 20  # newest versions that stay on disk beside the one in force
 
@@ -56,6 +57,11 @@ class Saved:
     in_force: bool
 
 
+def digest_of(examples: object) -> str:
+    """Return the SHA-256 of examples as JSON, in hex: whether a version was made of the same ones."""
+    return hashlib.sha256(json.dumps(examples).encode()).hexdigest()
+
+
 class Checkpoints:
     """The versions of one kind of model in one folder, which is made by the first `save`.
 
@@ -80,6 +86,11 @@ class Checkpoints:
         """Return a version; None when its file is missing, damaged, or of another form."""
         read = self._read(version)
         return None if read is None else Checkpoint(version, read[1], read[0]["about"], read[2])
+
+    def was_taught(self, version: int, digest: str) -> bool:
+        """Return whether a version was made of the examples of a digest, which its `about` holds as "taught"."""
+        saved = self.load(version)
+        return saved is not None and saved.about.get("taught") == digest
 
     def save(
         self,

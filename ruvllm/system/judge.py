@@ -76,7 +76,8 @@ class Judges(Parts):
     def train_judge(self, *, cancelled: Callable[[], bool] = never) -> JudgeReport:
         """Calibrate the judge by the ratings of this brain; durable on return.
 
-        What predicts held-out ratings no better than the calibration in force is discarded, and the report says so.
+        What predicts held-out ratings no better than the uncalibrated judge is discarded, and the report says so; where
+        no rating is new since the version in force, nothing is tried.
 
         Raises:
             ValueError: the judge is switched off.

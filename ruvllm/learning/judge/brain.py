@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from ruvllm.checkpoints import Checkpoints
+from ruvllm.checkpoints import Checkpoints, digest_of
 from ruvllm.judging import Answered, Judgement
 from ruvllm.learning.judge.judge import Calibrated, Judge
 from ruvllm.learning.judge.llm import LlmJudge
@@ -68,13 +68,15 @@ class BrainJudge:
     def _train(self, cancelled: Callable[[], bool]) -> JudgeReport:
         rated = self._memory.rated_answers(self._judge.name, MAX_LABELS)
         scores, qualities = np.array([one.score for one in rated]), np.array([one.quality for one in rated])
-        in_force = self._judge.calibrated
-        ids = [one.id for one in rated]
-        found, report = train(ids, scores, qualities, in_force.calibration, in_force.version, cancelled)
+        taught = digest_of([asdict(one) for one in rated])
+        if self._checkpoints.was_taught(self.version, taught):
+            reason = f"nothing new since version {self.version}"
+            return JudgeReport(len(rated), 0, None, None, None, None, None, False, self.version, reason)
+        found, report = train([one.id for one in rated], scores, qualities, self.version, cancelled)
         if found is None:
             return report
         version = self._checkpoints.save(
-            np.empty(0, np.float32), {"calibration": found.to_dict(), "report": asdict(report)}
+            np.empty(0, np.float32), {"calibration": found.to_dict(), "report": asdict(report), "taught": taught}
         )
         self._judge.calibrated = Calibrated(found, version)
         logger.info("version %d of the judge's calibration is in force", version)

@@ -29,7 +29,8 @@ class JudgeReport:
 
     Attributes:
         examples: rated answers there were; `held_out` of them judged.
-        before_loss, loss, ece_before, ece_after: on these; None where too few were rated.
+        before_loss, loss, ece_before, ece_after: on these, uncalibrated and by what the others taught; None where too
+            few were rated, or none since the version in force.
         version: in force afterwards, 0 for the uncalibrated judge.
     """
 
@@ -71,15 +72,15 @@ def train(
     ids: list[str],
     score: Floats,
     quality: Floats,
-    in_force: Calibration,
     version: int,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[Calibration | None, JudgeReport]:
     """Return a calibration of all rated answers, None where one made without the held-out third predicts it no better
-    than the one in force, by the Brier score.
+    than the uncalibrated judge, by the Brier score: the one in force was made of that third, too.
 
     Args:
         ids: of the answers, which decide who is held out: the same ones every time.
+        version: in force.
     """
     n = len(ids)
     held = np.array([_is_held_out(one) for one in ids], np.bool_)
@@ -87,7 +88,7 @@ def train(
         reason = f"{n} answers were rated; {MIN_LABELS} are the least"
         return None, JudgeReport(n, int(held.sum()), None, None, None, None, None, False, version, reason)
     tried = calibrate(score[~held], quality[~held])
-    before, after = in_force.apply(score[held]), tried.apply(score[held])
+    before, after = score[held], tried.apply(score[held])
     figures = (brier(before, quality[held]), brier(after, quality[held]))
     errors = (ece(before, quality[held], BINS), ece(after, quality[held], BINS))
     accepted = figures[1] < figures[0] and not cancelled()

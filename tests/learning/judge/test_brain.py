@@ -68,6 +68,16 @@ def test_a_rollback_takes_the_calibration_back(rated: Memory) -> None:
     rated.close()
 
 
+def test_ratings_that_were_learnt_from_make_no_other_version(rated: Memory) -> None:
+    BrainJudge(rated).train()
+    judge = BrainJudge(rated)
+    again = judge.train()
+    assert (again.accepted, again.version, again.reason) == (False, 1, "nothing new since version 1")
+    rated.feedback("a0", Feedback(rating=2, rater="r0"))
+    assert judge.train().version == 2
+    rated.close()
+
+
 def test_a_damaged_version_is_not_used(rated: Memory) -> None:
     BrainJudge(rated).train()
     (rated.path / "checkpoints" / "judge" / "000001.npz").write_bytes(b"damaged")
