@@ -31,6 +31,7 @@ Cancelled = Callable[[], bool]
 class TrainingReport:
     """What a training pass did. Losses are means over the held-out examples, None without any.
 
+    Both are of what a search finds at that time: only those of one pass compare, since candidates come and go.
     `reason` says why it was not accepted, "" where it was.
     """
 

@@ -17,7 +17,7 @@ from ruvllm.attention import AttentionEngine
 from ruvllm.attention.attribution import attribute, says, sharpened
 from ruvllm.attention.engine import FEATURE_VERSION, Example
 from ruvllm.attention.training import TrainingReport, train_gated
-from ruvllm.checkpoints import Checkpoints
+from ruvllm.checkpoints import Checkpoints, digest_of
 from ruvllm.memory.feedback import outcome_of, read_feedback
 from ruvllm.memory.rows import fetch_nodes, title_of, vector_of
 from ruvllm.memory.search import GraphSearch
@@ -173,15 +173,28 @@ class Lessons:
     # -- training ----------------------------------------------------------------------------------------------------
 
     def train(self, search: GraphSearch, cancelled: Callable[[], bool] = lambda: False) -> TrainingReport:
-        """Train on all examples from the start; adopt what ranks held-out ones better than the untrained engine."""
+        """Train on all examples from the start; adopt what ranks held-out ones better than the untrained engine.
+
+        Where the version in force was made of the same ones, nothing is tried: how they are searched today, by edges
+        that moved or concepts that came, is nothing that anybody said.
+        """
         with self._training:
-            params, report = train_gated(self.examples(search, cancelled), cancelled=cancelled)
+            teaching = self._teaching(cancelled)
+            taught = digest_of([_said(one, credits) for one, credits in teaching])
+            if self._checkpoints.was_taught(self.version, taught):
+                reason = f"nothing new since version {self.version}"
+                return TrainingReport(len(teaching), 0, None, None, accepted=False, reason=reason)
+            params, report = train_gated(self._examples(search, teaching, cancelled), cancelled=cancelled)
             if params is not None:
-                self.adopt(params, asdict(report))
+                self.adopt(params, {**asdict(report), "taught": taught})
             return report
 
     def examples(self, search: GraphSearch, cancelled: Callable[[], bool] = lambda: False) -> list[Example]:
         """Return what teaches, oldest first: answers that were rated good or corrected, or had a source that helped."""
+        return self._examples(search, self._teaching(cancelled), cancelled)
+
+    def _teaching(self, cancelled: Callable[[], bool]) -> list[tuple[_Answered, dict[int, float]]]:
+        """Return the answers that teach, oldest first, each with the credit of its sources."""
         found = []
         for one in self._answered("AND f.interaction IS NOT NULL"):
             if cancelled():
@@ -192,13 +205,25 @@ class Lessons:
             is_known = outcome is not None and outcome.is_good
             if not is_known and one.correction is not None:
                 is_known = self._was_shown(one, one.correction)
-            if not helped and not is_known:
-                continue
-            credits = dict(self._store.rows(_TAUGHT, (one.id,))) if is_known else dict.fromkeys(helped, 1.0)
+            if helped or is_known:
+                credits = dict(self._store.rows(_TAUGHT, (one.id,))) if is_known else dict.fromkeys(helped, 1.0)
+                found.append((one, credits))
+        return found[::-1]
+
+    def _examples(
+        self,
+        search: GraphSearch,
+        teaching: Iterable[tuple[_Answered, dict[int, float]]],
+        cancelled: Callable[[], bool],
+    ) -> list[Example]:
+        found = []
+        for one, credits in teaching:
+            if cancelled():
+                return []
             example = self._example(search, one, credits, cancelled)
             if example is not None:
                 found.append(example)
-        return found[::-1]
+        return found
 
     def _was_shown(self, one: _Answered, answer: str) -> bool:
         nodes = fetch_nodes(self._store, one.shown).values()
@@ -240,6 +265,11 @@ def insert_credits(connection: apsw.Connection, rows: Sequence[CreditRow]) -> No
         "decided_by = excluded.decided_by WHERE decided_by <> 'mark'",
         rows,
     )
+
+
+def _said(one: _Answered, credits: dict[int, float]) -> list[object]:
+    """Return what an answer teaches, as JSON; by another embedder that is something else."""
+    return [one.id, one.vector.tobytes().hex(), sorted(credits.items()), one.came_of_it]
 
 
 def _attributed(query: str, answer: str, shown: Sequence[int], found: Returned) -> dict[int, float]:

@@ -153,7 +153,8 @@ def test_discarded_trainings_stay_in_the_report(memory: Memory) -> None:
 
 def test_a_version_that_was_taken_back_is_told_from_earlier_ones(memory: Memory) -> None:
     fleet.rated(memory)
-    for _ in range(3):
+    for i in range(3):
+        memory.feedback("a0", Feedback(rating=5, correction=f"Captain Petrelson {i}"))
         memory.train_attention()
     memory.rollback_attention()
     assert [one.state for one in learn_history(memory).learnt] == ["earlier", "in force", "taken back"]

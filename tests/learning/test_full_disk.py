@@ -52,6 +52,7 @@ def without_room(memory: Memory) -> set[str]:
 def test_the_ranking_stays_as_it_is(memory: Memory, small_disk: Path) -> None:
     fleet.rated(memory)
     memory.train_attention()
+    memory.feedback("a0", Feedback(rating=1))
     before, there = memory._lessons.engine().params(), without_room(memory)
     with full(small_disk), pytest.raises(BrainError, match=r"attention.*disk is full"):
         memory.train_attention()

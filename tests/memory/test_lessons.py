@@ -209,6 +209,30 @@ def test_good_answers_teach_the_ranking_which_outlives_reopening(open_memory: Ca
     assert [hit.score for hit in again.search("master of MV Heron", 3)] == pytest.approx(untrained, rel=1e-5)
 
 
+def test_answers_that_were_learnt_from_make_no_other_version(memory: Memory) -> None:
+    fleet(memory)
+    for i, ship in enumerate(SHIPS[1:]):
+        ask(memory, f"a{i}", ship, f"Captain {ship}son")
+        memory.feedback(f"a{i}", Feedback(rating=5))
+    assert memory.train_attention().accepted
+    again = memory.train_attention()
+    assert (again.examples, again.accepted, again.reason) == (11, False, "nothing new since version 1")
+    ask(memory, "b", SHIPS[0], f"Captain {SHIPS[0]}son")
+    memory.feedback("b", Feedback(rating=5))
+    assert memory.train_attention().accepted
+    assert memory.attention_version == 2
+
+
+def test_another_mark_on_an_answer_that_was_learnt_from_is_learnt(memory: Memory) -> None:
+    fleet(memory)
+    for i, ship in enumerate(SHIPS):
+        shown = ask(memory, f"a{i}", ship, f"Captain {ship}son")
+        memory.feedback(f"a{i}", Feedback(rating=5))
+    memory.train_attention()
+    memory.feedback(f"a{i}", Feedback(rating=5, marks={shown[1]: True}))
+    assert memory.train_attention().reason != "nothing new since version 1"
+
+
 def test_patterns_are_kept_with_the_brain(open_memory: Callable[..., Memory]) -> None:
     memory = open_memory()
     memory.train_on_patterns([Pattern((EdgeType.CITES,), 1.0)])

@@ -28,8 +28,8 @@ class Learning(OpenedBrain):
         """Train the ranking on all answers that were rated good or corrected; durable on return.
 
         Credit goes to the sources that attribution, or a mark, says were needed; where no shown source says what a
-        correction says, it teaches nothing. What ranks a held-out fifth of the
-        answers worse than the untrained engine does is discarded; below ten good answers nothing is tried.
+        correction says, it teaches nothing. What ranks a held-out fifth of the answers worse than the untrained engine
+        does is discarded; below ten good answers nothing is tried, nor where the version in force was made of the same.
 
         Args:
             cancelled: asked between examples; True ends the training, and nothing changes.
