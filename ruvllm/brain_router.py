@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import numpy.typing as npt
 
-from ruvllm.checkpoints import Checkpoints
+from ruvllm.checkpoints import Checkpoints, digest_of
 from ruvllm.config import Config
 from ruvllm.inference.runtime_engine import Probe
 from ruvllm.learning.promise import Issued, PromiseFile
@@ -161,7 +161,8 @@ class BrainRouter:
         """Train on the whole log; adopt what judges requests it never saw better than what is in force.
 
         Half of the rows drawn for calibration are left out: certificates need rows that nothing was trained on. Until
-        the new version is on disk, and where training fails or is stopped, the old one decides.
+        the new version is on disk, and where training fails or is stopped, the old one decides. Nothing is tried where
+        it was made of the same ratings, tiers and settings.
 
         Raises:
             RuntimeError: a training is running.
@@ -173,9 +174,15 @@ class BrainRouter:
             self._proof = self._proof_of(logged)
             dim, embedder = logged.vectors.shape[1], self._embedder()
             before = self._ready(dim).learnt if dim else None
-            training = training_of(self._config)
+            training, rated = training_of(self._config), _without_proof(logged)
+            asked_for = [embedder, list(map(repr, self._tiers)), self._policy.safe_default, asdict(training)]
+            taught = digest_of([rated.ids, rated.quality.tolist(), *asked_for])
+            if self._checkpoints.was_taught(self.checkpoint, taught):
+                labels = int((~np.isnan(rated.quality)).sum())
+                reason = f"nothing new since version {self.checkpoint}"
+                return Report(len(rated), labels, None, None, accepted=False, reason=reason)
             learnt, report = train_router(
-                _without_proof(logged),
+                rated,
                 self._tiers,
                 before,
                 training,
@@ -184,7 +191,7 @@ class BrainRouter:
                 cancelled=cancelled,
             )
             if learnt is not None:
-                how = {"training": asdict(training), "seed": SEED, "report": asdict(report)}
+                how = {"training": asdict(training), "seed": SEED, "report": asdict(report), "taught": taught}
                 about = learnt.about() | {"embedder": embedder} | how
                 version = self._checkpoints.save(learnt.trained.params, about, learnt.arrays())
                 self._adopt(self._ready(dim), learnt, version)

@@ -316,8 +316,14 @@ def test_two_trainings_at_once_are_refused(learnt: tuple[Memory, BrainRouter]) -
         router.train()
 
 
+def test_a_log_that_was_learnt_from_is_not_learnt_again(learnt: tuple[Memory, BrainRouter]) -> None:
+    _, router = learnt
+    assert router.train().reason == "nothing new since version 1"
+
+
 def test_a_training_that_is_stopped_changes_nothing(learnt: tuple[Memory, BrainRouter]) -> None:
-    memory, router = learnt
+    memory, _ = learnt
+    router = BrainRouter(memory, TIERS, configured(**SURE | {"quality_floor": 0.7}), seed=0)  # nothing learnt for it
     before = qualities(router, memory, EASY)
     assert router.train(cancelled=lambda: True).reason == "training was stopped"
     assert qualities(router, memory, EASY) == pytest.approx(before, abs=0.01)
