@@ -163,7 +163,7 @@ def _draw(llm: RuvLLM, folder: Path, curve: list[viz.CurvePoint]) -> None:
     """Draw the memory graph around the last correction, and the curve."""
     labels = {
         "title": "What the demo learns",
-        "x_label": "corrections given; at the end, learn()",
+        "x_label": f"corrections given, 0 to {len(NEWS)}; at {len(NEWS) + 1}, after learn()",
         "y_label": "ranking's weight on the right passages",
     }
     corrected = llm.memory.search(NEWS[-1].question, 1)[0].node.id
