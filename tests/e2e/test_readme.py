@@ -1,4 +1,6 @@
-"""The code blocks of the documentation run as they stand, in order, in an empty folder with a `docs` folder in it."""
+"""The documentation: its links lead somewhere, and its code blocks run as they stand, in order, in an empty folder with
+a `docs` folder in it.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +23,13 @@ DOCUMENTS = Path(str(files("ruvllm") / "demo" / "docs"))
 def blocks(page: str) -> list[tuple[str, str]]:
     """Return (language, text) of every block of a page."""
     return re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))], ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert missing == []
 
 
 def test_the_first_two_commands_are_install_and_test() -> None:
