@@ -97,7 +97,7 @@ def soak(llm: RuvLLM, requests: int, rng: np.random.Generator, *, fresh: bool, o
         session = f"talk {i // (4 * SESSION_TURNS)}" if i % 4 == 0 else None
         response = llm.ask(next(asked), session=session)
         if i % FEEDBACK_EVERY == 0:
-            llm.feedback(response.id, rating=5 if i % 3 else 1, rater=f"rater {i % 7}")
+            llm.feedback(response.id, rating=5 if i % 3 else 1, rater="one")  # on whose word alone nothing is promoted
         if (i + 1) % every == 0:
             at.append(i + 1)
             resident.append(resident_bytes() / MIB)
