@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -118,12 +118,15 @@ def term_hash(term: str) -> int:
 
 
 class NameIndex:
-    """Finds the names of nodes in texts, by their first two words and their length. Not safe from several threads."""
+    """Finds the names of nodes in texts, by their first two words and their length. Not safe from several threads.
+
+    A brain has as many names as documents, so that they are kept in few objects each.
+    """
 
     def __init__(self) -> None:
-        self._nodes: dict[str, dict[int, None]] = {}  # in the order in which they came
-        self._names: dict[int, list[str]] = {}
-        self._lengths: dict[tuple[str, ...], set[int]] = {}  # first two words -> how many words names have or had
+        self._nodes: dict[str, int | dict[int, None]] = {}  # the only one, or all in the order in which they came
+        self._names: dict[int, tuple[str, ...]] = {}
+        self._lengths: dict[tuple[str, ...], int] = {}  # first two words -> bit n: a name has or had n words
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -131,20 +134,30 @@ class NameIndex:
     def add(self, rows: Iterable[tuple[str, int]]) -> None:
         """Take in names, as `name_of` gives them, and the nodes that are called so."""
         for name, node in rows:
-            if name not in self._nodes:
+            known = self._nodes.get(name)
+            if known is None:
                 words = name.split(" ")
-                self._nodes[name] = {}
-                self._lengths.setdefault(tuple(words[:2]), set()).add(len(words))
-            if node not in self._nodes[name]:
-                self._nodes[name][node] = None
-                self._names.setdefault(node, []).append(name)
+                start = tuple(words[:2])
+                self._lengths[start] = self._lengths.get(start, 0) | 1 << len(words)
+                self._nodes[name] = node
+            elif isinstance(known, dict):
+                if node in known:
+                    continue
+                known[node] = None
+            elif known == node:
+                continue
+            else:
+                self._nodes[name] = {known: None, node: None}
+            self._names[node] = (*self._names.get(node, ()), name)
 
     def remove(self, nodes: Iterable[int]) -> None:
         """Forget nodes; unknown ones are passed over."""
         for node in nodes:
             for name in self._names.pop(node, ()):
-                del self._nodes[name][node]
-                if not self._nodes[name]:
+                known = self._nodes[name]
+                if isinstance(known, dict):
+                    del known[node]
+                if not isinstance(known, dict) or not known:
                     del self._nodes[name]
 
     def find(
@@ -164,7 +177,7 @@ class NameIndex:
         indexes = (self, *others)
         found: dict[str, list[int]] = {}
         for _, _, name in _longest([span for index in indexes for span in index._spans(words, pairs)]):
-            nodes = [node for index in indexes for node in index._nodes.get(name, ()) if node not in without]
+            nodes = [node for index in indexes for node in index._called(name) if node not in without]
             if len(nodes) <= MAX_NODES:
                 found[name] = nodes
         return found
@@ -173,14 +186,24 @@ class NameIndex:
         """Return the names among the words of a text, those that overlap included."""
         return {name for _, _, name in self._spans(words, list(pairwise([*words, ""])))}
 
+    def _called(self, name: str) -> Iterable[int]:
+        known = self._nodes.get(name, ())
+        return (known,) if isinstance(known, int) else known
+
     def _spans(self, words: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[tuple[int, int, str]]:
         """Return (start, stop, name) of all names among words, of which `pairs` are each with the next."""
         spans = [(start, start + 1, word) for start, word in enumerate(words) if word in self._nodes]
         for start in [start for start, pair in enumerate(pairs) if pair in self._lengths]:
-            for stop in [start + length for length in self._lengths[pairs[start]]]:
+            for stop in [start + length for length in _places(self._lengths[pairs[start]])]:
                 if (name := " ".join(words[start:stop])) in self._nodes:
                     spans.append((start, stop, name))
         return spans
+
+
+@cache
+def _places(bits: int) -> tuple[int, ...]:
+    """Return which bits of a number are set."""
+    return tuple(n for n in range(bits.bit_length()) if bits >> n & 1)
 
 
 def _longest(spans: Sequence[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
