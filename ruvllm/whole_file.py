@@ -20,18 +20,24 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def replacing(file: Path) -> Iterator[BinaryIO]:
     """Give a stream to write; what it got is in `file`, durably, when the body ends, and nowhere where that fails.
 
+    Where `file` is a link, what it points to is replaced.
+
     Raises:
+        ValueError: `file` is a directory, a pipe, a device.
         BrainError: the disk is full.
     """
-    part = file.with_name(file.name + ".tmp")
+    target = file.resolve()
+    if target.exists() and not target.is_file():
+        raise ValueError(f"file: {file} is {'a directory' if target.is_dir() else 'not a regular file'}")
+    part = target.with_name(target.name + ".tmp")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        part.replace(file)
-        fsync_folder(file.parent)
+        part.replace(target)
+        fsync_folder(target.parent)
     except BaseException as error:
         part.unlink(missing_ok=True)
         if is_full(error):

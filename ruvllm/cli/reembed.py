@@ -23,6 +23,7 @@ from ruvllm.cli.models import fetch_missing
 from ruvllm.config import load_config
 from ruvllm.embedding import open_embedder
 from ruvllm.memory import Memory, ReembedProgress
+from ruvllm.whole_file import replacing
 
 __all__ = ["register", "set_embedding_model"]
 
@@ -65,9 +66,8 @@ def set_embedding_model(file: Path, model: str) -> bool:
             return False
     except tomllib.TOMLDecodeError:
         return False
-    part = file.with_name(file.name + ".tmp")
-    part.write_text(changed, encoding="utf-8")
-    part.replace(file)
+    with replacing(file) as stream:
+        stream.write(changed.encode())
     return True
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import io
 import json
-import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import apsw
 
 from ruvllm.memory.archive import Archive
-from ruvllm.memory.lines import BLOB_COLUMNS, JSON_COLUMNS, NODE_KEYS, TABLES, VERSION, Table, is_id, opened
+from ruvllm.memory.lines import BLOB_COLUMNS, JSON_COLUMNS, NODE_KEYS, TABLES, VERSION, Table, is_id
 from ruvllm.memory.store import Store, fetch, translated
+from ruvllm.whole_file import replacing
 
 __all__ = ["export_brain"]
 
@@ -32,32 +35,32 @@ def export_brain(store: Store, file: Path, archive: Archive) -> int:
 
     A brain that was imported from the file into an empty one is exported as the same bytes. Archived nodes are written
     whole and come back hot. Of a source that was forgotten, the id is left out of the answers that were shown it. A
-    file of this name is replaced once the new one is whole.
+    file of this name, or what a link of this name points to, is replaced once the new one is whole.
 
     Raises:
-        ValueError: `file` is a directory, or would lie among the brain's own files.
+        ValueError: `file` is a directory, a pipe or a device, or would lie among the brain's own files.
         OSError: the file cannot be written; one that was there before stays.
-        BrainError: a node is archived and the cold file is missing.
+        BrainError: the disk is full, or a node is archived and the cold file is missing.
     """
-    if file.is_dir():
-        raise ValueError(f"file: {file} is a directory")
     if file.resolve().is_relative_to(store.path.parent.resolve()):
         raise ValueError(f"file: {file} is inside the brain's own directory; write it elsewhere")
-    if not file.parent.is_dir():
-        raise FileNotFoundError(f"file: there is no directory {file.parent}")
-    part = file.with_name(file.name + ".tmp")
+    folder = (file.resolve() if file.is_symlink() else file).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"file: there is no directory {folder}")
     lines = 0
-    try:
-        with translated(store.path), opened(part, "w", is_gzip=file.suffix == ".gz") as stream:
-            for line in _lines(store.reader(), archive):
-                stream.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
-                lines += 1
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    with translated(store.path), replacing(file) as raw, _packed(raw, is_gzip=file.suffix == ".gz") as stream:
+        for line in _lines(store.reader(), archive):
+            stream.write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+            lines += 1
     return lines
+
+
+def _packed(raw: BinaryIO, *, is_gzip: bool) -> AbstractContextManager[BinaryIO]:
+    """Return a stream into `raw`; what is written there depends on nothing but the bytes (no name, no time)."""
+    if not is_gzip:
+        return nullcontext(raw)
+    packed = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
+    return cast("BinaryIO", io.BufferedWriter(cast("io.RawIOBase", packed)))
 
 
 def _lines(connection: apsw.Connection, archive: Archive) -> Iterator[dict[str, Any]]:

@@ -99,7 +99,7 @@ class _Import:
         return self._number
 
     def _read(self) -> Iterator[dict[str, Any]]:
-        with opened(self._file, "r", is_gzip=self._file.suffix == ".gz") as stream:
+        with opened(self._file, is_gzip=self._file.suffix == ".gz") as stream:
             for text in stream:
                 self._number += 1
                 line = parsed(text)

@@ -62,7 +62,7 @@ def read_documents(file: Path, format: ImportFormat | None = None) -> list[dict[
 def _is_brain(file: Path) -> bool:
     """Return whether the first line is one of an exported brain."""
     try:
-        with opened(file, "r", is_gzip=file.suffix == ".gz") as stream:
+        with opened(file, is_gzip=file.suffix == ".gz") as stream:
             head = parsed(stream.readline())
     except (ValueError, EOFError, gzip.BadGzipFile, zlib.error):  # said when all of it is read
         return False
@@ -94,7 +94,7 @@ def _entries(file: Path, format: str | None) -> Iterator[tuple[str, Any]]:
 def _lines(file: Path) -> list[str]:
     lines: list[str] = []
     try:
-        with opened(file, "r", is_gzip=file.suffix == ".gz") as stream:
+        with opened(file, is_gzip=file.suffix == ".gz") as stream:
             for line in stream:
                 lines.append(line if lines else line.removeprefix("\ufeff"))
     except UnicodeDecodeError as error:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal, NamedTuple, cast
+from typing import IO, Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -300,11 +297,8 @@ def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is not a number that can be stored")
 
 
-@contextmanager
-def opened(file: Path, mode: Literal["r", "w"], *, is_gzip: bool) -> Iterator[IO[str]]:
-    """Open a text file, compressed or not; what is written depends on nothing but the text (no name, no time)."""
-    with ExitStack() as stack:
-        raw: Any = stack.enter_context(file.open(f"{mode}b"))
-        if is_gzip:
-            raw = stack.enter_context(gzip.GzipFile(filename="", mode=f"{mode}b", fileobj=raw, mtime=0))
-        yield cast("IO[str]", stack.enter_context(io.TextIOWrapper(raw, encoding="utf-8", newline="\n")))
+def opened(file: Path, *, is_gzip: bool) -> IO[str]:
+    """Open a text file for reading, compressed or not."""
+    if is_gzip:
+        return gzip.open(file, "rt", encoding="utf-8", newline="\n")
+    return file.open(encoding="utf-8", newline="\n")

@@ -47,3 +47,11 @@ def test_any_path_can_be_set(tmp_path: Path) -> None:
     file = tmp_path / "ruvllm.toml"
     assert set_embedding_model(file, 'C:\\models\\"mine" é')
     assert set_embedding_model(file, 'C:\\models\\"mine" é')
+
+
+def test_settings_that_are_a_link_stay_one(tmp_path: Path) -> None:
+    file, target = tmp_path / "ruvllm.toml", tmp_path / "common.toml"
+    target.write_text("[store]\n")
+    file.symlink_to(target)
+    assert set_embedding_model(file, "new")
+    assert file.is_symlink() and 'model = "new"' in target.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,3 +52,19 @@ def test_time_of_writing_leaves_no_trace(filled: Memory, tmp_path: Path, monkeyp
     monkeypatch.setattr(time, "time", lambda: 3e9)
     filled.export(tmp_path / "y.jsonl.gz")
     assert (tmp_path / "x.jsonl.gz").read_bytes() == (tmp_path / "y.jsonl.gz").read_bytes()
+
+
+def test_what_a_link_points_to_is_written(filled: Memory, tmp_path: Path) -> None:
+    link, target = tmp_path / "link.jsonl", tmp_path / "elsewhere" / "x.jsonl"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    filled.export(link)
+    assert link.is_symlink() and json.loads(target.read_text().splitlines()[0])["kind"] == "brain"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_pipe_is_refused_and_stays(filled: Memory, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=r"pipe is not a regular file"):
+        filled.export(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
