@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from ruvllm.errors import BrainLocked, BrainReadOnly
 if TYPE_CHECKING:
     from filelock import FileLock
 
-__all__ = ["ReadWriteLock", "WriterLock"]
+__all__ = ["NoWriter", "ReadWriteLock", "WriterLock"]
 
 
 class WriterLock:
@@ -49,6 +50,28 @@ class WriterLock:
     def release(self) -> None:
         """Let others write. May be called twice."""
         self._held.release()
+
+
+class NoWriter:
+    """The held certainty that nobody writes to a brain; any number of readers may hold it.
+
+    Raises:
+        OSError: somebody writes, or the lock file cannot be opened.
+    """
+
+    def __init__(self, brain: Path) -> None:
+        self._handle: int | None = os.open(brain / "lock", os.O_RDONLY | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Let others write. May be called twice."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
 
 def _owner(path: Path) -> int | None:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import apsw
 
 from ruvllm.errors import BrainDamaged, BrainError, BrainReadOnly
+from ruvllm.memory.lock import NoWriter
 from ruvllm.memory.schema import MIGRATIONS, migrate, require_known
 
 __all__ = ["Store", "fetch", "translated"]
@@ -40,12 +41,17 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise BrainDamaged(f"{path} is damaged: {error}; restore a backup", path=path) from error
-    except apsw.FullError as error:
-        raise BrainError(f"{path}: the disk is full; nothing of this was written", path=path) from error
     except (apsw.ReadOnlyError, apsw.PermissionsError) as error:
         raise BrainReadOnly(f"{path} cannot be written: {error}", path=path) from error
-    except (apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.NoMemError) as error:
+    except (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.NoMemError) as error:
+        if _is_full(error):
+            raise BrainError(f"{path}: the disk is full; nothing of this was written", path=path) from error
         raise BrainError(f"{path} cannot be used now: {error}", path=path) from error
+
+
+def _is_full(error: apsw.Error) -> bool:
+    """Return whether there is no room, be it for the database or for the shared memory beside it."""
+    return isinstance(error, apsw.FullError) or getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_SHMSIZE
 
 
 class _Ticket:
@@ -68,6 +74,7 @@ class Store:
 
     Raises:
         BrainDamaged, BrainTooNew, BrainReadOnly: the file cannot serve; it is left untouched.
+        BrainError: the disk is full, and what its log holds cannot be read without room.
     """
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
@@ -85,6 +92,7 @@ class Store:
         self._waiting_lock = threading.Lock()
         self._writer: apsw.Connection | None = None
         self._changes_before = 0  # of the running transaction
+        self._no_writer: NoWriter | None = None
         with translated(path):
             if not read_only:
                 self._writer = self._open_writer()
@@ -93,6 +101,7 @@ class Store:
                 self._open_read_only()
             except BaseException:
                 self._close_readers()
+                self._release()
                 raise
 
     def _open_writer(self) -> apsw.Connection:
@@ -109,8 +118,10 @@ class Store:
             connection.pragma("cache_size", -CACHE_KIB)
             connection.pragma("wal_autocheckpoint", LOG_PAGES)
             migrate(connection, self.path)
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if isinstance(error, apsw.Error) and _is_full(error):
+                raise BrainReadOnly(f"{self.path} cannot be written: the disk is full", path=self.path) from error
             raise
         return connection
 
@@ -119,10 +130,15 @@ class Store:
             raise BrainReadOnly(f"{self.path} does not exist and cannot be made when reading only", path=self.path)
         try:
             version = require_known(self.reader(), self.path)
-        except (apsw.CantOpenError, apsw.ReadOnlyError):
+        except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.IOError) as error:
             # WAL wants a shared-memory file beside the database; where none can be made, nobody writes either
+            if isinstance(error, apsw.IOError):
+                self._require_no_writer(error)
             wal = self.path.with_name(self.path.name + "-wal")
             if wal.exists() and wal.stat().st_size:
+                if self._no_writer is not None:
+                    reason = f"{self.path}: the disk is full, and what {wal.name} holds cannot be read without room"
+                    raise BrainError(reason, path=self.path) from error
                 logger.warning("%s holds changes that cannot be read from a read-only directory", wal)
             self._close_readers()
             self._local = threading.local()
@@ -132,6 +148,15 @@ class Store:
             raise BrainReadOnly(
                 f"{self.path} is empty or of an older version: open it for writing once", path=self.path
             )
+
+    def _require_no_writer(self, error: apsw.IOError) -> None:
+        """Keep writers away until this store is closed: there may be room again. Raise `error` where one is there."""
+        if not _is_full(error):
+            raise error
+        try:
+            self._no_writer = NoWriter(self.path.parent)
+        except OSError:
+            raise error from None
 
     def reader(self) -> apsw.Connection:
         """Return the calling thread's read-only connection."""
@@ -289,6 +314,11 @@ class Store:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+            self._release()
+
+    def _release(self) -> None:
+        if self._no_writer is not None:
+            self._no_writer.release()
 
     def _close_readers(self) -> None:
         with self._readers_lock:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from full_disk import full
 
+from ruvllm.errors import BrainError
 from ruvllm.memory import Memory
 from ruvllm.memory.lines import TABLES
 
@@ -68,3 +70,9 @@ def test_a_pipe_is_refused_and_stays(filled: Memory, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"pipe is not a regular file"):
         filled.export(tmp_path / "pipe")
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_full_disk_is_said_of_the_file(filled: Memory, small_disk: Path) -> None:
+    with full(small_disk), pytest.raises(BrainError, match=r"x\.jsonl: the disk is full"):
+        filled.export(small_disk / "x.jsonl")
+    assert not list(small_disk.iterdir())

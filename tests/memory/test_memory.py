@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,9 +15,10 @@ from typing import Any
 import apsw
 import numpy as np
 import pytest
+from full_disk import full
 
 from ruvllm.config import Config, load_config
-from ruvllm.errors import BrainDamaged, BrainLocked, BrainReadOnly, BrainTooNew
+from ruvllm.errors import BrainDamaged, BrainError, BrainLocked, BrainReadOnly, BrainTooNew
 from ruvllm.memory import Memory
 from ruvllm.memory.lock import WriterLock
 from ruvllm.memory.store import Store
@@ -165,6 +167,41 @@ def test_read_only_database_file_opens_for_reading(unprivileged: Path) -> None:
         assert memory.search("cats")[0].node.text == "cats purr"
         with pytest.raises(BrainReadOnly):
             memory.insert_node("x")
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_full_disk_opens_for_reading(small_disk: Path, read_only: bool) -> None:
+    brain = small_disk / "brain"
+    with Memory(brain, embedder=WordEmbedder()) as memory:
+        memory.add(["cats purr"])
+    with full(small_disk):
+        memory = Memory(brain, embedder=WordEmbedder(), read_only=read_only)
+        with Memory(brain, embedder=WordEmbedder(), read_only=True) as beside:
+            assert beside.search("cats")[0].node.text == "cats purr"
+        assert memory.read_only and memory.search("cats")[0].node.text == "cats purr"
+    with Memory(brain, embedder=WordEmbedder()) as other:  # there is room again, but it is read without SQLite's locks
+        assert other.read_only
+    memory.close()
+    with Memory(brain, embedder=WordEmbedder()) as memory:
+        assert not memory.read_only and memory.check().findings == ()
+
+
+def test_full_disk_does_not_hide_what_the_log_holds(small_disk: Path) -> None:
+    with Memory(small_disk / "brain", embedder=WordEmbedder()) as memory:
+        memory.add(["cats purr"])
+        shutil.copytree(memory.path, small_disk / "cut")
+    (small_disk / "cut" / "brain.db-shm").unlink()
+    with full(small_disk), pytest.raises(BrainError, match=r"disk is full, and what brain\.db-wal holds"):
+        Memory(small_disk / "cut", embedder=WordEmbedder())
+    with Memory(small_disk / "cut", embedder=WordEmbedder()) as memory:
+        assert memory.search("cats")[0].node.text == "cats purr"
+
+
+def test_new_brain_on_a_full_disk_says_that_there_is_no_room(small_disk: Path) -> None:
+    with full(small_disk), pytest.raises(BrainReadOnly, match=r"brain.*No space left"):
+        Memory(small_disk / "brain", embedder=WordEmbedder())
+    with Memory(small_disk / "brain", embedder=WordEmbedder()) as memory:
+        assert not memory.read_only
 
 
 def test_directory_that_cannot_be_made_is_an_error(unprivileged: Path) -> None:

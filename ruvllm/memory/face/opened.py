@@ -80,7 +80,7 @@ class OpenedBrain(Closes):
         self._make_folder(read_only)
         self._lock, self._why_read_only = self._take_lock(read_only)
         try:
-            self._store = self._open_store()
+            self._store = self._open_store(read_only)
             try:
                 if embedder is not None:
                     require_same_embedder(self._store, embedder)
@@ -161,7 +161,7 @@ class OpenedBrain(Closes):
             logger.info("%s", error)
             return None, error
 
-    def _open_store(self) -> Store:
+    def _open_store(self, read_only: bool) -> Store:
         file = self.path / "brain.db"
         patience = time.monotonic() + (MAKING_S if isinstance(self._why_read_only, BrainLocked) else 0.0)
         while True:
@@ -171,8 +171,9 @@ class OpenedBrain(Closes):
                 if self._lock is not None:  # the directory can be written, the database file cannot
                     self._lock.release()
                     self._lock, self._why_read_only = None, error
-                    return Store(file, read_only=True)
-                if time.monotonic() >= patience:
+                elif not read_only and isinstance(self._why_read_only, BrainReadOnly):
+                    raise BrainReadOnly(f"{error}; {self._why_read_only}", path=file) from error
+                elif time.monotonic() >= patience:
                     raise
             time.sleep(LOOK_S)
 
