@@ -33,7 +33,7 @@ __all__ = ["app", "run"]
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 MISTAKES = (ValueError, TypeError, FileNotFoundError, ModelMissing)  # of the user: exit code 2
-FAULTS = (RuvLLMError, OSError)  # of the world: exit code 1
+FAULTS = (RuvLLMError, OSError, ModuleNotFoundError)  # of the world, a missing extra too: exit code 1
 
 app = typer.Typer(
     name="ruvllm",

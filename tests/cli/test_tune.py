@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from ruvllm.checkpoints import students_of
 from ruvllm.cli.app import app
+from ruvllm.cli.app import run as run_and_exit
 from ruvllm.config import ModelsConfig, TrainingConfig
 from ruvllm.memory import Memory
 from ruvllm.models import pull
@@ -89,3 +90,14 @@ def test_schedule_is_kept_in_the_brain(brain: Path) -> None:
 def test_missing_brain_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no-brain is not a directory"):
         run("tune", str(tmp_path / "no-brain"))
+
+
+def test_a_missing_extra_is_one_line(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ruvllm.tuning.training.student.NEEDED", ("no_such_package",))
+    monkeypatch.setattr("sys.argv", ["ruvllm", *arguments])
+    with pytest.raises(SystemExit, match="1"):
+        run_and_exit()
+    said = "error: training needs no_such_package: pip install 'ruvllm[train]'"
+    assert capsys.readouterr().err.splitlines()[-1] == said
