@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -38,13 +38,13 @@ def stats(
     if prometheus:
         print(text_of([*gauges_of(found), *_stage_gauges(stages)]), end="")
     elif json:
-        print(msgspec.json.encode(msgspec.to_builtins(found) | {"stages_ms": _named(stages)}).decode())
+        print(msgspec.json.encode(_sizes(found) | {"stages_ms": _named(stages)}).decode())
     else:
         _print(found, stages)
 
 
 def _print(found: MemoryStats, stages: Mapping[str, tuple[float, ...]]) -> None:
-    for name, value in msgspec.to_builtins(found).items():
+    for name, value in _sizes(found).items():
         if name != "jobs":
             out.print(f"{name.replace('_', ' '):24} {_shown(value)}")
     print_jobs(found.jobs)
@@ -54,6 +54,11 @@ def _print(found: MemoryStats, stages: Mapping[str, tuple[float, ...]]) -> None:
             table.add_row(stage.replace("_", " "), *(f"{value:.2f}" for value in values))
         out.print()
         out.print(table)
+
+
+def _sizes(found: MemoryStats) -> dict[str, Any]:
+    """Return what the brain holds; that it is open for reading only is said of this command, not of the brain."""
+    return {name: value for name, value in msgspec.to_builtins(found).items() if name != "read_only"}
 
 
 def _named(stages: Mapping[str, tuple[float, ...]]) -> dict[str, dict[str, float]]:

@@ -112,7 +112,6 @@ def gauges_of(stats: MemoryStats) -> list[Gauge]:
         ("index_bytes", "Size of the derived files.", stats.index_bytes),
         ("queued_records", "Answered requests that wait to be stored.", stats.queued),
         ("records_failed_total", "Answered requests that could not be stored.", stats.failed_records),
-        ("read_only", "Whether writing is refused.", stats.read_only),
     ]
     gauges = [Gauge(f"ruvllm_{name}", help_, float(value)) for name, help_, value in sizes]
     for type_, count in stats.nodes_by_type.items():

@@ -140,8 +140,12 @@ class RuvLLM(Asks, Feeds, Learns, HasStudents, Closes):
 
     def _sizes(self) -> list[Gauge]:
         pool = self.pool.stats()
-        loaded = Gauge("ruvllm_models_loaded", "Models in memory.", len(pool.loaded))
-        return [*gauges_of(self.memory.stats()), loaded, Gauge("ruvllm_models_bytes", "What they hold.", pool.bytes)]
+        return [
+            *gauges_of(self.memory.stats()),
+            Gauge("ruvllm_read_only", "Whether writing is refused.", self.read_only),
+            Gauge("ruvllm_models_loaded", "Models in memory.", len(pool.loaded)),
+            Gauge("ruvllm_models_bytes", "What they hold.", pool.bytes),
+        ]
 
     def check(self, *, repair: bool = False) -> CheckReport:
         """Compare database, index, files and models with what was recorded; mend with `repair`, models by pulling."""

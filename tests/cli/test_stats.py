@@ -50,3 +50,8 @@ def test_prometheus_gets_sizes_and_recent_times_but_no_counters_of_requests(brai
 def test_two_forms_at_once_are_refused(brain: Path) -> None:
     done = CliRunner().invoke(app, ["stats", "--brain", str(brain), "--json", "--prometheus"])
     assert done.exit_code == 2 and "exclude each other" in done.output
+
+
+def test_how_the_command_itself_opened_the_brain_is_not_shown(brain: Path) -> None:
+    assert "read only" not in stats(brain)
+    assert "read_only" not in stats(brain, "--json") + stats(brain, "--prometheus")
