@@ -104,6 +104,7 @@ def test_the_text_is_prometheus_and_tells_no_session_and_no_question(tmp_path: P
     families = {family.name: family.type for family in text_string_to_metric_families(text)}
     assert families["ruvllm_requests"] == "counter" and families["ruvllm_stage_seconds"] == "histogram"
     assert families["ruvllm_nodes"] == "gauge" and families["process_resident_memory_bytes"] == "gauge"
+    assert "HELP ruvllm_models_bytes What models.budget_bytes is compared with: files, and a full cache each." in text
     assert "alice" not in text and "supply" not in text
 
 

@@ -144,7 +144,11 @@ class RuvLLM(Asks, Feeds, Learns, HasStudents, Closes):
             *gauges_of(self.memory.stats()),
             Gauge("ruvllm_read_only", "Whether writing is refused.", self.read_only),
             Gauge("ruvllm_models_loaded", "Models in memory.", len(pool.loaded)),
-            Gauge("ruvllm_models_bytes", "What they hold.", pool.bytes),
+            Gauge(
+                "ruvllm_models_bytes",
+                "What models.budget_bytes is compared with: files, and a full cache each.",
+                pool.bytes,
+            ),
         ]
 
     def check(self, *, repair: bool = False) -> CheckReport:
