@@ -37,7 +37,10 @@ def demo(
     """Read a small set of documents, answer questions, be corrected, learn, and show what has changed and why."""
     folder = _new_folder() if brain is None else brain
     if (folder / "brain.db").exists():
-        raise ValueError(f"brain: {folder} holds a brain already; the demo begins with an empty one")
+        raise ValueError(
+            f"brain: {folder} holds a brain already, and the demo begins with an empty one: "
+            "choose another folder with --brain, or delete this one if it is of an earlier demo"
+        )
     config = load_config(folder / "ruvllm.toml")
     fetch_missing(config.models, config.embedding.model, config.generation.model)
     start = time.perf_counter()

@@ -91,7 +91,8 @@ def test_demo_answers_learns_and_draws(tmp_path: Path, minilm_dir: Path, smollm2
 def test_demo_leaves_a_brain_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "brain.db").write_text("precious")
-    assert "holds a brain already" in run("demo", "--brain", "mine", cwd=tmp_path, code=2).stderr
+    said = run("demo", "--brain", "mine", cwd=tmp_path, code=2).stderr
+    assert "holds a brain already" in said and "another folder with --brain, or delete this one" in said
     assert (tmp_path / "mine" / "brain.db").read_text() == "precious"
 
 
