@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,10 @@ NODES_OF = (  # (source, node) of what documents are so far
     "JOIN nodes ON nodes.document = d.id AND nodes.ended IS NULL"
 )
 
-BATCH_CHUNKS = 512  # texts embedded in one call and committed in one transaction, across documents
+BATCH_CHUNKS = 512  # texts committed in one transaction, across documents
 BATCH_DOCUMENTS = 512
+EMBED_CHUNKS = 64  # texts embedded in one call
+COMMIT_S = 5.0  # from one commit to the next where documents or embedder are slow: what an interrupt costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +93,17 @@ _Embedded = tuple[_Prepared, np.ndarray]
 @dataclass(slots=True)
 class _Tally:
     total: int
+    committed: float  # when it last was, by the monotonic clock
     done: int = 0
     added: int = 0
     updated: int = 0
     unchanged: int = 0
     chunks: int = 0
     failures: list[DocumentFailure] = field(default_factory=list)
+
+    def is_due(self) -> bool:
+        """Return whether the last commit is so long ago that it is time for the next."""
+        return time.monotonic() - self.committed >= COMMIT_S
 
 
 class Ingester:
@@ -125,12 +132,12 @@ class Ingester:
     def ingest(self, sources: Sources, on_progress: Callable[[IngestProgress], None] | None) -> IngestReport:
         """Bring every document of `sources` in; what cannot be read is listed, the rest is stored.
 
-        Documents are committed whole, a batch at a time: a process that dies in between leaves whole documents behind,
-        and the next run goes on where this one was.
+        Documents are committed whole, a batch at a time or every few seconds: a process that dies in between leaves
+        whole documents behind, and the next run goes on where this one was.
         """
         started = time.perf_counter()
         items = gather(sources)
-        tally = _Tally(len(items))
+        tally = _Tally(len(items), time.monotonic())
         batch: list[_Prepared] = []
         num_chunks = 0
         known: Mapping[str, str] = {}
@@ -143,7 +150,7 @@ class Ingester:
                 continue
             batch.append(prepared)
             num_chunks += len(prepared.chunks)
-            if len(batch) >= BATCH_DOCUMENTS or num_chunks >= BATCH_CHUNKS:
+            if len(batch) >= BATCH_DOCUMENTS or num_chunks >= BATCH_CHUNKS or tally.is_due():
                 self._store_batch(batch, tally, on_progress)
                 batch, num_chunks = [], 0
         self._store_batch(batch, tally, on_progress)
@@ -201,22 +208,39 @@ class Ingester:
     def _store_batch(
         self, batch: list[_Prepared], tally: _Tally, on_progress: Callable[[IngestProgress], None] | None
     ) -> None:
-        """Embed documents together and commit them in one transaction; those whose embedding is unsound have failed."""
-        if not batch:
-            return
-        embedded = [prepared.embedded() for prepared in batch]
+        """Embed documents and commit them in one transaction, or in several where that takes long."""
+        sound: list[_Embedded] = []
+        for documents in _pieces(batch):
+            sound += self._embed(documents, tally, on_progress)
+            if tally.is_due():
+                self._commit_all(sound, tally, on_progress)
+                sound = []
+        self._commit_all(sound, tally, on_progress)
+
+    def _embed(
+        self, documents: list[_Prepared], tally: _Tally, on_progress: Callable[[IngestProgress], None] | None
+    ) -> list[_Embedded]:
+        """Embed documents together; those whose embedding is unsound have failed."""
+        embedded = [prepared.embedded() for prepared in documents]
         encoded = self._embedder().encode([text for texts in embedded for text in texts])
         stops = np.cumsum([len(texts) for texts in embedded])
         sound: list[_Embedded] = []
-        for prepared, vectors in zip(batch, np.split(encoded, stops[:-1]), strict=True):
+        for prepared, vectors in zip(documents, np.split(encoded, stops[:-1]), strict=True):
             try:
                 sound.append((prepared, as_unit_rows(vectors, encoded.shape[1], "its embedding")))
             except ValueError as error:  # a model that gives no numbers for this text
                 tally.failures.append(DocumentFailure(prepared.source, str(error)))
                 self._report(tally, prepared.source, on_progress)
+        return sound
+
+    def _commit_all(
+        self, sound: list[_Embedded], tally: _Tally, on_progress: Callable[[IngestProgress], None] | None
+    ) -> None:
+        """Commit embedded documents in one transaction, and tell of each."""
         if not sound:
             return
         replaced = self._commit(sound)
+        tally.committed = time.monotonic()
         for prepared, _ in sound:
             if prepared.source in replaced:
                 tally.updated += 1
@@ -288,6 +312,20 @@ class Ingester:
         tally.done += 1
         if on_progress is not None:
             on_progress(IngestProgress(tally.done, tally.total, tally.chunks, _printable(source)))
+
+
+def _pieces(batch: list[_Prepared]) -> Iterator[list[_Prepared]]:
+    """Yield the documents of a batch, as many at a time as are embedded in one call."""
+    piece: list[_Prepared] = []
+    num_chunks = 0
+    for prepared in batch:
+        if piece and num_chunks + len(prepared.chunks) > EMBED_CHUNKS:
+            yield piece
+            piece, num_chunks = [], 0
+        piece.append(prepared)
+        num_chunks += len(prepared.chunks)
+    if piece:
+        yield piece
 
 
 def _chunk_metadata(title: str | None, metadata: Mapping[str, Any], chunk: Chunk) -> dict[str, Any]:

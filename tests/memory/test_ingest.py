@@ -6,6 +6,7 @@ import codecs
 import os
 import sys
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,35 @@ def test_small_documents_are_embedded_together(memory: Memory, tmp_path: Path, m
     monkeypatch.setattr(embedder, "encode", lambda texts: calls.append(len(texts)) or encode(texts))
     memory.add(f"text number {i}" for i in range(50))
     assert calls == [50]
+
+
+def test_what_a_slow_embedder_has_done_is_committed_after_seconds(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder, clock = memory._embedder(), [0.0]
+    encode = embedder.encode
+
+    def encode_slowly(texts: Sequence[str]) -> np.ndarray:
+        clock[0] += 0.1 * len(texts)
+        if clock[0] > 20.0:
+            raise KeyboardInterrupt
+        return encode(texts)
+
+    monkeypatch.setattr(embedder, "encode", encode_slowly)
+    monkeypatch.setattr("ruvllm.memory.ingest.time.monotonic", lambda: clock[0])
+    with pytest.raises(KeyboardInterrupt):
+        memory.add(f"text number {i}" for i in range(400))
+    assert 100 <= len(memory.sources()) < 200 and memory.check().ok
+    clock[0] = -1e9
+    assert memory.add(f"text number {i}" for i in range(400)).added < 300
+
+
+def test_slow_files_are_committed_after_seconds(memory: Memory, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = count(0, 10)
+    monkeypatch.setattr("ruvllm.memory.ingest.time.monotonic", lambda: float(next(seconds)))
+    seen: list[int] = []
+    memory.ingest(docs, on_progress=lambda _: seen.append(len(memory.sources())))
+    assert seen == [1, 2]
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
