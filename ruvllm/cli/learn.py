@@ -31,6 +31,8 @@ def learn(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train on what outcomes taught, let unused edges fade, tidy up: what the background does by itself in time."""
+    if report and rollback is not None:
+        raise typer.BadParameter("--report and --rollback exclude each other")
     folder = existing(brain)
     if report:
         with Memory(folder, read_only=True) as memory:

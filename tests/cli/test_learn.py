@@ -73,3 +73,10 @@ def test_stats_show_the_schedule(brain: Path) -> None:
     assert "compression  1 h" in run(brain, "stats").output
     (job,) = json.loads(run(brain, "stats", "--json").output)["jobs"]
     assert (job["name"], job["state"], job["runs"]) == ("compression", "waiting", 0)
+
+
+def test_a_report_and_a_rollback_at_once_are_refused(brain: Path) -> None:
+    run(brain, "learn")
+    done = run(brain, "learn", "--report", "--rollback", "attention")
+    assert done.exit_code == 2 and "exclude each other" in done.output
+    assert "in force" in run(brain, "learn", "--report").output
