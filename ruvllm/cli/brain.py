@@ -124,6 +124,9 @@ def feedback(
     rater: Annotated[str, typer.Option(help="Who says so.")] = "local",
 ) -> None:
     """Say how good an answer was, and which of its sources helped."""
+    if all(said is None for said in (rating, quality, success, correction, helped, unhelpful)):
+        options = "--rating, --quality, --success, --failure, --correction, --helped, --unhelpful"
+        raise ValueError(f"feedback needs at least one of {options}")
     with RuvLLM(existing(brain)) as llm:
         llm.feedback(
             id,

@@ -132,6 +132,7 @@ MISTAKES = [
     (["feedback", "no-such-id", "--rating", "5"], "there is no answer 'no-such-id'"),
     (["feedback", "no-such-id", "--rating", "9"], "rating must be a whole number from 1 to 5 (9)"),
     (["feedback", "no-such-id", "--rating", "5", "--brain", "nowhere"], "nowhere is not a directory"),
+    (["feedback", "no-such-id"], "feedback needs at least one of --rating, --quality, --success, --failure"),
     (["forget", "no-such-source"], "nothing here is called 'no-such-source'"),
     (["ingest", "no-such-file"], "no-such-file: no such file or folder"),
     (["export", "docs"], "docs is a directory"),
