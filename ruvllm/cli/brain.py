@@ -17,6 +17,7 @@ from ruvllm.cli.models import fetch_missing
 from ruvllm.config import load_config
 from ruvllm.errors import RuvLLMError
 from ruvllm.memory import Memory
+from ruvllm.memory.rows import checked_text
 from ruvllm.system import RuvLLM
 
 if TYPE_CHECKING:
@@ -214,6 +215,7 @@ def graph(
 
 def _node_called(memory: Memory, name: str) -> int:
     """Return the node of this id, or the one that best answers these words."""
+    checked_text(name, "around")
     if name.isascii() and name.isdecimal():
         try:
             return memory.get(int(name)).id

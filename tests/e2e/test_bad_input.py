@@ -142,6 +142,7 @@ MISTAKES = [
     (["import", "docs"], "docs is a directory"),
     (["import", "a-file"], "a-file: it is not JSON"),
     (["import", "cut.jsonl.gz"], "cut.jsonl.gz, line 1: damaged compression"),
+    (["graph", "--around", ""], "around must not be empty"),
     (["check", "--brain", "nowhere"], "nowhere is not a directory"),
     (["config", "show", "--brain", "a-file"], "a-file is not a directory"),
     (["pull", "smolm2-135m"], "did you mean smollm2-135m?"),
