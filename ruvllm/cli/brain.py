@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, cast
 
 import msgspec
 import typer
@@ -17,11 +17,9 @@ from ruvllm.cli.models import fetch_missing
 from ruvllm.config import load_config
 from ruvllm.errors import RuvLLMError
 from ruvllm.memory import Memory
+from ruvllm.memory.importers import ImportFormat, read_documents
 from ruvllm.memory.rows import checked_text
 from ruvllm.system import RuvLLM
-
-if TYPE_CHECKING:
-    from ruvllm.memory.importers import ImportFormat
 
 __all__ = ["DEFAULT_BRAIN", "BrainOption", "existing", "register"]
 
@@ -249,10 +247,13 @@ def import_(
     ] = None,
 ) -> None:
     """Read an exported brain, a list of texts, a mem0 dump or LangChain documents into this brain."""
-    if not file.exists() or file.is_dir():  # said before a brain is made for nothing
+    if not file.exists() or file.is_dir():
         raise FileNotFoundError(f"file: {file} is {'a directory' if file.is_dir() else 'not there'}")
+    known = cast(ImportFormat | None, format)
+    if not (brain / "brain.db").exists():
+        read_documents(file, known)  # what it refuses makes no brain for nothing
     with Memory(brain) as memory, ingest_bar() as show:
-        count = memory.import_file(file, format=cast("ImportFormat | None", format), on_progress=show)
+        count = memory.import_file(file, format=known, on_progress=show)
     out.print(f"{count} {'entry' if count == 1 else 'entries'} read from {file}")
 
 

@@ -142,6 +142,8 @@ MISTAKES = [
     (["import", "docs"], "docs is a directory"),
     (["import", "a-file"], "a-file: it is not JSON"),
     (["import", "cut.jsonl.gz"], "cut.jsonl.gz, line 1: damaged compression"),
+    (["import", "a-file", "--brain", "new"], "a-file: it is not JSON"),
+    (["import", "latin-1", "--brain", "new"], "latin-1, line 1: it is not UTF-8"),
     (["graph", "--around", ""], "around must not be empty"),
     (["check", "--brain", "nowhere"], "nowhere is not a directory"),
     (["config", "show", "--brain", "a-file"], "a-file is not a directory"),
@@ -159,6 +161,7 @@ def littered(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """A prepared folder with some files that are not what they seem."""
     folder = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("littered") / "shell"))
     (folder / "a-file").write_text("not a folder, not an export\n")
+    (folder / "latin-1").write_bytes(b"[\xe9]")
     shell = Shell(folder)
     shell.run("export", "whole.jsonl.gz")
     (folder / "cut.jsonl.gz").write_bytes((folder / "whole.jsonl.gz").read_bytes()[:100])
