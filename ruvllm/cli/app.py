@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from typing import Annotated, NoReturn
@@ -77,6 +78,8 @@ def _root(
 
 def run() -> None:
     """Run the command line and exit."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # what the terminal has no character for costs no answer
     try:
         app()
     except KeyboardInterrupt:

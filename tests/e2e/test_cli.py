@@ -176,3 +176,10 @@ def test_ctrl_c_during_ingest_loses_nothing(tmp_path: Path, minilm_dir: Path) ->
 
 def _documents(database: Path) -> bool:
     return database.exists() and database.with_name("brain.db-wal").exists()
+
+
+def test_what_the_terminal_cannot_show_is_a_question_mark(tmp_path: Path) -> None:
+    (tmp_path / "brain").mkdir()
+    (tmp_path / "brain" / "ruvllm.toml").write_text('[generation]\nmodel = "häng-λ"\n', encoding="utf-8")
+    shown = run("config", "show", cwd=tmp_path, PYTHONIOENCODING="ascii").stdout
+    assert 'model = "h?ng-?"' in shown
