@@ -159,7 +159,10 @@ def _metadata(given: Mapping[str, Any]) -> Mapping[str, Any]:
     metadata = given.get("metadata") or {}
     if not isinstance(metadata, Mapping):
         raise TypeError(f"metadata must be a mapping, not {type(metadata).__name__}")
-    json.dumps(dict(metadata), allow_nan=False)  # what JSON cannot hold is the caller's mistake, named by json
+    try:
+        json.dumps(dict(metadata), allow_nan=False)
+    except (TypeError, ValueError) as error:  # what JSON cannot hold is the caller's mistake, named by json
+        raise type(error)(f"metadata: {error}") from error
     return metadata
 
 

@@ -262,6 +262,12 @@ def test_what_is_no_source_is_an_error(memory: Memory, bad: Any) -> None:
         memory.ingest(bad)
 
 
+@pytest.mark.parametrize("value", [{1, 2}, float("nan")])
+def test_metadata_that_json_cannot_hold_is_named(memory: Memory, value: object) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"^metadata: .* JSON"):
+        memory.add([{"text": "hi", "metadata": {"a": value}}])
+
+
 def test_empty_and_broken_texts_are_listed(memory: Memory) -> None:
     report = memory.add([" ", "\ud800", "fine"])
     assert (report.added, len(report.failures)) == (1, 2)
