@@ -139,6 +139,7 @@ class Asks(Parts):
         return AnswerStream(self._telemetry.follow(request.id, self._answers(request, cancelled)))
 
     def _answers(self, request: Request, cancelled: Callable[[], bool]) -> Any:
+        self.memory.require_open()
         with self.worker.request():
             return (yield from self._pipeline.run(request, cancelled))
 

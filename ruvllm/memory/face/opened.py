@@ -242,10 +242,14 @@ class OpenedBrain(Closes):
         mode = ", read_only=True" if self.read_only else ""
         return f"Memory({str(self.path)!r}, namespace={self.namespace!r}{mode})"
 
-    def require_writable(self) -> None:
-        """Raise BrainLocked or BrainReadOnly where nothing can be written, ValueError where the memory is closed."""
+    def require_open(self) -> None:
+        """Raise ValueError where the memory is closed."""
         if self._is_closed:
             raise ValueError(f"{self.path} is closed")
+
+    def require_writable(self) -> None:
+        """Raise BrainLocked or BrainReadOnly where nothing can be written, ValueError where the memory is closed."""
+        self.require_open()
         if isinstance(self._why_read_only, BrainLocked):
             raise BrainLocked(self.path, self._why_read_only.pid)
         if self._why_read_only is not None:
