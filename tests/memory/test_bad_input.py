@@ -165,6 +165,8 @@ REFUSED: dict[str, tuple[Call, list[object]]] = {
     "ids of texts": (lambda m, bad: m.texts(bad), NO_IDS),
     "cluster": (lambda m, bad: m.nearness(bad), NO_KIND),
     "cancelled of compact": (lambda m, bad: m.compact(bad), NO_CALL),
+    "node": (lambda m, bad: m.added_since(bad, 0.0), NO_COUNT),
+    "at": (lambda m, bad: m.added_since(0, bad), NO_MOMENT),
     "max_age_days": (lambda m, bad: m.run_archival(bad), [-1, None, True, float("nan"), "1", b"x", [], object()]),
     "min_use_count": (lambda m, bad: m.run_archival(0.0, bad), NO_COUNT),
     "cold_path": (lambda m, bad: m.run_archival(0.0, 0, bad), some(NO_PATH)),

@@ -173,10 +173,10 @@ def test_session_that_was_imported_into_is_known(memory: Memory, tmp_path: Path)
     ask(memory, "a1", SAID)
     memory.export(tmp_path / "brain.jsonl")
     memory.forget("s1")
-    ask(memory, "a2", "Something else.", query="Who?")
+    ask(memory, "a2", "Something else.", (2,), query="Who?")
     memory._store.write(lambda connection: connection.execute("DELETE FROM interactions WHERE id = 'a1'").fetchall())
     memory.import_file(tmp_path / "brain.jsonl")
-    assert ask(memory, "a3", SAID) == memory.interaction("a1").answer_node
+    assert ask(memory, "a3", SAID, (2,)) == memory.interaction("a1").answer_node
 
 
 def test_group_is_merged_within_itself(memory: Memory) -> None:

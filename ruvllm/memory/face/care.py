@@ -14,6 +14,7 @@ from ruvllm.memory.arguments import checked_call, checked_count, checked_file, c
 from ruvllm.memory.check import CheckReport, run_check
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.face.concepts import Concepts
+from ruvllm.memory.filters import seconds_of
 from ruvllm.memory.history import delete_ended
 from ruvllm.memory.jobs import JobTable
 from ruvllm.memory.nearest import remove_all_saved
@@ -65,7 +66,11 @@ class Care(Concepts):
         """Return how many nodes to answer from have an id above `node`, and how many requests came after the time `at`.
 
         Whatever went meanwhile makes up for none of them. Questions and answers are not to answer from.
+
+        Raises:
+            TypeError, ValueError: `node` is no whole number >= 0, or `at` no time, in seconds or ISO 8601.
         """
+        node, at = checked_count(node, "node", least=0), seconds_of(at, "at")
         sql = (
             "SELECT (SELECT count(*) FROM nodes WHERE +namespace = ?1 AND id > ?2 AND type NOT IN (?4, ?5)), "
             "(SELECT count(*) FROM interactions WHERE namespace = ?1 AND created > ?3)"

@@ -38,7 +38,8 @@ def ask(memory: Memory, id: str, thing: str) -> None:
     """Record that the brain was asked about a thing, was shown the secret, and was told what is right."""
     query = f"Where does the {thing} of number {id} belong?"
     prompt = (Message("user", f"{query} Use this text:\n\n[1] {SECRET}\n\n{query}"),)
-    shown = {"source_ids": (1,), "used_ids": (1,), "shown_texts": (SECRET,), "prompt": prompt}
+    secret = memory.find(SECRET, 1)[0].id
+    shown = {"source_ids": (secret,), "used_ids": (secret,), "shown_texts": (SECRET,), "prompt": prompt}
     memory.record(
         interaction(
             id,
