@@ -119,7 +119,8 @@ cdef Terms terms_of(const uint64_t[::1] hashes) noexcept:
     return Terms(first, hashes.shape[0])
 
 
-cdef bint contains(const Terms* terms, uint64_t h) noexcept nogil:
+cdef Py_ssize_t place_of(const Terms* terms, uint64_t h) noexcept nogil:
+    """Where a term is, -1 when it is not there."""
     cdef Py_ssize_t low = 0, high = terms.size, middle
     while low < high:
         middle = (low + high) // 2
@@ -127,7 +128,11 @@ cdef bint contains(const Terms* terms, uint64_t h) noexcept nogil:
             low = middle + 1
         else:
             high = middle
-    return low < terms.size and terms.hashes[low] == h
+    return low if low < terms.size and terms.hashes[low] == h else -1
+
+
+cdef inline bint contains(const Terms* terms, uint64_t h) noexcept nogil:
+    return place_of(terms, h) >= 0
 
 
 cdef uint64_t* hash_words(str lowered, Py_ssize_t* count) except NULL:
@@ -229,24 +234,41 @@ cdef Py_ssize_t count_common(const uint64_t* a, Py_ssize_t n, const uint64_t* b,
     return common
 
 
-def containment(str part not None, str whole not None, const uint64_t[::1] stop_hashes not None):
-    """Return the share of part's words, stop words dropped, that occur in `whole`; 0.0 when none are left."""
-    cdef Py_ssize_t n = 0, m = 0, found = 0, content = 0, i
-    cdef Terms stops = terms_of(stop_hashes), words
-    cdef uint64_t* a = hash_words(part.lower(), &n)
-    cdef uint64_t* b = NULL
+def containments(str part not None, list wholes not None, const uint64_t[::1] stop_hashes not None):
+    """Return the share of part's words, stop words dropped, that occur in each of `wholes`; 0.0 when none are left."""
+    cdef Py_ssize_t n = 0
+    cdef Terms stops = terms_of(stop_hashes)
+    cdef uint64_t* words = hash_words(part.lower(), &n)
+    cdef list shares = []
     try:
-        b = hash_words(whole.lower(), &m)
-        qsort(b, m, sizeof(uint64_t), compare)
-        words = Terms(b, m)
-        for i in range(n):
-            if not contains(&stops, a[i]):
-                content += 1
-                found += contains(&words, a[i])
-        return <double>found / content if content else 0.0
+        n = drop_terms(words, n, &stops)
+        for whole in wholes:
+            shares.append(share_in(words, n, (<str?>whole).lower()))
+        return shares
     finally:
-        PyMem_Free(a)
-        PyMem_Free(b)
+        PyMem_Free(words)
+
+
+cdef Py_ssize_t drop_terms(uint64_t* words, Py_ssize_t n, const Terms* dropped) noexcept nogil:
+    """Take some words out, in place; return how many are left."""
+    cdef Py_ssize_t i, left = 0
+    for i in range(n):
+        if not contains(dropped, words[i]):
+            words[left] = words[i]
+            left += 1
+    return left
+
+
+cdef double share_in(const uint64_t* words, Py_ssize_t n, str lowered) except -1.0:
+    cdef Py_ssize_t m = 0, found = 0, i
+    cdef uint64_t* hashes = hash_words(lowered, &m)
+    cdef Terms whole
+    qsort(hashes, m, sizeof(uint64_t), compare)
+    whole = Terms(hashes, m)
+    for i in range(n):
+        found += contains(&whole, words[i])
+    PyMem_Free(hashes)
+    return <double>found / n if n else 0.0
 
 
 # --- index terms -----------------------------------------------------------------------------------------------------
@@ -301,13 +323,41 @@ cdef inline bint is_unspaced(Py_UCS4 c) noexcept nogil:
 def fill_terms(str string not None, uint64_t[::1] hashes not None):
     """Write the hash of every index term of `string`, in order, and return how many; 2 a character is room enough."""
     cdef Text text = view(string)
+    return write_terms(&text, &hashes[0]) if text.size else 0
+
+
+def fill_held(list texts not None, const uint64_t[::1] wanted not None, unsigned char[:, ::1] held not None):
+    """Write into each text's row of `held` which of the `wanted` terms, ascending, it holds: 1 where it does, else 0."""
+    cdef Py_ssize_t row, i, j, count, largest = 0
+    cdef Terms terms = terms_of(wanted)
+    cdef Text text
+    cdef uint64_t* hashes
+    for string in texts:
+        largest = max(largest, len(<str?>string))
+    hashes = <uint64_t*>PyMem_Malloc((2 * largest + 1) * sizeof(uint64_t))
+    if hashes == NULL:
+        raise MemoryError
+    try:
+        held[:, :] = 0
+        for row in range(len(texts)):
+            text = view(<str>texts[row])
+            count = write_terms(&text, hashes)
+            for i in range(count):
+                j = place_of(&terms, hashes[i])
+                if j >= 0:
+                    held[row, j] = 1
+    finally:
+        PyMem_Free(hashes)
+
+
+cdef Py_ssize_t write_terms(const Text* text, uint64_t* hashes) except -1:
     cdef Py_ssize_t i, length = 0, count = 0
     cdef uint64_t h = start_hash()
     cdef Py_UCS4 c, before = 0  # the character before, when both are of a script without spaces
     cdef unsigned char letters[LONGEST_STEMMED]
     cdef bint is_plain = True  # so far only a .. z
     for i in range(text.size + 1):
-        c = folded(at(&text, i)) if i < text.size else SEPARATOR
+        c = folded(at(text, i)) if i < text.size else SEPARATOR
         if c == DROPPED:
             continue
         if c != SEPARATOR and not is_unspaced(c):

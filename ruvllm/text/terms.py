@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy.typing as npt
 from ruvllm.text import _text
 from ruvllm.text.words import STOP_WORDS
 
-__all__ = ["TERMS_VERSION", "query_terms", "terms"]
+__all__ = ["TERMS_VERSION", "held_terms", "query_terms", "terms"]
 
 TERMS_VERSION: Final = 1
 """Raised whenever `terms` gives other terms for some text, so that nothing derived from the old ones is used."""
@@ -34,8 +36,25 @@ def terms(text: str) -> Terms:
     return hashes[: _text.fill_terms(text, hashes)].copy()
 
 
+@lru_cache(maxsize=64)  # of one question search, judge and credits ask, each for itself
 def query_terms(question: str) -> Terms:
-    """Return the terms of `question`, each once; those of English stop words only when there is nothing else."""
+    """Return the terms of `question`, each once; those of English stop words only when there is nothing else.
+
+    They ascend; the array cannot be written to.
+    """
     content = " ".join(word for word in re.findall(r"[^\W_]+", question) if word.lower() not in STOP_WORDS)
     found = terms(content)
-    return np.unique(found if found.size else terms(question))
+    asked = np.unique(found if found.size else terms(question))
+    asked.flags.writeable = False
+    return asked
+
+
+def held_terms(texts: Sequence[str], wanted: Terms) -> npt.NDArray[np.bool_]:
+    """Return which of the wanted terms each text holds, (len(texts), len(wanted)).
+
+    Args:
+        wanted: (n,) uint64, ascending, as `query_terms` gives them.
+    """
+    held = np.empty((len(texts), len(wanted)), np.bool_)
+    _text.fill_held(list(texts), wanted, held.view(np.uint8))
+    return held

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from ruvllm.text import _text
 
-__all__ = ["STOP_WORDS", "containment", "normalized_tokens", "token_f1"]
+__all__ = ["STOP_WORDS", "containment", "containments", "normalized_tokens", "token_f1"]
 
 _ARTICLES: Final = frozenset(("a", "an", "the"))
 
@@ -45,4 +46,9 @@ def containment(part: str, whole: str) -> float:
 
     A word that occurs twice in `part` counts twice. A part without content words is contained in nothing: 0.0.
     """
-    return _text.containment(part, whole, _STOP_HASHES)
+    return _text.containments(part, [whole], _STOP_HASHES)[0]
+
+
+def containments(part: str, wholes: Sequence[str]) -> list[float]:
+    """Return `containment` of one text in each of several."""
+    return _text.containments(part, list(wholes), _STOP_HASHES)

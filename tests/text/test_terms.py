@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ruvllm.text import _text, query_terms, terms
+from ruvllm.text import _text, held_terms, query_terms, terms
 
 TEXTS = st.text(st.characters(), max_size=60)  # astral characters and lone surrogates too
 WORDY = st.lists(
@@ -150,6 +150,15 @@ def test_nothing_has_no_terms() -> None:
         assert terms(text).shape == (0,)
         assert query_terms(text).shape == (0,)
     assert terms("a").dtype == np.uint64
+
+
+@given(st.lists(TEXTS | WORDY, max_size=4), TEXTS | WORDY)
+def test_a_text_holds_the_terms_that_it_consists_of(texts: list[str], question: str) -> None:
+    wanted = np.unique(terms(question))
+    held = held_terms(texts, wanted)
+    assert held.shape == (len(texts), len(wanted))
+    for text, row in zip(texts, held, strict=True):
+        assert wanted[row].tolist() == sorted(set(terms(text).tolist()).intersection(wanted.tolist()))
 
 
 def test_questions_ask_for_each_content_word_once() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ruvllm.text import STOP_WORDS, _text, containment, normalized_tokens, token_f1
+from ruvllm.text import STOP_WORDS, _text, containment, containments, normalized_tokens, token_f1
 
 TEXTS = st.text(st.characters(), max_size=60)  # astral characters and lone surrogates too
 WORDS = ["the", "A", "an", "cat", "Cat.", "sat", "the-mat", "ÉTÉ", "été", "İ", "—", "𝒳y", "is"]
@@ -75,6 +75,11 @@ def test_containment_equals_its_twin(part: str, whole: str) -> None:
     assert containment(part, whole) == pytest.approx(twin_containment(part, whole), abs=1e-12)
 
 
+@given(TEXTS | WORDY, st.lists(TEXTS | WORDY, max_size=4))
+def test_one_text_is_contained_in_several_as_in_each(part: str, wholes: list[str]) -> None:
+    assert containments(part, wholes) == [containment(part, whole) for whole in wholes]
+
+
 @pytest.mark.parametrize(
     ("prediction", "gold", "f1"),
     [
@@ -114,3 +119,5 @@ def test_what_is_not_text_is_refused(wrong: object) -> None:
         token_f1(wrong, "x")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         containment("x", wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        containments("x", ["y", wrong])  # type: ignore[list-item]

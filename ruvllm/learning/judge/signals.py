@@ -12,15 +12,16 @@ import numpy.typing as npt
 
 from ruvllm.judging import Answered
 from ruvllm.learning.judge.equations import equations
-from ruvllm.text import containment, normalized_tokens, query_terms, sentence_spans, terms
+from ruvllm.text import containment, containments, held_terms, normalized_tokens, query_terms, sentence_spans
 
 __all__ = ["ANSWERABLE", "GROUNDED", "OPEN", "Encode", "Rarity", "signals_of"]
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
+Terms = npt.NDArray[np.uint64]
 Encode = Callable[[Sequence[str]], Floats]
 """Gives (n, native_dim) unit vectors of n texts."""
 
-Rarity = Callable[[npt.NDArray[np.uint64]], npt.NDArray[np.floating]]
+Rarity = Callable[[Terms], Floats]
 """Gives (n,) weights of n terms: the rarer in the brain, the higher."""
 
 ANSWERABLE = ("similarity", "margin", "coverage", "coverage_first", "matched", "missing")
@@ -49,23 +50,21 @@ _SAYS_NOTHING = re.compile(
 )
 
 
-Terms = frozenset[int]
-Weights = dict[int, float]  # of the question's terms; they add up to 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Sentence:
-    source: int
-    text: str
-    share: float  # of the question's terms that are in it or in its source's title
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Sources:
-    """What the sources hold: their terms with those of their titles, and the sentences that are looked at."""
+    """What m sources hold of the q terms of the question, and the n of their sentences that are looked at.
 
-    terms: list[Terms]
-    sentences: list[_Sentence]
+    Attributes:
+        held: (m, q) bool, which of the terms are in a source or its title.
+        sentences: n texts, in order.
+        source: (n,) of which source each sentence is.
+        share: (n,) of the terms' weight that is in a sentence or its source's title.
+    """
+
+    held: npt.NDArray[np.bool_]
+    sentences: list[str]
+    source: npt.NDArray[np.intp]
+    share: Floats
 
 
 def signals_of(answered: Answered, encode: Encode, rarity: Rarity) -> dict[str, float]:
@@ -80,11 +79,12 @@ def signals_of(answered: Answered, encode: Encode, rarity: Rarity) -> dict[str, 
         rarity: of the terms of the question.
     """
     question, answer = answered.query, answered.answer[:MAX_CHARS]
-    weights = _weights(query_terms(question), rarity)
-    sources = _read(answered, weights)
+    asking = query_terms(question)
+    weights = _weights(asking, rarity)
+    sources = _read(answered, asking, weights)
     sentences = sources.sentences
     said = [answer[a:b] for a, b in sentence_spans(answer)][:MAX_ANSWER_SENTENCES]
-    texts = [*(one.text for one in sentences), *said]
+    texts = [*sentences, *said]
     if answered.query_vector is None:
         *vectors, of_question = encode([*texts, question])
     else:
@@ -99,68 +99,67 @@ def signals_of(answered: Answered, encode: Encode, rarity: Rarity) -> dict[str, 
         similarity = of_sentences @ of_question
         found |= _of_sources(weights, sources, similarity)
         new = " ".join(set(words).difference(asked)) or answer
-        found |= _of_grounds(new, answer, sentences, similarity, of_answer @ of_sentences.T)
+        found |= _of_grounds(new, answer, sources, similarity, of_answer @ of_sentences.T)
     if len(answered.logprobs):
         found["logprob"] = max(math.fsum(answered.logprobs) / len(answered.logprobs), -20.0)
     return found
 
 
-def _read(answered: Answered, weights: Weights) -> _Sources:
+def _read(answered: Answered, asked: Terms, weights: Floats) -> _Sources:
     """Return what the sources hold; of their sentences, in order, those that share most with question and answer."""
-    held, terms_of = [], []
-    for number, source in enumerate(answered.sources):
-        whole = title = _terms(source.title or "")
-        for a, b in sentence_spans(source.text):
-            text = source.text[a:b]
-            found = title | _terms(text)
-            held.append(_Sentence(number, text, _share(weights, found)))
-            whole |= found
-        terms_of.append(whole)
-    if len(held) > MAX_SENTENCES:
-        answer = answered.answer[:MAX_CHARS]
-        shared = [one.share + containment(answer, one.text) for one in held]
-        best = np.argsort(-np.array(shared), kind="stable")[:MAX_SENTENCES]
-        held = [held[i] for i in sorted(best.tolist())]
-    return _Sources(terms_of, held)
+    texts: list[str] = []  # of each source its title, then its sentences
+    titles: list[int] = []  # their places
+    for source in answered.sources:
+        titles.append(len(texts))
+        texts.append(source.title or "")
+        texts += [source.text[a:b] for a, b in sentence_spans(source.text)]
+    if not texts:
+        return _Sources(np.empty((0, len(asked)), np.bool_), [], np.empty(0, np.intp), np.empty(0))
+    held = held_terms(texts, asked)
+    is_sentence = np.ones(len(texts), np.bool_)
+    is_sentence[titles] = False
+    rows, of = np.flatnonzero(is_sentence), np.cumsum(~is_sentence) - 1
+    share = (held[rows] | held[titles][of[rows]]) @ weights
+    if len(rows) > MAX_SENTENCES:
+        shared = containments(answered.answer[:MAX_CHARS], [texts[row] for row in rows])
+        best = np.sort(np.argsort(-(share + shared), kind="stable")[:MAX_SENTENCES])
+        rows, share = rows[best], share[best]
+    return _Sources(np.logical_or.reduceat(held, titles), [texts[row] for row in rows], of[rows], share)
 
 
-def _of_sources(weights: Weights, sources: _Sources, similarity: Floats) -> dict[str, float]:
+def _of_sources(weights: Floats, sources: _Sources, similarity: Floats) -> dict[str, float]:
     """Return the signals of question and sources alone."""
-    covered = [_share(weights, text) for text in sources.terms]
-    within = np.array([one.share for one in sources.sentences])
+    covered = sources.held @ weights
     best: dict[int, float] = {}
-    for one, value in zip(sources.sentences, similarity.tolist(), strict=True):
-        best[one.source] = max(best.get(one.source, -1.0), value)
+    for source, value in zip(sources.source.tolist(), similarity.tolist(), strict=True):
+        best[source] = max(best.get(source, -1.0), value)
     first, second, *_ = *sorted(best.values(), reverse=True), None
-    known = frozenset().union(*sources.terms)
     return {
         "similarity": first,
         "margin": 0.0 if second is None else first - second,
-        "coverage": max(covered),
-        "coverage_first": covered[0],
-        "matched": float(np.max(similarity * within)),  # one sentence both means it and says it
-        "missing": max((weight for term, weight in weights.items() if term not in known), default=0.0),
+        "coverage": float(covered.max()),
+        "coverage_first": float(covered[0]),
+        "matched": float(np.max(similarity * sources.share)),  # one sentence both means it and says it
+        "missing": float(np.max(weights[~sources.held.any(axis=0)], initial=0.0)),
     }
 
 
-def _of_grounds(
-    own: str, answer: str, sentences: Sequence[_Sentence], similarity: Floats, to_sentences: Floats
-) -> dict[str, float]:
+def _of_grounds(own: str, answer: str, sources: _Sources, similarity: Floats, to_sentences: Floats) -> dict[str, float]:
     """Return the signals of answer and sources.
 
     Args:
         own: the words of the answer that the question did not hold.
         to_sentences: the cosines of the answer's sentences and the sources'.
     """
-    shared = np.array([containment(own, one.text) for one in sentences])
-    within = np.array([one.share for one in sentences])
-    everything = " ".join(one.text for one in sentences)
+    everything = " ".join(sources.sentences)
+    *each, overlap = containments(own, [*sources.sentences, everything])
+    shared = np.array(each)
     names, known = set(_NAME.findall(answer)), everything.lower()
     return {
         "support": float(to_sentences.max(axis=1).mean()) if len(to_sentences) else 0.0,
-        "overlap": containment(own, everything),
+        "overlap": overlap,
         "linked": float(np.max(shared * similarity)),  # the sentence that says it is near to the question
-        "linked_words": float(np.max(shared * within)),
+        "linked_words": float(np.max(shared * sources.share)),
         "named": sum(name.lower() in known for name in names) / len(names) if names else 1.0,
     }
 
@@ -186,15 +185,8 @@ def _of_words(question: str, answer: str, asked: Sequence[str], words: Sequence[
     }
 
 
-def _weights(asked: npt.NDArray[np.uint64], rarity: Rarity) -> Weights:
+def _weights(asked: Terms, rarity: Rarity) -> Floats:
+    """Return the weights (q,) of the question's terms, which add up to 1."""
     rare = np.asarray(rarity(asked), np.float64)
-    share = rare / rare.sum() if rare.sum() > 0.0 else np.full(len(asked), 1.0 / max(len(asked), 1))
-    return dict(zip(asked.tolist(), share.tolist(), strict=True))
-
-
-def _terms(text: str) -> Terms:
-    return frozenset(terms(text).tolist())
-
-
-def _share(weights: Weights, text: Terms) -> float:
-    return sum([weight for term, weight in weights.items() if term in text])
+    total = rare.sum()
+    return rare / total if total > 0.0 else np.full(len(asked), 1.0 / max(len(asked), 1))
