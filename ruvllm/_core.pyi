@@ -164,9 +164,9 @@ def nearness(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...
 def walk_prior(
     similarity: npt.NDArray[np.float32],
+    bonus: npt.NDArray[np.float32],
     keyword: npt.NDArray[np.float32],
     named: npt.NDArray[np.float32],
-    speaker: npt.NDArray[np.float32],
     trust: npt.NDArray[np.float32],
     degrees: npt.NDArray[np.int64],
     indptr: npt.NDArray[np.int64],
@@ -175,10 +175,10 @@ def walk_prior(
     types: npt.NDArray[np.uint8],
     directions: npt.NDArray[np.uint8],
     type_weights: npt.NDArray[np.float32],
+    beside: npt.NDArray[np.float32],
     relevance: float,
     forward: float,
     hubness: float,
-    spoken: float,
     sharpness: float,
     keyword_weight: float,
     named_share: float,

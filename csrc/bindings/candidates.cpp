@@ -81,33 +81,35 @@ py::tuple nearness(const py::object& vectors_object, const py::object& known_obj
     return py::make_tuple(similarity, rest);
 }
 
-py::array_t<float> walk_prior(const py::object& similarity_object, const py::object& keyword_object,
-                              const py::object& named_object, const py::object& speaker_object,
+py::array_t<float> walk_prior(const py::object& similarity_object, const py::object& bonus_object,
+                              const py::object& keyword_object, const py::object& named_object,
                               const py::object& trust_object, const py::object& degrees_object,
                               const py::object& indptr_object, const py::object& indices_object,
                               const py::object& weights_object, const py::object& types_object,
                               const py::object& directions_object, const py::object& type_weights_object,
-                              float relevance, float forward, float hubness, float spoken, float sharpness,
-                              float keyword_weight, float named_share, py::ssize_t starts, double damping,
-                              double stay) {
+                              const py::object& beside_object, float relevance, float forward, float hubness,
+                              float sharpness, float keyword_weight, float named_share, py::ssize_t starts,
+                              double damping, double stay) {
     const auto similarity = require_column(similarity_object, "similarity", kAny);
     const auto n = static_cast<py::ssize_t>(similarity.size());
     if (n == 0) throw bad_value("similarity", "have at least 1 entry", n);
+    const auto bonus = require_column(bonus_object, "bonus", n);
     const auto keyword = require_column(keyword_object, "keyword", n);
     const auto named = require_column(named_object, "named", n);
-    const auto speaker = require_column(speaker_object, "speaker", n);
     const auto trust = require_column(trust_object, "trust", n);
     require_between(named, "named", 0.0, 1.0);
     require_between(trust, "trust", 0.0, 1.0);
     const auto degrees = require_degrees(degrees_object, n);
     const auto type_weights = require<const float>(type_weights_object, "type_weights", {kAny});
     require_between(type_weights, "type_weights", 0.0, 1e6);
+    const auto beside = require<const float>(beside_object, "beside", {static_cast<py::ssize_t>(type_weights.size())});
+    require_between(beside, "beside", 0.0, 1e6);
     const TypedLinks links(indptr_object, indices_object, types_object, directions_object, similarity.size(),
                            type_weights.size());
     const auto weights = require<const float>(weights_object, "weights", {links.size()});
     require_between(weights, "weights", 0.0, 1.0);
     for (const auto& [name, value] : {std::pair{"relevance", relevance}, {"forward", forward}, {"hubness", hubness},
-                                      {"spoken", spoken}, {"sharpness", sharpness}, {"keyword_weight", keyword_weight}}) {
+                                      {"sharpness", sharpness}, {"keyword_weight", keyword_weight}}) {
         require_between(double{value}, name, 0.0, 100.0);
     }
     require_between(double{named_share}, "named_share", 0.0, 1.0);
@@ -116,11 +118,11 @@ py::array_t<float> walk_prior(const py::object& similarity_object, const py::obj
     if (starts < 1) throw bad_value("starts", "be >= 1", starts);
 
     const kernels::WalkGraph graph{
-        similarity.data(), keyword.data(), named.data(), speaker.data(), trust.data(), degrees.data(),
-        links.directions.data(),
+        similarity.data(), bonus.data(), keyword.data(), named.data(), trust.data(), degrees.data(),
+        links.directions.data(), beside.data(),
         {links.indptr.data(), links.indices.data(), weights.data(), links.types.data(), type_weights.data(),
          similarity.size()}};
-    const kernels::WalkSettings settings{relevance, forward, hubness, spoken, sharpness, keyword_weight, named_share,
+    const kernels::WalkSettings settings{relevance, forward, hubness, sharpness, keyword_weight, named_share,
                                          static_cast<std::size_t>(starts)};
     py::array_t<float> prior(n);
     float* out = prior.mutable_data();
@@ -186,9 +188,9 @@ py::array_t<float> candidate_features(const py::object& prior_object, const py::
 
 void register_candidates(py::module_& m) {
     m.def("nearness", nearness, "vectors"_a, "known"_a, "question"_a, "indptr"_a, "indices"_a, "num_strong"_a);
-    m.def("walk_prior", walk_prior, "similarity"_a, "keyword"_a, "named"_a, "speaker"_a, "trust"_a, "degrees"_a,
-          "indptr"_a, "indices"_a, "weights"_a, "types"_a, "directions"_a, "type_weights"_a, "relevance"_a, "forward"_a,
-          "hubness"_a, "spoken"_a, "sharpness"_a, "keyword_weight"_a, "named_share"_a, "starts"_a, "damping"_a,
+    m.def("walk_prior", walk_prior, "similarity"_a, "bonus"_a, "keyword"_a, "named"_a, "trust"_a, "degrees"_a,
+          "indptr"_a, "indices"_a, "weights"_a, "types"_a, "directions"_a, "type_weights"_a, "beside"_a, "relevance"_a,
+          "forward"_a, "hubness"_a, "sharpness"_a, "keyword_weight"_a, "named_share"_a, "starts"_a, "damping"_a,
           "stay"_a);
     m.def("candidate_features", candidate_features, "prior"_a, "similarity"_a, "keyword"_a, "fused"_a, "named"_a,
           "rest"_a, "speaker"_a, "place"_a, "degrees"_a, "indptr"_a, "indices"_a, "types"_a, "directions"_a, "way_of"_a,

@@ -7,6 +7,21 @@
 namespace ruvllm::kernels {
 namespace {
 
+// How near each node is, with what stands beside it.
+void nearness_of(const WalkGraph& graph, float* near) {
+    const Links& links = graph.links;
+    for (std::size_t i = 0; i < links.n; ++i) {
+        double sum = graph.similarity[i], weight = 1.0;
+        for (std::int64_t e = links.indptr[i]; e < links.indptr[i + 1]; ++e) {
+            const std::int32_t j = links.indices[e];
+            const double share = double{graph.beside[links.types[e]]} * graph.trust[j];
+            sum += share * graph.similarity[j];
+            weight += share;
+        }
+        near[i] = static_cast<float>(sum / weight) + graph.bonus[i];
+    }
+}
+
 // How much rather a walk goes to each node, whatever leads there.
 void appeal_of(const WalkGraph& graph, const WalkSettings& settings, const float* near, float* appeal) {
     const std::size_t n = graph.links.n;
@@ -34,7 +49,7 @@ void walk(const WalkGraph& graph, const WalkSettings& settings, float* scratch, 
     const Links& links = graph.links;
     const std::size_t n = links.n;
     float *near = scratch, *appeal = near + n, *spare = appeal + n;
-    for (std::size_t i = 0; i < n; ++i) near[i] = graph.similarity[i] + settings.spoken * graph.speaker[i];
+    nearness_of(graph, near);
     appeal_of(graph, settings, near, appeal);
     const std::size_t nnz = static_cast<std::size_t>(links.indptr[n]);
     for (std::size_t e = 0; e < nnz; ++e) {

@@ -17,6 +17,7 @@ from ruvllm.attention.features import (
     node_features,
     pagerank_prior,
     question_features,
+    type_weights,
 )
 from ruvllm.types import EdgeType
 from ruvllm.types.checks import require_share
@@ -137,7 +138,8 @@ class AttentionEngine:
         """Replace the parameters for every call that starts from now on."""
         self._kernel.set_params(np.ascontiguousarray(params, np.float32))
         bias = self._kernel.views(self.params())["layers.0.edge_bias"][: len(EDGE_TYPES)]
-        self._type_bias = np.ascontiguousarray(bias.mean(axis=1), np.float32)
+        type_bias = np.ascontiguousarray(bias.mean(axis=1), np.float32)
+        self._type_bias, self._followed = type_bias, type_weights(type_bias)
 
     # -- ranking -----------------------------------------------------------------------------------------------------
 
@@ -147,7 +149,7 @@ class AttentionEngine:
         Args:
             edge_features: (nnz, NUM_EDGE_FEATURES), as `kernels.Graph.edge_features` gives them.
         """
-        prior = pagerank_prior(candidates, self._type_bias)
+        prior = pagerank_prior(candidates, self._followed)
         inputs = make_inputs(candidates, edge_features, prior)
         return Ranked(self._kernel.forward(*inputs.arrays()).weights, prior, inputs)  # type: ignore[arg-type]
 

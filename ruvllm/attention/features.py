@@ -11,7 +11,16 @@ import numpy.typing as npt
 from ruvllm import kernels
 from ruvllm.types import EdgeType
 
-__all__ = ["EDGE_TYPES", "FEATURES", "QUESTION_FEATURES", "Candidates", "node_features", "pagerank_prior"]
+__all__ = [
+    "EDGE_TYPES",
+    "FEATURES",
+    "QUESTION_FEATURES",
+    "Candidates",
+    "node_features",
+    "pagerank_prior",
+    "question_features",
+    "type_weights",
+]
 
 Floats = npt.NDArray[np.float32]
 
@@ -29,8 +38,7 @@ _WAY_OF = np.full((len(EDGE_TYPES), 2), len(_WAYS), np.uint8)  # place in _WAYS 
 for _place, (_name, _way) in enumerate(_WAYS):
     for _type in _GROUPS[_name]:
         _WAY_OF[EDGE_TYPES.index(_type), ("out", "in").index(_way)] = _place
-_IN_ORDER = np.array([type in _GROUPS["order"] for type in EDGE_TYPES])
-_IS_SAME_TOPIC = np.array([type is EdgeType.SAME_TOPIC for type in EDGE_TYPES])
+_SAME_TOPIC = EDGE_TYPES.index(EdgeType.SAME_TOPIC)
 _CITES_IN, _ORDER = _WAYS.index(("cites", "in")), _WAYS.index(("order", "out"))  # and the way in comes next
 
 FEATURES: tuple[str, ...] = (
@@ -79,7 +87,9 @@ KEYWORD_WEIGHT = 0.6  # of BM25 relative to the best, beside the cosine, in that
 NAMED_SHARE = 0.4  # of the start that nodes have which the question calls by name
 
 # Chosen one by one on one half of the same sets, CLINC150 and Banking77 (LoCoMo by dialogues), the other half in sight.
-BESIDE = 0.3  # of the cosines of what stands right before and after a text, beside its own
+BESIDE = np.array([0.3 if type in _GROUPS["order"] else 0.0 for type in EDGE_TYPES], np.float32)
+"""What the cosine of what stands right before or after a text counts beside its own, by type of the edge."""
+
 SPOKEN, DATED = 0.12, 0.2  # added to the cosine where the question names who spoke, and when
 AMONG_TURNS = 0.25  # of the weight of SameTopic where all candidates are turns, which are mostly alike as small talk is
 SAYS_LITTLE = 0.08  # taken off the cosine for each e-fold by which a turn is shorter than LONG
@@ -131,30 +141,38 @@ class Candidates:
         return len(self.similarity)
 
 
-def pagerank_prior(candidates: Candidates, type_bias: Floats | None = None) -> Floats:
+def type_weights(bias: Floats) -> Floats:
+    """Return what a walk follows, the factor of each type's edges, where `bias`, (num_types,), was learnt of them."""
+    return np.asarray(TYPE_WEIGHTS * np.exp(np.clip(bias, -2.0, 2.0)), np.float32)
+
+
+def pagerank_prior(candidates: Candidates, followed: Floats = TYPE_WEIGHTS) -> Floats:
     """Return the chance, (n,) summing to 1, that a walk from what the question names and resembles is at a node.
 
     Args:
-        type_bias: (num_types,) added to the logarithm of each type's weight.
+        followed: (num_types,) the factor of each type's edges.
     """
     left = min((NEAREST - min(float(candidates.similarity.max()), NEAREST)) / (NEAREST - NEAR), 1.0)
     sharing = int(np.count_nonzero(candidates.keyword > SHARED_RELEVANCE))
-    type_weights = TYPE_WEIGHTS if type_bias is None else TYPE_WEIGHTS * np.exp(np.clip(type_bias, -2.0, 2.0))
-    turns = float(np.isfinite(candidates.length).mean())
-    type_weights = np.where(_IS_SAME_TOPIC, type_weights * (1.0 - (1.0 - AMONG_TURNS) * turns), type_weights)
+    turns = np.count_nonzero(np.isfinite(candidates.length)) / len(candidates)
+    bonus = SPOKEN * candidates.speaker + DATED * candidates.dated
+    if turns:
+        bonus -= SAYS_LITTLE * left * np.log((LONG + SHORT) / (np.minimum(candidates.length, LONG) + SHORT))
+        followed = followed.copy()
+        followed[_SAME_TOPIC] *= 1.0 - (1.0 - AMONG_TURNS) * turns
     return kernels.walk_prior(
         candidates.graph,
         candidates.degrees,
-        similarity=_nearness(candidates, left),
+        similarity=candidates.similarity,
+        bonus=bonus,
         keyword=candidates.keyword,
         named=candidates.named,
-        speaker=candidates.speaker,
         trust=candidates.trust,
-        type_weights=type_weights,
+        type_weights=followed,
+        beside=BESIDE,
         relevance=RELEVANCE,
         forward=FORWARD,
         hubness=HUBNESS,
-        spoken=SPOKEN,
         sharpness=SHARPNESS,
         keyword_weight=KEYWORD_WEIGHT * min(max(SHARED * left, 1.0) / max(sharing, 1), 1.0),
         named_share=NAMED_SHARE * left,
@@ -162,18 +180,6 @@ def pagerank_prior(candidates: Candidates, type_bias: Floats | None = None) -> F
         damping=DAMPING,
         stay=STAY_WEIGHT,
     )
-
-
-def _nearness(candidates: Candidates, left: float) -> Floats:
-    """Return (n,), how near a walk takes each text to be: what stands beside it counts, and brief turns say little."""
-    graph, n = candidates.graph, len(candidates)
-    links = np.flatnonzero(_IN_ORDER[graph.types])
-    text, beside = np.searchsorted(graph.indptr, links, side="right") - 1, graph.indices[links]
-    weights = BESIDE * candidates.trust[beside]
-    context = np.bincount(text, weights * candidates.similarity[beside], minlength=n)
-    near = (candidates.similarity + context) / (1.0 + np.bincount(text, weights, minlength=n))
-    brevity = np.log((LONG + SHORT) / (np.minimum(candidates.length, LONG) + SHORT))
-    return np.asarray(near + DATED * candidates.dated - SAYS_LITTLE * left * brevity, np.float32)
 
 
 def node_features(candidates: Candidates, prior: Floats) -> Floats:
@@ -200,15 +206,15 @@ def node_features(candidates: Candidates, prior: Floats) -> Floats:
 def question_features(candidates: Candidates) -> Floats:
     """Return (len(QUESTION_FEATURES),) float32, what sort of question it is."""
     similarity = candidates.similarity
-    best = np.sort(similarity)[::-1]
-    centred = similarity - similarity.mean()
+    best = np.sort(similarity)[:-6:-1]
+    centred = similarity - similarity.sum() / len(similarity)
     return np.array(
         [
             1.0,
             min(int(np.count_nonzero(candidates.named)), 4) / 2.0,
             float(np.log1p(candidates.num_words)) / 2.0,
             best[0],
-            4.0 * (best[0] - best[min(4, len(best) - 1)]),
+            4.0 * (best[0] - best[-1]),
             4.0 * math.sqrt(centred.dot(centred) / len(centred)),  # as std(), in a third of the time
         ],
         np.float32,

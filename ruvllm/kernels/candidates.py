@@ -41,15 +41,15 @@ def walk_prior(
     degrees: Ids,
     *,
     similarity: Floats,
+    bonus: Floats,
     keyword: Floats,
     named: Floats,
-    speaker: Floats,
     trust: Floats,
     type_weights: Floats,
+    beside: Floats,
     relevance: float,
     forward: float,
     hubness: float,
-    spoken: float,
     sharpness: float,
     keyword_weight: float,
     named_share: float,
@@ -60,25 +60,27 @@ def walk_prior(
     """Return the chance, (n,) float32 summing to 1, that a walk from what a question names and resembles is at a node.
 
     It is `pagerank`, to 1e-4, over links of weight w exp(relevance z) (1 + in)^-hubness, times `forward` in a link's
-    own direction, z being the standardised nearness of where it leads, clipped to [-3, 3], and nearness = similarity +
-    spoken speaker. The walk starts at the `starts` largest trust exp(sharpness s), s = nearness less the largest +
-    keyword_weight (keyword - 1); nodes that are named have the share named_share of it, by named exp(s).
+    own direction, z being the standardised nearness of where it leads, clipped to [-3, 3]. The walk starts at the
+    `starts` largest trust exp(sharpness s), s = nearness less the largest + keyword_weight (keyword - 1); nodes that
+    are named have the share named_share of it, by named exp(s). Nearness is bonus + the mean of the similarities of a
+    node, which counts 1, and of its neighbours, each of which counts trust beside.
 
     Args:
         graph: n nodes, each link seen from both ends.
         degrees: (n, 2) int64 links that leave and reach a node in the whole graph.
         similarity: (n,) cosine to the question.
+        bonus: (n,) finite.
         keyword: (n,) BM25 relative to the best.
         named, trust: (n,) in [0, 1].
-        speaker: (n,) 1 where the question names who spoke.
         type_weights: (num_types,) the factor of each type's links.
+        beside: (num_types,) >= 0, what a neighbour along a link of each type counts.
 
     Raises:
         ValueError: no nodes, a wrong dtype or shape, a number out of range or not finite.
     """
     return core.walk_prior(
-        similarity, keyword, named, speaker, trust, degrees, graph.indptr, graph.indices, graph.weights, graph.types,
-        graph.directions, type_weights, relevance, forward, hubness, spoken, sharpness, keyword_weight, named_share,
+        similarity, bonus, keyword, named, trust, degrees, graph.indptr, graph.indices, graph.weights, graph.types,
+        graph.directions, type_weights, beside, relevance, forward, hubness, sharpness, keyword_weight, named_share,
         starts, damping, stay,
     )  # fmt: skip
 
@@ -110,7 +112,8 @@ def candidate_features(
     speaker, and the mean score of the other nodes of the same place.
 
     Args:
-        graph, degrees, similarity, keyword, named, speaker: as `walk_prior` takes them.
+        graph, degrees, similarity, keyword, named: as `walk_prior` takes them.
+        speaker: (n,) 1 where the question names who spoke.
         prior: (n,) in [0, 1].
         fused, rest: (n,) finite.
         place: (n,) int64, equal for nodes of one document.

@@ -306,7 +306,7 @@ class GraphSearch:
         if seeds.archived:
             subgraph = self._cold.linked(subgraph, seeds.archived, epoch=graph.epoch)
             degrees = np.maximum(degrees, self._cold.degrees(subgraph, seeds.archived))
-        place = {node: i for i, node in enumerate(ids.tolist())}
+        place = dict(zip(ids.tolist(), range(len(ids)), strict=True))
         similarity, rest = self._similarities(vector, seeds, subgraph, len(strong))
         relevance = seeds.relevance | self._keywords.search(seeds.words, len(ids), among=ids)
         best = max(relevance.values(), default=0.0)

@@ -25,8 +25,8 @@ class Seen:
         self._searches: dict[tuple[str, bytes], Returned] = {}  # the oldest first
 
     def note(self, query: str, vector: np.ndarray, hits: Iterable[tuple[Node, np.ndarray]]) -> None:
-        """Keep what a search with the (native_dim,) float32 `vector` returned; the features are copied."""
-        returned = {node.id: (node, features.copy()) for node, features in hits}
+        """Keep what a search with the (native_dim,) float32 `vector` returned."""
+        returned = {node.id: (node, features) for node, features in hits}
         with self._lock:
             self._searches.pop(key := (query, vector.tobytes()), None)
             self._searches[key] = returned

@@ -57,14 +57,16 @@ class Traits:
         self._store = store
         self._namespace = namespace
         self._lock = threading.Lock()
-        self._table: np.ndarray | None = None  # TRAIT by id; place 0: without a document; the last row is of no node
+        self._table: np.ndarray | None = None  # TRAIT by id; place 0: of no node, as the last row
         self._speakers = {"": NOBODY}  # name -> number
         self._called: defaultdict[str, list[int]] = defaultdict(list)  # word of a name -> numbers
         self._version = 0  # of the database, as this one last saw it
 
     def of(self, ids: np.ndarray) -> np.ndarray:
         """Return the traits, (n,) TRAIT, of `ids`, (n,) int64; those that are unknown here stand alone, trusted."""
-        return _with_places(ids, self.load().take(ids, mode="clip"))  # an id that is too large finds the last row
+        traits = self.load().take(ids, mode="clip")  # an id that is too large finds the last row
+        unknown = traits["place"] == 0
+        return _with_places(ids, traits) if unknown.any() else traits
 
     def are(self, ids: np.ndarray, type: NodeType) -> np.ndarray:
         """Return (n,) bool, which of `ids`, (n,) int64, are of a type; those that are unknown here are facts."""
@@ -147,7 +149,7 @@ class Traits:
         size = int(ids.max(initial=0)) + 2
         if size > len(table):
             table = np.concatenate([table, np.repeat(_UNKNOWN, max(size, len(table) * 3 // 2) - len(table))])
-        table[ids] = traits
+        table[ids] = _with_places(ids, traits)
         return table
 
     def _columns(self, rows: Sequence[tuple[Any, ...]]) -> tuple[np.ndarray, np.ndarray]:

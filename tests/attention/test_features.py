@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ruvllm.attention.features import FEATURES, node_features, pagerank_prior
+from ruvllm.attention.features import FEATURES, node_features, pagerank_prior, type_weights
 from ruvllm.types import EdgeType
 
 from .cases import candidates, named
@@ -75,7 +75,7 @@ def test_a_text_counts_with_what_stands_beside_it_as_far_as_that_is_trusted(monk
         return float(prior[1] / prior[2])
 
     trusted, untrusted = advantage(1.0), advantage(0.0)
-    monkeypatch.setattr("ruvllm.attention.features.BESIDE", 0.0)
+    monkeypatch.setattr("ruvllm.attention.features.BESIDE", np.zeros(len(EdgeType), np.float32))
     assert trusted > 1.5 * advantage(1.0)
     assert untrusted == pytest.approx(advantage(0.0))
 
@@ -106,7 +106,7 @@ def test_bias_of_a_type_moves_the_walk() -> None:
     made, _ = candidates(3, edges, named=named(3, 0), similarity=even)
     bias = np.zeros(len(EdgeType), np.float32)
     bias[list(EdgeType).index(EdgeType.FOLLOWS)] = 1.0
-    before, after = pagerank_prior(made), pagerank_prior(made, bias)
+    before, after = pagerank_prior(made), pagerank_prior(made, type_weights(bias))
     assert after[2] > before[2]
     assert after[1] < before[1]
 

@@ -16,7 +16,6 @@ WALK: dict[str, Any] = {
     "relevance": 0.25,
     "forward": 2.4,
     "hubness": 0.8,
-    "spoken": 0.1,
     "sharpness": 11.5,
     "keyword_weight": 0.6,
     "named_share": 0.4,
@@ -24,6 +23,7 @@ WALK: dict[str, Any] = {
     "damping": 0.65,
     "stay": 1.0,
 }
+BESIDE = np.array([0.3, 0.0, 0.7], np.float32)
 FEATURES: dict[str, Any] = {"way_of": WAY_OF, "num_ways": NUM_WAYS, "cites_in": 1, "order": 2, "floor": 1e-4}
 
 Columns = dict[str, np.ndarray]
@@ -42,17 +42,23 @@ def made(n: int, *, num_edges: int | None = None, seed: int = 0) -> tuple[Subgra
     columns = {name: rng.random(n, np.float32) for name in ("similarity", "keyword", "trust", "fused", "rest")}
     columns["named"] = np.where(rng.random(n) < 0.2, rng.random(n), 0.0).astype(np.float32)
     columns["speaker"] = (rng.random(n) < 0.3).astype(np.float32)
+    columns["bonus"] = rng.normal(0.0, 0.2, n).astype(np.float32)
     return graph.among(ids), graph.degrees(ids), columns
 
 
 def walk_of(graph: Subgraph, degrees: np.ndarray, columns: Columns, type_weights: np.ndarray) -> np.ndarray:
-    given = {name: columns[name] for name in ("similarity", "keyword", "named", "speaker", "trust")}
-    return walk_prior(graph, degrees, **given, type_weights=type_weights, **WALK)
+    given = {name: columns[name] for name in ("similarity", "bonus", "keyword", "named", "trust")}
+    return walk_prior(graph, degrees, **given, type_weights=type_weights, beside=BESIDE, **WALK)
 
 
 def walk_twin(graph: Subgraph, degrees: np.ndarray, columns: Columns, type_weights: np.ndarray) -> np.ndarray:
     c = {name: column.astype(np.float64) for name, column in columns.items()}
-    near = c["similarity"] + 0.1 * c["speaker"]
+    rows = np.repeat(np.arange(len(c["trust"])), np.diff(graph.indptr))
+    counts = BESIDE[graph.types] * c["trust"][graph.indices]
+    near, whole = c["similarity"].copy(), np.ones(len(c["trust"]))
+    np.add.at(near, rows, counts * c["similarity"][graph.indices])
+    np.add.at(whole, rows, counts)
+    near = near / whole + c["bonus"]
     z = np.clip((near - near.mean()) / (near.std() + 1e-6), -3.0, 3.0)
     appeal = np.exp(0.25 * z) * (1.0 + degrees[:, 1]) ** -0.8
     score = near - near.max() + 0.6 * (c["keyword"] - 1.0)
@@ -212,13 +218,19 @@ def test_features_are_those_of_the_formulas(n: int, num_edges: int | None) -> No
         ({"named_share": 1.5}, "named_share must be in"),
         ({"damping": 1.0}, r"damping must be in \[0, 1\)"),
         ({"hubness": -1.0}, "hubness must be in"),
-        ({"type_weights": np.ones(1, np.float32)}, r"types\[\d+\] must be in \[0, 1\)"),
+        ({"bonus": np.full(4, np.inf, np.float32)}, "bonus must be finite: entry 0"),
+        ({"beside": np.ones(2, np.float32)}, r"beside must have 3 entries \(2\)"),
+        ({"beside": np.full(3, -1.0, np.float32)}, r"beside\[0\] must be in"),
+        (
+            {"type_weights": np.ones(1, np.float32), "beside": np.ones(1, np.float32)},
+            r"types\[\d+\] must be in \[0, 1\)",
+        ),
     ],
 )
 def test_a_bad_walk_is_refused_by_name(changed: dict[str, Any], says: str) -> None:
     graph, degrees, columns = made(4, seed=1)
-    given: dict[str, Any] = {name: columns[name] for name in ("similarity", "keyword", "named", "speaker", "trust")}
-    given |= {"type_weights": np.ones(NUM_TYPES, np.float32), **WALK}
+    given: dict[str, Any] = {name: columns[name] for name in ("similarity", "bonus", "keyword", "named", "trust")}
+    given |= {"type_weights": np.ones(NUM_TYPES, np.float32), "beside": BESIDE, **WALK}
     with pytest.raises(ValueError, match=says):
         walk_prior(graph, degrees, **given | changed)
 
