@@ -31,12 +31,13 @@ struct WalkSettings {
     std::size_t starts;    // best nodes at which the walk may start, >= 1
 };
 
-// With near_i = (similarity_i + sum of b_e similarity_j) / (1 + sum of b_e) + bonus_i over the links e of i, j being where
-// a link leads and b_e = beside trust_j by its type, and z the standardised near, clipped to [-3, 3]:
-//   weights[e]  w_e exp(relevance z_j) (1 + in_j)^-hubness, times `forward` in the link's own direction; j is its column
-//   start[i]    trust_i exp(sharpness s_i), s = near - max near + keyword_weight (keyword - 1), for the `starts` largest
-//               of these (equal to the last: all), else 0; summing to 1; all alike where no node has trust. Where nodes
-//               are named, it is mixed with named_i exp(s_i), summing to 1, which then has the share named_share.
+// With near_i = (similarity_i + sum of b_e similarity_j) / (1 + sum of b_e) + bonus_i over the links e of i, j being
+// where a link leads and b_e = beside trust_j by its type, and z the standardised near, clipped to [-3, 3]:
+//   weights[e]  w_e exp(relevance z_j) (1 + in_j)^-hubness, times `forward` in the link's own direction
+//   start[i]    trust_i exp(sharpness s_i), s = near - max near + keyword_weight (keyword - 1), for the `starts`
+//               largest of these (equal to the last: all), else 0; summing to 1; all alike where no node has trust.
+//               Where nodes are named, it is mixed with named_i exp(s_i), summing to 1, which then has the share
+//               named_share.
 // scratch (3 n,) float32. Sums are float64, the rest is float32.
 void walk(const WalkGraph& graph, const WalkSettings& settings, float* scratch, float* weights, float* start);
 
