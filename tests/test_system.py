@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from echo_brain import QUESTION, open_echo
 
 import ruvllm
 from ruvllm.config import Config, JudgeConfig, ModelsConfig, RouterConfig, SessionsConfig, SignalsConfig, WorkerConfig
@@ -90,6 +91,16 @@ def test_only_what_learns_can_be_taken_back(tmp_path: Path) -> None:
         assert llm.rollback("attention") == 0
         with pytest.raises(ValueError, match="name must be one of attention, judge \\('router'\\)"):
             llm.rollback("router")
+
+
+@pytest.mark.parametrize(("cascade", "answers"), [(True, 0), (False, 1)])
+def test_a_source_is_forgotten_with_what_came_from_it_or_alone(tmp_path: Path, cascade: bool, answers: int) -> None:
+    with open_echo(tmp_path) as llm:
+        llm.ask(QUESTION)
+        llm.flush()
+        for one in llm.memory.sources():
+            llm.forget(one.source, cascade=cascade)
+        assert llm.stats().nodes_by_type.get("Answer", 0) == answers
 
 
 def test_an_answer_is_judged_only_by_texts(tmp_path: Path) -> None:

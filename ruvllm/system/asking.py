@@ -158,9 +158,17 @@ class Asks(Parts):
         with self.worker.request():
             return self.memory.search(query, k, filter=filter, session=session, hops=hops, explain=explain, as_of=as_of)
 
-    def forget(self, source: str) -> int:
-        """Delete a source and all that came from its text; return how many nodes went. It cannot be undone."""
-        gone = self.memory.forget(source)
+    def forget(self, source: str | Path, *, cascade: bool = True) -> int:
+        """Delete a source and all that came from its text; return how many nodes went. It cannot be undone.
+
+        Args:
+            source: its name, or a folder of sources.
+            cascade: False deletes the source alone, see `Memory.forget`.
+
+        Raises:
+            TypeError, ValueError: nothing is known by this name.
+        """
+        gone = self.memory.forget(source, cascade=cascade)
         if self._pipeline.cache is not None:
             self._pipeline.cache.clear()
         if self._router is not None:
