@@ -45,8 +45,8 @@ class Feeds(Parts):
             rater: who says so; one rater can change only so much a day.
 
         Raises:
-            ValueError: nothing was said, a value is out of range, the answer showed no source of that number, or `id`
-                is unknown.
+            TypeError, ValueError: nothing was said, a value is out of range, the answer showed no source of that
+                number, or `id` is unknown.
         """
         said = Feedback(rating, quality, task_success, correction, rater, self._marks(id, helped, unhelpful))
         self.memory.feedback(id, said)

@@ -40,7 +40,8 @@ class Judges(Parts):
             consistency: let the model answer `judge.samples` times more, and count how far the answers agree.
 
         Raises:
-            TypeError, ValueError: a text is empty, too long or not valid, or the judge is switched off.
+            TypeError, ValueError: the question or a source is empty, the question too long, a text not valid, or the
+                judge is switched off. An answer may be empty.
             ModelMissing, PullError: there is no model to answer again.
         """
         judge = self._judging()

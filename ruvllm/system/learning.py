@@ -79,8 +79,9 @@ class Learns(Judges, RoutesModels, Sessions):
         The ranking is trained on the answers that were rated good or corrected (see `Memory.train_attention`); weights
         of edges fade for good (see `Memory.apply_decay`); with several models, the router is trained on what they did
         (see `train_router`); the judge is calibrated (see `train_judge`); clusters become concepts (see `compress`);
-        the index is compacted. Nothing is archived: that is `Memory.run_archival`. No model reads passages: that is
-        `enrich`. No student is trained: that is `ruvllm tune`.
+        the index is compacted; signals are counted where [signals] is on, and idle sessions deleted where
+        sessions.max_idle_days is set. Nothing is archived: that is `Memory.run_archival`. No model reads passages: that
+        is `enrich`. No student is trained: that is `ruvllm tune`.
 
         Raises:
             JobsFailed: some jobs failed, `.failures`; the others are done, `.done`.

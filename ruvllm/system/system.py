@@ -51,6 +51,7 @@ class RuvLLM(Asks, Feeds, Learns, HasStudents, Closes):
         model: a catalogue name, a model directory, or "http://host:port/v1#model"; the configured one when None.
         config: the whole configuration; `path`/ruvllm.toml, environment and defaults when None.
         namespace: which part of the brain is seen and written.
+        read_only: do not write, whoever else does.
         quality_floor, risk, confidence: any of them turns certified mode on (see `RouterConfig`): with this confidence
             at most a share `risk` of the answers misses the floor where the largest tier meets it.
         latency_sla_ms: the latest that an answer should come; nothing is promised about it.
@@ -60,6 +61,7 @@ class RuvLLM(Asks, Feeds, Learns, HasStudents, Closes):
     Raises:
         TypeError, ValueError: an argument, which the message names, or the configuration is wrong.
         BrainTooNew, BrainDamaged: the directory holds a database that cannot be used.
+        BrainReadOnly: the directory does not exist and cannot be made.
 
     When another process holds the brain's lock, or the directory cannot be written, the brain opens for reading:
     `ask` and `retrieve` work, what would write raises BrainLocked or BrainReadOnly.

@@ -158,9 +158,9 @@ class Care(Concepts):
         """Move what is old and hardly used out of hot memory into a second file; `rehydrate` brings it back.
 
         A searched node whose last use is `max_age_days` ago and that was used less than `min_use_count` times leaves
-        index, words and graph; it keeps its edges in the database, and `get` still reads its text. Concepts stay, and
-        where there are any, searches find what is archived through them, read from disk. `compact` gives the memory
-        back.
+        index, words and graph; it keeps its edges in the database, and `get` still reads its text. Concepts and answers
+        stay, and where there are concepts, searches find what is archived through them, read from disk. `compact` gives
+        the memory back.
 
         Args:
             cold_path: the file, the same for all runs while it holds something; cold.db in the brain when None.

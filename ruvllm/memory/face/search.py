@@ -46,7 +46,7 @@ class Searches(OpenedBrain):
         Args:
             query: a question or words.
             k: nodes wanted; fewer come back when fewer are there.
-            filter: field -> value, or a list of values of which any will do; see `condition_of`.
+            filter: field -> value, or a list of values of which any will do; see `ruvllm.types.Filter`.
             session: its own answers, which are still on probation, are searched too (its questions only when the
                 filter names a type: a question answers nothing).
             hops: edges followed from what the question names, in [0, 4]; the configured number when None.
