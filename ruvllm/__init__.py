@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ModelUnsupported,
         PullError,
         RateLimited,
+        RegistryDamaged,
         RuvLLMError,
     )
     from ruvllm.memory import Memory
@@ -63,6 +64,7 @@ _HOMES = {
     "Node": "types",
     "PullError": "errors",
     "RateLimited": "errors",
+    "RegistryDamaged": "errors",
     "Response": "types",
     "Route": "types",
     "RuvLLM": "system",
@@ -98,6 +100,7 @@ __all__ = [
     "Node",
     "PullError",
     "RateLimited",
+    "RegistryDamaged",
     "Response",
     "Route",
     "RuvLLM",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import ruvllm
+from ruvllm import errors
 
 PACKAGE = Path(ruvllm.__file__).parent
 FLOORS = [
@@ -48,6 +49,10 @@ def test_all_is_sorted_and_true() -> None:
     assert set(ruvllm.__all__) == set(ruvllm._HOMES)
     for name in ruvllm.__all__:
         assert getattr(ruvllm, name) is not None
+
+
+def test_every_error_can_be_caught_by_its_name() -> None:
+    assert set(errors.__all__) <= set(ruvllm.__all__)
 
 
 def test_unknown_names_are_attribute_errors() -> None:
