@@ -62,7 +62,8 @@ def read_stats(
         "(SELECT count(*) FROM documents WHERE namespace = ?1), "
         "(SELECT count(*) FROM interactions WHERE namespace = ?1), "
         "(SELECT count(*) FROM feedback JOIN interactions i ON i.id = interaction WHERE namespace = ?1), "
-        "(SELECT count(DISTINCT session) FROM interactions WHERE namespace = ?1), "
+        "(SELECT count(*) FROM (SELECT session FROM interactions WHERE namespace = ?1 AND session IS NOT NULL "
+        "UNION SELECT name FROM sessions WHERE namespace = ?1)), "
         "(SELECT value FROM meta WHERE key = 'embedder'), "
         "(SELECT count(*) FROM enrichments JOIN nodes ON id = node WHERE namespace = ?1)",
         (namespace,),

@@ -37,6 +37,14 @@ def test_a_turn_of_a_new_session_does_not_list_it_twice(memory: Memory) -> None:
     assert [(one.name, one.turns) for one in memory.sessions()] == [("alice", 1)]
 
 
+def test_as_many_are_counted_as_are_listed(memory: Memory) -> None:
+    memory.new_session("alice")
+    memory.new_session("bob")
+    for i, session in enumerate(("alice", "carol", None)):
+        memory.record(interaction(f"a{i}", session=session))
+    assert len(memory.sessions()) == memory.stats().sessions == 3
+
+
 def test_a_name_that_is_taken_is_refused(memory: Memory) -> None:
     memory.new_session("mine")
     memory.record(interaction("a1", session="alice"))
