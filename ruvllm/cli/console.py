@@ -32,6 +32,7 @@ out = Console(highlight=False, soft_wrap=True, emoji=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 PREVIEW_CHARS = 160
+TIMES = {"embed": "embed", "retrieve": "retrieve", "first_token": "first token", "total": "total"}  # stage -> its name
 STRONGEST = 10
 
 
@@ -145,12 +146,11 @@ def _print_details(response: Response) -> None:
 def summary(response: Response) -> str:
     """One line: id, route, confidence, timings."""
     confidence = "unknown" if response.confidence is None else f"{response.confidence:.2f}"
-    ms = response.timings_ms
-    speed = ""
-    if response.completion_tokens > 1 and ms.get("generate", 0) > 0:
-        speed = f", {response.completion_tokens} tokens"
+    times = [
+        f"{name} {ms:.0f} ms" for stage, name in TIMES.items() if (ms := response.timings_ms.get(stage)) is not None
+    ]
+    tokens = [f"{response.completion_tokens} tokens"] if response.completion_tokens else []
     return (
         f"id {response.id} · {response.route.model} ({response.route.decided_by}) · confidence {confidence} · "
-        f"embed {ms.get('embed', 0):.0f} ms, retrieve {ms.get('retrieve', 0):.0f} ms, "
-        f"first token {ms.get('first_token', 0):.0f} ms, total {ms.get('total', 0):.0f} ms{speed}"
+        f"{', '.join(times + tokens)}"
     )
