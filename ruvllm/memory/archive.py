@@ -260,8 +260,9 @@ class Archive:
 
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
-        """Give a connection of the cold file that only reads."""
-        with self._connected(apsw.SQLITE_OPEN_READONLY) as cold:
+        """Give a connection of the cold file for reading; who may write undoes first what a crash left half written."""
+        flags = apsw.SQLITE_OPEN_READONLY if self._store.read_only else apsw.SQLITE_OPEN_READWRITE
+        with self._connected(flags) as cold:
             self._require_own(cold)
             yield cold
 

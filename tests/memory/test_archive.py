@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from ruvllm.errors import BrainError
@@ -35,13 +38,8 @@ def found(memory: Memory, query: str = "tale") -> set[int]:
 
 
 def cold_rows(brain: Path) -> list[Any]:
-    import apsw
-
-    connection = apsw.Connection(str(brain / "cold.db"))
-    try:
+    with closing(apsw.Connection(str(brain / "cold.db"))) as connection:
         return list(connection.execute("SELECT id, text FROM nodes"))
-    finally:
-        connection.close()
 
 
 def test_archival_moves_old_nodes_to_cold_storage(memory: Memory, brain: Path) -> None:
@@ -142,6 +140,23 @@ def test_crash_after_coming_back_leaves_a_copy_that_is_tidied_up(memory: Memory,
     assert [finding.severity for finding in memory.check().findings] == ["warning"]
     assert memory.check(repair=True).ok
     assert cold_rows(brain) == [] and old in found(memory)
+
+
+def test_crash_in_the_midst_of_a_commit_is_undone_by_the_next_opening(
+    open_memory: Callable[..., Memory], tmp_path: Path
+) -> None:
+    memory = open_memory()
+    ids = memory.insert_nodes([f"tale {i} {'of many words ' * 100}" for i in range(40)])
+    memory.run_archival(0.0, 99)
+    with closing(apsw.Connection(str(memory._archive.file))) as cold:
+        cold.execute("BEGIN IMMEDIATE; DELETE FROM nodes")
+        cold.cache_flush()  # as a commit begins: pages are in the file, and in the journal as they were
+        copy = shutil.copytree(memory.path, tmp_path / "copy")
+    assert (copy / "cold.db-journal").stat().st_size
+    again = open_memory(copy)
+    assert again.get(ids[0]).text.startswith("tale 0")
+    assert again.check().findings == ()
+    assert again.rehydrate(ids) == len(ids)
 
 
 def test_forgetting_deletes_from_the_cold_file_too(memory: Memory, brain: Path) -> None:
