@@ -225,23 +225,24 @@ class Archive:
             ValueError: archived nodes are in another file already.
             BrainError: the file is another brain's.
         """
-        if cold_path is not None and cold_path.absolute() != self.file.absolute():
-            if self._archived():
-                raise ValueError(f"cold_path: archived nodes are in {self.file} already, not in {cold_path}")
-            value = str(cold_path.absolute())
-            self._store.write(
-                lambda c: c.execute("INSERT OR REPLACE INTO meta VALUES ('cold_path', ?)", (value,)).fetchall()
-            )
+        file = self.file.absolute() if cold_path is None else cold_path.absolute()
+        if file != self.file.absolute() and self._archived():
+            raise ValueError(f"cold_path: archived nodes are in {self.file} already, not in {cold_path}")
         own = ("INSERT OR IGNORE INTO meta VALUES ('cold_id', ?)", (uuid.uuid4().hex,))
         self._store.write(lambda connection: connection.execute(*own).fetchall())
-        if not self.file.exists():
-            if not self.file.parent.is_dir():
-                raise ValueError(f"cold_path: there is no directory {self.file.parent}")
-            self._make()
+        if not file.exists():
+            if not file.parent.is_dir():
+                raise ValueError(f"cold_path: there is no directory {file.parent}")
+            self._make(file)
+        with self._connected(apsw.SQLITE_OPEN_READWRITE, file) as cold:
+            self._require_own(cold)
+        if cold_path is not None:  # kept once it serves: later runs go by it
+            kept = ("INSERT OR REPLACE INTO meta VALUES ('cold_path', ?)", (str(file),))
+            self._store.write(lambda connection: connection.execute(*kept).fetchall())
 
-    def _make(self) -> None:
+    def _make(self, file: Path) -> None:
         """Make the cold file, as a whole or not at all."""
-        part = self.file.with_name(self.file.name + ".tmp")
+        part = file.with_name(file.name + ".tmp")
         part.unlink(missing_ok=True)
         try:
             flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
@@ -251,8 +252,8 @@ class Archive:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        part.replace(self.file)
-        fsync_folder(self.file.parent)
+        part.replace(file)
+        fsync_folder(file.parent)
 
     def _id(self) -> str | None:
         value: str | None = self._store.value("SELECT value FROM meta WHERE key = 'cold_id'")
@@ -295,7 +296,8 @@ class Archive:
         except apsw.SQLError:
             owner = None
         if owner is None or owner != self._id():
-            raise BrainError(f"{self.file} is not the archive of this brain; it was left as it is", path=self.file)
+            file = Path(cold.filename)
+            raise BrainError(f"{file} is not the archive of this brain; it was left as it is", path=file)
 
 
 @contextmanager

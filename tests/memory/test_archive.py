@@ -206,6 +206,20 @@ def test_archive_may_lie_elsewhere_and_belongs_to_one_brain(
     assert memory.get(old).text == "an old tale"
 
 
+def test_a_path_that_does_not_serve_is_not_kept(
+    memory: Memory, open_memory: Callable[..., Memory], tmp_path: Path
+) -> None:
+    other = open_memory(tmp_path / "other")
+    old_node(other)
+    other.run_archival()
+    old_node(memory)
+    for bad, error in ((tmp_path / "nowhere" / "cold.db", ValueError), (other._archive.file, BrainError)):
+        with pytest.raises(error):
+            memory.run_archival(cold_path=bad)
+    assert memory.run_archival().archived == 1
+    assert memory._archive.file == memory.path / "cold.db"
+
+
 def test_export_holds_archived_texts_and_import_knows_them(
     memory: Memory, open_memory: Callable[..., Memory], tmp_path: Path
 ) -> None:
