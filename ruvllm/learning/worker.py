@@ -227,8 +227,8 @@ class Worker(SpareTime):
 
         plan.began, at, started = time.monotonic(), time.time(), time.perf_counter()
         self._postpone(plan, retry_after_s(plan.failed_in_row + 1, job.every_s))  # whatever fails from here on
-        self._table.begin(job.name, job.every_s, at)
         try:
+            self._table.begin(job.name, job.every_s, at)
             report = run(lambda: job.body(asked))
         except Exception as error:
             plan.failed_in_row, plan.is_early, plan.look_at = plan.failed_in_row + 1, False, plan.due

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ruvllm.config import WorkerConfig
+from ruvllm.errors import BrainError
 from ruvllm.learning import spare_time
 from ruvllm.learning.worker import Job, MustStop, Worker
 from ruvllm.memory.jobs import JobTable
@@ -279,6 +280,26 @@ def test_a_failing_job_is_not_tried_at_once_also_when_it_is_wanted_early(table: 
     finally:
         logging.disable(logging.NOTSET)
     assert len(runs) == 1
+
+
+def test_a_job_whose_beginning_cannot_be_kept_is_not_tried_at_once(
+    table: JobTable, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def begin(*_: object) -> None:
+        tries.append(1)
+        raise BrainError("the disk is full", path=Path("brain.db"))
+
+    monkeypatch.setattr(JobTable, "begin", begin)
+    logging.disable()
+    try:
+        started(Job("a", Steps(1), 3600.0, early=lambda: True, early_s=SOON))
+        assert eventually(lambda: table.states() and state_of(table, "a").failures)
+        time.sleep(0.05)
+    finally:
+        logging.disable(logging.NOTSET)
+    assert len(tries) == 1
 
 
 def test_a_failure_in_the_foreground_is_raised_and_counted(table: JobTable, started: Started) -> None:
