@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 
 from ruvllm.memory.archive import stub_of
+from ruvllm.memory.concepts import concepts_of_only, hide_concepts_of
 from ruvllm.memory.lines import (
     JSON_COLUMNS,
     NODE_KEYS,
@@ -25,7 +26,7 @@ from ruvllm.memory.lines import (
     parsed,
     require_sound,
 )
-from ruvllm.memory.rows import as_unit_rows, title_of, vector_of
+from ruvllm.memory.rows import as_unit_rows, delete_nodes, title_of, vector_of
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import Decision, TierEstimate
 
@@ -142,10 +143,10 @@ class _Import:
             self._kept_documents.add(old[0])
             return
         if old is not None:
-            nodes = "SELECT id FROM nodes WHERE document = ?"
-            self._connection.execute(f"DELETE FROM keywords WHERE rowid IN ({nodes})", (old[0],))
-            self._connection.execute("DELETE FROM nodes WHERE document = ?", (old[0],))
-            self._connection.execute("DELETE FROM documents WHERE id = ?", (old[0],))
+            nodes = [row[0] for row in fetch(self._connection, "SELECT id FROM nodes WHERE document = ?", old[:1])]
+            hide_concepts_of(self._connection, nodes)  # they may quote what is replaced
+            delete_nodes(self._connection, [*nodes, *concepts_of_only(self._connection, nodes)])
+            self._connection.execute("DELETE FROM documents WHERE id = ?", old[:1])
         self._documents[line["id"]] = self._insert("document", line)
 
     def _node(self, line: dict[str, Any]) -> None:

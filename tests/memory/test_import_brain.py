@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ruvllm.memory import Memory
+from ruvllm.memory import Concept, Memory
 from ruvllm.memory.lines import VERSION
 
 from .fakes import WordEmbedder
@@ -67,6 +67,27 @@ def test_import_joins_what_is_there_and_renumbers(
     assert other._store.value("SELECT count(*) FROM nodes WHERE text = 'text1 words'") == 1
     assert other.interaction("a1").used_ids == (other.search("text1", k=1)[0].node.id,)
     assert other.check().ok
+
+
+def test_nothing_of_a_replaced_document_is_quoted_or_archived(
+    memory: Memory, open_memory: Callable[..., Memory], tmp_path: Path
+) -> None:
+    theirs = open_memory(tmp_path / "theirs")
+    theirs.add([{"text": "their own version", "source": "s"}])
+    theirs.export(tmp_path / "x.jsonl")
+    memory.add([{"text": "paint is secretly red", "source": "s"}])
+    old, other = memory.search("paint")[0].node.id, memory.insert_node("paint is blue")
+    for members in ([old], [old, other]):
+        memory.put_concept(Concept("paint quoted in confidence"), dict.fromkeys(members, 0.9))
+    memory._store.write(lambda c: c.execute("UPDATE nodes SET use_count = 9 WHERE id <> ?", (old,)).fetchall())
+    assert memory.run_archival(0.0, 9).archived == 1
+    memory.import_file(tmp_path / "x.jsonl")
+    assert [(one.members, one.is_hidden) for one in memory.concepts()] == [((other,), True)]
+    assert {hit.node.text for hit in memory.search("paint quoted in confidence")} == {
+        "their own version",
+        "paint is blue",
+    }
+    assert memory.check().findings == ()
 
 
 NEW_KINDS: dict[int, tuple[str, ...]] = {
