@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 import numpy as np
 
+from ruvllm.memory.concepts import concepts_of_only
 from ruvllm.memory.rows import MADE_BY, SEARCHED, delete_keywords, delete_nodes
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import NodeType
@@ -39,12 +40,14 @@ def end_nodes(connection: apsw.Connection, ids: Sequence[int], now: float) -> No
         connection.executemany(f"DELETE FROM {table} WHERE node = ?", [(i,) for i in ids])
 
 
-def delete_ended(connection: apsw.Connection, history_days: float, now: float) -> int:
-    """Delete passages that were replaced more than `history_days` ago, in all namespaces; return how many went."""
+def delete_ended(connection: apsw.Connection, history_days: float, now: float) -> list[int]:
+    """Delete passages that were replaced more than `history_days` ago, in all namespaces, and concepts that contain
+    nothing else; return the ids of what went."""
     sql = "SELECT id FROM nodes WHERE type = ? AND ended < ?"
     ids = [row[0] for row in fetch(connection, sql, (NodeType.DOCUMENT.value, now - history_days * DAY_S))]
+    ids += concepts_of_only(connection, ids)  # without an edge nobody would know where they came from
     delete_nodes(connection, ids)
-    return len(ids)
+    return ids
 
 
 def alive_at(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ruvllm.config import load_config
-from ruvllm.memory import Memory
+from ruvllm.memory import Concept, Memory
 from ruvllm.memory.history import alive_at, edges_at
 from ruvllm.types import EdgeType
 
@@ -84,6 +84,18 @@ def test_compaction_deletes_old_history(open_memory: Callable[..., Memory]) -> N
     at(memory, "nodes", "ended", time.time() - 11 * 86_400.0, "id = 1")
     memory.compact()
     assert memory._store.rows("SELECT id FROM nodes") == [(2,), (3,)]
+    assert memory.check().findings == ()
+
+
+def test_a_concept_goes_with_the_history_that_it_was_made_of(memory: Memory) -> None:
+    memory.add([{"text": "the old tale", "source": "s"}])
+    memory.search("tale")
+    memory.put_concept(Concept("a tale in short"), {1: 0.9})
+    memory.add([{"text": "the new tale", "source": "s"}])
+    at(memory, "nodes", "ended", 200.0, "id = 1")
+    memory.compact()
+    assert memory._store.rows("SELECT id FROM nodes") == [(3,)]
+    assert [hit.node.id for hit in memory.search("a tale in short")] == [3]
     assert memory.check().findings == ()
 
 

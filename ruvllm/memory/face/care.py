@@ -122,7 +122,10 @@ class Care(Concepts):
         def report(log_bytes: int = 0) -> CompactReport:
             return CompactReport(rebuilt, saved, self._nearest.indexed, log_bytes, time.perf_counter() - started)
 
-        self._store.write(lambda connection: delete_ended(connection, self.config.store.history_days, time.time()))
+        self._store.write(
+            lambda connection: delete_ended(connection, self.config.store.history_days, time.time()),
+            after=lambda gone: self._derived.removed(gone) if gone else None,
+        )
         self._store.write(lambda connection: delete_traces(connection, self.config.tuning.keep_days, time.time()))
         self._archive.tidy()
         drop_outdated_run(self._store, self.path)
