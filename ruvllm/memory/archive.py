@@ -17,7 +17,7 @@ import numpy as np
 from ruvllm.errors import BrainError
 from ruvllm.memory.derived import Derived
 from ruvllm.memory.rows import SEARCHED, insert_keywords, title_of, vector_of
-from ruvllm.memory.shelves import refile, unfile
+from ruvllm.memory.shelves import forget_words, refile, unfile
 from ruvllm.memory.store import Store, fetch, translated
 from ruvllm.types import NodeType
 from ruvllm.whole_file import fsync_folder
@@ -28,6 +28,7 @@ BATCH_NODES = 1024  # in one transaction
 STUB_CHARS = 80
 BUSY_TIMEOUT_MS = 10_000
 DAY_S = 86_400.0
+HAS_DELETED = 1  # user_version of a cold file that was not compacted since
 
 IS_OLD = (  # and no answer, whose words conversations and training read
     f"nodes.namespace = ? AND {SEARCHED} AND nodes.type NOT IN (?, ?) AND nodes.last_used <= ? AND nodes.use_count < ?"
@@ -181,6 +182,19 @@ class Archive:
         with self._lock:
             self._tidy()
 
+    def compact(self) -> None:
+        """Tidy, and let the full-text index hold no words of what was deleted: deleting alone leaves them there."""
+        with self._lock:
+            self._tidy()
+            if not self.file.exists():
+                return
+            with self.reading() as cold:
+                has_deleted = cold.pragma("user_version") == HAS_DELETED
+            if has_deleted:
+                with self.writing() as cold:
+                    forget_words(cold)
+                    cold.pragma("user_version", 0)
+
     def forget(self, ids: Sequence[int]) -> None:
         """Delete nodes from the cold file that were just deleted from the brain."""
         with self._lock:
@@ -195,6 +209,7 @@ class Archive:
             with self.writing() as cold:
                 unfile(cold, ids)
                 cold.executemany("DELETE FROM nodes WHERE id = ?", [(node,) for node in ids])
+                cold.pragma("user_version", HAS_DELETED)
 
     def refile(self) -> int:
         """File what is archived with the concepts of today; return how many nodes have a place on a shelf."""

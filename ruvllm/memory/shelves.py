@@ -14,7 +14,7 @@ from ruvllm.memory.rows import SEARCHED, title_of, vector_of
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType, NodeType
 
-__all__ = ["SHELVES", "ColdFile", "refile", "unfile"]
+__all__ = ["SHELVES", "ColdFile", "forget_words", "refile", "unfile"]
 
 READ_NODES = 1024  # vectors compared with those of all concepts at a time
 
@@ -90,6 +90,12 @@ def unfile(connection: apsw.Connection, nodes: Sequence[int]) -> None:
     connection.executemany("DELETE FROM words WHERE rowid = ?", gone)
     for concept, namespace in {(concept, namespace) for _, concept, namespace in rows}:
         _pack(connection, concept, namespace)
+
+
+def forget_words(connection: apsw.Connection) -> None:
+    """Let nothing be left of the words of nodes that are on no shelf any more, in the caller's transaction."""
+    if fetch(connection, "SELECT 1 FROM sqlite_schema WHERE name = 'words'"):
+        connection.execute("INSERT INTO words (words) VALUES ('optimize')")
 
 
 def _places(

@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 
-from ruvllm.memory import Memory
+from ruvllm.memory import Concept, Memory
 
 
 def fill(connection: apsw.Connection, chance: random.Random) -> None:
@@ -26,6 +26,17 @@ def test_compaction_leaves_no_copy_of_a_row_that_was_moved_and_deleted(memory: M
     memory._store.write(lambda connection: fill(connection, random.Random(1)))
     memory.compact()
     assert b"secret xxx" not in (memory.path / "brain.db").read_bytes()
+
+
+def test_compaction_leaves_no_word_of_what_was_archived(memory: Memory) -> None:
+    memory.ingest([{"text": f"{word} paint", "source": word} for word in ("amber", "secret")])
+    memory.put_concept(Concept("paint"), {memory.insert_node("all paint"): 0.9})
+    memory._store.write(lambda c: c.execute("UPDATE nodes SET use_count = 9 WHERE document IS NULL").fetchall())
+    assert memory.run_archival(0.0, 9).archived == 2
+    memory.forget("secret")
+    memory.compact()
+    assert b"secret" not in memory._archive.file.read_bytes()
+    assert [hit.node.text for hit in memory.search("amber", k=1)] == ["amber paint"]
 
 
 def test_database_is_written_anew_only_after_something_was_deleted(memory: Memory) -> None:

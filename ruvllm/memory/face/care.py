@@ -127,7 +127,7 @@ class Care(Concepts):
             after=lambda gone: self._derived.removed(gone) if gone else None,
         )
         self._store.write(lambda connection: delete_traces(connection, self.config.tuning.keep_days, time.time()))
-        self._archive.tidy()
+        self._archive.compact()
         drop_outdated_run(self._store, self.path)
         if self._space.known() is not None:
             rebuilt = self._nearest.compact(cancelled)
