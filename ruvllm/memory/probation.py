@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -24,6 +24,7 @@ __all__ = ["Change", "promote", "reconsider", "revoke"]
 PROBATION_TRUST, PROMOTED_TRUST = 0.3, 0.7
 QUORUM = 2  # independent raters that promote an answer, or end it
 UNNAMED = "local"  # the rater who gave no name: told apart by session
+IS_SETTLED = "metadata ->> 'decided' IS NOT NULL OR metadata ->> 'superseded_by' IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +43,27 @@ class Change:
 def reconsider(connection: apsw.Connection, interaction: str, now: float, rated: RatedQuestions) -> Change:
     """Promote, end or keep on probation the answer of a rated interaction, by all that was said about it so far.
 
-    Answers of the namespace that say nearly the same to nearly the same question are rated together. Good outcomes of
-    QUORUM independent raters promote, bad ones of as many end; each bad one halves the trust. What the user decided
-    by `promote` or `revoke`, and an answer that was corrected, stay as they are.
+    Answers of the namespace that say nearly the same to nearly the same question are rated together: those that were
+    promoted stay so only while they would be. Good outcomes of QUORUM independent raters promote, bad ones of as many
+    end; each bad one halves the trust. What the user decided by `promote` or `revoke`, and an answer that was
+    corrected, stay as they are.
     """
     answer = connection.execute("SELECT answer_node FROM interactions WHERE id = ?", (interaction,)).get
     if answer is None:
         return Change()
-    return _with_concepts(connection, _reconsidered(connection, interaction, answer, now, rated), answer)
+    twins = _twins(connection, interaction, answer, rated)
+    voices = _voices(connection, twins)
+    change = Change(stayed=(answer,)) if _is_settled(connection, answer) else _judged(connection, answer, voices, now)
+    others = _promoted_among(connection, twins[1:])
+    for other in others:
+        its = _judged(connection, other, voices, now)
+        change = replace(change, left=(*change.left, *its.left), stayed=(*change.stayed, *its.stayed))
+    return _with_concepts(connection, change, [answer, *others])
 
 
-def _reconsidered(
-    connection: apsw.Connection, interaction: str, answer: int, now: float, rated: RatedQuestions
+def _judged(
+    connection: apsw.Connection, answer: int, voices: Mapping[tuple[str, str | None], bool], now: float
 ) -> Change:
-    if _is_settled(connection, answer):
-        return Change(stayed=(answer,))
-    voices = _voices(connection, _twins(connection, interaction, answer, rated))
     good, bad = sum(voices.values()), len(voices) - sum(voices.values())
     if bad >= QUORUM and bad > good:
         return _end(connection, answer, now)
@@ -85,12 +91,12 @@ def revoke(connection: apsw.Connection, node: int, namespace: str, now: float) -
         ValueError: there is no such answer.
     """
     _decide(connection, node, namespace, "revoked")
-    return _with_concepts(connection, _end(connection, node, now), node)
+    return _with_concepts(connection, _end(connection, node, now), [node])
 
 
-def _with_concepts(connection: apsw.Connection, change: Change, answer: int) -> Change:
-    """Return a change with what it does to concepts that may quote the answer."""
-    return replace(change, stayed=(*change.stayed, *hide_stale(connection, [answer])))
+def _with_concepts(connection: apsw.Connection, change: Change, answers: Sequence[int]) -> Change:
+    """Return a change with what it does to concepts that may quote the answers."""
+    return replace(change, stayed=(*change.stayed, *hide_stale(connection, answers)))
 
 
 def _decide(connection: apsw.Connection, node: int, namespace: str, decision: str) -> None:
@@ -103,10 +109,16 @@ def _decide(connection: apsw.Connection, node: int, namespace: str, decision: st
 
 
 def _is_settled(connection: apsw.Connection, answer: int) -> bool:
+    return bool(connection.execute(f"SELECT {IS_SETTLED} FROM nodes WHERE id = ?", (answer,)).get)
+
+
+def _promoted_among(connection: apsw.Connection, answers: Sequence[int]) -> list[int]:
+    """Return those of `answers` that raters promoted."""
     sql = (
-        "SELECT metadata ->> 'decided' IS NOT NULL OR metadata ->> 'superseded_by' IS NOT NULL FROM nodes WHERE id = ?"
+        f"SELECT id FROM nodes WHERE probation = 0 AND ended IS NULL AND NOT ({IS_SETTLED}) "
+        "AND id IN (SELECT value FROM json_each(?))"
     )
-    return bool(connection.execute(sql, (answer,)).get)
+    return [row[0] for row in fetch(connection, sql, (json.dumps(list(answers)),))]
 
 
 def _twins(connection: apsw.Connection, interaction: str, answer: int, rated: RatedQuestions) -> list[int]:

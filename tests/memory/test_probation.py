@@ -47,6 +47,32 @@ def test_promotion_is_taken_back_with_the_rating_that_made_it(memory: Memory) ->
     assert memory.get(node).trust == pytest.approx(0.15)
 
 
+def test_promotion_is_taken_back_with_the_rating_of_another_s_answer_that_made_it(memory: Memory) -> None:
+    rate(memory, "a1", 1.0, session="alice")
+    node = rate(memory, "a2", 1.0, session="bob")
+    memory.feedback("a1", Feedback(quality=0.0))
+    assert answers(memory) == [] and memory.get(node).on_probation
+
+
+def test_who_calls_the_same_answer_bad_speaks_against_the_one_that_was_promoted(memory: Memory) -> None:
+    rate(memory, "a0", 1.0, session="alice")
+    node = rate(memory, "a1", 1.0, session="bob")
+    rate(memory, "a2", 0.0, session="carol")
+    assert node in answers(memory) and memory.get(node).trust == pytest.approx(0.35)
+    for i, session in enumerate(("dave", "erin"), start=3):
+        rate(memory, f"a{i}", 0.0, session=session)
+    assert answers(memory) == [] and memory.get(node).on_probation
+    assert memory.check().ok
+
+
+def test_what_the_user_promoted_stays_whoever_calls_the_same_answer_bad(memory: Memory) -> None:
+    node = rate(memory, "a0", 1.0, session="alice")
+    memory.promote(node)
+    for i, session in enumerate(("bob", "carol"), start=1):
+        rate(memory, f"a{i}", 0.0, session=session)
+    assert answers(memory) == [node] and memory.get(node).trust == 0.7
+
+
 def test_bad_outcomes_of_two_sessions_end_an_answer(memory: Memory) -> None:
     rate(memory, "a1", 0.0, session="alice")
     node = rate(memory, "a2", 0.0, session="bob")
