@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -159,9 +159,10 @@ class _Pass:
     def _write(self, level: int, cluster: Cluster, old: StoredConcept | None, summarizer: ClusterSummarizer) -> bool:
         """Make one concept; return False when it was cancelled."""
         archived = dict.fromkeys(sorted(old.archived) if old is not None else (), 0.5)
-        concept = summarizer.summarize(
-            self._texts([*cluster.nodes, *archived]), cancelled=self._cancelled, level=level, density=cluster.density
-        )
+        texts = self._texts([*cluster.nodes, *archived])
+        if not texts:  # all members went meanwhile
+            return True
+        concept = summarizer.summarize(texts, cancelled=self._cancelled, level=level, density=cluster.density)
         if concept is None or self._cancelled():
             return False
         members = dict(zip(cluster.nodes, self._memory.nearness(cluster), strict=True))
@@ -186,9 +187,10 @@ class _Pass:
         for one in known:
             fell_apart = one.id not in matched and (not one.archived or one.lost or one.is_hidden)
             if fell_apart:
-                self.dissolved += 1
-                if not self._dry_run:
-                    self._memory.dissolve_concept(one.id)
+                with suppress(KeyError):  # it, or what is archived behind it, was forgotten meanwhile
+                    if not self._dry_run:
+                        self._memory.dissolve_concept(one.id)
+                    self.dissolved += 1
 
     def _background(self, clusters: Sequence[Cluster]) -> TermCounts:
         nodes = [node for cluster in clusters for node in cluster.nodes]

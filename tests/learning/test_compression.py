@@ -102,6 +102,25 @@ def test_a_concept_whose_members_are_archived_stays(memory: Memory) -> None:
     assert (after.id, after.archived, report.reachable) == (before.id, frozenset(before.members), 4)
 
 
+def test_what_is_forgotten_while_it_is_summed_up_or_dissolved_stops_no_pass(memory: Memory) -> None:
+    @contextmanager
+    def lend() -> Iterator[None]:
+        memory.forget("/paint")
+        yield None
+
+    texts = [{"text": text, "source": f"/paint/{i}"} for i, text in enumerate(PAINT)]
+    memory.add(texts)
+    report = compress(memory, lend, CONFIG)
+    assert (report.made, report.finished, memory.concepts()) == (0, True, [])
+    memory.add(texts)
+    run(memory)
+    known = memory.concepts()
+    memory.forget("/paint")
+    memory.concepts = lambda: known  # type: ignore[method-assign]  # read just before
+    report = run(memory)
+    assert (report.dissolved, report.finished) == (0, True)
+
+
 def test_a_revoked_answer_leaves_its_concept(memory: Memory) -> None:
     nodes = memory.insert_nodes(PAINT[:3])
     memory.record(interaction(answer=PAINT[3]))
