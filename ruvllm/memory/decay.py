@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import apsw
 
 from ruvllm.config import LearningConfig
+from ruvllm.memory.arguments import checked_count
 from ruvllm.memory.links import EdgeKey, Links
 from ruvllm.memory.rows import checked_weight
 from ruvllm.memory.store import Store, fetch
@@ -68,8 +69,7 @@ def apply_decay(
 
     A pass that is cut short leaves every edge sound: each says by itself as of when its weight is.
     """
-    if isinstance(min_interactions, bool) or not isinstance(min_interactions, int) or min_interactions < 0:
-        raise ValueError(f"min_interactions must be a whole number >= 0 ({min_interactions!r})")
+    min_interactions = checked_count(min_interactions, "min_interactions", least=0)
     floor, now = checked_weight(floor, "floor"), time.time()
     lives = half_lives(config) if rate is None else _lives_at(rate)
     decayed = pruned = 0

@@ -129,14 +129,14 @@ def test_search_follows_what_is_left_of_a_link(memory: Memory, nodes: tuple[int,
     assert {hit.node.id: hit.score for hit in memory.search(question)}[nodes[1]] < fresh
 
 
-@pytest.mark.parametrize(("failures", "pruned"), [(4, 0), (5, 1)])
+@pytest.mark.parametrize(("failures", "least", "pruned"), [(4, 5, 0), (5, 5, 1), (5, 1 << 70, 0)])
 def test_edge_is_pruned_only_past_a_minimum_of_interactions(
-    memory: Memory, nodes: tuple[int, int], failures: int, pruned: int
+    memory: Memory, nodes: tuple[int, int], failures: int, least: int, pruned: int
 ) -> None:
     link(memory, nodes, weight=0.04)
     failed_often(memory, failures)
     graph = memory._links.load()
-    assert memory.apply_decay(min_interactions=5).pruned == pruned
+    assert memory.apply_decay(min_interactions=least).pruned == pruned
     assert len(weights(memory, nodes[0])) == graph.num_edges == 1 - pruned
 
 
