@@ -222,7 +222,7 @@ class _Import:
             line["source_ids"] = self._known(line["source_ids"])
         if kind == "co_retrieval":  # a < b, also where ids are in another order here
             line["a"], line["b"] = sorted((line["a"], line["b"]))
-        may_be_here = kind in ("edge", "co_retrieval", "session", "enrichment")
+        may_be_here = kind in ("edge", "edge_move", "co_retrieval", "session", "enrichment")
         self._insert(kind, line, otherwise="ON CONFLICT DO NOTHING" if may_be_here else "")
 
     def _decision(self, line: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from ruvllm.memory import Concept, Memory
 from ruvllm.memory.lines import VERSION
+from ruvllm.types import EdgeType
 
 from .fakes import WordEmbedder
 
@@ -160,6 +161,19 @@ def test_import_twice_changes_nothing(filled: Memory, open_memory: Callable[...,
     other.import_file(tmp_path / "x.jsonl")
     filled.import_file(tmp_path / "x.jsonl")
     assert content(other) == once == content(filled)
+
+
+def test_outcomes_of_no_answer_are_imported_once(
+    memory: Memory, open_memory: Callable[..., Memory], tmp_path: Path
+) -> None:
+    nodes = memory.insert_nodes(["an old tale", "a fact"])
+    memory.insert_edge(*nodes, EdgeType.CITES)
+    memory.apply_outcome(nodes, 1.0, id="a task")
+    memory.export(tmp_path / "x.jsonl")
+    other = open_memory(tmp_path / "other")
+    for _ in range(2):
+        other.import_file(tmp_path / "x.jsonl")
+        assert content(other) == content(memory)
 
 
 def test_empty_brain_travels(memory: Memory, tmp_path: Path) -> None:
