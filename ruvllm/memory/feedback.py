@@ -80,15 +80,18 @@ def apply_feedback(
     """Merge `feedback` into what was said before about an answer; what it says anew replaces that field's old effect.
 
     Raises:
-        ValueError: it marks a source that the answer did not show.
+        ValueError: it marks a source that the answer did not show, or the answer went with its session meanwhile.
     """
     before = read_feedback(partial(fetch, connection), interaction)
     merged = _merged(before, feedback)
-    namespace, query, answer, shown, used = fetch(
+    rows = fetch(
         connection,
         "SELECT namespace, query_node, answer_node, source_ids, used_ids FROM interactions WHERE id = ?",
         (interaction,),
-    )[0]
+    )
+    if not rows:
+        raise ValueError(f"id: there is no answer {interaction!r} in this brain")
+    namespace, query, answer, shown, used = rows[0]
     shown, used = json.loads(shown), json.loads(used)
     for node in feedback.marks:
         if node not in shown:

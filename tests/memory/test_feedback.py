@@ -151,6 +151,14 @@ def test_mark_of_a_forgotten_source_is_passed_over(memory: Memory) -> None:
     assert memory.interaction("a1").feedback == Feedback(marks={1: True})
 
 
+def test_an_answer_that_goes_with_its_session_while_it_is_rated_is_named(memory: Memory, monkeypatch: Any) -> None:
+    record = memory.interaction("a1")
+    memory.delete_session("alice")
+    monkeypatch.setattr(memory, "interaction", lambda id: record)  # read just before
+    with pytest.raises(ValueError, match="id: there is no answer 'a1'"):
+        memory.feedback("a1", Feedback(rating=5))
+
+
 def test_feedback_of_which_nothing_is_left_is_none(memory: Memory) -> None:
     memory.feedback("a1", Feedback(marks={3: True}))
     memory.forget("c")
