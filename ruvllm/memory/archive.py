@@ -177,6 +177,12 @@ class Archive:
                 raise BrainError(f"{file} does not hold the archived node {node}; restore it", path=file)
         return found
 
+    def has_let_go_of(self, ids: Iterable[int]) -> bool:
+        """Return whether any of these nodes, which somebody saw in here, came back or was deleted since."""
+        wanted = list(ids)
+        sql = "SELECT count(*) FROM nodes WHERE tier = 'cold' AND id IN (SELECT value FROM json_each(?))"
+        return bool(self._store.value(sql, (json.dumps(wanted),)) < len(wanted))
+
     def tidy(self) -> None:
         """Delete from the cold file what is not archived: nodes that are back, were forgotten, or ended for good."""
         with self._lock:

@@ -190,6 +190,23 @@ def test_missing_row_is_said_clearly(memory: Memory) -> None:
     assert not memory.check().ok
 
 
+@pytest.mark.parametrize("read", [lambda m, node: m.get(node).text, lambda m, node: m.texts([node])[node]])
+def test_a_node_that_comes_back_while_it_is_read_is_read(
+    memory: Memory, monkeypatch: Any, read: Callable[[Memory, int], str]
+) -> None:
+    old = old_node(memory, source="s")
+    memory.run_archival()
+    archive_read = memory._archive.read
+
+    def late(ids: Any) -> Any:
+        monkeypatch.undo()
+        memory.rehydrate([old])
+        return archive_read(ids)
+
+    monkeypatch.setattr(memory._archive, "read", late)
+    assert read(memory, old) == "an old tale"
+
+
 def test_archive_may_lie_elsewhere_and_belongs_to_one_brain(
     memory: Memory, open_memory: Callable[..., Memory], tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from ruvllm.errors import BrainError
 from ruvllm.memory.affinity import among_few, read_pairs
 from ruvllm.memory.arguments import checked_call, checked_count, checked_id, checked_ids, checked_kind, checked_seed
 from ruvllm.memory.clusters import Cluster, find_clusters
@@ -148,7 +149,12 @@ class Concepts(OpenedBrain):
         found = fetch_nodes(self._store, checked_ids(ids, "ids"))
         nodes = {id_: node for id_, node in found.items() if node.namespace == self.namespace}
         cold = [node.id for node in nodes.values() if node.tier is Tier.COLD]
-        whole = self._archive.read(cold) if cold else {}
+        try:
+            whole = self._archive.read(cold) if cold else {}
+        except BrainError:
+            if not self._archive.has_let_go_of(cold):
+                raise
+            return self.texts(ids)
         return {id_: whole[id_][0] if id_ in whole else node.text for id_, node in nodes.items()}
 
     @with_one_embedder

@@ -11,6 +11,7 @@ from typing import Any
 import apsw
 import numpy as np
 
+from ruvllm.errors import BrainError
 from ruvllm.memory.arguments import (
     checked_call,
     checked_count,
@@ -62,7 +63,14 @@ class GraphOfNodes(OpenedBrain):
         if not rows:
             raise KeyError(node_id)
         node = node_of(rows[0])
-        return node if node.tier is Tier.HOT else replace(node, text=self._archive.read([node.id])[node.id][0])
+        if node.tier is Tier.HOT:
+            return node
+        try:
+            return replace(node, text=self._archive.read([node_id])[node_id][0])
+        except BrainError:
+            if not self._archive.has_let_go_of([node_id]):
+                raise
+            return self.get(node_id)
 
     def neighbours(self, node_id: int, type: EdgeType | None = None) -> list[tuple[Edge, Node]]:
         """Return the edges from and to a node, heaviest first, each with the node at its other end.
