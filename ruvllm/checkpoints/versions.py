@@ -49,12 +49,14 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What is said of a version on disk: its number, when it was saved (seconds since 1970), and whether it counts."""
+    """What is said of a version on disk: its number, when it was saved (seconds since 1970), whether it counts, and
+    which version did when it came."""
 
     version: int
     at: float
     about: Mapping[str, Any]
     in_force: bool
+    before: int
 
 
 def digest_of(examples: object) -> str:
@@ -147,7 +149,8 @@ class Checkpoints:
                 with np.load(path, allow_pickle=False) as file:
                     head = json.loads(str(file["head"]))
                 at = float(head.get("at", path.stat().st_mtime))
-                found.append(Saved(version, at, dict(head["about"]), version == self._named()))
+                before = int(head.get("before", 0))
+                found.append(Saved(version, at, dict(head["about"]), version == self._named(), before))
             except DAMAGE:
                 continue
         return tuple(found)

@@ -59,18 +59,27 @@ def learn_history(memory: Memory) -> LearnHistory:
 
 
 def _versions(name: str, saved: Sequence[Saved]) -> list[Learnt]:
-    in_force = max((one.version for one in saved if one.in_force), default=0)
-    states: dict[bool, Literal["earlier", "taken back"]] = {False: "earlier", True: "taken back"}
+    taken_back = _taken_back(saved)
     return [
         Learnt(
             name,
             one.version,
             one.at,
             *_gate(one.about.get("report", one.about)),
-            "in force" if one.in_force else states[one.version > in_force],
+            "in force" if one.in_force else "taken back" if one.version in taken_back else "earlier",
         )
         for one in saved
     ]
+
+
+def _taken_back(saved: Sequence[Saved]) -> set[int]:
+    """Return the versions after the one in force, and those that one which led to it came in the place of."""
+    before = {one.version: one.before for one in saved}
+    gone, last = set(before), max((one.version for one in saved if one.in_force), default=0)
+    while last in gone:
+        gone.remove(last)
+        last = before[last]
+    return {version for version in gone if version > last}
 
 
 def _discarded(name: str, at: float, report: Mapping[str, Any]) -> Learnt:
