@@ -12,7 +12,7 @@ import numpy as np
 from ruvllm.memory.concepts import concepts_of_only
 from ruvllm.memory.rows import MADE_BY, SEARCHED, delete_keywords, delete_nodes
 from ruvllm.memory.store import Store, fetch
-from ruvllm.types import NodeType
+from ruvllm.types import EdgeType, NodeType
 
 __all__ = ["alive_at", "delete_ended", "edges_at", "end_nodes"]
 
@@ -45,9 +45,25 @@ def delete_ended(connection: apsw.Connection, history_days: float, now: float) -
     nothing else; return the ids of what went."""
     sql = "SELECT id FROM nodes WHERE type = ? AND ended < ?"
     ids = [row[0] for row in fetch(connection, sql, (NodeType.DOCUMENT.value, now - history_days * DAY_S))]
+    _hand_origins_on(connection, ids)
     ids += concepts_of_only(connection, ids)  # without an edge nobody would know where they came from
     delete_nodes(connection, ids)
     return ids
+
+
+def _hand_origins_on(connection: apsw.Connection, passages: Sequence[int]) -> None:
+    """Let what was derived from passages, and may repeat their words, be derived from the version that replaced them.
+
+    `forget` goes by it; walks do not.
+    """
+    connection.execute(
+        "INSERT INTO edges (src, dst, type, weight, last_used, created, created_by) "
+        "SELECT src, heir, edges.type, weight, edges.last_used, edges.created, ?3 FROM (SELECT old.id, "
+        "(SELECT min(id) FROM nodes WHERE document = old.document AND ended IS NULL) AS heir FROM nodes AS old "
+        "WHERE old.id IN (SELECT value FROM json_each(?1))) AS old JOIN edges ON dst = old.id AND edges.type = ?2 "
+        "WHERE heir IS NOT NULL AND src <> heir ON CONFLICT DO NOTHING",
+        (json.dumps(list(passages)), EdgeType.DERIVED.value, MADE_BY),
+    )
 
 
 def alive_at(

@@ -14,6 +14,8 @@ from ruvllm.memory import Concept, Memory
 from ruvllm.memory.history import alive_at, edges_at
 from ruvllm.types import EdgeType
 
+from .fakes import interaction
+
 
 def at(memory: Memory, table: str, column: str, value: float | None, where: str = "1") -> None:
     sql = f"UPDATE {table} SET {column} = ? WHERE {where}"
@@ -97,6 +99,20 @@ def test_a_concept_goes_with_the_history_that_it_was_made_of(memory: Memory) -> 
     assert memory._store.rows("SELECT id FROM nodes") == [(3,)]
     assert [hit.node.id for hit in memory.search("a tale in short")] == [3]
     assert memory.check().findings == ()
+
+
+def test_forgetting_deletes_what_was_made_of_history_that_is_gone(changed: Memory) -> None:
+    changed.record(interaction(answer="the old tale, told again", source_ids=(1,), used_ids=(1,)))
+    changed.record(interaction("a2", answer="a fact it is", source_ids=(3,)))
+    changed.compact()
+    changed.add([{"text": "the newest tale", "source": "s"}])
+    at(changed, "nodes", "ended", 200.0, "id = 2")
+    changed.compact()
+    assert changed._links.load().num_edges == 0  # no walk follows where something came from that is gone
+    assert changed.forget("s") == 2
+    assert changed.interaction("a1").answer is None
+    assert changed.interaction("a2").answer == "a fact it is"
+    assert changed.check().findings == ()
 
 
 def test_forgetting_deletes_history_too(changed: Memory) -> None:
