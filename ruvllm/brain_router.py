@@ -162,7 +162,7 @@ class BrainRouter:
 
         Half of the rows drawn for calibration are left out: certificates need rows that nothing was trained on. Until
         the new version is on disk, and where training fails or is stopped, the old one decides. Nothing is tried where
-        it was made of the same ratings, tiers and settings.
+        it, or one that was taken back, was made of the same ratings, tiers and settings.
 
         Raises:
             RuntimeError: a training is running.
@@ -177,9 +177,9 @@ class BrainRouter:
             training, rated = training_of(self._config), _without_proof(logged)
             asked_for = [embedder, list(map(repr, self._tiers)), self._policy.safe_default, asdict(training)]
             taught = digest_of([rated.ids, rated.quality.tolist(), *asked_for])
-            if self._checkpoints.was_taught(self.checkpoint, taught):
+            reason = self._checkpoints.nothing_new(self.checkpoint, taught)
+            if reason:
                 labels = int((~np.isnan(rated.quality)).sum())
-                reason = f"nothing new since version {self.checkpoint}"
                 return Report(len(rated), labels, None, None, accepted=False, reason=reason)
             learnt, report = train_router(
                 rated,

@@ -430,6 +430,7 @@ def test_versions_are_judged_on_spans_of_the_log(learnt: tuple[Memory, BrainRout
 def test_rolling_back_the_only_version_leaves_the_safe_default(learnt: tuple[Memory, BrainRouter]) -> None:
     memory, router = learnt
     assert router.rollback() == 0
+    assert router.train().reason == "nothing new since version 1, which was taken back"
     assert decided(router, asked(memory, EASY)).decided_by == "safe default"
 
 

@@ -89,10 +89,14 @@ class Checkpoints:
         read = self._read(version)
         return None if read is None else Checkpoint(version, read[1], read[0]["about"], read[2])
 
-    def was_taught(self, version: int, digest: str) -> bool:
-        """Return whether a version was made of the examples of a digest, which its `about` holds as "taught"."""
-        saved = self.load(version)
-        return saved is not None and saved.about.get("taught") == digest
+    def nothing_new(self, version: int, digest: str) -> str:
+        """Return why the examples of a digest, which `about` holds as "taught", teach nothing: `version`, or a later
+        one that was taken back, was made of them; "" where none was."""
+        for known in (version, *(later for later in reversed(self.versions()) if later > version)):
+            saved = self.load(known)
+            if saved is not None and saved.about.get("taught") == digest:
+                return f"nothing new since version {known}{'' if known == version else ', which was taken back'}"
+        return ""
 
     def save(
         self,

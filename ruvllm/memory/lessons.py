@@ -175,14 +175,14 @@ class Lessons:
     def train(self, search: GraphSearch, cancelled: Callable[[], bool] = lambda: False) -> TrainingReport:
         """Train on all examples from the start; adopt what ranks held-out ones better than the untrained engine.
 
-        Where the version in force was made of the same ones, nothing is tried: how they are searched today, by edges
-        that moved or concepts that came, is nothing that anybody said.
+        Where the version in force, or one that was taken back, was made of the same ones, nothing is tried: how they
+        are searched today, by edges that moved or concepts that came, is nothing that anybody said.
         """
         with self._training:
             teaching = self._teaching(cancelled)
             taught = digest_of([_said(one, credits) for one, credits in teaching])
-            if self._checkpoints.was_taught(self.version, taught):
-                reason = f"nothing new since version {self.version}"
+            reason = self._checkpoints.nothing_new(self.version, taught)
+            if reason:
                 return TrainingReport(len(teaching), 0, None, None, accepted=False, reason=reason)
             params, report = train_gated(self._examples(search, teaching, cancelled), cancelled=cancelled)
             if params is not None:

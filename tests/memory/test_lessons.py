@@ -223,6 +223,20 @@ def test_answers_that_were_learnt_from_make_no_other_version(memory: Memory) -> 
     assert memory.attention_version == 2
 
 
+def test_what_was_taken_back_does_not_come_back_by_itself(memory: Memory) -> None:
+    fleet(memory)
+    for i, ship in enumerate(SHIPS[1:]):
+        ask(memory, f"a{i}", ship, f"Captain {ship}son")
+        memory.feedback(f"a{i}", Feedback(rating=5))
+    assert memory.train_attention().accepted
+    assert memory.rollback_attention() == 0
+    assert memory.train_attention().reason == "nothing new since version 1, which was taken back"
+    assert memory.attention_version == 0
+    ask(memory, "b", SHIPS[0], f"Captain {SHIPS[0]}son")
+    memory.feedback("b", Feedback(rating=5))
+    assert memory.train_attention().accepted
+
+
 def test_another_mark_on_an_answer_that_was_learnt_from_is_learnt(memory: Memory) -> None:
     fleet(memory)
     for i, ship in enumerate(SHIPS):

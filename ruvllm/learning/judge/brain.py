@@ -69,8 +69,8 @@ class BrainJudge:
         rated = self._memory.rated_answers(self._judge.name, MAX_LABELS)
         scores, qualities = np.array([one.score for one in rated]), np.array([one.quality for one in rated])
         taught = digest_of([asdict(one) for one in rated])
-        if self._checkpoints.was_taught(self.version, taught):
-            reason = f"nothing new since version {self.version}"
+        reason = self._checkpoints.nothing_new(self.version, taught)
+        if reason:
             return JudgeReport(len(rated), 0, None, None, None, None, None, False, self.version, reason)
         found, report = train([one.id for one in rated], scores, qualities, self.version, cancelled)
         if found is None:

@@ -78,6 +78,15 @@ def test_ratings_that_were_learnt_from_make_no_other_version(rated: Memory) -> N
     rated.close()
 
 
+def test_a_calibration_that_was_taken_back_is_not_made_again(rated: Memory) -> None:
+    judge = BrainJudge(rated)
+    judge.train()
+    judge.rollback()
+    assert judge.train().reason == "nothing new since version 1, which was taken back"
+    assert judge.version == 0
+    rated.close()
+
+
 def test_a_damaged_version_is_not_used(rated: Memory) -> None:
     BrainJudge(rated).train()
     (rated.path / "checkpoints" / "judge" / "000001.npz").write_bytes(b"damaged")
