@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ruvllm.errors import EndpointError, EngineError
 from ruvllm.inference.engine import Cancelled, Piece, require_fits, require_messages
-from ruvllm.inference.sse import Chunk, Usage, parse_chunk, parse_completion, read_events
+from ruvllm.inference.sse import Chunk, Usage, parse_chunk, parse_completion, read_events, read_whole
 from ruvllm.inference.stops import StopFilter
 from ruvllm.types import FinishReason, GenerationOptions, Message
 
@@ -137,7 +137,7 @@ class RemoteEngine:
         stops, usage, count = StopFilter(options.stop), Usage(prompt_tokens, None), 0
         reason: FinishReason | None = "cancelled" if cancelled() else None
         if reason is None:
-            with closing(self._chunks(body)) as chunks:
+            with closing(self._chunks(body, cancelled)) as chunks:
                 for chunk in chunks:
                     text = stops.push(chunk.text)
                     count += len(chunk.logprobs) or bool(chunk.text)
@@ -150,13 +150,15 @@ class RemoteEngine:
                     if reason is None and cancelled():
                         reason = "cancelled"
                         break
+        if reason is None and cancelled():  # while nothing was said
+            reason = "cancelled"
         if reason is None:
             raise self._error("the answer broke off before its end")
         completion_tokens = count if usage.completion_tokens is None else usage.completion_tokens
         yield Piece(stops.flush(), (), reason, usage.prompt_tokens, completion_tokens)
 
-    def _chunks(self, body: dict[str, Any]) -> Generator[Chunk, None, None]:
-        """Yield what the endpoint sends, up to its end-of-stream mark.
+    def _chunks(self, body: dict[str, Any], cancelled: Cancelled) -> Generator[Chunk, None, None]:
+        """Yield what the endpoint sends, up to its end-of-stream mark, or until nobody wants more.
 
         Raises:
             EndpointError: see `stream`.
@@ -164,13 +166,15 @@ class RemoteEngine:
         import httpx
 
         try:
-            with closing(self._open(body)) as response:
+            with closing(self._open(body, cancelled)) as response:
+                blocks = _wanted(response.iter_bytes(), cancelled)
                 if "json" in response.headers.get("content-type", "").lower():  # the server does not stream
-                    response.read()
-                    yield parse_completion(response.text)
+                    whole = read_whole(blocks)
+                    if not cancelled():
+                        yield parse_completion(whole)
                     return
-                for data in read_events(response.iter_bytes()):
-                    if data == "[DONE]":
+                for data in read_events(blocks):
+                    if data == "[DONE]" or cancelled():  # of what nobody wanted any more, half a line may be left
                         return
                     yield parse_chunk(data)
         except httpx.TimeoutException as error:
@@ -180,18 +184,18 @@ class RemoteEngine:
         except ValueError as error:
             raise self._error(f"not an OpenAI-compatible answer: {error}") from error
 
-    def _open(self, body: dict[str, Any]) -> httpx.Response:
+    def _open(self, body: dict[str, Any], cancelled: Cancelled) -> httpx.Response:
         """Return a successful response whose body is unread."""
         extra = {} if self._refuses_extra_fields else _EXTRA_FIELDS
         response = self._send(body | extra)
         if response.status_code in (400, 422) and extra:
-            refusal = self._refusal(response)
+            refusal = self._refusal(response, cancelled)
             response = self._send(body)
             if response.is_success:
                 logger.debug("%s answers only without %s: %s", self.name, ", ".join(extra), refusal)
                 self._refuses_extra_fields = True
         if not response.is_success:
-            raise self._refusal(response)
+            raise self._refusal(response, cancelled)
         return response
 
     def _send(self, body: dict[str, Any]) -> httpx.Response:
@@ -208,10 +212,10 @@ class RemoteEngine:
                 time.sleep(self._backoff_s * 2 ** (_CONNECT_TRIES - 1 - left))
         raise AssertionError("unreachable")
 
-    def _refusal(self, response: httpx.Response) -> EndpointError:
+    def _refusal(self, response: httpx.Response, cancelled: Cancelled) -> EndpointError:
         with closing(response):
             excerpt = b""
-            for block in response.iter_bytes(1024):
+            for block in _wanted(response.iter_bytes(), cancelled):
                 excerpt += block
                 if len(excerpt) >= 4 * _EXCERPT_CHARS:
                     break
@@ -222,6 +226,14 @@ class RemoteEngine:
         for secret in self._secrets:
             what = what.replace(secret, "***")
         return EndpointError(f"{self._shown_url} {what}", url=self._shown_url, status=status)
+
+
+def _wanted(blocks: Iterator[bytes], cancelled: Cancelled) -> Iterator[bytes]:
+    """Yield what arrives, also what says nothing, until nobody wants more."""
+    for block in blocks:
+        if cancelled():
+            return
+        yield block
 
 
 def _response_format(options: GenerationOptions) -> dict[str, Any] | None:

@@ -9,9 +9,10 @@ from typing import Any
 
 from ruvllm.types import FinishReason
 
-__all__ = ["Chunk", "Usage", "parse_chunk", "parse_completion", "read_events"]
+__all__ = ["Chunk", "Usage", "parse_chunk", "parse_completion", "read_events", "read_whole"]
 
 _MAX_LINE_BYTES = 1 << 20
+_MAX_WHOLE_BYTES = 1 << 24  # log-probabilities take some hundred bytes a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,20 @@ def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
             raise ValueError(f"a line is longer than {_MAX_LINE_BYTES} bytes")
     if rest:
         yield rest.rstrip(b"\r")
+
+
+def read_whole(blocks: Iterable[bytes]) -> str:
+    """Return a body that is one document.
+
+    Raises:
+        ValueError: it is longer than 16 MiB, or not UTF-8.
+    """
+    whole = bytearray()
+    for block in blocks:
+        whole += block
+        if len(whole) > _MAX_WHOLE_BYTES:
+            raise ValueError(f"it is longer than {_MAX_WHOLE_BYTES} bytes")
+    return whole.decode("utf-8")
 
 
 def parse_chunk(data: str) -> Chunk:

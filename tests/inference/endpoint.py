@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -16,7 +17,8 @@ class Endpoint:
     """Says the last message again, word by word; `mode` picks a fault.
 
     Modes: ok; whole (no streaming); no_logprobs (refuses that field); slow (silent until `release`); slow_middle;
-    garbage; html; wrong_fields; error_event; truncated; huge_line; 500; 401.
+    garbage; html; wrong_fields; error_event; truncated; huge_line; 500; 401; and three that go on until `release`
+    without a word: alive (comments), alive_whole (a document of blanks), alive_503 (a refusal); huge_whole.
     """
 
     def __init__(self, mode: str = "ok") -> None:
@@ -68,16 +70,18 @@ class Endpoint:
         if self.mode == "slow":
             self.release.wait(30)
             return None
+        if self.mode.startswith("alive"):
+            is_whole = self.mode == "alive_whole"
+            block = b" " if is_whole else b": still here\n\n"
+            blocks = (block for _ in range(300) if not self.release.wait(0.01))
+            status = 503 if self.mode == "alive_503" else 200
+            return _send(handler, status, "application/json" if is_whole else "text/event-stream", blocks)
+        if self.mode == "huge_whole":
+            return _send(handler, 200, "application/json", (b" " * 65536 for _ in range(4096)))
         events = _events(body, logprobs="logprobs" in body)
         if self.mode == "whole":
             return _reply(handler, 200, "application/json", json.dumps(_whole(events)).encode())
-        handler.send_response(200)
-        handler.send_header("Content-Type", "text/event-stream")
-        handler.end_headers()
-        for block in self._blocks(events):
-            handler.wfile.write(block)
-            handler.wfile.flush()
-        return None
+        return _send(handler, 200, "text/event-stream", self._blocks(events))
 
     def _blocks(self, events: list[dict[str, Any]]) -> Any:
         sent = [b": hello\n\n", *(f"data: {json.dumps(e)}\r\n\r\n".encode() for e in events), b"data: [DONE]\n\n"]
@@ -119,6 +123,15 @@ def _whole(events: list[dict[str, Any]]) -> dict[str, Any]:
     choices = [e["choices"][0] for e in events if e["choices"]]
     text = "".join(c["delta"].get("content", "") for c in choices)
     return {"choices": [{"message": {"content": text}, "finish_reason": choices[-1]["finish_reason"]}]}
+
+
+def _send(handler: BaseHTTPRequestHandler, status: int, kind: str, blocks: Iterable[bytes]) -> None:
+    handler.send_response(status)
+    handler.send_header("Content-Type", kind)
+    handler.end_headers()
+    for block in blocks:
+        handler.wfile.write(block)
+        handler.wfile.flush()
 
 
 def _reply(handler: BaseHTTPRequestHandler, status: int, kind: str, body: bytes) -> None:

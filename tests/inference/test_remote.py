@@ -89,6 +89,7 @@ def test_stop_sequences_beyond_the_api_are_cut_here(serve: Serve) -> None:
         ("error_event", "out of memory"),
         ("truncated", "broke off"),
         ("huge_line", "a line is longer"),
+        ("huge_whole", "it is longer"),
     ],
 )
 def test_garbage_is_an_endpoint_error_saying_what(serve: Serve, mode: str, says: str) -> None:
@@ -125,6 +126,24 @@ def test_silence_beyond_the_timeout_is_an_endpoint_error(serve: Serve, mode: str
     with pytest.raises(EndpointError, match=r"silent for more than 0\.2 s"):
         complete(engine, PROMPT, OPTIONS)
     engine.close()
+
+
+@pytest.mark.parametrize("mode", ["alive", "alive_whole"])
+def test_an_endpoint_that_keeps_the_line_open_without_a_word_can_be_cancelled(serve: Serve, mode: str) -> None:
+    endpoint, asked = serve(mode), iter([False] * 5)
+    engine = RemoteEngine(endpoint.location, timeout_s=5)
+    completion = complete(engine, PROMPT, OPTIONS, cancelled=lambda: next(asked, True))
+    engine.close()
+    assert (completion.text, completion.finish_reason) == ("", "cancelled")
+
+
+def test_a_refusal_that_never_ends_can_be_cancelled(serve: Serve) -> None:
+    endpoint, asked = serve("alive_503"), iter([False] * 5)
+    engine = RemoteEngine(endpoint.location, timeout_s=5)
+    with pytest.raises(EndpointError, match="503"):
+        complete(engine, PROMPT, OPTIONS, cancelled=lambda: next(asked, True))
+    engine.close()
+    assert next(asked, None) is None  # it was asked while the refusal arrived
 
 
 def test_an_endpoint_that_is_down_is_tried_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
