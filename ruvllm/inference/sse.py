@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ from ruvllm.types import FinishReason
 __all__ = ["Chunk", "Usage", "parse_chunk", "parse_completion", "read_events", "read_whole"]
 
 _MAX_LINE_BYTES = 1 << 20
+_MAX_TOKENS = 1 << 31
 _MAX_WHOLE_BYTES = 1 << 24  # log-probabilities take some hundred bytes a token
 
 
@@ -99,7 +102,7 @@ def parse_completion(data: str) -> Chunk:
 def _parse(data: str, holder: str) -> Chunk:
     try:
         event = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {data[:80]!r}") from error
     _require(isinstance(event, dict), "not a JSON object")
     if event.get("error"):
@@ -127,14 +130,20 @@ def _logprobs(value: Any) -> tuple[float, ...]:
 
 
 def _is_logprob(x: Any) -> bool:
-    return isinstance(x, int | float) and not isinstance(x, bool) and x <= 1e-3  # rounding may lift it past 0
+    is_number = isinstance(x, int | float) and not isinstance(x, bool)
+    return is_number and (x == -math.inf or -sys.float_info.max <= x <= 1e-3)  # rounding may lift it past 0
 
 
 def _usage(value: Any) -> Usage | None:
-    if not isinstance(value, dict) or not isinstance(value.get("prompt_tokens"), int):
+    """Return what the endpoint counted; numbers that count no tokens were not said."""
+    if not isinstance(value, dict) or not _is_count(value.get("prompt_tokens")):
         return None
     completion = value.get("completion_tokens")
-    return Usage(value["prompt_tokens"], completion if isinstance(completion, int) else None)
+    return Usage(value["prompt_tokens"], completion if _is_count(completion) else None)
+
+
+def _is_count(x: Any) -> bool:
+    return isinstance(x, int) and not isinstance(x, bool) and 0 <= x <= _MAX_TOKENS
 
 
 def _finish_reason(value: Any) -> FinishReason | None:

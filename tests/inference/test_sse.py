@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ruvllm.inference.sse import Chunk, parse_chunk, parse_completion, read_events
+from ruvllm.inference.sse import Chunk, Usage, parse_chunk, parse_completion, read_events
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8")), max_size=5), st.lists(st.integers(0, 400), max_size=10))
@@ -75,10 +75,23 @@ def _event(content: str, logprob: object) -> str:
     return json.dumps({"choices": [choice]})
 
 
-@pytest.mark.parametrize("logprob", [1000.0, True, "no", float("nan")])
+@pytest.mark.parametrize("logprob", [1000.0, True, "no", float("nan"), pytest.param(-(10**400), id="huge")])
 def test_what_is_no_log_probability_is_refused(logprob: object) -> None:
     with pytest.raises(ValueError, match="log-probability"):
         parse_chunk(_event("x", logprob))
+
+
+@pytest.mark.parametrize("count", [-1, True, "9", 9.0, 10**30])
+def test_what_counts_no_tokens_was_not_said(count: object) -> None:
+    usages = [{"prompt_tokens": count, "completion_tokens": 2}, {"prompt_tokens": 5, "completion_tokens": count}]
+    said = [parse_chunk(json.dumps({"choices": [], "usage": usage})).usage for usage in usages]
+    assert said == [None, Usage(5, None)]
+
+
+@pytest.mark.parametrize("deep", ["[", '{"error":'])
+def test_what_is_nested_without_end_is_refused(deep: str) -> None:
+    with pytest.raises(ValueError, match="not JSON"):
+        parse_chunk(deep * 100_000)
 
 
 def test_a_rounded_log_probability_counts_as_certain() -> None:
