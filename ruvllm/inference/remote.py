@@ -26,6 +26,7 @@ _CONNECT_TRIES = 3
 _CONNECT_TIMEOUT_S = 5.0
 _MAX_STOPS = 4  # what the API accepts; further ones are cut here
 _EXCERPT_CHARS = 300
+_MAX_TOKEN_CHARS = 256  # more than the longest token of any vocabulary; an answer's mean is about 4
 _BYTES_PER_TOKEN = 3  # fewer than any current vocabulary needs on prose or code
 _TOKENS_PER_MESSAGE = 8
 _EXTRA_FIELDS = {"logprobs": True, "stream_options": {"include_usage": True}}  # some servers refuse them
@@ -36,7 +37,8 @@ class RemoteEngine:
 
     Connecting is tried three times; once a byte of the answer has arrived nothing is repeated. `cancelled` is asked
     whenever bytes arrive, so a cancel waits for at most one silence. A `json_schema` is sent as a strict
-    `response_format`; whether the endpoint keeps to it is not checked.
+    `response_format`; whether the endpoint keeps to it is not checked. An answer that cannot be `max_new_tokens` tokens
+    any more is cut off: some servers do not know that limit, and some models never end.
 
     Args:
         location: "http://host:port/v1#model".
@@ -134,13 +136,14 @@ class RemoteEngine:
     def _pieces(
         self, body: dict[str, Any], options: GenerationOptions, prompt_tokens: int, cancelled: Cancelled
     ) -> Iterator[Piece]:
-        stops, usage, count = StopFilter(options.stop), Usage(prompt_tokens, None), 0
+        stops, usage, count, chars = StopFilter(options.stop), Usage(prompt_tokens, None), 0, 0
         reason: FinishReason | None = "cancelled" if cancelled() else None
         if reason is None:
             with closing(self._chunks(body, cancelled)) as chunks:
                 for chunk in chunks:
                     text = stops.push(chunk.text)
                     count += len(chunk.logprobs) or bool(chunk.text)
+                    chars += len(chunk.text)
                     usage = chunk.usage or usage
                     reason = "stop" if stops.stopped else chunk.finish_reason or reason
                     if text or chunk.logprobs:
@@ -149,6 +152,9 @@ class RemoteEngine:
                         break
                     if reason is None and cancelled():
                         reason = "cancelled"
+                        break
+                    if reason is None and chars > _MAX_TOKEN_CHARS * options.max_new_tokens:
+                        reason = "length"
                         break
         if reason is None and cancelled():  # while nothing was said
             reason = "cancelled"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import threading
@@ -18,7 +19,8 @@ class Endpoint:
 
     Modes: ok; whole (no streaming); no_logprobs (refuses that field); slow (silent until `release`); slow_middle;
     garbage; html; wrong_fields; error_event; truncated; huge_line; 500; 401; and three that go on until `release`
-    without a word: alive (comments), alive_whole (a document of blanks), alive_503 (a refusal); huge_whole.
+    without a word: alive (comments), alive_whole (a document of blanks), alive_503 (a refusal); huge_whole;
+    endless (knows no max_tokens).
     """
 
     def __init__(self, mode: str = "ok") -> None:
@@ -93,6 +95,8 @@ class Endpoint:
             return [*sent[:2], b'data: {"error": {"message": "out of memory"}}\n\n']
         if self.mode == "truncated":
             return sent[:2]
+        if self.mode == "endless":
+            return itertools.islice(itertools.cycle(sent[2:3]), 20_000)
         if self.mode == "huge_line":
             return (b"data: " if i == 0 else b"x" * 65536 for i in range(64))
         if self.mode == "slow_middle":

@@ -128,6 +128,12 @@ def test_silence_beyond_the_timeout_is_an_endpoint_error(serve: Serve, mode: str
     engine.close()
 
 
+def test_an_answer_without_an_end_is_cut_off(serve: Serve) -> None:
+    completion = ask(serve("endless"))
+    assert completion.finish_reason == "length"
+    assert len(completion.text) <= 256 * OPTIONS.max_new_tokens + len("one")
+
+
 @pytest.mark.parametrize("mode", ["alive", "alive_whole"])
 def test_an_endpoint_that_keeps_the_line_open_without_a_word_can_be_cancelled(serve: Serve, mode: str) -> None:
     endpoint, asked = serve(mode), iter([False] * 5)
