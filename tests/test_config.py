@@ -97,3 +97,9 @@ def test_secrets_are_not_shown() -> None:
     overrides = {"generation": {"model": "http://me:hunter2@host/v1#m", "api_key": "sk-1"}}
     shown = repr(load_config(environment={}, overrides=overrides).generation)
     assert "hunter2" not in shown and "sk-1" not in shown and "http://host/v1#m" in shown
+
+
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown() -> None:
+    with pytest.raises(ValueError, match=r"generation\.api_key must be printable ASCII") as caught:
+        load_config(environment={"RUVLLM_GENERATION__API_KEY": "sk-1\n"})
+    assert "sk-1" not in str(caught.value)

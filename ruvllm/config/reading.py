@@ -79,6 +79,8 @@ class GenerationConfig(Section, frozen=True):
         require(self.num_threads >= 0, f"generation.num_threads must be >= 0, 0 = every core ({self.num_threads})")
         require(0.0 <= self.min_confidence <= 1.0, "generation.min_confidence must be in [0, 1]")
         require(self.timeout_s > 0, "generation.timeout_s must be > 0")
+        is_sendable = self.api_key.isascii() and self.api_key.isprintable()
+        require(is_sendable, "generation.api_key must be printable ASCII; is there a line end behind it?")
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         hidden = {"model": without_userinfo(self.model)} | ({"api_key": "***"} if self.api_key else {})

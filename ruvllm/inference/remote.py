@@ -48,7 +48,7 @@ class RemoteEngine:
         backoff_s: pause after the first failed connect, doubled after each further one.
 
     Raises:
-        ValueError: `location` is not of that form.
+        ValueError: `location` is not of that form, or `api_key` is no value of a header.
     """
 
     def __init__(
@@ -69,6 +69,8 @@ class RemoteEngine:
             raise ValueError(f"model location is not a URL ({error})") from error
         if parsed.scheme not in ("http", "https") or not parsed.host or not model:
             raise ValueError("model location must look like http://host:port/v1#model")
+        if not (api_key.isascii() and api_key.isprintable()):  # else the error of who sends it would quote it
+            raise ValueError("api_key must be printable ASCII; is there a line end behind it?")
         self._model = model
         self._url = parsed.copy_with(path=f"{parsed.path.rstrip('/')}/chat/completions")
         self._shown_url = str(self._url.copy_with(userinfo=b""))

@@ -172,6 +172,13 @@ def test_key_and_password_are_shown_nowhere() -> None:
     assert "secret" not in repr(engine)
 
 
+@pytest.mark.parametrize("key", ["sk-very-secret\n", "sk-very\0-secret", "sk-schlüssel"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_quoted(serve: Serve, key: str) -> None:
+    with pytest.raises(ValueError, match=r"^api_key must be printable ASCII") as caught:
+        ask(serve("ok"), api_key=key)
+    assert "sk-" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "location", ["http://host/v1", "ftp://host/v1#m", "host/v1#m", "http:///v1#m", "http://h:x/v1#m"]
 )
