@@ -88,6 +88,12 @@ def test_a_line_holds_what_extra_gave_and_the_error() -> None:
     assert str(line["error"]).endswith("KeyError: 'k'") and line["time"].endswith("+00:00")
 
 
+def test_a_name_that_is_no_text_costs_no_line() -> None:
+    record = logging.LogRecord("ruvllm.x", logging.ERROR, "x.py", 1, "not read: %s", ("ä\udcff.md",), None)
+    line = JsonFormatter().format(record)
+    assert json.loads(line.encode())["message"] == "not read: ä\udcff.md"
+
+
 def test_the_filter_keeps_the_id_for_another_thread(tmp_path: Path) -> None:
     records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     handler, telemetry = QueueHandler(records), logging.getLogger("ruvllm.telemetry")  # type: ignore[type-var]
