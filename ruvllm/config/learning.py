@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ruvllm.config.section import Section, require
+from ruvllm.config.section import MAX_WAIT_S, Section, require
 
 __all__ = ["CompressionConfig", "EnrichmentConfig", "JudgeConfig", "LearningConfig", "SignalsConfig", "WorkerConfig"]
 
@@ -77,7 +77,7 @@ class WorkerConfig(Section, frozen=True):
     def __post_init__(self) -> None:
         for name in ("start_after_s", "idle_s", "attention_after_s"):
             value = getattr(self, name)
-            require(0.0 <= value < float("inf"), f"worker.{name} must be >= 0 ({value})")
+            require(0.0 <= value <= MAX_WAIT_S, f"worker.{name} must be in [0, 1e6] ({value})")
         require(0.01 <= self.cpu_share <= 1.0, f"worker.cpu_share must be in [0.01, 1] ({self.cpu_share})")
         for name in (field for field in self.__struct_fields__ if field.endswith("_hours")):
             hours = getattr(self, name)

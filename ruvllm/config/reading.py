@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from ruvllm.config.section import Section, require
+from ruvllm.config.section import MAX_WAIT_S, Section, require
 
 __all__ = ["EmbeddingConfig", "GenerationConfig", "ModelsConfig", "without_userinfo"]
 
@@ -78,7 +78,7 @@ class GenerationConfig(Section, frozen=True):
         require(self.repetition_penalty > 0.0, "generation.repetition_penalty must be > 0")
         require(self.num_threads >= 0, f"generation.num_threads must be >= 0, 0 = every core ({self.num_threads})")
         require(0.0 <= self.min_confidence <= 1.0, "generation.min_confidence must be in [0, 1]")
-        require(self.timeout_s > 0, "generation.timeout_s must be > 0")
+        require(0.0 < self.timeout_s <= MAX_WAIT_S, f"generation.timeout_s must be in (0, 1e6] ({self.timeout_s})")
         is_sendable = self.api_key.isascii() and self.api_key.isprintable()
         require(is_sendable, "generation.api_key must be printable ASCII; is there a line end behind it?")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Literal
 
-from ruvllm.config.section import Section, require
+from ruvllm.config.section import MAX_WAIT_S, Section, require
 
 __all__ = ["IndexConfig", "IngestConfig", "LinkingConfig", "RetrievalConfig", "StoreConfig"]
 
@@ -92,7 +92,9 @@ class StoreConfig(Section, frozen=True):
 
     def __post_init__(self) -> None:
         require(self.history_days >= 0, f"store.history_days must be >= 0 ({self.history_days})")
-        require(self.flush_interval_s > 0, "store.flush_interval_s must be > 0")
+        interval_s = self.flush_interval_s
+        require(0.0 < interval_s <= MAX_WAIT_S, f"store.flush_interval_s must be in (0, 1e6] ({interval_s})")
+        require(self.max_query_chars >= 1, f"store.max_query_chars must be >= 1 ({self.max_query_chars})")
         require(self.flush_batch >= 1, f"store.flush_batch must be >= 1 ({self.flush_batch})")
         require(
             0.0 <= self.writeback_min_quality <= 1.0,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Section", "require"]
+__all__ = ["MAX_WAIT_S", "Section", "require"]
+
+MAX_WAIT_S = 1e6  # twelve days: threads and sockets answer a much longer wait with an OverflowError
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -46,4 +46,4 @@ class Deadline:
 def _checked(timeout_s: float) -> float:
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s > 0:
         raise ValueError(f"timeout_s must be a number of seconds > 0 ({timeout_s!r})")
-    return float(timeout_s) if timeout_s <= sys.float_info.max else math.inf
+    return float(timeout_s) if timeout_s <= threading.TIMEOUT_MAX else math.inf  # what nobody can wait for is no limit
