@@ -58,6 +58,14 @@ def test_wrong_environment_is_refused_by_name() -> None:
         load_config(environment={"RUVLLM_GENERATION__MAX_NEW_TOKENS": "0"})
 
 
+def test_a_file_without_tables_is_refused_also_below_other_layers(tmp_path: Path) -> None:
+    file = tmp_path / "ruvllm.toml"
+    file.write_text("index = 3\n")
+    for layer in ({"environment": {"RUVLLM_INDEX__M": "8"}}, {"environment": {}, "overrides": {"index": {"m": 8}}}):
+        with pytest.raises(ValueError, match=r"\[index\] must be a table"):
+            load_config(file, **layer)  # type: ignore[arg-type]
+
+
 def test_cache_dir_prefers_configuration_then_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUVLLM_CACHE", "/from/environment")
     assert cache_dir(ModelsConfig()) == Path("/from/environment")

@@ -99,6 +99,7 @@ def load_config(
             tree = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not valid TOML: {error}") from error
+        _refuse_unknown(tree)  # before anything is laid over it
     for name, value in (os.environ if environment is None else environment).items():
         if name.startswith("RUVLLM_") and "__" in name:
             section, _, field = name.removeprefix("RUVLLM_").lower().partition("__")
