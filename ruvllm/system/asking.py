@@ -125,6 +125,7 @@ class Asks(Parts):
         key: str = "local",
     ) -> Response:
         """`ask` on a worker thread. Cancelling the task stops the model between two tokens."""
+        self.memory.require_open()
         if self._executor is None:
             self._executor = ThreadPoolExecutor(ASYNC_THREADS, thread_name_prefix="ruvllm-ask")
         cancelled = threading.Event()

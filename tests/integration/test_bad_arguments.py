@@ -171,3 +171,10 @@ def test_what_is_closed_says_so(brain: Path, configure: Configure, use: str) -> 
     arguments = [QUESTION] if use in ("ask", "retrieve") else []
     with pytest.raises(ValueError, match=f"{brain} is closed"):
         getattr(llm, use)(*arguments)
+
+
+def test_what_is_closed_says_so_to_a_task_that_was_answered_before(brain: Path, configure: Configure) -> None:
+    with ruvllm.open(brain, config=configure()) as llm:
+        asyncio.run(llm.aask(QUESTION))
+    with pytest.raises(ValueError, match=f"{brain} is closed"):
+        asyncio.run(llm.aask(QUESTION))
