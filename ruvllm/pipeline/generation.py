@@ -22,6 +22,7 @@ def generate(engine: Engine, prompt: Prompt, options: GenerationOptions, asking:
         EngineError: generation failed.
     """
     draft.messages = prompt.messages
+    heard = 0  # tokens
     pieces = engine.stream(prompt.messages, options, cancelled=lambda: asking.cancelled() or asking.deadline.has_passed)
     try:
         while True:
@@ -34,6 +35,7 @@ def generate(engine: Engine, prompt: Prompt, options: GenerationOptions, asking:
                 asking.watch.mark("first_token")
             draft.text += piece.text
             draft.logprobs.extend(piece.logprobs)
+            heard += len(piece.logprobs) or bool(piece.text)
             if piece.finish_reason is not None:
                 draft.finish_reason = piece.finish_reason
                 draft.prompt_tokens = piece.prompt_tokens
@@ -45,7 +47,8 @@ def generate(engine: Engine, prompt: Prompt, options: GenerationOptions, asking:
             raise
         draft.finish_reason = "cancelled"  # an endpoint that was silent for longer than there was time
     finally:
-        asking.tokens += (draft.prompt_tokens + draft.completion_tokens) or len(draft.logprobs)
+        told = draft.prompt_tokens + draft.completion_tokens  # at the end: who stops before has taken the prompt, too
+        asking.tokens += told or (prompt.tokens + heard if heard else 0)
     if draft.finish_reason == "cancelled" and not asking.cancelled():
         _end_at_deadline(asking, draft)
 

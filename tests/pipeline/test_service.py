@@ -64,6 +64,15 @@ def test_tokens_of_a_closed_stream_are_counted(memory: Memory) -> None:
         ask(line)
 
 
+def test_a_stream_closed_after_its_first_word_has_taken_the_prompt(memory: Memory) -> None:
+    line = pipeline(memory, limits__tokens_per_minute=10)
+    stream = AnswerStream(line.run(Request(QUESTION), never))
+    next(stream)
+    stream.close()
+    with pytest.raises(RateLimited, match="tokens_per_minute"):
+        ask(line)
+
+
 def test_a_write_back_over_its_limit_is_answered_and_not_remembered(memory: Memory) -> None:
     line = pipeline(memory, limits__writebacks_per_minute=1)
     first, second = ask(line), ask(line)
