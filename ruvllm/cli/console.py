@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from ruvllm.memory import IngestProgress
 from ruvllm.models import PullProgress
@@ -28,8 +30,20 @@ __all__ = [
     "stream_answer",
 ]
 
-out = Console(highlight=False, soft_wrap=True, emoji=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+# What a document or an endpoint says is no command to the terminal: no title, no clipboard. Rich drops the other five.
+_CONTROLS = dict.fromkeys((*range(7), *range(14, 32), *range(127, 160)), "\ufffd")
+
+
+class _Console(Console):
+    """A console whose texts hold no control characters but line ends and tabs; styles are Rich's own."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a text to print, a mark in the place of each control character."""
+        return super().render_str(text.translate(_CONTROLS), **options)
+
+
+out = _Console(highlight=False, soft_wrap=True, emoji=False)
+err = _Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 PREVIEW_CHARS = 160
 TIMES = {"embed": "embed", "retrieve": "retrieve", "first_token": "first token", "total": "total"}  # stage -> its name

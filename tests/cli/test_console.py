@@ -1,13 +1,28 @@
-"""ruvllm/cli/console.py: how answers look in a terminal."""
+"""ruvllm/cli/console.py: how answers look in a terminal, and that nothing in them is a command to it."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 
 import pytest
 
-from ruvllm.cli.console import summary
-from ruvllm.types import Response, Route
+from ruvllm.cli.console import err, out, print_answer, print_error, summary
+from ruvllm.types import Response, Route, Source
+
+HOSTILE = "\x1b]52;c;cm0gLXJmIH4=\x07 six weeks \x1b[2J\x9b31m\x7f\x00 [bold]λ"
+SHOWN = "\ufffd]52;c;cm0gLXJmIH4= six weeks \ufffd[2J\ufffd31m\ufffd\ufffd [bold]λ"
+
+
+def test_what_an_answer_says_moves_no_cursor() -> None:
+    sources = (Source(1, 1, HOSTILE, HOSTILE, HOSTILE, 1.0),)
+    answer = Response("a1", "When?", HOSTILE, sources, Route("m", 512, 0.0, 1.0), None, "stop", warnings=(HOSTILE,))
+    with out.capture() as printed, err.capture() as told:
+        print_answer(answer)
+        print_error(ValueError(HOSTILE))
+    text = printed.get() + told.get()
+    assert {c for c in text if unicodedata.category(c) == "Cc"} == {"\n"}
+    assert text.startswith(SHOWN) and f"note: {SHOWN}" in text and f"error: {SHOWN}" in text
 
 
 @pytest.mark.parametrize(
@@ -22,15 +37,6 @@ from ruvllm.types import Response, Route
     ],
 )
 def test_only_what_happened_is_timed(timings_ms: Mapping[str, float], tokens: int, shown: str) -> None:
-    response = Response(
-        "a1",
-        "who?",
-        "nobody",
-        (),
-        Route(model="none", context_tokens=0, temperature=0.0, top_p=1.0),
-        None,
-        "stop",
-        completion_tokens=tokens,
-        timings_ms=timings_ms,
-    )
+    route = Route("none", 0, 0.0, 1.0)
+    response = Response("a1", "Who?", "-", (), route, None, "stop", completion_tokens=tokens, timings_ms=timings_ms)
     assert summary(response).endswith(f"confidence unknown · {shown}")
