@@ -54,6 +54,13 @@ def test_a_brain_works_in_the_background_where_it_may(tmp_path: Path) -> None:
         assert llm.worker._thread is None
 
 
+def test_a_log_of_students_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
+    with ruvllm.open(tmp_path) as llm:
+        log = llm.students.folder / "log.jsonl"
+        log.mkdir(parents=True)
+        assert any(str(log) in finding.what for finding in llm.check().findings)
+
+
 def test_a_process_of_seconds_writes_nothing_about_jobs(tmp_path: Path) -> None:
     with ruvllm.open(tmp_path) as llm:
         assert llm.stats().jobs == ()

@@ -221,7 +221,7 @@ def _check_students(students: Students) -> list[Finding]:
 
     try:
         known = students.all()
-    except (RegistryDamaged, ValueError) as error:
+    except (RegistryDamaged, OSError, ValueError) as error:
         return [Finding(str(error), "error")]
     found = []
     for student in known:
