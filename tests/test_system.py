@@ -9,6 +9,11 @@ from echo_brain import QUESTION, open_echo
 
 import ruvllm
 from ruvllm.config import Config, JudgeConfig, ModelsConfig, RouterConfig, SessionsConfig, SignalsConfig, WorkerConfig
+from ruvllm.learning.worker import Worker
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_promise_turns_certified_mode_on(tmp_path: Path) -> None:
@@ -52,6 +57,26 @@ def test_a_brain_works_in_the_background_where_it_may(tmp_path: Path) -> None:
             assert second.read_only and second.worker._thread is None
     with ruvllm.open(tmp_path, config=Config(worker=WorkerConfig(enabled=False))) as llm:
         assert llm.worker._thread is None
+
+
+def test_what_is_interrupted_while_opening_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Worker, "start", interrupt)
+        with pytest.raises(KeyboardInterrupt) as caught:  # which holds on to what was half made, as a console does
+            ruvllm.open(tmp_path)
+    with ruvllm.open(tmp_path) as llm:
+        assert not llm.read_only and caught.value
+
+
+def test_what_is_interrupted_while_closing_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ruvllm.open(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(first.worker, "close", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            first.close()
+    with ruvllm.open(tmp_path) as llm:
+        assert not llm.read_only
+    first.close()
 
 
 def test_a_log_of_students_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,14 @@ class RuvLLM(Asks, Feeds, Learns, HasStudents, Closes):
             config = msgspec.structs.replace(config, router=msgspec.structs.replace(config.router, **promised))
         self.config = config
         self.memory = Memory(path, embedder=embedder, config=config, namespace=namespace, read_only=read_only)
+        try:
+            self._wire(config, open_engine)
+        except BaseException:  # also Ctrl-C: nobody has this brain, so nobody could close it and let go of its lock
+            self.memory.close()
+            raise
+
+    def _wire(self, config: Config, open_engine: Callable[[str, GenerationConfig, ModelsConfig], Engine]) -> None:
+        """Make the parts on top of the memory, and begin to work in the background."""
         self.students = students_of(self.memory.path, look_every_s=LOOK_S)
         served = Served(self.students)
         self.pool = ModelPool(config.generation, config.models, open=open_engine, served=served)
@@ -166,13 +175,12 @@ class RuvLLM(Asks, Feeds, Learns, HasStudents, Closes):
         self.memory.flush()
 
     def close(self) -> None:
-        """Finish writing and let go of everything. May be called twice."""
-        if self._executor is not None:
-            self._executor.shutdown()
-        self.worker.close()
-        self._trials.close()
-        self.pool.close()
-        self.memory.close()
+        """Finish writing and let go of everything, also where a part fails or Ctrl-C comes. May be called twice."""
+        with ExitStack() as parts:  # the last one put in is closed first
+            for part in (self.memory, self.pool, self._trials, self.worker):
+                parts.callback(part.close)
+            if self._executor is not None:
+                parts.callback(self._executor.shutdown)
 
     def __repr__(self) -> str:
         return f"RuvLLM({str(self.path)!r}, model={without_userinfo(self.config.generation.model)!r})"
