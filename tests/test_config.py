@@ -79,6 +79,8 @@ def test_cache_dir_prefers_configuration_then_environment(monkeypatch: pytest.Mo
         ("generation", "top_p", 0.0),
         ("generation", "min_p", 1.5),
         ("generation", "num_threads", -1),
+        ("generation", "repetition_penalty", float("inf")),
+        ("generation", "top_k", 10**12),
         ("generation", "timeout_s", float("inf")),
         ("generation", "timeout_s", 1e12),
         ("store", "flush_interval_s", float("inf")),

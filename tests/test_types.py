@@ -11,17 +11,27 @@ CHEAP, DEAR = TierEstimate("small", 0.6, 0.9), TierEstimate("large", 0.4, 0.1)
     ("field", "value"),
     [
         ("max_new_tokens", 0),
+        ("max_new_tokens", 2.5),
+        ("max_new_tokens", "5"),
+        ("max_new_tokens", True),
         ("temperature", -0.1),
+        ("temperature", "warm"),
         ("temperature", float("nan")),
         ("top_k", -1),
+        ("top_k", 1.5),
+        ("top_k", 2**70),
+        ("seed", "x"),
+        ("seed", 1.5),
+        ("min_p", None),
         ("top_p", 0.0),
         ("top_p", 1.1),
         ("repetition_penalty", 0.0),
+        ("repetition_penalty", float("inf")),
         ("stop", ("",)),
     ],
 )
 def test_generation_options_name_the_wrong_field(field: str, value: object) -> None:
-    with pytest.raises(ValueError, match=field):
+    with pytest.raises(ValueError, match=f"^{field} must "):
         GenerationOptions(**{field: value})  # type: ignore[arg-type]
 
 
@@ -42,9 +52,10 @@ def test_feedback_refuses_silence_and_an_empty_correction() -> None:
         Feedback(rating=3, rater=" ")
 
 
-def test_stop_as_one_string_is_a_type_error() -> None:
-    with pytest.raises(TypeError, match="stop"):
-        GenerationOptions(stop="END")  # type: ignore[arg-type]
+@pytest.mark.parametrize("stop", ["END", 5, None, (1, 2)])
+def test_stop_that_is_no_tuple_of_strings_is_a_type_error(stop: object) -> None:
+    with pytest.raises(TypeError, match=r"^stop must be a tuple of strings"):
+        GenerationOptions(stop=stop)  # type: ignore[arg-type]
 
 
 def test_a_schema_as_text_is_a_type_error() -> None:

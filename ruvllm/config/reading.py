@@ -70,12 +70,14 @@ class GenerationConfig(Section, frozen=True):
             self.context_tokens == 0 or self.context_tokens >= 128,
             f"generation.context_tokens must be 0 or >= 128 ({self.context_tokens})",
         )
-        require(self.max_new_tokens >= 1, f"generation.max_new_tokens must be >= 1 ({self.max_new_tokens})")
+        for name, least in (("max_new_tokens", 1), ("top_k", 0)):  # the same as of GenerationOptions
+            value = getattr(self, name)
+            require(least <= value < 2**31, f"generation.{name} must be >= {least}, and below 2^31 ({value})")
         require(0.0 <= self.temperature <= 2.0, f"generation.temperature must be in [0, 2] ({self.temperature})")
-        require(self.top_k >= 0, f"generation.top_k must be >= 0 ({self.top_k})")
         require(0.0 < self.top_p <= 1.0, f"generation.top_p must be in (0, 1] ({self.top_p})")
         require(0.0 <= self.min_p <= 1.0, f"generation.min_p must be in [0, 1] ({self.min_p})")
-        require(self.repetition_penalty > 0.0, "generation.repetition_penalty must be > 0")
+        penalty = self.repetition_penalty
+        require(0.0 < penalty < float("inf"), f"generation.repetition_penalty must be > 0 and finite ({penalty})")
         require(self.num_threads >= 0, f"generation.num_threads must be >= 0, 0 = every core ({self.num_threads})")
         require(0.0 <= self.min_confidence <= 1.0, "generation.min_confidence must be in [0, 1]")
         require(0.0 < self.timeout_s <= MAX_WAIT_S, f"generation.timeout_s must be in (0, 1e6] ({self.timeout_s})")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ruvllm.types.checks import is_number, require_share
+
 __all__ = ["FinishReason", "GenerationOptions", "Message"]
+
+_MOST = 2**31 - 1  # tokens, of any model
 
 FinishReason = Literal["stop", "length", "cancelled", "extract", "deadline"]
 
@@ -26,6 +30,9 @@ class GenerationOptions:
     Temperature 0 is greedy, `top_k` 0 keeps every token, `min_p` those with at least this share of the likeliest one's
     probability (CTranslate2 has no such cut and refuses one). With a `json_schema` the answer is a value of it, unless
     `max_new_tokens` cuts it off; an engine that cannot promise that refuses.
+
+    Raises:
+        TypeError, ValueError: a value is none of these; the message begins with its name.
     """
 
     max_new_tokens: int = 160
@@ -39,21 +46,28 @@ class GenerationOptions:
     min_p: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.min_p <= 1.0:
-            raise ValueError(f"min_p must be in [0, 1] ({self.min_p})")
+        for name, least in (("max_new_tokens", 1), ("top_k", 0)):
+            value = getattr(self, name)
+            if not (_is_whole(value) and least <= value <= _MOST):
+                raise ValueError(f"{name} must be a whole number in [{least}, {_MOST}] ({value!r})")
+        if self.seed is not None and not _is_whole(self.seed):
+            raise ValueError(f"seed must be a whole number ({self.seed!r})")
+        if not (is_number(self.temperature) and 0.0 <= self.temperature <= 2.0):
+            raise ValueError(f"temperature must be in [0, 2] ({self.temperature!r})")
+        if not (is_number(self.top_p) and 0.0 < self.top_p <= 1.0):
+            raise ValueError(f"top_p must be in (0, 1] ({self.top_p!r})")
+        require_share(self.min_p, "min_p")
+        if not (is_number(self.repetition_penalty) and self.repetition_penalty > 0.0):
+            raise ValueError(f"repetition_penalty must be > 0 and finite ({self.repetition_penalty!r})")
         if self.json_schema is not None and not isinstance(self.json_schema, Mapping):
             raise TypeError(f"json_schema must be a mapping, not {type(self.json_schema).__name__}")
         if isinstance(self.stop, str):
             raise TypeError(f"stop must be a tuple of strings, not a str: stop=({self.stop!r},)")
-        if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be >= 1 ({self.max_new_tokens})")
-        if not 0.0 <= self.temperature <= 2.0:
-            raise ValueError(f"temperature must be in [0, 2] ({self.temperature})")
-        if self.top_k < 0:
-            raise ValueError(f"top_k must be >= 0, 0 keeps every token ({self.top_k})")
-        if not 0.0 < self.top_p <= 1.0:
-            raise ValueError(f"top_p must be in (0, 1] ({self.top_p})")
-        if not self.repetition_penalty > 0.0:
-            raise ValueError(f"repetition_penalty must be > 0 ({self.repetition_penalty})")
-        if any(not s for s in self.stop):
+        if not isinstance(self.stop, Sequence) or not all(isinstance(one, str) for one in self.stop):
+            raise TypeError(f"stop must be a tuple of strings ({self.stop!r})")
+        if not all(self.stop):
             raise ValueError("stop must not hold an empty string")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
