@@ -234,7 +234,7 @@ def export(
 ) -> None:
     """Write the whole brain to a file."""
     with Memory(existing(brain), read_only=True) as memory:
-        out.print(f"{memory.export(file)} lines written to {file}")
+        out.print(f"{memory.export(file)} lines written to {file}", markup=False)
 
 
 def import_(
@@ -254,7 +254,7 @@ def import_(
         read_documents(file, known)  # what it refuses makes no brain for nothing
     with Memory(brain) as memory, ingest_bar() as show:
         count = memory.import_file(file, format=known, on_progress=show)
-    out.print(f"{count} {'entry' if count == 1 else 'entries'} read from {file}")
+    out.print(f"{count} {'entry' if count == 1 else 'entries'} read from {file}", markup=False)
 
 
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True)

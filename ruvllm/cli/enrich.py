@@ -39,7 +39,8 @@ def enrich(
         return
     out.print(
         f"{report.model} read {report.read} passages in {report.seconds:.0f} s and found {report.names} names in "
-        f"{report.named} of them: {report.links} links; {report.left} are left"
+        f"{report.named} of them: {report.links} links; {report.left} are left",
+        markup=False,
     )
     if report.failed:
         out.print(f"{report.failed} could not be read")
