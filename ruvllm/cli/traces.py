@@ -102,16 +102,20 @@ def _failures(brain: Path, config: Config, namespace: str) -> list[Failure]:
 
 
 def _texts(file: Path) -> Iterator[str]:
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    # A mark of UTF-8 would make a text of the first object; other line ends than \n may stand in a JSON string.
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), 1):
         if not line.startswith("{"):
             yield line
             continue
         try:
             row = json_.loads(line)
-        except json_.JSONDecodeError as error:
+        except (json_.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"holdout: {file}, line {number}: it is not JSON ({error})") from error
-        found = [row[key] for key in TEXTS if isinstance(row.get(key), str)]
-        found += [message["content"] for message in row.get("messages", ())[-1:]]
+        said = [row.get(key) for key in TEXTS]
+        messages = row.get("messages")
+        if isinstance(messages, list):
+            said += [message.get("content") for message in messages[-1:] if isinstance(message, dict)]
+        found = [text for text in said if isinstance(text, str)]
         if not found:
             raise ValueError(f"holdout: {file}, line {number}: none of {', '.join(TEXTS)} is a text in it")
         yield from found

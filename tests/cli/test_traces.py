@@ -70,8 +70,35 @@ def test_nothing_to_train_on_is_said_with_its_reasons(brain: Path, tmp_path: Pat
     assert not (tmp_path / "c").exists()
 
 
-def test_a_holdout_line_without_a_text_is_named(brain: Path, tmp_path: Path) -> None:
-    (tmp_path / "h.jsonl").write_text('{"question": "Which?"}\n{"answer": "This."}\n')
+def test_a_line_of_a_holdout_ends_where_its_object_does(brain: Path, tmp_path: Path) -> None:
+    holdout = tmp_path / "holdout.jsonl"
+    rows = '{"text": "Two\u2028lines."}\r\n{"question": "On which day of the week does the fish arrive?"}\r\n'
+    holdout.write_bytes(rows.encode())
+    done = traces(brain, "curriculum", str(tmp_path / "c"), "--holdout", str(holdout))
+    assert done.exit_code == 0 and "in the holdout 1" in done.output
+
+
+def test_a_holdout_may_begin_with_a_mark_of_its_encoding(brain: Path, tmp_path: Path) -> None:
+    (tmp_path / "h.jsonl").write_bytes('\ufeff{"answer": "This."}\n'.encode())
+    done = traces(brain, "curriculum", str(tmp_path / "c"), "--holdout", str(tmp_path / "h.jsonl"))
+    assert "h.jsonl, line 1" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"answer": "This."}',
+        '{"messages": null}',
+        '{"messages": {"content": "x"}}',
+        '{"messages": [{"role": "user"}]}',
+        '{"messages": [5]}',
+        '{"messages": [{"content": ["x"]}]}',
+        '{"a": ' + "[" * 100_000,
+    ],
+    ids=range(7),
+)
+def test_a_holdout_line_without_a_text_is_named(brain: Path, tmp_path: Path, row: str) -> None:
+    (tmp_path / "h.jsonl").write_text(f'{{"question": "Which?"}}\n{row}\n')
     done = traces(brain, "curriculum", str(tmp_path / "c"), "--holdout", str(tmp_path / "h.jsonl"))
     assert "h.jsonl, line 2" in str(done.exception)
 
