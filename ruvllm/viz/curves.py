@@ -16,6 +16,7 @@ LEFT, RIGHT, TOP, BOTTOM = 72.0, 24.0, 48.0, 56.0
 NAME_WIDTH, NAME_ROW = 220.0, 20.0
 DASHES = ("none", "7 3", "2 3", "9 3 2 3")
 TICKS = 6
+EQUAL = 1e-9  # share by which values differ that are the same but for their rounding: between them lie no round numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,15 @@ def _draw(points: Sequence[CurvePoint], title: str, x_label: str, y_label: str, 
 def _ticks(values: Sequence[float]) -> list[float]:
     """Return about TICKS round numbers that hold all values between them."""
     low, high = min(values), max(values)
-    if low == high:
+    if high - low <= EQUAL * max(abs(low), abs(high)):
         low, high = low - (abs(low) or 1.0) * 0.1, high + (abs(high) or 1.0) * 0.1
     raw = (high - low) / (TICKS - 1)
-    power = 10.0 ** math.floor(math.log10(raw))
+    exponent = math.floor(math.log10(raw))
+    power = 10.0**exponent
     step = next(power * factor for factor in (1.0, 2.0, 5.0, 10.0, 20.0) if power * factor >= raw * 0.999)
-    return [round(i * step, 12) for i in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
+    return [
+        round(i * step, 2 - exponent) for i in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)
+    ]
 
 
 def _scale(ticks: Sequence[float], start: float, end: float) -> Callable[[float], float]:

@@ -40,9 +40,12 @@ def test_greater_values_stand_higher(tmp_path: Path) -> None:
     assert all(float(a.split(",")[1]) > float(b.split(",")[1]) for a, b in zip(prior, rated, strict=True))
 
 
-@pytest.mark.parametrize("values", [[0.0], [0.93, 0.987], [-3.0, 1e6], [5.0, 5.0], [1e-9, 3e-9]])
+@pytest.mark.parametrize(
+    "values", [[0.0], [0.93, 0.987], [-3.0, 1e6], [5.0, 5.0], [1e-9, 3e-9], [0.3, 0.1 + 0.2], [1e-13, 3e-13]]
+)
 def test_ticks_are_few_and_hold_all_values(values: list[float]) -> None:
     ticks = _ticks(values)
+    assert ticks == sorted(set(ticks))
     assert ticks[0] <= min(values) and max(values) <= ticks[-1] and 2 <= len(ticks) <= 8
 
 
