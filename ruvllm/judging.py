@@ -22,6 +22,7 @@ class Answered:
         sources: that were shown to the model.
         logprobs: natural log of the probability of each token; empty where the engine cannot say.
         prompt_messages: what the model was sent.
+        is_private: no endpoint may read it.
         is_too_late: asked by a judge that takes long; when True, nobody waits for its word any more.
     """
 
@@ -33,6 +34,7 @@ class Answered:
     finish_reason: FinishReason
     prompt_messages: tuple[Message, ...] = ()
     is_too_late: Callable[[], bool] | None = None
+    is_private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

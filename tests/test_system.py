@@ -5,11 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from echo_brain import QUESTION, open_echo
+from echo_brain import QUESTION, READER, TEXTS, open_echo
+from inference.fakes import EchoEngine
+from memory.fakes import WordEmbedder
 
 import ruvllm
-from ruvllm.config import Config, JudgeConfig, ModelsConfig, RouterConfig, SessionsConfig, SignalsConfig, WorkerConfig
+from ruvllm.config import (
+    Config,
+    GenerationConfig,
+    JudgeConfig,
+    ModelsConfig,
+    RouterConfig,
+    SessionsConfig,
+    SignalsConfig,
+    WorkerConfig,
+)
 from ruvllm.learning.worker import Worker
+from ruvllm.types import Constraints, Privacy
 
 
 def interrupt(*_: object) -> None:
@@ -145,6 +157,17 @@ def test_an_answer_is_judged_only_by_texts(tmp_path: Path) -> None:
             llm.judge("x", 1)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="sources must be an iterable of texts"):
             llm.judge("x", "y", sources="z")
+
+
+@pytest.mark.parametrize(("privacy", "reads"), [("any", True), ("local", False)])
+def test_an_endpoint_judges_nothing_that_is_private(tmp_path: Path, privacy: Privacy, reads: bool) -> None:
+    config = Config(generation=GenerationConfig(model=READER), judge=JudgeConfig(llm="largest"))
+    engine = EchoEngine(context_tokens=4096)
+    with ruvllm.RuvLLM(tmp_path, config=config, embedder=WordEmbedder(), open_engine=lambda *_: engine) as llm:
+        llm.memory.add(TEXTS)
+        answer = llm.ask(QUESTION, constraints=Constraints(privacy=privacy))
+    assert bool(engine.asked) is reads and answer.quality is not None
+    assert answer.quality_source.endswith("+llm") is reads
 
 
 def test_without_ratings_the_judge_stays_uncalibrated(tmp_path: Path) -> None:

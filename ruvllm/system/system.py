@@ -16,6 +16,7 @@ from ruvllm.closing import Closes
 from ruvllm.config import Config, GenerationConfig, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelDamaged, ModelError, ModelMissing, PullError, RegistryDamaged
 from ruvllm.inference import Engine, ModelPool, open_engine
+from ruvllm.inference.open import is_remote
 from ruvllm.inference.served import Served
 from ruvllm.learning.jobs import News, brain_jobs
 from ruvllm.learning.worker import Worker
@@ -203,7 +204,8 @@ def _judge(memory: Memory, pool: ModelPool, config: Config) -> BrainJudge | None
     from ruvllm.learning.judge import BrainJudge, LlmJudge
 
     name = pool.tiers[-1] if config.judge.llm == "largest" else config.judge.llm
-    return BrainJudge(memory, llm=LlmJudge(lambda: pool.engine(name)) if name else None)
+    llm = LlmJudge(lambda: pool.engine(name), is_local=not is_remote(name)) if name else None
+    return BrainJudge(memory, llm=llm)
 
 
 def _promised(

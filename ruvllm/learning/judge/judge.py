@@ -42,7 +42,8 @@ class Judge:
         self._encode = encode
         self._rarity = rarity
         self._llm = llm
-        self.name = f"signals/{shipped()['version']}" + ("+llm" if llm else "")
+        self._name_alone = f"signals/{shipped()['version']}"
+        self.name = self._name_alone + ("+llm" if llm else "")
         self.calibrated = Calibrated.untrained()  # replaced as a whole
 
     def judge(self, answered: Answered) -> Judgement:
@@ -58,9 +59,11 @@ class Judge:
         signals = signals_of(answered, self._encode, self._rarity)
         if "similarity" in signals:
             signals["answerable"] = said(signals, shipped()["answerable"])
-        if self._llm is not None:
+        if self._llm is not None and self._llm.may_read(answered):
             signals["llm"] = self._llm.grade(answered)
         signals["score"] = score_of(signals)
+        if self._llm is not None and "llm" not in signals:  # the calibration is of other scores
+            return Judgement(signals["score"], self._name_alone, signals)
         calibrated = self.calibrated
         quality = float(calibrated.calibration.apply(np.array([signals["score"]]))[0])
         source = f"{self.name}@{calibrated.version}" if calibrated.version else self.name

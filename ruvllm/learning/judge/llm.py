@@ -39,10 +39,16 @@ class LlmJudge:
 
     Args:
         lend: lends its engine for one question.
+        is_local: it is no endpoint.
     """
 
-    def __init__(self, lend: Callable[[], AbstractContextManager[Engine]]) -> None:
+    def __init__(self, lend: Callable[[], AbstractContextManager[Engine]], *, is_local: bool = True) -> None:
         self._lend = lend
+        self._is_local = is_local
+
+    def may_read(self, answered: Answered) -> bool:
+        """Return whether it may be asked about an answer."""
+        return self._is_local or not answered.is_private
 
     def grade(self, answered: Answered) -> float:
         """Return a grade in [0, 1].
