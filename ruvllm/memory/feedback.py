@@ -21,6 +21,7 @@ from ruvllm.memory.rows import delete_nodes, insert_edge, insert_node
 from ruvllm.memory.signals import drop_signal
 from ruvllm.memory.store import fetch
 from ruvllm.types import EdgeType, Feedback, NodeType
+from ruvllm.types.graph import PRIVATE
 
 __all__ = ["FeedbackChanges", "apply_feedback", "outcome_of", "read_feedback"]
 
@@ -179,7 +180,8 @@ def _insert_correction(
     now: float,
 ) -> int:
     """Insert what the user said is right: a fact of full trust, searched at once, found by its question's words too."""
-    question = connection.execute("SELECT text FROM nodes WHERE id = ?", (query,)).get
+    asked = fetch(connection, f"SELECT text, metadata ->> '{PRIVATE}' IS 1 FROM nodes WHERE id = ?", (query,))
+    question, is_private = asked[0] if asked else (None, False)
     node = insert_node(
         connection,
         correction,
@@ -188,7 +190,9 @@ def _insert_correction(
         namespace=namespace,
         created=now,
         source=f"feedback:{interaction}",
-        metadata={"corrects": interaction} | ({"question": question} if question else {}),
+        metadata={"corrects": interaction}
+        | ({"question": question} if question else {})
+        | ({PRIVATE: True} if is_private else {}),
     )
     if query is not None:
         insert_edge(connection, node, query, EdgeType.DERIVED, weight=1.0, created_by="feedback", now=now)

@@ -21,6 +21,7 @@ from ruvllm.memory.space import remember_embedder
 from ruvllm.memory.store import Store
 from ruvllm.memory.traces import SAID, insert_trace
 from ruvllm.types import EdgeType, Embedder, Feedback, FinishReason, Interaction, NodeType, Route, Turn
+from ruvllm.types.graph import PRIVATE
 
 __all__ = [
     "Record",
@@ -243,7 +244,7 @@ def _insert_nodes(
     connection: apsw.Connection, interaction: Interaction, nodes: Sequence[tuple[NodeType, str, np.ndarray]]
 ) -> range:
     """Insert nodes of a request, (type, text, vector), on probation; return their ids."""
-    metadata = _as_json({"interaction": interaction.id})
+    metadata = _as_json({"interaction": interaction.id} | ({PRIVATE: True} if interaction.is_private else {}))
     now, session = interaction.created, interaction.session
     rows = [
         (interaction.namespace, type_.value, text, None, metadata, now, now, PROBATION_TRUST, session, 1, None)
@@ -314,14 +315,16 @@ def read_turns(store: Store, namespace: str, session: str, limit: int) -> list[t
     They follow each other as they were stored, whatever the clock said.
     """
     rows = store.rows(
-        f"SELECT i.id, q.text, ifnull(f.correction, {SAID}), i.created FROM interactions i "
-        "JOIN nodes q ON q.id = query_node LEFT JOIN nodes a ON a.id = answer_node "
+        f"SELECT i.id, q.text, ifnull(f.correction, {SAID}), i.created, q.metadata ->> '{PRIVATE}' IS 1 "
+        "FROM interactions i JOIN nodes q ON q.id = query_node LEFT JOIN nodes a ON a.id = answer_node "
         "LEFT JOIN feedback f ON f.interaction = i.id WHERE i.namespace = ? AND i.session = ? "
         f"AND {SAID} IS NOT NULL "
         "ORDER BY +i.rowid DESC LIMIT ?",  # of one session, found by its index
         (namespace, session, limit),
     )
-    return [(id_, Turn(query, answer, created)) for id_, query, answer, created in reversed(rows)]
+    return [
+        (id_, Turn(query, answer, created, bool(is_private))) for id_, query, answer, created, is_private in rows[::-1]
+    ]
 
 
 def count_turns(store: Store, namespace: str, session: str, without: Sequence[str]) -> int:

@@ -135,6 +135,7 @@ def interaction_of(
     query_vector: np.ndarray | None,
     answer_vector: np.ndarray | None = None,
     failures: Sequence[str] = (),
+    is_private: bool = False,
 ) -> Interaction:
     """Return an answered request as memory keeps it."""
     return Interaction(
@@ -160,6 +161,7 @@ def interaction_of(
         prompt=draft.messages,
         shown_texts=tuple(s.text for s in response.sources),
         failures=tuple(failures),
+        is_private=is_private,
     )
 
 

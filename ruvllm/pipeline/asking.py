@@ -74,6 +74,13 @@ class Asking:
         """Whether a part failed, so that the next answer may be a better one."""
         return bool(self.failures)
 
+    @property
+    def is_private(self) -> bool:
+        """Whether no endpoint may read all of it: it was asked in private, or something that it found was."""
+        constraints = self.request.constraints
+        is_asked = constraints is not None and constraints.privacy == "local"
+        return is_asked or any(turn.is_private for turn in self.turns) or any(hit.node.is_private for hit in self.hits)
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage, which begins only while the request is wanted and has time left.

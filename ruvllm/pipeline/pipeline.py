@@ -24,7 +24,14 @@ from ruvllm.pipeline.choice import DOWN, MISSING, Choice
 from ruvllm.pipeline.generation import generate
 from ruvllm.pipeline.lookup import embed, nearness, retrieve
 from ruvllm.pipeline.on_trial import OnTrial, may_answer_instead, who_failed
-from ruvllm.pipeline.readers import SMALL_READER_SENTENCES, default_context, is_small, no_tokens
+from ruvllm.pipeline.readers import (
+    SMALL_READER_SENTENCES,
+    default_context,
+    is_endpoint,
+    is_small,
+    no_tokens,
+    shown_to,
+)
 from ruvllm.pipeline.records import Records, judged
 from ruvllm.pipeline.stream import AnswerStream
 from ruvllm.routing import Lends, Routes, fallbacks, instead, shown
@@ -216,10 +223,11 @@ class Pipeline:
             return nearness(self._memory, asking, texts)
 
         with asking.stage("prompt"):
+            hits, turns = shown_to(reader, asking)
             prompt = build_prompt(
                 asking.query,
-                asking.hits,
-                asking.turns,
+                hits,
+                turns,
                 count_tokens=engine.count_tokens if engine else no_tokens,
                 relevance=near,
                 budget_tokens=context_tokens,
@@ -262,6 +270,7 @@ class Pipeline:
                     query_vector=asking.vector,
                     answer_vector=answer_vector,
                     failures=asking.failures,
+                    is_private=asking.is_private and not is_endpoint(reader),  # which was shown nothing private
                 )
             )
         return response

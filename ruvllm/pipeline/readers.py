@@ -1,11 +1,15 @@
-"""What a reader can take: how many sources and sentences, and how long a prompt."""
+"""What a reader can take: how many sources and sentences, how long a prompt, what of it."""
 
 from __future__ import annotations
 
-from ruvllm.inference import Engine
-from ruvllm.types import GenerationOptions, Message
+from collections.abc import Sequence
 
-__all__ = ["SMALL_READER_SENTENCES", "default_context", "is_small", "no_tokens"]
+from ruvllm.inference import Engine
+from ruvllm.inference.open import is_remote
+from ruvllm.pipeline.asking import Asking, Reader
+from ruvllm.types import GenerationOptions, Hit, Message, Turn
+
+__all__ = ["SMALL_READER_SENTENCES", "default_context", "is_endpoint", "is_small", "no_tokens", "shown_to"]
 
 SMALL_READER = 300e6  # parameters; below, a reader is confused by more than
 SMALL_READER_SENTENCES = 3
@@ -41,6 +45,22 @@ def default_context(
         bins = CONTEXT_BINS if is_small(engine) else CONTEXT_BINS[-1:]
     question = engine.count_tokens([Message("user", query)])
     return min(next((b for b in bins if 4 * question < b), window), window)
+
+
+def is_endpoint(reader: Reader) -> bool:
+    """Return whether what this reader is shown leaves the machine."""
+    return is_remote(reader.tier)
+
+
+def shown_to(reader: Reader, asking: Asking) -> tuple[Sequence[Hit], Sequence[Turn]]:
+    """Return the hits and turns that a reader may be shown; what is private is kept from an endpoint, and that said."""
+    if not (is_endpoint(reader) and asking.is_private):
+        return asking.hits, asking.turns
+    hits = [hit for hit in asking.hits if not hit.node.is_private]
+    turns = [turn for turn in asking.turns if not turn.is_private]
+    hidden = len(asking.hits) - len(hits) + len(asking.turns) - len(turns)
+    asking.note("prompt", f"{hidden} private turns and sources were kept from the endpoint")
+    return hits, turns
 
 
 def no_tokens(messages: object) -> int:

@@ -11,7 +11,7 @@ from ruvllm.memory import Memory
 from ruvllm.orchestrator import Limits
 from ruvllm.pipeline.answer import UNSURE
 from ruvllm.pipeline.asking import Asking, Draft, reason
-from ruvllm.types import Constraints, Response
+from ruvllm.types import Response
 
 __all__ = ["Records", "judged"]
 
@@ -41,7 +41,7 @@ def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draf
         finish_reason=response.finish_reason,
         prompt_messages=draft.messages,
         is_too_late=lambda: asking.cancelled() or asking.deadline.has_passed,
-        is_private=(asking.request.constraints or Constraints()).privacy == "local",
+        is_private=asking.is_private,
     )
     with asking.watch.stage("judge"):
         try:

@@ -63,11 +63,12 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One earlier exchange of a session, oldest first where several come."""
+    """One earlier exchange of a session, oldest first where several come; no endpoint is shown a private one."""
 
     query: str
     answer: str
     created: float
+    is_private: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,3 +97,4 @@ class Interaction:
     prompt: tuple[Message, ...] = ()  # what the model was sent; empty where none was asked
     shown_texts: tuple[str, ...] = ()  # of source_ids, as they stand in the prompt
     failures: tuple[str, ...] = ()  # what went wrong on the way to the answer
+    is_private: bool = False  # no endpoint is shown question or answer later

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Edge", "EdgeType", "Explanation", "Neighbourhood", "Node", "NodeType", "Step", "Tier"]
+__all__ = ["PRIVATE", "Edge", "EdgeType", "Explanation", "Neighbourhood", "Node", "NodeType", "Step", "Tier"]
+
+
+PRIVATE = "private"  # key of metadata: True where no endpoint may be shown the text
 
 
 class NodeType(StrEnum):
@@ -62,6 +65,11 @@ class Node:
     trust: float = 1.0
     session: str | None = None
     on_probation: bool = False
+
+    @property
+    def is_private(self) -> bool:
+        """Whether no endpoint is shown the text: `metadata["private"]` is True."""
+        return self.metadata.get(PRIVATE) is True
 
     def _repr_html_(self) -> str:
         from ruvllm.viz import node_html

@@ -21,8 +21,9 @@ class Constraints:
     """What one request asks of the model that answers it; None leaves it to the configuration.
 
     `max_latency_ms` is for the whole answer. `max_cost` is in the router's unit: a thousand tokens, prompt and answer
-    together, by a model of a billion parameters. With privacy "local" the question reaches no endpoint, whatever else
-    is asked. `min_quality` in [0, 1] stands in the place of `router.quality_floor`.
+    together, by a model of a billion parameters. With privacy "local" question and answer reach no endpoint, whatever
+    else is asked, now or later: a later prompt for an endpoint leaves them out. `min_quality` in [0, 1] stands in the
+    place of `router.quality_floor`.
     """
 
     max_latency_ms: float | None = None

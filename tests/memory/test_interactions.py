@@ -255,6 +255,15 @@ def test_correction_is_a_fact_that_everyone_finds_at_once(memory: Memory) -> Non
     assert (answer.metadata["superseded_by"], answer.trust) == (hit.node.id, 0.0)
 
 
+@pytest.mark.parametrize("is_private", [True, False])
+def test_a_correction_is_as_private_as_what_it_corrects(memory: Memory, is_private: bool) -> None:
+    memory.record(replace(shown(memory), is_private=is_private))
+    memory.feedback("a1", Feedback(correction="A map from key to place."))
+    record = memory.interaction("a1")
+    made = [memory.search("what is an index")[0].node, memory.get(record.query_node or 0)]
+    assert [node.is_private for node in [*made, memory.get(record.answer_node or 0)]] == [is_private] * 3
+
+
 def test_second_correction_replaces_the_first(memory: Memory) -> None:
     memory.record(shown(memory))
     memory.feedback("a1", Feedback(correction="One thing."))

@@ -21,7 +21,7 @@ from ruvllm.inference.runtime_engine import Probe
 from ruvllm.memory import Memory
 from ruvllm.orchestrator import SpareTime
 from ruvllm.pipeline import AnswerStream, Pipeline, default_context
-from ruvllm.routing import Asked
+from ruvllm.routing import Asked, shown
 from ruvllm.types import (
     Constraints,
     Decision,
@@ -415,6 +415,37 @@ def test_a_private_question_reaches_no_endpoint(memory: Memory) -> None:
     response = routed(memory, tiers, router, private)
     assert router.asked[0].tiers == ("small", "large")
     assert tiers.lent == ["large", "small"] and response.route.tier == "small"
+
+
+def test_what_was_private_is_kept_from_an_endpoint_later(memory: Memory) -> None:
+    tiers, router, local = _Tiers(), _Chooses("large"), Constraints(privacy="local")
+    line = Pipeline(memory, tiers, ROUTED, router=router)
+    secret, other = "Which cliffs do terns nest on?", "Who bakes bread on Fridays?"
+    ask(line, Request(secret, session="s", constraints=local))
+    ask(line, Request(other, session="s"))  # a local model was shown the secret: what it says may hold it
+    assert secret in "".join(message.content for message in tiers.engines["large"].asked[-1])
+    memory.flush()
+    assert [turn.is_private for turn in memory.turns("s")] == [True, True]
+    ask(line, Request(QUESTION, session="t"))
+    router.tier = shown(REMOTE)
+    for session, kept in (("s", 4), ("t", 0)):  # two turns, and their answers among what is found
+        response = ask(line, Request(QUESTION, session=session))
+        said = "".join(message.content for message in tiers.engines[REMOTE].asked[-1])
+        assert secret not in said and other not in said and QUESTION in said
+        hidden = [warning for warning in response.warnings if "private turns and sources were kept" in warning]
+        assert hidden == ([f"prompt: {kept} private turns and sources were kept from the endpoint"] if kept else [])
+    memory.flush()
+    assert [turn.is_private for turn in memory.turns("t")] == [False, False]
+
+
+def test_a_private_document_is_kept_from_an_endpoint(memory: Memory) -> None:
+    memory.add([{"text": "The supply ship arrives with the spring tide.", "metadata": {"private": True}}])
+    tiers, router = _Tiers(), _Chooses(shown(REMOTE))
+    for tier, is_shown in ((REMOTE, False), ("large", True)):
+        router.tier = shown(tier)
+        response = routed(memory, tiers, router)
+        said = "".join(message.content for message in tiers.engines[tier].asked[-1])
+        assert ("spring tide" in said) == is_shown == any("spring tide" in one.text for one in response.sources)
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ class Requests(OpenedBrain):
         checked_text(session, "session")
         limit = checked_count(limit, "limit")
         queued = [
-            (one.id, Turn(one.query, one.answer, one.created))
+            (one.id, Turn(one.query, one.answer, one.created, one.is_private))
             for one in self._writeback.pending()
             if (one.namespace, one.session) == (self.namespace, session)
         ]
