@@ -13,7 +13,9 @@ from ruvllm.config import LearningConfig
 from ruvllm.memory.concepts import concepts_of_only, hide_concepts_of
 from ruvllm.memory.decisions import unlearn
 from ruvllm.memory.links import EdgeRow
+from ruvllm.memory.near_questions import RatedQuestions
 from ruvllm.memory.outcomes import delete_moves, replace_outcome
+from ruvllm.memory.probation import Change, reconsider
 from ruvllm.memory.rows import delete_nodes, insert_keywords
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType
@@ -40,20 +42,30 @@ def read_sources(store: Store, namespace: str) -> list[SourceSummary]:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """Ids of deleted nodes, the edges whose weights are others now, and concepts that are not found any more."""
+    """Ids of deleted nodes, the edges whose weights are others now, concepts that are not found any more, and what
+    became of answers whose correction went."""
 
     nodes: list[int]
     edges: list[EdgeRow]
     hidden: list[int]
+    answers: list[Change]
 
 
 def forget_source(
-    connection: apsw.Connection, namespace: str, name: str, *, cascade: bool, config: LearningConfig, now: float
+    connection: apsw.Connection,
+    namespace: str,
+    name: str,
+    rated: RatedQuestions,
+    *,
+    cascade: bool,
+    config: LearningConfig,
+    now: float,
 ) -> Forgotten:
     """Delete what came from a source, or from all sources below a folder; with `cascade` all that was derived from it.
 
     An answer that was only shown a source, or an answer made of it, may still repeat it. Of a correction, which is a
-    source by the name of feedback:ID, the words in the feedback go too.
+    source by the name of feedback:ID, the words in the feedback go too, and the answer stands again as what else was
+    said of it has it.
 
     Raises:
         ValueError: nothing here is called `name`.
@@ -70,13 +82,14 @@ def forget_source(
     else:
         hidden = hide_concepts_of(connection, ids)
         ids += concepts_of_only(connection, ids)
-    _forget_corrections(connection, ids)
+    uncorrected = _forget_corrections(connection, ids)
     _let_speak_again(connection, ids)
     documents = _documents_of(connection, ids)
     delete_nodes(connection, ids)
     connection.execute(f"DELETE FROM documents WHERE {is_it}", parameters)
     _recount(connection, documents)
-    return Forgotten(ids, edges, hidden)
+    answers = [reconsider(connection, interaction, now, rated) for interaction in uncorrected]
+    return Forgotten(ids, edges, hidden, answers)
 
 
 def trust_source(connection: apsw.Connection, namespace: str, name: str, trust: float) -> list[int]:
@@ -164,8 +177,19 @@ def _recount(connection: apsw.Connection, documents: Sequence[int]) -> None:
     connection.executemany(f"DELETE FROM documents WHERE id = {empty}", each)
 
 
-def _forget_corrections(connection: apsw.Connection, ids: Sequence[int]) -> None:
+def _forget_corrections(connection: apsw.Connection, ids: Sequence[int]) -> list[str]:
+    """Delete the words of corrections; return the interactions whose answers they stood for, and do so no more."""
     where = "correction_node IN (SELECT value FROM json_each(?))"
+    corrected = fetch(
+        connection,
+        f"SELECT id, answer_node FROM interactions JOIN feedback ON interaction = id WHERE {where}",
+        (json.dumps(list(ids)),),
+    )
+    connection.executemany(
+        "UPDATE nodes SET metadata = json_remove(metadata, '$.superseded_by') WHERE id = ?",
+        [(answer,) for _, answer in corrected],
+    )
     is_all = "rating IS NULL AND quality IS NULL AND task_success IS NULL"
     connection.execute(f"DELETE FROM feedback WHERE {where} AND {is_all}", (json.dumps(list(ids)),))
     connection.execute(f"UPDATE feedback SET correction = NULL WHERE {where}", (json.dumps(list(ids)),))
+    return [interaction for interaction, _ in corrected]

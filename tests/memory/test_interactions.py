@@ -308,6 +308,20 @@ def test_forgotten_correction_leaves_nothing_and_can_be_given_again(memory: Memo
     assert memory.search("zanzibar")[0].node.text == "Zanzibar."
 
 
+def test_an_answer_stands_again_when_its_correction_is_forgotten(memory: Memory) -> None:
+    memory.record(shown(memory))
+    answer = memory.interaction("a1").answer_node or 0
+    memory.feedback("a1", Feedback(rating=5, rater="ann", correction="Zanzibar."))
+    assert memory.get(answer).trust == 0.0
+    memory.forget("feedback:a1")
+    assert (memory.get(answer).trust, "superseded_by" in memory.get(answer).metadata) == (0.3, False)
+    asked = memory.interaction("a1").query or ""
+    memory.record(interaction("a2", query=asked, answer=memory.get(answer).text, session="bob"))
+    memory.feedback("a2", Feedback(rating=5, rater="bob"))
+    twin = memory.interaction("a2").answer_node
+    assert not memory.get(twin or 0).on_probation  # two good words, the one before the correction among them
+
+
 def test_correction_whose_fact_is_lost_can_be_given_again(memory: Memory) -> None:
     memory.record(shown(memory))
     memory.feedback("a1", Feedback(correction="Zanzibar."))

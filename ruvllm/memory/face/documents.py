@@ -96,7 +96,9 @@ class Documents(OpenedBrain):
         learning, now = self.config.learning, time.time()
 
         def work(connection: apsw.Connection) -> Forgotten:
-            gone = forget_source(connection, self.namespace, name, cascade=cascade, config=learning, now=now)
+            gone = forget_source(
+                connection, self.namespace, name, self._rated, cascade=cascade, config=learning, now=now
+            )
             if cascade:
                 self._keep_from_answers(gone.nodes)
             return gone
@@ -105,6 +107,8 @@ class Documents(OpenedBrain):
             self._derived.removed(gone.nodes)
             self._links.reweighted(gone.edges)
             self._derived.retrusted(gone.hidden)
+            for change in gone.answers:
+                self._follow(change)
 
         gone = self._store.write(work, after=after)
         self._archive.tidy()

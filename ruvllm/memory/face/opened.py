@@ -37,6 +37,7 @@ from ruvllm.memory.lock import WriterLock
 from ruvllm.memory.merging import RecentAnswers
 from ruvllm.memory.near_questions import RatedQuestions
 from ruvllm.memory.nearest import Nearest
+from ruvllm.memory.probation import Change
 from ruvllm.memory.rows import as_unit_rows, checked_text
 from ruvllm.memory.search import GraphSearch
 from ruvllm.memory.space import Space, require_same_embedder
@@ -302,6 +303,13 @@ class OpenedBrain(Closes):
                     rows = self._lessons.credits_again(self._search, one.id, one.answer)
                     self._store.write(partial(insert_credits, rows=rows))
         return failed
+
+    def _follow(self, change: Change) -> None:
+        """Let what is derived know what became of answers."""
+        self._derived.removed(change.left)
+        if change.vectors is not None:
+            self._derived.added(change.came, change.vectors)
+        self._derived.retrusted(change.stayed)
 
     @staticmethod
     @contextmanager

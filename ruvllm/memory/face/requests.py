@@ -118,12 +118,6 @@ class Requests(OpenedBrain):
             )
         return len(found)
 
-    def _follow(self, change: Change) -> None:
-        self._derived.removed(change.left)
-        if change.vectors is not None:
-            self._derived.added(change.came, change.vectors)
-        self._derived.retrusted(change.stayed)
-
     def promote(self, node_id: int) -> None:
         """Let everybody of the namespace find an answer that is on probation or ended; durable on return.
 
