@@ -38,6 +38,23 @@ def test_one_letter_is_a_choice_though_it_is_an_article() -> None:
     assert is_right(letters, "A.") and not is_right(letters, "B")
 
 
+@pytest.mark.parametrize("text", ["The answer is A.", "(A)", "Answer: A"])
+def test_letter_that_is_an_article_is_found_in_a_sentence(text: str) -> None:
+    first, second = (HoldoutItem("d", ASKED, (one,), ("A", "B", "C")) for one in "AB")
+    assert is_right(first, text) and is_well_formed(first, Answer(text, 1.0)) and not is_right(second, text)
+
+
+def test_two_letters_are_no_choice_though_one_is_an_article() -> None:
+    assert not is_right(HoldoutItem("d", ASKED, ("B",), ("A", "B")), "A or B")
+
+
+@pytest.mark.parametrize("wanted", ["A", "+", "..."])
+def test_answer_without_words_is_not_met_by_silence_or_by_another_mark(wanted: str) -> None:
+    item = HoldoutItem("d", ASKED, (wanted,))
+    assert is_right(item, f" {wanted}") and f1(item, wanted) == 1.0
+    assert not any(is_right(item, text) or f1(item, text) for text in ("", "-", "the"))
+
+
 def test_f1_is_that_of_the_nearest_answer() -> None:
     assert f1(OPEN, "Lovelace") == 1.0 and 0.0 < f1(OPEN, "Ada Byron") < 1.0
 

@@ -60,14 +60,13 @@ def is_right(item: HoldoutItem, text: str) -> bool:
     other. Where a refusal is accepted, any other refusal is right, too."""
     if item.choices:
         return _named(item, text) in ({one} for one in item.answers)
-    said = normalized_tokens(text)
     refuses = is_refusal(text)
-    return any(said == normalized_tokens(one) or (refuses and is_refusal(one)) for one in item.answers)
+    return any(_is_same(text, one) or (refuses and is_refusal(one)) for one in item.answers)
 
 
 def f1(item: HoldoutItem, text: str) -> float:
-    """Return the token F1 with the nearest accepted answer."""
-    return max(token_f1(text, one) for one in item.answers)
+    """Return the token F1 with the nearest accepted answer; 1 or 0 with one that has no words, such as "A" or "+"."""
+    return max(token_f1(text, one) if normalized_tokens(one) else float(_is_same(text, one)) for one in item.answers)
 
 
 def is_refusal(text: str) -> bool:
@@ -88,18 +87,23 @@ def _named(item: HoldoutItem, text: str) -> set[str]:
     plain = text.strip().rstrip(".").casefold()
     if exact := {choice for choice in item.choices if choice.casefold() == plain}:
         return exact
-    words = normalized_tokens(text)
-    named = {choice for choice in item.choices if _holds(words, normalized_tokens(choice))}
-    return {
-        one
-        for one in named
-        if not any(one != other and _holds(normalized_tokens(other), normalized_tokens(one)) for other in named)
-    }
+    named = {choice for choice in item.choices if _holds(text, choice)}
+    return {one for one in named if not any(one != other and _holds(other, one) for other in named)}
 
 
-def _holds(words: list[str], wanted: list[str]) -> bool:
-    starts = range(len(words) - len(wanted) + 1)
-    return bool(wanted) and any(words[i : i + len(wanted)] == wanted for i in starts)
+def _is_same(text: str, wanted: str) -> bool:
+    if words := normalized_tokens(wanted):
+        return normalized_tokens(text) == words
+    plain = wanted.strip().casefold()  # an article or a mark alone: an answer that says nothing is none
+    return text.strip().casefold() in (plain, f"{plain}.")
+
+
+def _holds(text: str, wanted: str) -> bool:
+    words, sought = normalized_tokens(text), normalized_tokens(wanted)
+    if not sought:  # "A" among letters: as it is written, since "a" is an article
+        mark = wanted.strip()
+        return bool(mark) and re.search(rf"(?<!\w){re.escape(mark)}(?!\w)", text) is not None
+    return any(words[i : i + len(sought)] == sought for i in range(len(words) - len(sought) + 1))
 
 
 def _loops(words: list[str]) -> bool:
