@@ -46,22 +46,27 @@ def test_an_edited_holdout_is_not_the_one_that_was_asked_for(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("row", "content", "answers", "choices"),
+    ("row", "texts", "answers", "choices"),
     [
-        ({"id": 1, "question": "Who?", "answers": ["Ada", "A. L."]}, "Who?", ("Ada", "A. L."), ()),
-        ({"question": "Who?", "answer": "Ada", "context": "Ada did."}, "Ada did.\nWho?", ("Ada",), ()),
-        ({"prompt": "Which?", "choices": ["x", "y"], "reference": "y"}, "Which?\nx\ny", ("y",), ("x", "y")),
-        ({"text": "wake me", "intent": "alarm"}, "wake me", ("alarm",), ("alarm",)),
+        ({"id": 1, "question": "Who?", "answers": ["Ada", "A. L."]}, ("Who?",), ("Ada", "A. L."), ()),
+        ({"question": "Who?", "answer": "Ada", "context": "Ada did."}, ("Ada did.\nWho?", "Who?"), ("Ada",), ()),
+        (
+            {"prompt": "Look.\nWhich?", "choices": ["x", "y"], "reference": "y"},
+            ("Look.\nWhich?\nx\ny", "Which?"),
+            ("y",),
+            ("x", "y"),
+        ),
+        ({"text": "wake me", "intent": "alarm"}, ("wake me",), ("alarm",), ("alarm",)),
     ],
 )
 def test_public_sets_are_read_as_they_are(
-    tmp_path: Path, row: dict, content: str, answers: tuple[str, ...], choices: tuple[str, ...]
+    tmp_path: Path, row: dict, texts: tuple[str, ...], answers: tuple[str, ...], choices: tuple[str, ...]
 ) -> None:
     path = tmp_path / "public.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps(row).encode()))
     (found,) = HoldoutDataset.read(path).items
-    assert (found.messages[0].content, found.answers, found.choices) == (content, answers, choices)
-    assert HoldoutDataset.read(path).texts() == (content,)
+    assert (found.messages[0].content, found.answers, found.choices) == (texts[0], answers, choices)
+    assert HoldoutDataset.read(path).texts() == texts
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"title": "x"}', '{"messages": "x", "answers": ["y"]}'])

@@ -36,7 +36,7 @@ def prepare(brain: Path, folder: Path, config: Config, curriculum: Path | None, 
     traces = [one for one in collect_all(brain, config) if one.id in made.traces or one.created < made.since]
     own = [trace for trace in traces if is_held_out(trace.query, config.training.holdout)]
     items = list(HoldoutDataset.read(holdout).items) if holdout is not None else []
-    kept_out = [item.messages[-1].content for item in items] + [trace.query for trace in own]
+    kept_out = [text for item in items for text in item.texts()] + [trace.query for trace in own]
     items += known_items(traces, own, config)
     if items:
         HoldoutDataset(tuple(items)).write(folder / HOLDOUT)

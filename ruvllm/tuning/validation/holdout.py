@@ -32,6 +32,15 @@ class HoldoutItem:
         if missing := [answer for answer in self.answers if self.choices and answer not in self.choices]:
             raise ValueError(f"answers must be among choices ({self.id}: {missing[0]!r})")
 
+    def texts(self) -> tuple[str, ...]:
+        """Return what must not be trained on: the last message, and the question in it by itself.
+
+        That is the last line before the choices, which is the same question where no passage stands before it.
+        """
+        asked = self.messages[-1].content
+        question = asked.removesuffix("\n".join(("", *self.choices))).splitlines()[-1:]
+        return tuple(dict.fromkeys((asked, *question)))
+
 
 def is_held_out(text: str, share: float) -> bool:
     """Return whether a question belongs to the holdout: by the hash of its words, so the same one always does or never.
@@ -71,8 +80,8 @@ class HoldoutDataset:
         return hashlib.sha256(b"\n".join(msgspec.json.encode(item) for item in self.items)).hexdigest()
 
     def texts(self) -> tuple[str, ...]:
-        """Return what must not be in any curriculum: the last message of each item."""
-        return tuple(item.messages[-1].content for item in self.items)
+        """Return what must not be in any curriculum; see `HoldoutItem.texts`."""
+        return tuple(text for item in self.items for text in item.texts())
 
     def write(self, path: Path) -> None:
         """Write JSON Lines of {id, messages, answers, choices}, gzipped where the name ends in .gz."""

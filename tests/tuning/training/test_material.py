@@ -18,7 +18,7 @@ from ruvllm.tuning.validation import HoldoutDataset, HoldoutItem
 from ruvllm.types import Message
 
 from . import cases
-from .asked_brain import asked_brain
+from .asked_brain import THINGS, asked_brain
 
 NOW = 1e9
 
@@ -80,6 +80,24 @@ def test_given_curriculum_loses_what_the_holdout_asks(tmp_path: Path) -> None:
     sets, card = read_folder(tmp_path / "run" / "curriculum")
     assert [row["messages"][1]["content"] for row in sets["sft"]] == [f"colour {i}" for i in (0, 1, 2, 4, 5)]
     assert card.left_out == {"in the holdout": 1}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"context": "In the valley there are things of many numbers.", "answer": "here"},
+        {"choices": ["here", "beyond those seven green hills", "under some very old stones"]},
+    ],
+)
+def test_question_of_the_holdout_is_not_learnt_without_what_stands_beside_it(
+    tmp_path: Path, beside: dict[str, Any]
+) -> None:
+    question = f"Where does the {THINGS[3]} of number default3 belong?"
+    row = {"prompt": question, "reference": "here"} if "choices" in beside else {"question": question}
+    (tmp_path / "h.jsonl").write_bytes(msgspec.json.encode(row | beside))
+    prepare(asked_brain(tmp_path / "brain", n=8), tmp_path, changed(Config(), holdout=0.0), None, tmp_path / "h.jsonl")
+    sets, _ = read_folder(tmp_path / "curriculum")
+    assert {row["trace"] for row in sets["sft"]} == {f"default{i}" for i in range(8) if i != 3}
 
 
 def test_given_curriculum_is_validated_on_the_brains_own_holdout(tmp_path: Path) -> None:
