@@ -14,6 +14,7 @@ from ruvllm.config import Config
 from ruvllm.memory import Memory
 from ruvllm.memory.store import Store
 from ruvllm.memory.tuning_run import CURRICULUM, HOLDOUT, MadeOf, made_of
+from ruvllm.text import normalized_tokens
 from ruvllm.tuning.curriculum import CurriculumBuilder
 from ruvllm.tuning.decontamination import Decontaminator
 from ruvllm.tuning.formats import carded, read_folder, write_folder
@@ -51,12 +52,17 @@ def prepare(brain: Path, folder: Path, config: Config, curriculum: Path | None, 
 
 def known_items(traces: Iterable[Trace], own: Iterable[Trace], config: Config) -> list[HoldoutItem]:
     """Return of `own`, some of `traces`, the questions whose right answer is known: what may be learnt, and was
-    corrected by a user or found good."""
+    corrected by a user or found good. What was asked more than once tests once, by its newest answer: models that
+    answer it alike again prove no more by it."""
     oldest_first = sorted(traces, key=lambda trace: (trace.created, trace.id))
     rules = Rules(config.tuning.min_quality, config.tuning.window_days, drops_wrong_context=False)
     reasons = why_left_out(oldest_first, rules, Decontaminator(()))
-    known = [one for one in own if may_be_chosen(one, reasons) and (one.correction or one.outcome == "success")]
-    return [HoldoutItem(one.id, one.messages, (one.answer,)) for one in known]
+    held_out = {one.id for one in own}
+    known = [one for one in oldest_first if one.id in held_out and may_be_chosen(one, reasons)]
+    by_question = {
+        tuple(normalized_tokens(one.query)): one for one in known if one.correction or one.outcome == "success"
+    }
+    return [HoldoutItem(one.id, one.messages, (one.answer,)) for one in by_question.values()]
 
 
 def _take(source: Path, target: Path, held_out: set[str], holdout: Decontaminator) -> None:

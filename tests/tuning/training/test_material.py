@@ -59,6 +59,12 @@ def test_correction_is_the_right_answer() -> None:
     assert [item.answers for item in known_items([one], [one], Config())] == [("there",)]
 
 
+def test_question_that_was_asked_again_tests_once_by_its_newest_answer() -> None:
+    queries = ("Where?", "where", "Who?")
+    asked = [replace(trace(f"{i}", created=NOW + i), query=query) for i, query in enumerate(queries)]
+    assert [item.id for item in known_items(asked, asked, Config())] == ["1", "2"]
+
+
 def test_all_namespaces_that_are_tuned_are_read(tmp_path: Path) -> None:
     config = Config(tuning=TuningConfig(namespaces=("default", "team")))
     for namespace in ("default", "team"):
