@@ -208,7 +208,8 @@ def _replayed(decision: Decision, learnt: Learnt, earlier: Sequence[Decision]) -
         expected = _judged(learnt, now.features[np.newaxis], told, state)
         if np.abs(expected.quality[0] - logged).max() < MAX_GAP:
             names = [tier.name for tier in learnt.tiers]
-            previous = names.index(turns[-1].tier) if turns[first:] else None
+            kept = [names.index(turn.tier) for turn in turns[first:] if not turn.explored]  # as the router does
+            previous = kept[-1] if kept else None
             return _Case(now, state, previous, expected)
     raise ValueError(
         f"decision does not follow from checkpoint {decision.checkpoint}: that is another one by now, or earlier turns "

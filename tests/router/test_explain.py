@@ -53,6 +53,18 @@ def test_contributions_sum_to_the_score(fitted: FittedRouter, turns: int) -> Non
     assert why.quality == pytest.approx(last.chosen.quality, abs=1e-6) and why.tier == last.tier
 
 
+def test_a_turn_that_was_drawn_is_no_habit_of_its_session(fitted: FittedRouter) -> None:
+    policy = replace(POLICY, explore=0.5, hysteresis=1.0)  # whoever answered last stays
+    router = Router(TIERS, fitted.memory, policy, seed=0)
+    router.adopt(fitted.learnt, 7)
+    texts, vectors = kind(0)
+    inputs = [RouterInputs(texts[i], i, i, vectors[i], machine=Machine(0.5, 0.2, 8)) for i in range(2)]
+    sessions = [[router.decide(one, Constraints(), session=f"{i}") for one in inputs] for i in range(40)]
+    drawn = [(first, last) for first, last in sessions if first.explored and not last.explored]
+    assert any(first.tier != last.tier for first, last in drawn)
+    assert all(explain(last, fitted.learnt, 7, policy, earlier=[one]).policy_tier == last.tier for one, last in drawn)
+
+
 def test_the_score_is_the_logit_that_the_network_gives(fitted: FittedRouter) -> None:
     (decision,) = decided(fitted)
     was, model = seen(decision), fitted.learnt.model
