@@ -48,14 +48,12 @@ class Decontaminator:
         self._embed = embed
         self._ngram = ngram
         self._similarity = similarity
-        self._whole: set[Words] = set()
+        self._whole = {tuple(normalized_tokens(text)) for text in self.texts}
         count: Counter[Words] = Counter()
-        for text in self.texts:
-            words = tuple(normalized_tokens(text))
-            self._whole.add(words)
+        for words in self._whole:  # one text in three spellings is one
             if len(words) >= FEWEST:
                 count.update(_ngrams(words, min(len(words), ngram)))
-        most = max(MANY, MANY_SHARE * len(self.texts))
+        most = max(MANY, MANY_SHARE * len(self._whole))
         self._parts: dict[int, set[Words]] = {}  # by their number of words
         for words, texts_with_it in count.items():
             if texts_with_it <= most:

@@ -21,6 +21,11 @@ def test_a_question_of_the_holdout_is_found_in_other_case_and_company(query: str
     assert Decontaminator(["what is my balance"]).shares_words(query, "")
 
 
+def test_question_in_three_spellings_is_no_phrase_that_many_texts_share() -> None:
+    found = Decontaminator(["what is my balance", "What is my balance?", "WHAT is my balance!"])
+    assert found.shares_words("Tell me: what is my balance, please", "")
+
+
 def test_a_long_part_of_a_text_is_found_in_a_prompt() -> None:
     words = LONG.split()
     assert Decontaminator([LONG]).shares_words("q", "a", f"Use this: {' '.join(words[2:15])}!")
