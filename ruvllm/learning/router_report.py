@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ruvllm.learning.forgetting import Forgetting
-from ruvllm.learning.whatif import DAY_S, Routed, mean_of, targets
+from ruvllm.learning.whatif import DAY_S, MAX_NEVER, Routed, mean_of, never_tried, targets
 from ruvllm.memory import LoggedDecision
 from ruvllm.router.measures import brier, ece
 from ruvllm.router.off_policy import Estimate, TooFewSamples
@@ -116,6 +116,9 @@ def _frontier(rows: Routed, policy: Policy) -> tuple[tuple[Frontier, ...], tuple
     asked += [(f"always {tier.name}", None, np.full(len(rows), i)) for i, tier in enumerate(rows.tiers)]
     found, refused = [], []
     for name, floor, chosen in asked:
+        if never_tried(rows, chosen) > MAX_NEVER:
+            refused.append(name)
+            continue
         try:
             found.append(Frontier(name, floor, mean_of(rows, chosen, "quality"), mean_of(rows, chosen, "cost")))
         except TooFewSamples:

@@ -22,7 +22,18 @@ from ruvllm.router.outcomes import TierInfo
 from ruvllm.router.policy import Policy, choose
 from ruvllm.types import Constraints, Decision
 
-__all__ = ["Routed", "WhatIf", "as_it_was", "decisions_of", "mean_of", "routed_log", "targets", "what_if"]
+__all__ = [
+    "MAX_NEVER",
+    "Routed",
+    "WhatIf",
+    "as_it_was",
+    "decisions_of",
+    "mean_of",
+    "never_tried",
+    "routed_log",
+    "targets",
+    "what_if",
+]
 
 Floats = npt.NDArray[np.float64]
 Tiers = npt.NDArray[np.int64]
@@ -177,10 +188,10 @@ def what_if(rows: Routed, policy: Policy) -> WhatIf:
     """
     chosen = targets(rows, policy)
     shares = np.bincount(chosen, minlength=len(rows.tiers)) / max(len(rows), 1)
-    never = (rows.chances[np.arange(len(rows)), chosen] <= 0.0) & ~rows.calibrates
-    if len(rows) and never.mean() > MAX_NEVER:
+    never = never_tried(rows, chosen)
+    if never > MAX_NEVER:
         raise ValueError(
-            f"quality_floor {policy.quality_floor:g} cannot be judged: {never.mean():.0%} of the requests would go "
+            f"quality_floor {policy.quality_floor:g} cannot be judged: {never:.0%} of the requests would go "
             f"where the log never could (router.explore draws tiers to learn from)"
         )
     try:
@@ -192,6 +203,12 @@ def what_if(rows: Routed, policy: Policy) -> WhatIf:
             f"({len(rows)} requests that a trained router decided, {rated} of them rated)"
         ) from few
     return WhatIf(quality, cost, latency, tuple(shares.tolist()))
+
+
+def never_tried(rows: Routed, chosen: Tiers) -> float:
+    """Return the share of requests that `chosen` sends where no draw ever could: of those only the model speaks."""
+    never = (rows.chances[np.arange(len(rows)), chosen] <= 0.0) & ~rows.calibrates
+    return float(never.mean()) if len(rows) else 0.0
 
 
 def as_it_was(rows: Routed) -> tuple[float, float, float]:

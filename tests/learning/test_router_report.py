@@ -54,6 +54,15 @@ def test_the_frontier_lies_between_the_single_tiers(report: RouterReport) -> Non
     assert floor.quality.value > small.quality.high and not report.refused
 
 
+def test_what_no_draw_could_have_shown_is_not_judged(log: Log) -> None:
+    decisions, rows = log
+    sure = (np.arange(len(rows)) % 4 == 0) & (rows.tier == 0)  # of these the large tier had no chance
+    chances = np.where(sure[:, np.newaxis], [1.0, 0.0], rows.chances)
+    found = router_report(decisions, replace(rows, chances=chances), POLICY)
+    assert "always large" in found.refused and "always large" not in {one.name for one in found.frontier}
+    assert "always small" not in found.refused
+
+
 def test_expected_quality_is_held_against_ratings(log: Log) -> None:
     rows = log[1]
     known = np.isfinite(rows.real["quality"])
