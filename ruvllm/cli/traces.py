@@ -21,7 +21,7 @@ from ruvllm.config import Config, load_config
 from ruvllm.memory import Memory
 from ruvllm.memory.failures import Failure
 from ruvllm.tuning import Curriculum, CurriculumBuilder, DataCard, Trace
-from ruvllm.tuning.traces import collect_all
+from ruvllm.tuning.traces import as_collected, collect_all
 
 __all__ = ["register"]
 
@@ -76,8 +76,8 @@ def curriculum(
     json: Annotated[bool, typer.Option("--json", help="Print the data card.")] = False,
 ) -> None:
     """Write what a student is to be trained on: sft.jsonl, preferences.jsonl, corrections.jsonl and card.json."""
-    kept_out = list(_texts(holdout)) if holdout is not None else []
     config = load_config(existing(brain) / "ruvllm.toml")
+    kept_out = as_collected(_texts(holdout), config.tuning) if holdout is not None else []
     traces = collect_all(brain, config)
     with Memory(brain, config=config, read_only=True) as memory:
         builder = CurriculumBuilder.configured(config.tuning).seed(seed)

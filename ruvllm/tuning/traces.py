@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ruvllm.config import Config
+from ruvllm.config import Config, TuningConfig
 from ruvllm.memory import Memory
 from ruvllm.memory.failures import Failure
 from ruvllm.memory.feedback import outcome_of
@@ -19,7 +19,7 @@ from ruvllm.tuning.tags import Tagger
 from ruvllm.tuning.trace import Alternative, Passage, QualityBy, Standing, TaskOutcome, Trace
 from ruvllm.types import Feedback, Message
 
-__all__ = ["TraceCollector", "collect_all"]
+__all__ = ["TraceCollector", "as_collected", "collect_all"]
 
 SAYS_IT = 0.5  # share of a correction's words that a passage holds which says the same
 
@@ -110,6 +110,15 @@ def collect_all(brain: Path, config: Config) -> list[Trace]:
         with Memory(brain, config=config, namespace=namespace, read_only=True) as memory:
             found += TraceCollector(memory).collect()
     return sorted(found, key=lambda trace: (trace.created, trace.id))
+
+
+def as_collected(texts: Iterable[str], config: TuningConfig) -> list[str]:
+    """Return texts, and beside them what redaction leaves of them where traces are redacted: as these say the same."""
+    given = list(texts)
+    if not config.redact:
+        return given
+    redactor = Redactor()
+    return list(dict.fromkeys([*given, *(redactor.redact(text)[0] for text in given)]))
 
 
 def _task_outcome(outcome: Outcome | None) -> TaskOutcome:

@@ -20,7 +20,7 @@ from ruvllm.tuning.decontamination import Decontaminator
 from ruvllm.tuning.formats import carded, read_folder, write_folder
 from ruvllm.tuning.selection import Rules, may_be_chosen, why_left_out
 from ruvllm.tuning.trace import Trace
-from ruvllm.tuning.traces import collect_all
+from ruvllm.tuning.traces import as_collected, collect_all
 from ruvllm.tuning.validation import HoldoutDataset, HoldoutItem, is_held_out
 
 __all__ = ["known_items", "prepare"]
@@ -37,7 +37,8 @@ def prepare(brain: Path, folder: Path, config: Config, curriculum: Path | None, 
     traces = [one for one in collect_all(brain, config) if one.id in made.traces or one.created < made.since]
     own = [trace for trace in traces if is_held_out(trace.query, config.training.holdout)]
     items = list(HoldoutDataset.read(holdout).items) if holdout is not None else []
-    kept_out = [text for item in items for text in item.texts()] + [trace.query for trace in own]
+    asked = as_collected((text for item in items for text in item.texts()), config.tuning)
+    kept_out = asked + [trace.query for trace in own]
     items += known_items(traces, own, config)
     if items:
         HoldoutDataset(tuple(items)).write(folder / HOLDOUT)

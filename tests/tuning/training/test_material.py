@@ -15,10 +15,10 @@ from ruvllm.tuning.formats import read_folder
 from ruvllm.tuning.trace import Trace
 from ruvllm.tuning.training.material import known_items, prepare
 from ruvllm.tuning.validation import HoldoutDataset, HoldoutItem
-from ruvllm.types import Message
+from ruvllm.types import Feedback, Message
 
 from . import cases
-from .asked_brain import THINGS, asked_brain
+from .asked_brain import THINGS, ask, asked_brain, opened
 
 NOW = 1e9
 
@@ -104,6 +104,20 @@ def test_question_of_the_holdout_is_not_learnt_without_what_stands_beside_it(
     prepare(asked_brain(tmp_path / "brain", n=8), tmp_path, changed(Config(), holdout=0.0), None, tmp_path / "h.jsonl")
     sets, _ = read_folder(tmp_path / "curriculum")
     assert {row["trace"] for row in sets["sft"]} == {f"default{i}" for i in range(8) if i != 3}
+
+
+def test_question_of_the_holdout_is_known_again_in_redacted_traces(tmp_path: Path) -> None:
+    pytest.importorskip("datafog")
+    pytest.importorskip("detect_secrets")
+    config = changed(Config(tuning=TuningConfig(redact=True)), holdout=0.0)
+    with opened(asked_brain(tmp_path / "brain", config, 3), config) as memory:
+        ask(memory, "seen", "mail from anna@example.org to bert@example.org")
+        memory.feedback("seen", Feedback(correction="hushword lives at home"))
+        question = memory.traces(id="seen")[0].query
+    HoldoutDataset((HoldoutItem("x", (Message("user", question),), ("here",)),)).write(tmp_path / "h.jsonl")
+    prepare(tmp_path / "brain", tmp_path, config, None, tmp_path / "h.jsonl")
+    sets, _ = read_folder(tmp_path / "curriculum")
+    assert {row["trace"] for row in sets["sft"]} == {"default0", "default1", "default2"}
 
 
 def test_given_curriculum_is_validated_on_the_brains_own_holdout(tmp_path: Path) -> None:
