@@ -21,7 +21,7 @@ from ruvllm.whole_file import replacing
 
 __all__ = ["Checkpoint", "Checkpoints", "Saved", "digest_of"]
 
-KEPT = 20  # newest versions that stay on disk beside the one in force
+KEPT = 20  # newest versions that stay on disk, beside the one that a rollback of the newest goes back to
 
 DAMAGE = (
     OSError,
@@ -112,8 +112,9 @@ class Checkpoints:
         Raises:
             BrainError: the disk is full; the version before is in force.
         """
-        version = max([*self.versions(), self._named()], default=0) + 1
-        head = json.dumps({"form": self._form, "before": self._named(), "at": time.time(), "about": dict(about)})
+        before = self._named()
+        version = max([*self.versions(), before], default=0) + 1
+        head = json.dumps({"form": self._form, "before": before, "at": time.time(), "about": dict(about)})
         beside = {_BESIDE + name: array for name, array in (arrays or {}).items()}
         with replacing(self._path(version)) as stream:
             np.savez(stream, params=np.asarray(params, np.float32), head=np.array(head), **beside)  # type: ignore[arg-type]
@@ -124,7 +125,7 @@ class Checkpoints:
                 self._path(version).unlink()
             raise
         for old in self.versions()[:-KEPT]:
-            if old != version:
+            if old != before:
                 self._path(old).unlink(missing_ok=True)
         return version
 

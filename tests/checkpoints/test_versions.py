@@ -9,6 +9,7 @@ import pytest
 from full_disk import full
 
 from ruvllm.checkpoints import Checkpoints
+from ruvllm.checkpoints.versions import KEPT
 from ruvllm.errors import BrainError
 
 
@@ -41,6 +42,25 @@ def test_rollback_goes_back_to_the_untrained(checkpoints: Checkpoints) -> None:
     assert checkpoints.rollback() == 1
     assert checkpoints.rollback() == 0
     assert checkpoints.current() is None
+
+
+def test_examples_of_a_version_that_was_taken_back_are_known(checkpoints: Checkpoints) -> None:
+    for taught in ("a", "b"):
+        checkpoints.save(params(1.0), {"taught": taught})
+    assert [checkpoints.nothing_new(2, taught) for taught in ("a", "b")] == ["", "nothing new since version 2"]
+    checkpoints.rollback()
+    assert checkpoints.nothing_new(1, "a") == "nothing new since version 1"
+    assert checkpoints.nothing_new(1, "b") == "nothing new since version 2, which was taken back"
+    assert checkpoints.nothing_new(1, "c") == ""
+
+
+def test_the_version_before_stays_however_many_were_taken_back(checkpoints: Checkpoints) -> None:
+    for value in range(KEPT + 1):
+        checkpoints.save(params(value), {})
+    while checkpoints.rollback() > 2:
+        pass
+    assert checkpoints.save(params(0.5), {}) == KEPT + 2
+    assert checkpoints.rollback() == 2
 
 
 def test_numbers_are_not_used_twice_after_a_rollback(checkpoints: Checkpoints) -> None:
