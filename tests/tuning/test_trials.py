@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -19,6 +21,7 @@ from ruvllm.inference import ModelPool
 from ruvllm.inference.served import Served
 from ruvllm.memory.store import Store
 from ruvllm.memory.trials import TrialTable
+from ruvllm.tuning.rollout.outcomes import PhaseOutcomes
 from ruvllm.tuning.rollout.shadow import Figures
 from ruvllm.tuning.rollout.trials import Arm, Trials, outcome_of, trial_report
 from ruvllm.types import Request
@@ -259,6 +262,20 @@ def test_a_trial_that_somebody_ended_is_not_decided_again(
 
 
 # -- reports ----------------------------------------------------------------------------------------------------------
+
+
+def test_outcomes_of_a_trial_that_is_over_are_not_held(
+    trials: Trials, students: Students, model_dirs: list[Path]
+) -> None:
+    held = weakref.WeakSet[PhaseOutcomes]()
+    for model_dir in model_dirs:
+        student = steps.in_canary(students, model_dir, TIER)
+        answer(trials, 20)
+        held.update(one for one in gc.get_objects() if type(one) is PhaseOutcomes)
+        if students.get(student.id).phase:
+            students.move(student.id, "retired")
+    gc.collect()
+    assert len(held) == 1
 
 
 def test_a_report_tells_both_phases_of_a_trial_that_has_ended(

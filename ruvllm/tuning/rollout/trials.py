@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 FLUSH_S = 0.2  # longest time an outcome waits for its commit, and what a crash can lose
 FLUSH_BATCH = 256
 
+_Key = tuple[str, int, str]  # a student, since when it is in its phase, and the control
+
 
 @dataclass(frozen=True, slots=True)
 class Arm:
@@ -74,7 +76,7 @@ class Trials:
         self._table = table
         self._config = config
         self._is_open = is_open
-        self._known: dict[tuple[str, int, str], PhaseOutcomes] = {}
+        self._known: dict[str, tuple[_Key, PhaseOutcomes]] = {}  # by tier: of its newest phase alone
         self._lock = threading.Lock()
         self._queue = WriteBack[tuple[Arm, TrialOutcome]](self._commit, FLUSH_S, FLUSH_BATCH)
 
@@ -163,12 +165,10 @@ class Trials:
 
     def _outcomes(self, arm: Arm) -> PhaseOutcomes:
         """Return what is known of an arm's phase, read from the store at first. The lock is held."""
-        key = _key(arm)
-        if key not in self._known:
-            self._known = {key: PhaseOutcomes(arm.student.phase, self._table.read(*key))} | {
-                other: one for other, one in self._known.items() if other[0] != arm.student.id
-            }
-        return self._known[key]
+        key, tier = _key(arm), arm.student.tier
+        if tier not in self._known or self._known[tier][0] != key:
+            self._known[tier] = key, PhaseOutcomes(arm.student.phase, self._table.read(*key))
+        return self._known[tier][1]
 
     def _follow(self, student: Student, decision: ABDecision) -> None:
         """Do with a student what was decided; where somebody was faster, that holds."""
@@ -208,7 +208,7 @@ def trial_status(serving: Serving, table: TrialTable, config: RolloutConfig) -> 
     return TrialStatus(serving.trial, control, len(known), known.decide(config))
 
 
-def _key(arm: Arm) -> tuple[str, int, str]:
+def _key(arm: Arm) -> _Key:
     return arm.student.id, arm.student.since, arm.control
 
 
