@@ -14,8 +14,9 @@ from ruvllm.router.text_traits import TEXT_TRAITS, text_traits
 from ruvllm.tuning.subjects import HARM, Subjects
 from ruvllm.tuning.trace import Tag
 
-__all__ = ["Tagger", "text_difficulty"]
+__all__ = ["STATED", "Tagger", "text_difficulty"]
 
+STATED = "the sources' metadata"  # who made a tag whose value somebody wrote
 HARDER = {  # traits of a question by which it is harder, in units of their scale
     "log_words": 0.5,
     "long_words": 0.25,
@@ -57,10 +58,10 @@ class Tagger:
         tags = {"difficulty": _difficulty(trace), "domain": Tag(domain, "nearest example")}
         stated = _stated(trace, "domain")
         if stated is not None:
-            tags["domain"] = Tag(stated, "the sources' metadata")
+            tags["domain"] = Tag(stated, STATED)
             risk = "elevated" if stated in HARM and risk == "low" else risk
         risk_stated = _stated(trace, "risk")
-        tags["risk"] = Tag(risk_stated, "the sources' metadata") if risk_stated else Tag(risk, "nearest example")
+        tags["risk"] = Tag(risk_stated, STATED) if risk_stated else Tag(risk, "nearest example")
         return tags
 
 

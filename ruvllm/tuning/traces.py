@@ -15,8 +15,8 @@ from ruvllm.memory.outcomes import Outcome
 from ruvllm.memory.traces import StoredTrace, TraceSource
 from ruvllm.text import containment
 from ruvllm.tuning.redaction import Redactor
-from ruvllm.tuning.tags import Tagger
-from ruvllm.tuning.trace import Alternative, Passage, QualityBy, Standing, TaskOutcome, Trace
+from ruvllm.tuning.tags import STATED, Tagger
+from ruvllm.tuning.trace import Alternative, Passage, QualityBy, Standing, Tag, TaskOutcome, Trace
 from ruvllm.types import Feedback, Message
 
 __all__ = ["TraceCollector", "as_collected", "collect_all"]
@@ -192,6 +192,9 @@ def _redacted(trace: Trace, redactor: Redactor) -> Trace:
     def clean_all(passages: tuple[Passage, ...]) -> tuple[Passage, ...]:
         return tuple(replace(passage, text=clean(passage.text)) for passage in passages)
 
+    def clean_tag(tag: Tag) -> Tag:
+        return replace(tag, value=clean(str(tag.value))) if tag.made_by == STATED else tag
+
     response, kinds = redactor.redact(trace.response)
     correction = None
     if trace.correction is not None:
@@ -208,4 +211,5 @@ def _redacted(trace: Trace, redactor: Redactor) -> Trace:
         alternatives=tuple(replace(one, text=clean(one.text)) for one in trace.alternatives),
         errors=tuple(clean(text) for text in trace.errors),
         redacted=tuple(sorted(kinds)),
+        tags={name: clean_tag(tag) for name, tag in trace.tags.items()},
     )

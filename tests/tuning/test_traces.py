@@ -198,8 +198,10 @@ def test_personal_data_is_taken_out_and_answers_that_held_some_are_left_out(tmp_
     pytest.importorskip("detect_secrets")
     with open_echo(tmp_path / "brain") as llm:
         llm.memory.config = msgspec.structs.replace(Config(), tuning=TuningConfig(redact=True))
-        llm.memory.add(["Write to anna@example.org about bread."])
+        about = {"domain": "mail of anna@example.org", "risk": "high"}
+        llm.memory.add([{"text": "Write to anna@example.org about bread.", "metadata": about}])
         promoted(llm, "Who is to be written to about bread?")
         (trace,) = collected(llm)
     assert "anna@example.org" not in "".join((trace.response, *trace.context, *(m.content for m in trace.prompt)))
     assert "[EMAIL]" in trace.prompt[-1].content and trace.redacted == ("EMAIL",)
+    assert [trace.tags[name].value for name in ("domain", "risk")] == ["mail of [EMAIL]", "high"]
