@@ -69,7 +69,20 @@ def test_public_sets_are_read_as_they_are(
     assert HoldoutDataset.read(path).texts() == texts
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"title": "x"}', '{"messages": "x", "answers": ["y"]}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        '{"title": "x"}',
+        '{"messages": "x", "answers": ["y"]}',
+        '{"question": "Who?", "answers": "Ada"}',
+        '{"question": "Who?", "answers": {"text": ["Ada"], "answer_start": [0]}}',
+        '{"question": "How many?", "answer": 4}',
+        '{"prompt": "Which?", "choices": "xy", "reference": "y"}',
+        '{"text": "wake me", "intent": 3}',
+    ],
+)
 def test_rows_of_other_forms_are_refused(tmp_path: Path, line: str) -> None:
     path = tmp_path / "holdout.jsonl"
     path.write_text(line)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,7 +103,7 @@ class HoldoutDataset:
         raw = path.read_bytes()
         lines = (gzip.decompress(raw) if path.suffix == ".gz" else raw).splitlines()
         rows = [_decoded(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
-        intents = tuple(sorted({row["intent"] for row in rows if "intent" in row}))
+        intents = tuple(sorted({str(row["intent"]) for row in rows if "intent" in row}))
         found = cls(tuple(_item(path, number, row, intents) for number, row in enumerate(rows, 1)))
         if sha256 and found.sha256 != sha256:
             raise ValueError(f"{path} is not the holdout that was asked for ({found.sha256[:12]}, not {sha256[:12]})")
@@ -129,16 +128,20 @@ def _item(path: Path, number: int, row: dict[str, Any], intents: tuple[str, ...]
         if "messages" in row:
             return msgspec.convert({"id": id, **row}, HoldoutItem)
         if "intent" in row:
-            return HoldoutItem(id, _asked(row["text"]), (row["intent"],), intents)
+            return HoldoutItem(id, _asked(row["text"]), _texts([row["intent"]]), intents)
         if "reference" in row:
-            choices = tuple(row["choices"])
+            choices = _texts(row["choices"])
             return HoldoutItem(id, _asked(row["prompt"], *choices), (row["reference"],), choices)
         question = _asked(*(text for text in (row.get("context"), row["question"]) if text))
-        answers: Sequence[str] = row["answers"] if "answers" in row else (row["answer"],)
-        return HoldoutItem(id, question, tuple(answers))
+        return HoldoutItem(id, question, _texts(row["answers"] if "answers" in row else [row["answer"]]))
     except (KeyError, TypeError, msgspec.ValidationError) as error:
         raise ValueError(f"{path}, item {number}: not in a form that is known ({error!r})") from error
 
 
 def _asked(*parts: str) -> tuple[Message, ...]:
     return (Message("user", "\n".join(parts)),)
+
+
+def _texts(found: object) -> tuple[str, ...]:
+    """Return a list of texts; a text is none, though it is a sequence of them."""
+    return msgspec.convert(found, tuple[str, ...])
