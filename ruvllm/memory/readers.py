@@ -96,7 +96,8 @@ def _key_values(block: str) -> dict[str, Any]:
         item = re.match(r"\s*-\s+(.*)$", line)
         pair = re.match(r"([A-Za-z_][\w -]*):\s*(.*)$", line)
         if item and key and (metadata[key] == "" or isinstance(metadata[key], list)):
-            metadata[key] = [*metadata[key], _unquoted(item[1])]
+            metadata[key] = metadata[key] or []
+            metadata[key].append(_unquoted(item[1]))
         elif pair:
             key, value = pair[1].strip(), pair[2].strip()
             is_list = value.startswith("[") and value.endswith("]")
@@ -120,6 +121,8 @@ def _plain(value: Any) -> Any:
 
 # -- HTML ------------------------------------------------------------------------------------------------------------
 
+MAX_UNENDED = 4096  # characters of a tag or comment without an end; more are dropped: each "<" in them is a new try
+
 _SKIPPED = frozenset(("script", "style", "template", "noscript", "svg", "nav"))
 _BREAKS = frozenset(
     ("p", "div", "section", "article", "main", "ul", "ol", "table", "blockquote", "dl", "dd", "dt", "figure", "header",
@@ -142,7 +145,8 @@ class _HtmlToMarkdown(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._in_title = tag == "title" and not self._skipped
         if tag in _SKIPPED:
-            self._skipped.append(tag)
+            if tag not in self._skipped:  # its end is that of all that began inside
+                self._skipped.append(tag)
         elif re.fullmatch(r"h[1-6]", tag):
             self.parts.append(f"\n\n{'#' * int(tag[1])} ")
         elif tag == "li":
@@ -192,8 +196,10 @@ def _link_target(href: str) -> str:
 def _read_html(content: bytes) -> Document:
     parser = _HtmlToMarkdown()
     parser.feed(_decoded(content))
-    parser.close()
-    text = re.sub(r"[ \t]*\n[ \t]*\n\s*\n", "\n\n", "".join(parser.parts))
+    rest = parser.rawdata
+    if parser.cdata_elem or not rest.startswith("<") or len(rest) <= MAX_UNENDED:
+        parser.close()
+    text = re.sub(r"(?<![ \t])[ \t]*\n[ \t]*\n\s*\n", "\n\n", "".join(parser.parts))
     text = re.sub(r"(?m)^ (?=\S)", "", text)
     return Document(text.strip(), "markdown", " ".join(parser.title.split()) or None)
 

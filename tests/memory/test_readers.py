@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ruvllm.memory.readers import read_document
@@ -15,3 +17,32 @@ def test_html_links_are_kept_as_markdown() -> None:
 @pytest.mark.parametrize("href", ["javascript:alert(1)", "data:text/html,x", "a b", "x)", ""])
 def test_links_that_lead_to_no_document_are_words_only(href: str) -> None:
     assert read_document(f'<p><a href="{href}">word</a></p>'.encode(), ".html").text == "word"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "page"),
+    [
+        (".md", "---\ntags:\n" + "- a\n" * 200_000 + "---\nThe text."),
+        (".html", "<p>The text.</p>" + "<svg>" * 30_000 + "</nav>" * 30_000),
+        (".html", "<pre>The text." + " " * 100_000 + "</pre>"),
+        (".html", "<p>The text.</p>" + "<a " * 30_000),
+        (".html", "<p>The text.</p>" + "<!--" * 100_000),
+    ],
+    ids=["front matter", "skipped tags", "spaces", "tags without an end", "comments without an end"],
+)
+def test_the_time_to_read_grows_with_the_length_alone(suffix: str, page: str) -> None:
+    before = time.process_time()
+    text = read_document(page.encode(), suffix).text
+    assert "The text." in text
+    assert time.process_time() - before < 5.0  # minutes where it grows with the square
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["<p>" + "word " * 2000 + "AT&T", "<p>" + "word " * 2000 + "<b", "<p>" + "word " * 2000 + "<!-- cut"],
+    ids=["an ampersand", "a tag", "a comment"],
+)
+def test_page_that_is_cut_off_keeps_the_text_before(page: str) -> None:
+    text = read_document(page.encode(), ".html").text
+    assert text.count("word") == 2000
+    assert text.endswith("AT&T") or "&" not in page
