@@ -40,9 +40,10 @@ def load_tokenizer(model_dir: Path, card: ModelCard | None = None) -> Tokenizer:
         tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # the library raises bare Exception for what it cannot parse
         raise ModelDamaged(f"{path} cannot be loaded: {error}", model=model_dir.name) from error
-    tokens = tokenizer.get_vocab_size()
-    if card is not None and tokens > card.vocab_size:
-        raise ModelDamaged(f"{path} has {tokens} tokens, the model {card.vocab_size}", model=model_dir.name)
+    if card is not None:  # by the largest id: there may be gaps before it
+        tokens = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        if tokens > card.vocab_size:
+            raise ModelDamaged(f"{path} has {tokens} tokens, the model {card.vocab_size}", model=model_dir.name)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

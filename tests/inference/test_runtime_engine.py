@@ -431,6 +431,15 @@ def test_a_card_that_contradicts_the_weights_is_damage(tiny_lfm2_dir: Path, tmp_
         RuntimeEngine(broken(tiny_lfm2_dir, tmp_path, lambda path: None, vocab_size=300))
 
 
+def test_tokenizer_with_an_id_beyond_the_vocabulary_is_damaged(tmp_path: Path) -> None:
+    model_dir = converted.lfm2(tmp_path)
+    stored = json.loads((model_dir / "tokenizer.json").read_text())
+    stored["model"]["vocab"]["Ġworld"] = 288
+    (model_dir / "tokenizer.json").write_text(json.dumps(stored))
+    with pytest.raises(ModelDamaged, match="289 tokens, the model 288"):
+        RuntimeEngine(model_dir)
+
+
 def test_weights_that_overflow_fail_as_the_engine(tiny_lfm2_dir: Path, tmp_path: Path) -> None:
     def spoil(path: Path) -> None:
         known = read_model_bin(path / "model.bin")

@@ -25,6 +25,7 @@ from ruvllm.models.convert.safetensors_folder import SafetensorsFolder
 __all__ = ["hf_checkpoint"]
 
 _KINDS = ("llama", "qwen2", "lfm2", "bert")
+_MAX_TOKENS = 1 << 24  # far more than any vocabulary: the library takes memory for every id up to the largest
 _GENERATION_FIELDS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 _ACTIVATIONS: dict[str, Literal["gelu", "gelu_tanh", "relu"]] = {
     "gelu": "gelu",
@@ -189,6 +190,9 @@ def _text_side(folder: Path, config: Mapping[str, Any], model: str) -> TextSide:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception for every fault of the file
         raise ModelDamaged(f"{model}: tokenizer.json is damaged: {error}", model=model) from error
+    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    if largest >= _MAX_TOKENS:
+        raise ModelDamaged(f"{model}: tokenizer.json is damaged: it holds the id {largest}", model=model)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     stored = _json(folder / "tokenizer_config.json", model, required=False)

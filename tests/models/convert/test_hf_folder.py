@@ -167,6 +167,15 @@ def test_garbage_file_is_named(tmp_path: Path, file: str) -> None:
         hf_checkpoint(folder, model="tiny")
 
 
+def test_token_id_that_no_vocabulary_has_is_damaged(tmp_path: Path) -> None:
+    folder = decoder_folder(tmp_path)
+    stored = json.loads((folder / "tokenizer.json").read_text())
+    stored["model"]["vocab"][tiny.TOKENS[-1]] = 2**32 - 1  # 16 GiB when the library writes it down
+    (folder / "tokenizer.json").write_text(json.dumps(stored))
+    with pytest.raises(ModelDamaged, match=r"tokenizer\.json is damaged: it holds the id 4294967295"):
+        hf_checkpoint(folder, model="tiny")
+
+
 def encoder_folder(tmp_path: Path, **changes: Any) -> Path:
     return tiny.write_encoder_folder(tmp_path / "hf", tiny.encoder_weights(), tiny.encoder_config() | changes)
 
