@@ -29,6 +29,9 @@ DAMAGE = (
     KeyError,
     EOFError,
     TypeError,
+    AttributeError,
+    RuntimeError,  # a flag of the archive says encrypted, or packed in a way that this Python does not know
+    MemoryError,
     zipfile.BadZipFile,
     zlib.error,
 )  # of reading
@@ -135,7 +138,7 @@ class Checkpoints:
         if not version:
             return 0
         read = self._read(version)
-        before = 0 if read is None or self._read(read[0]["before"]) is None else int(read[0]["before"])
+        before = 0 if read is None or self._read(read[0]["before"]) is None else read[0]["before"]
         self._name(before)
         return before
 
@@ -151,7 +154,7 @@ class Checkpoints:
         for version in self.versions():
             path = self._path(version)
             try:
-                with np.load(path, allow_pickle=False) as file:
+                with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                     head = json.loads(str(file["head"]))
                 at = float(head.get("at", path.stat().st_mtime))
                 before = int(head.get("before", 0))
@@ -177,6 +180,7 @@ class Checkpoints:
         try:
             with self._path(version).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 head = json.loads(str(file["head"]))
+                head |= {"about": dict(head["about"]), "before": int(head["before"])}
                 params = np.ascontiguousarray(file["params"], np.float32)
                 arrays = {name[len(_BESIDE) :]: file[name] for name in file.files if name.startswith(_BESIDE)}
             is_sound = head["form"] == self._form and np.isfinite(params).all()

@@ -77,6 +77,30 @@ def test_a_damaged_file_is_no_version(checkpoints: Checkpoints, tmp_path: Path, 
     assert checkpoints.current() is None
 
 
+@pytest.mark.parametrize(
+    ("at", "bit"), [(8, 0), (8, 5), (10, 3), (6, 7)], ids=["encrypted", "patched", "method", "version"]
+)
+def test_a_flag_that_turned_over_is_no_version(checkpoints: Checkpoints, tmp_path: Path, at: int, bit: int) -> None:
+    checkpoints.save(params(1.0), {})
+    path = tmp_path / "kind" / "000001.npz"
+    raw = bytearray(path.read_bytes())
+    raw[raw.rindex(b"PK\x01\x02") + at] ^= 1 << bit  # where the archive lists the head
+    path.write_bytes(raw)
+    assert checkpoints.current() is None
+    assert checkpoints.history() == ()
+
+
+@pytest.mark.parametrize(
+    "head", ["[]", "3", "[" * 100_000, '{"form": "thing-1", "about": 1, "before": 0}', '{"form": "thing-1"}']
+)
+def test_a_head_that_says_something_else_is_no_version(checkpoints: Checkpoints, tmp_path: Path, head: str) -> None:
+    checkpoints.save(params(1.0), {})
+    np.savez(tmp_path / "kind" / "000001.npz", params=params(1.0), head=np.array(head))
+    assert checkpoints.current() is None
+    assert checkpoints.history() == ()
+    assert checkpoints.rollback() == 0
+
+
 def test_parameters_of_another_form_are_left_alone(checkpoints: Checkpoints, tmp_path: Path) -> None:
     checkpoints.save(params(1.0), {})
     assert Checkpoints(tmp_path / "kind", form="thing-2").current() is None
