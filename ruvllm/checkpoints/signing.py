@@ -137,7 +137,7 @@ class SignedLog:
     def _checked(self, text: bytes, number: int, before: str) -> _Line:
         try:
             line = msgspec.json.decode(text, type=_Line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RegistryDamaged(f"{self.path}: line {number} cannot be read: {error}", path=self.path) from error
         if line.key != self._name():
             raise RegistryDamaged(
@@ -145,7 +145,9 @@ class SignedLog:
                 "set RUVLLM_SIGNING_KEY to the file of that one",
                 path=self.path,
             )
-        if line.before != before or not hmac.compare_digest(line.mac, self._mac(before, bytes(line.said))):
+        if line.before != before or not hmac.compare_digest(
+            line.mac.encode(), self._mac(before, bytes(line.said)).encode()
+        ):
             raise RegistryDamaged(f"{self.path}: line {number} is not what was signed: restore it", path=self.path)
         return line
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,4 +64,21 @@ def test_a_line_copied_from_another_log_is_refused(tmp_path: Path) -> None:
     copied = other.path.read_bytes().splitlines(keepends=True)[1]
     log.path.write_bytes(log.path.read_bytes() + copied)
     with pytest.raises(RegistryDamaged, match="line 2 is not what was signed"):
+        log.read()
+
+
+@pytest.mark.parametrize("mac", ["é" * 64, "", "0" * 64])
+def test_a_mac_of_other_letters_is_refused(tmp_path: Path, mac: str) -> None:
+    log = SignedLog(tmp_path / "log", lambda: KEY)
+    log.append(b'{"a":1}')
+    line = json.loads(log.path.read_bytes())
+    log.path.write_text(json.dumps(line | {"mac": mac}) + "\n")
+    with pytest.raises(RegistryDamaged, match="line 1 is not what was signed"):
+        log.read()
+
+
+def test_a_line_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    log = SignedLog(tmp_path / "log", lambda: KEY)
+    log.path.write_bytes(b'{"said":' + b"[" * 100_000 + b"\n")
+    with pytest.raises(RegistryDamaged, match="line 1 cannot be read"):
         log.read()
