@@ -62,16 +62,17 @@ class Projection:
         try:
             known = json.loads(head)
             kind, native_dim, dim = known["kind"], int(known["native_dim"]), int(known["dim"])
+            stated = known["version"]
             if kind == "identity":
                 made = identity(native_dim)
             else:
                 matrix = np.frombuffer(body, "<f4").reshape(native_dim, dim).astype(np.float32)
-                version = known["version"] if kind == "gaussian" else _pca_version(matrix)
+                version = stated if kind == "gaussian" else _pca_version(matrix)
                 made = cls(kind, native_dim, dim, version, matrix)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"raw is no projection: {error}") from error
-        if made.version != known["version"]:
-            raise ValueError(f"raw is damaged: its matrix is not that of version {known['version']}")
+        if made.version != stated:
+            raise ValueError(f"raw is damaged: its matrix is not that of version {stated}")
         return made
 
 

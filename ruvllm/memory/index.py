@@ -233,12 +233,13 @@ def verify_saved(base: Path, *, dim: int, embedder_id: str, config: IndexConfig)
     try:
         manifest: dict[str, Any] = json.loads(manifest_file.read_text(encoding="utf-8"))
         found = {key: manifest[key] for key in ("version", "kind", "dim", "space", "m", "ef_construction", "embedder")}
-        if not isinstance(manifest["count"], int) or not isinstance(manifest["deleted"], list):
+        recorded, deleted = manifest["sha256"], manifest["deleted"]
+        if not isinstance(manifest["count"], int) or not all(isinstance(label, int) for label in deleted):
             raise IndexUnusable("its manifest is damaged")
         sha256 = _sha256(file)
     except FileNotFoundError as error:
         raise IndexUnusable("there is none") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise IndexUnusable(f"its manifest is damaged: {error}") from error
     wanted = {
         "version": MANIFEST_VERSION,
@@ -252,7 +253,7 @@ def verify_saved(base: Path, *, dim: int, embedder_id: str, config: IndexConfig)
     for key, value in wanted.items():
         if found[key] != value:
             raise IndexUnusable(f"it was built with {key} {found[key]}, not {value}")
-    if sha256 != manifest["sha256"]:
+    if sha256 != recorded:
         raise IndexUnusable("its checksum is wrong")
     return manifest
 

@@ -66,7 +66,18 @@ def test_bytes_bring_the_same_map_back(projection: Projection) -> None:
     np.testing.assert_array_equal(again.apply(x), projection.apply(x))
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:-4], lambda b: b"", lambda b: b"x" + b, lambda b: b[:-1] + b"\x7f"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[:-4],
+        lambda b: b"",
+        lambda b: b"x" + b,
+        lambda b: b[:-1] + b"\x7f",
+        lambda b: b.replace(b"version", b"versyon"),
+        lambda b: b.replace(b'"dim": 8', b'"dim": Infinity'),
+        lambda b: b"[" * 100_000 + b,
+    ],
+)
 def test_damaged_bytes_are_a_value_error(damage: object) -> None:
     raw = fit_pca(unit_vectors(40, 16), 8).to_bytes()
     with pytest.raises(ValueError, match="raw is"):

@@ -153,11 +153,33 @@ def test_bit_flipped_index_is_refused(index: HnswIndex, config: IndexConfig, tmp
 
 @pytest.mark.parametrize(
     "manifest",
-    ["", "{", "[]", "{}", json.dumps({"version": 1, "dim": DIM}), "\x00\x01", '{"version": 1, "count": "x"}'],
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        json.dumps({"version": 1, "dim": DIM}),
+        "\x00\x01",
+        '{"version": 1, "count": "x"}',
+        "[" * 100_000,
+    ],
 )
 def test_damaged_manifest_is_refused(index: HnswIndex, config: IndexConfig, tmp_path: Path, manifest: str) -> None:
     index.save(tmp_path / "default", embedder_id="e")
     (tmp_path / "default.json").write_text(manifest)
+    with pytest.raises(IndexUnusable, match="manifest"):
+        load(tmp_path / "default", config=config)
+
+
+@pytest.mark.parametrize("deleted", [[[]], ["3"], [{}], 3, {"a": 1}, None])
+@pytest.mark.parametrize("missing", ["", "sha256"])
+def test_manifest_of_the_right_names_alone_is_refused(
+    index: HnswIndex, config: IndexConfig, tmp_path: Path, deleted: object, missing: str
+) -> None:
+    index.save(tmp_path / "default", embedder_id="e")
+    manifest = json.loads((tmp_path / "default.json").read_text()) | {"deleted": [] if missing else deleted}
+    manifest.pop(missing, None)
+    (tmp_path / "default.json").write_text(json.dumps(manifest))
     with pytest.raises(IndexUnusable, match="manifest"):
         load(tmp_path / "default", config=config)
 
