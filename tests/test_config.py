@@ -38,6 +38,8 @@ def test_later_layers_win(tmp_path: Path) -> None:
         ("[models]\nbudget_bytes = -1\n", "models.budget_bytes must be >= 0"),
         ("index = 3\n", r"\[index\] must be a table"),
         ("[index\n", "not valid TOML"),
+        (f"[index]\nm = {'9' * 5000}\n", r"ruvllm\.toml: not valid TOML"),
+        (f"[index]\nm = {'[' * 5000}\n", r"ruvllm\.toml: not valid TOML"),
     ],
 )
 def test_wrong_files_are_refused_by_name(tmp_path: Path, text: str, message: str) -> None:

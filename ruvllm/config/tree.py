@@ -97,7 +97,10 @@ def load_config(
     if path is not None and path.exists():
         try:
             tree = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # not TOML, not UTF-8, a number of 5,000 digits, nested too deeply
             raise ValueError(f"{path}: not valid TOML: {error}") from error
         _refuse_unknown(tree)  # before anything is laid over it
     for name, value in (os.environ if environment is None else environment).items():

@@ -59,7 +59,7 @@ class PromiseFile:
             return Issued(certificate, nodes=issued["nodes"], newest_node=newest_node, **then), attempts
         except FileNotFoundError:
             return None, 0
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             logger.warning("%s is damaged, nothing is promised: %s", self._path, error)
             return None, DAMAGED_ATTEMPTS
 

@@ -68,7 +68,7 @@ def read_card(path: Path) -> ModelCard:
                 model=name,
             )
         return msgspec.json.decode(raw, type=ModelCard)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelDamaged(f"{path / CARD_FILE} cannot be read: {error}", model=name) from error
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from ruvllm.learning.promise import Issued, PromiseFile
 from ruvllm.router.certificate import Certificate
 
@@ -26,3 +28,12 @@ def test_to_a_certificate_of_an_older_version_every_node_is_new(tmp_path: Path) 
     path.write_text(json.dumps(fields))
     issued, attempts = PromiseFile(path).load()
     assert issued is not None and (issued.newest_node, attempts) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "[" * 100_000, '{"attempts": Infinity, "issued": null}', '{"attempts": 3}']
+)
+def test_a_damaged_file_promises_nothing(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "certificate.json"
+    path.write_text(content)
+    assert PromiseFile(path).load() == (None, 20)

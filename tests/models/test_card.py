@@ -56,7 +56,9 @@ def test_truncated_and_missing_files_are_named(model: Path) -> None:
     assert verify(model) == ["config.json is missing", "model.bin has 3 bytes, recorded 7"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"name": "x"}', b'{"format": 1, "surprise": 2}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff", b'{"name": "x"}', b'{"format": 1, "surprise": 2}', b"[" * 100_000]
+)
 def test_unreadable_card_is_damaged(model: Path, content: bytes) -> None:
     (model / "ruvllm.json").write_bytes(content)
     with pytest.raises(ModelDamaged, match=r"ruvllm\.json cannot be read"):
