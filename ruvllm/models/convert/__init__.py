@@ -19,6 +19,9 @@ __all__ = ["QUANTIZATIONS", "Converted", "convert"]
 logger = logging.getLogger(__name__)
 
 QUANTIZATIONS = ("int8", "float32", "int4", "hf")
+_DAMAGE = (  # of reading numbers, lists and texts that are of another kind than their names say
+    ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
 _FAMILIES: dict[type, Literal["llama", "bert", "lfm2"]] = {
     DecoderShape: "llama",
     EncoderShape: "bert",
@@ -60,6 +63,14 @@ def convert(source: Path, target: Path, *, model: str, quantization: str = "int8
     """
     if quantization not in QUANTIZATIONS:
         raise ValueError(f"quantization must be one of {', '.join(QUANTIZATIONS)} ({quantization!r})")
+    try:
+        return _converted(source, target, model, quantization)
+    except _DAMAGE as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ModelDamaged(f"{model}: {source} holds something of the wrong kind ({reason})", model=model) from error
+
+
+def _converted(source: Path, target: Path, model: str, quantization: str) -> Converted:
     checkpoint = gguf_checkpoint(source, model=model) if source.is_file() else hf_checkpoint(source, model=model)
     shape, tensors = checkpoint.shape, checkpoint.tensors
     spec = _spec(checkpoint, "float32" if quantization == "hf" else quantization)  # checks every tensor's shape

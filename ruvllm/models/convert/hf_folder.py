@@ -166,8 +166,8 @@ def _encoder(
 
 def _pooling(folder: Path, model: str) -> Literal["mean", "cls"]:
     """Return how sentence-transformers pools this encoder; mean when the folder does not say."""
-    modules = _json(folder / "modules.json", model, required=False)
-    kinds = {str(m.get("type", "")).rsplit(".", 1)[-1] for m in modules} if isinstance(modules, list) else set()
+    modules = _json(folder / "modules.json", model, required=False, kind=list)
+    kinds = {str(m.get("type", "")).rsplit(".", 1)[-1] for m in modules}
     if extra := sorted(kinds - {"Transformer", "Pooling", "Normalize"}):
         raise ModelUnsupported(f"{model}: sentence-transformers module {extra[0]} in modules.json", model=model)
     pooling = _json(folder / "1_Pooling" / "config.json", model, required=False)
@@ -233,12 +233,16 @@ def _ids(value: Any) -> list[int]:
     return [i for i in (value if isinstance(value, list) else [value]) if isinstance(i, int)]
 
 
-def _json(path: Path, model: str, *, required: bool = True) -> Any:
+def _json(path: Path, model: str, *, required: bool = True, kind: type = dict) -> Any:
+    """Return what a file holds, which is a `kind`; an empty one where it is missing and not required."""
     if not path.is_file():
         if required:
             raise ModelDamaged(f"{model}: {path.name} is missing in {path.parent}", model=model)
-        return {}
+        return kind()
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ModelDamaged(f"{model}: {path.name} is not JSON: {error}", model=model) from error
+    if not isinstance(found, kind):
+        raise ModelDamaged(f"{model}: {path.name} holds {type(found).__name__}, not {kind.__name__}", model=model)
+    return found

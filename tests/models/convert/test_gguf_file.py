@@ -36,6 +36,22 @@ def test_truncation_anywhere_is_noticed(tmp_path: Path) -> None:
             GgufFile(cut, model="tiny")
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"llama.attention.head_count": float("inf")},
+        {"llama.context_length": [1.5]},
+        {"llama.attention.head_count_kv": 2**31},
+        {"tokenizer.ggml.token_type": 3},
+        {"tokenizer.ggml.unknown_token_id": [1, 2]},
+    ],
+)
+def test_value_of_another_kind_is_damaged(tmp_path: Path, extra: dict[str, Any]) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ModelDamaged, match=r"tiny\.gguf holds something of the wrong kind"):
+        convert(gguf(tmp_path, extra=extra), tmp_path / "out", model="tiny")
+
+
 def test_another_format_is_not_gguf(tmp_path: Path) -> None:
     (tmp_path / "x.gguf").write_bytes(b"PK\x03\x04" + bytes(100))
     with pytest.raises(ModelDamaged, match="no GGUF file"):

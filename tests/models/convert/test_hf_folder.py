@@ -159,10 +159,11 @@ def test_missing_file_is_named(tmp_path: Path, file: str, message: str) -> None:
         hf_checkpoint(folder, model="tiny")
 
 
-@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "tokenizer_config.json"])
-def test_garbage_file_is_named(tmp_path: Path, file: str) -> None:
+@pytest.mark.parametrize("content", [b"\xff{", b"[" * 100_000, b"3"])
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"])
+def test_garbage_file_is_named(tmp_path: Path, file: str, content: bytes) -> None:
     folder = decoder_folder(tmp_path)
-    (folder / file).write_bytes(b"\xff{")
+    (folder / file).write_bytes(content)
     with pytest.raises(ModelDamaged, match=file):
         hf_checkpoint(folder, model="tiny")
 
@@ -174,6 +175,23 @@ def test_token_id_that_no_vocabulary_has_is_damaged(tmp_path: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(stored))
     with pytest.raises(ModelDamaged, match=r"tokenizer\.json is damaged: it holds the id 4294967295"):
         hf_checkpoint(folder, model="tiny")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", {"rope_scaling": 3}),
+        ("config.json", {"rms_norm_eps": [1e-5]}),
+        ("tokenizer_config.json", {"chat_template": [None]}),
+        ("model.safetensors.index.json", {"weight_map": {"a": 0}}),
+    ],
+)
+def test_value_of_another_kind_is_damaged(tmp_path: Path, file: str, content: dict[str, Any]) -> None:
+    folder = decoder_folder(tmp_path)
+    known = json.loads((folder / file).read_text()) if (folder / file).exists() else {}
+    (folder / file).write_text(json.dumps(known | content))
+    with pytest.raises(ModelDamaged, match="something of the wrong kind"):
+        convert_there(folder, tmp_path)
 
 
 def encoder_folder(tmp_path: Path, **changes: Any) -> Path:
