@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -53,7 +54,10 @@ class Reader {
         const std::size_t length = number<std::uint16_t>(what);
         const auto* start = reinterpret_cast<const char*>(take(length, what));
         if (length == 0 || start[length - 1] != '\0') throw BadModel("model.bin: " + what + " has no end");
-        return std::string(start, length - 1);
+        const std::string value(start, length - 1);
+        const auto is_plain = [](char c) { return c >= ' ' && c <= '~'; };  // messages with it must be text
+        if (!std::all_of(value.begin(), value.end(), is_plain)) throw BadModel("model.bin: " + what + " is not ASCII");
+        return value;
     }
 
     bool is_empty() const { return left_ == 0; }

@@ -201,6 +201,18 @@ def test_another_version_and_another_spec_are_named(model_bin: Path, tmp_path: P
     assert "spec WhisperSpec is not one of" in refusal(write_model_bin(target, known._replace(spec_name="WhisperSpec")))
 
 
+@pytest.mark.parametrize("byte", [b"\xff", b"\0", b"\n"])
+@pytest.mark.parametrize(
+    ("name", "message"), [(b"Lfm2Spec", "the name of its spec"), (b"ffn_norm/gamma", "the name of variable")]
+)
+def test_a_name_that_is_no_ascii_is_refused(
+    model_bin: Path, tmp_path: Path, name: bytes, message: str, byte: bytes
+) -> None:
+    target = tmp_path / "model.bin"
+    target.write_bytes(model_bin.read_bytes().replace(name, byte + name[1:], 1))
+    assert re.search(f"{message}.* is not ASCII", refusal(target))
+
+
 def test_bytes_behind_the_last_alias_are_refused(model_bin: Path, tmp_path: Path) -> None:
     found = refusal(write_model_bin(tmp_path / "model.bin", read_model_bin(model_bin), tail=b"\0"))
     assert "has bytes after its last alias" in found
