@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatTemplate"]
 
+MAX_PRODUCT = 1 << 24  # characters, or a number, that a template may come to by multiplying
 _OPEN, _CLOSE = "\ue000", "\ue001"  # private-use characters around the index of a message
 _PLACEHOLDER = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
 
@@ -54,7 +55,7 @@ class ChatTemplate:
         self._special_pattern = re.compile(f"({'|'.join(spellings)})") if spellings else None
         try:
             self._template = _environment().from_string(source)
-        except jinja2.TemplateSyntaxError as error:
+        except (jinja2.TemplateSyntaxError, RecursionError) as error:
             raise ModelUnsupported(f"{model}: chat template is not valid: {error}", model=model) from error
 
     @classmethod
@@ -68,10 +69,11 @@ class ChatTemplate:
         settings = _read_settings(model_dir)
         source = settings.get("chat_template")
         if isinstance(source, list):  # several named templates
-            source = next((entry["template"] for entry in source if entry.get("name") == "default"), None)
+            named = [entry for entry in source if isinstance(entry, dict)]
+            source = next((entry.get("template") for entry in named if entry.get("name") == "default"), None)
         beside = model_dir / "chat_template.jinja"
         if not source and beside.exists():
-            source = beside.read_text(encoding="utf-8")
+            source = _read(beside, model_dir)
         if not isinstance(source, str) or not source:
             raise ModelUnsupported(f"{model_dir.name} has no chat template", model=model_dir.name)
         return cls(source, load_tokenizer(model_dir), _special_texts(settings), model=model_dir.name)
@@ -81,7 +83,7 @@ class ChatTemplate:
 
         Raises:
             ValueError: the template refuses these messages (their order or roles).
-            ModelUnsupported: the template rewrites contents, so that they cannot be kept apart from it.
+            ModelUnsupported: the template fails, or rewrites contents, so that they cannot be kept apart from it.
         """
         ids: list[int] = []
         run = ""  # ordinary text since the last special token
@@ -111,6 +113,9 @@ class ChatTemplate:
             text = self._template.render(messages=shown, add_generation_prompt=True, **self._special_texts)
         except jinja2.TemplateError as error:
             raise ValueError(f"messages: the chat template of {self._model} refuses them: {error}") from error
+        except Exception as error:  # whatever the template's own code comes to: a number for a text, too deep, too long
+            reason = f"{type(error).__name__}: {error}"
+            raise ModelUnsupported(f"the chat template of {self._model} fails: {reason}", model=self._model) from error
         pieces = _PLACEHOLDER.split(text)  # template, index, template, index, ..., template
         found = {int(index) for index in pieces[1::2]}
         wanted = {i for i, m in enumerate(messages) if m.content}
@@ -121,11 +126,18 @@ class ChatTemplate:
         ]
 
 
+def _read(path: Path, model_dir: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ModelDamaged(f"{path}: {error}", model=model_dir.name) from error
+
+
 def _read_settings(model_dir: Path) -> dict[str, Any]:
     path = model_dir / "tokenizer_config.json"
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        settings = json.loads(_read(path, model_dir))
+    except (ValueError, RecursionError) as error:
         raise ModelDamaged(f"{path}: {error}", model=model_dir.name) from error
     if not isinstance(settings, dict):
         raise ModelDamaged(f"{path}: not a JSON object", model=model_dir.name)
@@ -145,14 +157,29 @@ def _special_texts(settings: dict[str, Any]) -> dict[str, str]:
 
 def _environment() -> Any:
     """Return the sandbox that chat templates are written for (the same settings and names as in transformers)."""
+    from jinja2.exceptions import SecurityError
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    class Sandbox(ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset(("*", "**"))  # 9**9**9 would be worked out while the template is compiled
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if operator == "**" or not _is_short(left, right):
+                raise SecurityError(f"{operator} makes too much of its operands")
+            return super().call_binop(context, operator, left, right)
+
+    environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = lambda layout: datetime.now().strftime(layout)
     return environment
+
+
+def _is_short(left: Any, right: Any) -> bool:
+    """Return whether a product is not long: one factor says how often a text or a list is repeated."""
+    sizes = [factor if isinstance(factor, int | float) else len(factor) for factor in (left, right)]
+    return abs(sizes[0] * sizes[1]) <= MAX_PRODUCT
 
 
 def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:

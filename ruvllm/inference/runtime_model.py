@@ -30,7 +30,7 @@ def open_runtime(model_dir: Path, card: ModelCard, *, num_threads: int) -> Runti
         norm_eps = float(config.get("layer_norm_epsilon", 1e-5))
         if not 0.0 < norm_eps < math.inf:
             raise ValueError(f"layer_norm_epsilon is {norm_eps}")
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         path = model_dir / "config.json"
         raise ModelDamaged(f"{path} cannot be read ({error}): pull {name} again", model=name) from error
     try:

@@ -130,9 +130,44 @@ def test_a_template_cannot_leave_its_sandbox(source: str) -> None:
         chatml(source + "{{ messages[0].content }}").encode(conversation("x"))
 
 
-def test_a_broken_template_is_unsupported() -> None:
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 9 ** (9 ** (9 ** 9)) }}",
+        "{{ 'x' * 99999999999 }}",
+        "{{ [1] * 99999999999 }}",
+        "{{ 99999999999 * messages }}",
+    ],
+)
+def test_a_template_cannot_multiply_without_end(source: str) -> None:
+    with pytest.raises((ValueError, ModelUnsupported), match=r"makes too much|not valid"):
+        chatml(source + "{{ messages[0].content }}").encode(conversation("x"))
+
+
+def test_a_template_may_repeat_a_text() -> None:
+    repeated, written = (chatml(f"{text}{{{{ messages[0].content }}}}") for text in ("{{ 'ab' * 3 }}", "ababab"))
+    assert repeated.encode(conversation("c")) == written.encode(conversation("c"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 1 / 0 }}",
+        "{{ 'a' + 1 }}",
+        "{{ range(9999999) }}",
+        "{{ messages[0].content + messages }}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+    ],
+)
+def test_a_template_whose_own_code_fails_is_unsupported(source: str) -> None:
+    with pytest.raises(ModelUnsupported, match="the chat template of tiny fails"):
+        chatml(source + "{{ messages[0].content }}").encode(conversation("x"))
+
+
+@pytest.mark.parametrize("source", ["{% for %}", "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}"])
+def test_a_broken_template_is_unsupported(source: str) -> None:
     with pytest.raises(ModelUnsupported, match="not valid"):
-        chatml("{% for %}")
+        chatml(source)
 
 
 @pytest.mark.real

@@ -415,6 +415,8 @@ def broken(source: Path, folder: Path, change: Callable[[Path], object], **card:
         (lambda path: (path / "config.json").unlink(), r"config\.json cannot be read"),
         (lambda path: (path / "config.json").write_text("["), r"config\.json cannot be read"),
         (lambda path: (path / "config.json").write_text("[]"), r"config\.json cannot be read"),
+        (lambda path: (path / "config.json").write_text("[" * 100_000), r"config\.json cannot be read"),
+        (lambda path: (path / "tokenizer_config.json").write_text("[" * 100_000), r"tokenizer_config\.json: "),
         (lambda path: (path / "tokenizer.json").write_text("{}"), r"tokenizer\.json cannot be loaded"),
     ],
 )
