@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal, NamedTuple
@@ -37,6 +38,9 @@ __all__ = [
 ]
 
 VERSION = 5
+
+MOST_GROWTH = 100  # times the size of a compressed file; texts shrink to a third or a tenth, vectors hardly
+ALWAYS_UNPACKED = 64 << 20  # bytes that any file may unpack to
 
 Text = Annotated[str, Meta(pattern=r"\S")]
 Count = Annotated[int, Meta(ge=0)]
@@ -297,8 +301,23 @@ def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is not a number that can be stored")
 
 
+class _Unpacked(gzip.GzipFile):
+    """A compressed file for reading that grows as texts do and no more: a few MiB can hold 1,000 times as much."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file)
+        self._most = max(MOST_GROWTH * file.stat().st_size, ALWAYS_UNPACKED)
+
+    def read1(self, size: int = -1) -> bytes:
+        """Return the next bytes, as a text file asks for them."""
+        chunk = super().read1(size)
+        if self.tell() > self._most:
+            raise gzip.BadGzipFile(f"it unpacks to more than {MOST_GROWTH} times its size")
+        return chunk
+
+
 def opened(file: Path, *, is_gzip: bool) -> IO[str]:
-    """Open a text file for reading, compressed or not."""
+    """Open a text file for reading, compressed or not; a compressed one that swells is a BadGzipFile as it is read."""
     if is_gzip:
-        return gzip.open(file, "rt", encoding="utf-8", newline="\n")
+        return io.TextIOWrapper(_Unpacked(file), encoding="utf-8", newline="\n")
     return file.open(encoding="utf-8", newline="\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -229,3 +230,18 @@ def test_text_the_embedder_cannot_take_is_named(open_memory: Callable[..., Memor
     with pytest.raises(BrainError, match=r"1 of 3 texts are not stored; text:.*NaN"):
         memory.import_file(tmp_path / "x.json")
     assert set(nodes(memory)) == {"good", "fine"}
+
+
+@pytest.mark.parametrize("format", [None, "brain"])
+def test_a_file_that_swells_is_refused_before_it_fills_the_memory(
+    memory: Memory, tmp_path: Path, format: ImportFormat | None
+) -> None:
+    file = tmp_path / "x.json.gz"
+    file.write_bytes(gzip.compress(b'["' + b"a" * (200 << 20), 9))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"x\.json\.gz, line 1: damaged compression: .* more than 100 times"):
+            memory.import_file(file, format=format)
+        assert tracemalloc.get_traced_memory()[1] < 200 << 20
+    finally:
+        tracemalloc.stop()
