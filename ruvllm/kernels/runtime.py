@@ -16,6 +16,7 @@ __all__ = ["KvType", "RuntimeModel", "RuntimeSampler", "RuntimeSession"]
 
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
 KvType = Literal["float32", "int8"]
 Want = Literal["logits", "all_logits", "logprobs", "hidden"]
 
@@ -231,7 +232,7 @@ class RuntimeSampler:
     ) -> None:
         if limit < 1:
             raise ValueError(f"limit must be >= 1 ({limit})")
-        if not 0.0 <= temperature < math.inf:
+        if not 0.0 <= temperature <= MAX_FLOAT32:  # beyond it a token that is not allowed could be drawn
             raise ValueError(f"temperature must be >= 0 and finite ({temperature})")
         if not 0.0 < top_p <= 1.0:
             raise ValueError(f"top_p must be in (0, 1] ({top_p})")

@@ -272,3 +272,8 @@ def test_logits_that_leave_no_choice_are_refused(options: dict[str, float], logi
 def test_bad_options_are_refused_by_name(make: Callable[[], RuntimeSampler], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         make()
+
+
+def test_a_temperature_beyond_float32_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"temperature must be >= 0 and finite \(1e\+39\)"):
+        RuntimeSampler(limit=4, temperature=1e39)
