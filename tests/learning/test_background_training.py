@@ -158,7 +158,7 @@ def test_a_version_that_was_taken_back_is_told_from_earlier_ones(memory: Memory)
         memory.train_attention()
     memory.rollback_attention()
     assert [one.state for one in learn_history(memory).learnt] == ["earlier", "in force", "taken back"]
-    memory.feedback("a0", Feedback(rating=4))
+    memory.feedback("a0", Feedback(correction="Captain Petrelson 3"))  # else nothing is new
     memory.train_attention()
     memory.train_on_patterns([])
     states = [one.state for one in learn_history(memory).learnt]
