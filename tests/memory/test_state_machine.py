@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ruvllm.config import LearningConfig, load_config
+from ruvllm.config import LearningConfig, RetrievalConfig, load_config
 from ruvllm.memory import Memory
 from ruvllm.memory.decay import DAY_S, half_lives
 from ruvllm.memory.links import EDGE_TYPE_CODES
@@ -391,7 +391,11 @@ class BrainMachine(RuleBasedStateMachine):
     @invariant()
     def search_finds_the_same(self) -> None:
         found = {hit.node.id for hit in self.memory.search(EVERYTHING, MANY)}
-        assert found >= self.searched()
+        concepts = {node for node in self.searched() if self.nodes[node].type is NodeType.CONCEPT}
+        assert found >= self.searched() - concepts
+        assert len(found & concepts) >= min(
+            len(concepts), RetrievalConfig().strong
+        )  # a search looks at no more of them
         assert all(self.nodes[node].is_cold for node in found - self.searched())  # read from the shelf of a concept
         assert {node.id for node in self.memory.find(EVERYTHING, MANY)} == self.searched()
 
