@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -209,31 +209,32 @@ def test_good_answers_teach_the_ranking_which_outlives_reopening(open_memory: Ca
     assert [hit.score for hit in again.search("master of MV Heron", 3)] == pytest.approx(untrained, rel=1e-5)
 
 
+def teach(memory: Memory, ships: Sequence[str]) -> None:
+    """Let the masters of some ships be asked for, and each answer be rated good."""
+    for ship in ships:
+        ask(memory, f"of {ship}", ship, f"Captain {ship}son")
+        memory.feedback(f"of {ship}", Feedback(rating=5))
+
+
 def test_answers_that_were_learnt_from_make_no_other_version(memory: Memory) -> None:
     fleet(memory)
-    for i, ship in enumerate(SHIPS[1:]):
-        ask(memory, f"a{i}", ship, f"Captain {ship}son")
-        memory.feedback(f"a{i}", Feedback(rating=5))
+    teach(memory, SHIPS[1:])
     assert memory.train_attention().accepted
     again = memory.train_attention()
     assert (again.examples, again.accepted, again.reason) == (11, False, "nothing new since version 1")
-    ask(memory, "b", SHIPS[0], f"Captain {SHIPS[0]}son")
-    memory.feedback("b", Feedback(rating=5))
+    teach(memory, SHIPS[:1])
     assert memory.train_attention().accepted
     assert memory.attention_version == 2
 
 
 def test_what_was_taken_back_does_not_come_back_by_itself(memory: Memory) -> None:
     fleet(memory)
-    for i, ship in enumerate(SHIPS[1:]):
-        ask(memory, f"a{i}", ship, f"Captain {ship}son")
-        memory.feedback(f"a{i}", Feedback(rating=5))
+    teach(memory, SHIPS[1:])
     assert memory.train_attention().accepted
     assert memory.rollback_attention() == 0
     assert memory.train_attention().reason == "nothing new since version 1, which was taken back"
     assert memory.attention_version == 0
-    ask(memory, "b", SHIPS[0], f"Captain {SHIPS[0]}son")
-    memory.feedback("b", Feedback(rating=5))
+    teach(memory, SHIPS[:1])
     assert memory.train_attention().accepted
 
 
