@@ -133,7 +133,9 @@ class _Feedback(msgspec.Struct):
 
     def __post_init__(self) -> None:
         success = None if self.task_success is None else bool(self.task_success)
-        Feedback(self.rating, self.quality, success, self.correction)
+        said = (self.rating, self.quality, success, self.correction)
+        if any(value is not None for value in said):  # else sources were marked, which is on lines of its own
+            Feedback(*said)
 
 
 class _Credit(msgspec.Struct):

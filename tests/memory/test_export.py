@@ -14,6 +14,9 @@ from full_disk import full
 from ruvllm.errors import BrainError
 from ruvllm.memory import Memory
 from ruvllm.memory.lines import TABLES
+from ruvllm.types import Feedback
+
+from .fakes import interaction
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz"])
@@ -38,6 +41,20 @@ def test_emptied_brain_takes_an_export_back_to_the_byte(
     other.import_file(tmp_path / "x.jsonl")
     other.export(tmp_path / "y.jsonl")
     assert (tmp_path / "y.jsonl").read_bytes() == (tmp_path / "x.jsonl").read_bytes()
+
+
+def test_an_answer_whose_sources_alone_were_marked_is_taken_back(
+    open_memory: Callable[..., Memory], tmp_path: Path
+) -> None:
+    memory = open_memory()
+    nodes = memory.insert_nodes(["The sled is red.", "The hut is warm."])
+    memory.record(interaction("a1", source_ids=tuple(nodes)))
+    memory.feedback("a1", Feedback(marks={nodes[0]: True}))
+    memory.export(tmp_path / "x.jsonl")
+    memory.close()
+    other = open_memory("other")
+    other.import_file(tmp_path / "x.jsonl")
+    assert other.interaction("a1").feedback == Feedback(marks={nodes[0]: True})
 
 
 def test_every_table_and_column_is_exported(filled: Memory, tmp_path: Path) -> None:

@@ -220,7 +220,6 @@ BAD_VALUES: list[tuple[str, dict[str, Any]]] = [
     ("feedback", {"rating": 9}),
     ("feedback", {"quality": -1.0}),
     ("feedback", {"task_success": 7}),
-    ("feedback", {"rating": None, "correction": None}),
 ]
 
 
