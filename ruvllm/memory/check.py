@@ -100,9 +100,8 @@ class _Check:
         self.findings.append(Finding(what, severity, repaired))
 
     def database(self) -> None:
-        for (message,) in self._store.rows("PRAGMA integrity_check(20)"):
-            if message != "ok":
-                self._found(f"database: {message}", "error")
+        for message in self._store.integrity():
+            self._found(f"database: {message}", "error")
         dangling = self._store.rows("PRAGMA foreign_key_check")
         edges = sum(row[0] == "edges" for row in dangling)
         if edges:

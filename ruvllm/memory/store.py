@@ -6,7 +6,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -186,6 +186,15 @@ class Store:
         """Return every row of one query, read on this thread's connection."""
         with translated(self.path):
             return list(self.reader().execute(sql, parameters))
+
+    def integrity(self) -> list[str]:
+        """Return what SQLite's own check of the file finds, at most twenty lines, by a connection that has read nothing.
+
+        One that has would hold the full-text index against its structure as of that reading, and call it corrupt.
+        """
+        with translated(self.path), closing(self._open_reader()) as connection:
+            found = [message for (message,) in connection.execute("PRAGMA integrity_check(20)")]
+        return [message for message in found if message != "ok"]
 
     def value(self, sql: str, parameters: Any = ()) -> Any:
         """Return the first column of the first row; None when there is no row."""

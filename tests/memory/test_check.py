@@ -92,3 +92,9 @@ def test_untouched_brain_has_no_findings(memory: Memory) -> None:
     memory.add(["one", "two"])
     report = memory.check()
     assert (report.findings, report.nodes, report.edges) == ((), 2, 0)
+
+
+def test_a_check_after_a_check_sees_what_was_added_between(memory: Memory) -> None:
+    for i in range(20):  # by then the full-text index has joined the segments that earlier checks saw
+        assert memory.check().findings == ()
+        memory.add([f"text{i} thing"])
