@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
@@ -23,7 +23,10 @@ from ruvllm.memory.store import fetch
 from ruvllm.types import EdgeType, Feedback, NodeType
 from ruvllm.types.graph import PRIVATE
 
-__all__ = ["FeedbackChanges", "apply_feedback", "outcome_of", "read_feedback"]
+__all__ = ["FeedbackChanges", "apply_feedback", "outcome_of", "read_feedback", "read_outcomes"]
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+"""Runs a query and returns its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +47,36 @@ def outcome_of(feedback: Feedback | None) -> Outcome | None:
     """
     if feedback is None:
         return None
-    success = feedback.task_success
-    if feedback.quality is not None:
-        return Outcome(feedback.quality, success)
-    if feedback.rating is not None:
-        return Outcome((feedback.rating - 1) / 4, success)
+    return _outcome(feedback.rating, feedback.quality, feedback.task_success, any(feedback.marks.values()))
+
+
+def _outcome(rating: int | None, quality: float | None, success: bool | None, has_helped: bool) -> Outcome | None:
+    if quality is not None:
+        return Outcome(quality, success)
+    if rating is not None:
+        return Outcome((rating - 1) / 4, success)
     if success is not None:
         return Outcome(float(success), success)
-    return Outcome(1.0) if any(feedback.marks.values()) else None
+    return Outcome(1.0) if has_helped else None
 
 
-def read_feedback(rows: Callable[..., list[tuple[Any, ...]]], interaction: str) -> Feedback | None:
-    """Return what was said about an answer; None when nothing was, or nothing of it is left.
+def read_outcomes(rows: Rows, interactions: Sequence[str]) -> dict[str, Outcome]:
+    """Return the outcomes that feedback states, by interaction; those of which it states none are left out."""
+    said = rows(
+        "SELECT interaction, rating, quality, task_success, "
+        "EXISTS (SELECT 1 FROM marks m WHERE m.interaction = f.interaction AND helped) "
+        "FROM feedback f WHERE interaction IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(interactions)),),
+    )
+    outcomes = {
+        interaction: _outcome(rating, quality, None if success is None else bool(success), bool(has_helped))
+        for interaction, rating, quality, success, has_helped in said
+    }
+    return {interaction: outcome for interaction, outcome in outcomes.items() if outcome is not None}
 
-    Args:
-        rows: runs a query and returns its rows.
-    """
+
+def read_feedback(rows: Rows, interaction: str) -> Feedback | None:
+    """Return what was said about an answer; None when nothing was, or nothing of it is left."""
     said = rows(
         "SELECT rating, quality, task_success, correction, rater FROM feedback WHERE interaction = ?", (interaction,)
     )

@@ -5,6 +5,9 @@ What is kept here only says where to look: what is there is read in the transact
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import chain
+
 import apsw
 import numpy as np
 
@@ -14,31 +17,52 @@ from ruvllm.memory.store import fetch
 
 __all__ = ["Questions", "RatedQuestions", "read_questions"]
 
-RATED = 20_000  # of a namespace, the newest, at least: 60 MB at most
+RATED = 20_000  # questions of a namespace, the newest, at least: 60 MB at most
+ASKED = 1_000  # of one question, the newest
 
 
 class Questions:
-    """Questions by interaction id, oldest first; of more than twice `keep` the oldest are dropped."""
+    """Questions with the ids of their interactions; of more than twice `keep` those not asked for longest are dropped.
+
+    A question that is asked again in the same words has the same vector, which is kept once.
+    """
 
     def __init__(self, ids: list[str], vectors: np.ndarray, keep: int) -> None:
-        self._ids = ids
-        self._vectors = vectors  # (capacity, native_dim), the first len(ids) in use
         self._keep = keep
+        self._added = 0
+        self._row: dict[int, int] = {}  # hash of a vector -> its row
+        self._asked: list[deque[tuple[int, str]]] = []  # of a row: (how many were added before, id), oldest first
+        self._vectors = np.empty((len(ids) + 8, vectors.shape[1]), np.float32)  # the first len(self._asked) in use
+        for id, vector in zip(ids, vectors, strict=True):
+            self.add(id, vector)
 
     def near(self, query: np.ndarray) -> list[str]:
         """Return the interactions whose questions lie near, the newest first."""
-        cosines = self._vectors[: len(self._ids)] @ query
-        return [self._ids[i] for i in np.flatnonzero(cosines >= SAME_COSINE)[::-1]]
+        cosines = self._vectors[: len(self._asked)] @ query
+        rows = np.flatnonzero(cosines >= SAME_COSINE).tolist()
+        return [id for _, id in sorted(chain.from_iterable(self._asked[row] for row in rows), reverse=True)]
 
     def add(self, id: str, query: np.ndarray) -> None:
-        """Take in a question, (native_dim,) float32."""
-        if len(self._ids) == len(self._vectors):
-            self._ids = self._ids[-self._keep :]
-            kept = self._vectors[-self._keep :]
-            self._vectors = np.empty((2 * len(kept) + 8, len(query)), np.float32)
-            self._vectors[: len(kept)] = kept
-        self._vectors[len(self._ids)] = query
-        self._ids.append(id)
+        """Take in an interaction and its question, (native_dim,) float32."""
+        key = hash(query.tobytes())
+        if key not in self._row:
+            if len(self._asked) == len(self._vectors):
+                self._drop_oldest()
+            self._row[key] = len(self._asked)
+            self._vectors[len(self._asked)] = query
+            self._asked.append(deque(maxlen=min(self._keep, ASKED)))
+        self._asked[self._row[key]].append((self._added, id))
+        self._added += 1
+
+    def _drop_oldest(self) -> None:
+        by_age = sorted(range(len(self._asked)), key=lambda row: self._asked[row][-1])
+        kept = by_age[-self._keep :]
+        place = {row: i for i, row in enumerate(kept)}
+        vectors = np.empty((2 * len(kept) + 8, self._vectors.shape[1]), np.float32)
+        vectors[: len(kept)] = self._vectors[kept]
+        self._vectors = vectors
+        self._asked = [self._asked[row] for row in kept]
+        self._row = {key: place[row] for key, row in self._row.items() if row in place}
 
 
 class RatedQuestions:
@@ -69,7 +93,7 @@ class RatedQuestions:
 def read_questions(
     connection: apsw.Connection, which: str, parameters: tuple[object, ...], dim: int, keep: int
 ) -> Questions:
-    """Return the newest `keep` questions that fulfil a condition on interactions i."""
+    """Return the questions of the newest `keep` interactions i that fulfil a condition."""
     rows = fetch(
         connection,
         "SELECT i.id, vector FROM interactions i JOIN vectors ON node = query_node "

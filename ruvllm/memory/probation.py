@@ -12,7 +12,7 @@ import numpy as np
 
 from ruvllm.memory.concepts import hide_stale
 from ruvllm.memory.duplicates import SAME_COSINE, say_the_same
-from ruvllm.memory.feedback import outcome_of, read_feedback
+from ruvllm.memory.feedback import read_outcomes
 from ruvllm.memory.history import end_nodes
 from ruvllm.memory.near_questions import RatedQuestions
 from ruvllm.memory.rows import delete_keywords, insert_keywords, title_of, vector_of
@@ -43,31 +43,45 @@ class Change:
 def reconsider(connection: apsw.Connection, interaction: str, now: float, rated: RatedQuestions) -> Change:
     """Promote, end or keep on probation the answer of a rated interaction, by all that was said about it so far.
 
-    Answers of the namespace that say nearly the same to nearly the same question are rated together: those that were
-    promoted stay so only while they would be. Good outcomes of QUORUM independent raters promote, bad ones of as many
+    Answers of the namespace that say nearly the same to nearly the same question are rated together, and one of them is
+    searched, as long as it would be promoted: good outcomes of QUORUM independent raters promote, bad ones of as many
     end; each bad one halves the trust. What the user decided by `promote` or `revoke`, and an answer that was
-    corrected, stay as they are.
+    corrected, stay as they are; where the user decided about one, raters promote none of the others.
     """
     answer = connection.execute("SELECT answer_node FROM interactions WHERE id = ?", (interaction,)).get
     if answer is None:
         return Change()
     twins = _twins(connection, interaction, answer, rated)
     voices = _voices(connection, twins)
-    change = Change(stayed=(answer,)) if _is_settled(connection, answer) else _judged(connection, answer, voices, now)
-    others = _promoted_among(connection, twins[1:])
-    for other in others:
-        its = _judged(connection, other, voices, now)
-        change = replace(change, left=(*change.left, *its.left), stayed=(*change.stayed, *its.stayed))
-    return _with_concepts(connection, change, [answer, *others])
+    searched = _promoted_among(connection, twins)
+    stands = None if _is_decided(connection, twins) else min(searched, default=answer)
+    change = Change()
+    for one in {answer, *searched}:
+        if one == answer and _is_settled(connection, answer):
+            its = Change(stayed=(answer,))
+        else:
+            its = _judged(connection, one, voices, now, may_stand=one == stands)
+        change = Change(
+            (*change.left, *its.left),
+            (*change.came, *its.came),
+            change.vectors if its.vectors is None else its.vectors,  # of the one that may stand
+            (*change.stayed, *its.stayed),
+        )
+    return _with_concepts(connection, change, [answer, *searched])
 
 
 def _judged(
-    connection: apsw.Connection, answer: int, voices: Mapping[tuple[str, str | None], bool], now: float
+    connection: apsw.Connection,
+    answer: int,
+    voices: Mapping[tuple[str, str | None], bool],
+    now: float,
+    *,
+    may_stand: bool,
 ) -> Change:
     good, bad = sum(voices.values()), len(voices) - sum(voices.values())
     if bad >= QUORUM and bad > good:
         return _end(connection, answer, now)
-    is_promoted = good >= QUORUM and good > bad
+    is_promoted = may_stand and good >= QUORUM and good > bad
     trust = (PROMOTED_TRUST if is_promoted else PROBATION_TRUST) * 0.5**bad
     if is_promoted:
         return _promoted(connection, answer, trust)
@@ -112,6 +126,11 @@ def _is_settled(connection: apsw.Connection, answer: int) -> bool:
     return bool(connection.execute(f"SELECT {IS_SETTLED} FROM nodes WHERE id = ?", (answer,)).get)
 
 
+def _is_decided(connection: apsw.Connection, answers: Sequence[int]) -> bool:
+    sql = "SELECT 1 FROM nodes WHERE id IN (SELECT value FROM json_each(?)) AND metadata ->> 'decided' IS NOT NULL"
+    return bool(fetch(connection, sql, (json.dumps(list(answers)),)))
+
+
 def _promoted_among(connection: apsw.Connection, answers: Sequence[int]) -> list[int]:
     """Return those of `answers` that raters promoted."""
     sql = (
@@ -123,31 +142,39 @@ def _promoted_among(connection: apsw.Connection, answers: Sequence[int]) -> list
 
 def _twins(connection: apsw.Connection, interaction: str, answer: int, rated: RatedQuestions) -> list[int]:
     """Return the answer and all rated ones of its namespace that say nearly the same to nearly the same question."""
-    sql = (
-        "SELECT a.id, a.text, av.vector, q.text, qv.vector, i.namespace FROM interactions i "
+    own = fetch(
+        connection,
+        "SELECT a.text, av.vector, q.text, qv.vector, i.namespace FROM interactions i "
         "JOIN nodes a ON a.id = i.answer_node JOIN vectors av ON av.node = a.id "
-        "JOIN nodes q ON q.id = i.query_node JOIN vectors qv ON qv.node = q.id WHERE "
+        "JOIN nodes q ON q.id = i.query_node JOIN vectors qv ON qv.node = q.id WHERE i.id = ?",
+        (interaction,),
     )
-    own = fetch(connection, sql + "i.id = ?", (interaction,))
     if not own:
         return [answer]
-    _, text, vector, question, question_vector, namespace = own[0]
+    text, vector, question, question_vector, namespace = own[0]
     near = rated.near(connection, namespace, vector_of(question_vector))
     if interaction not in near:
         rated.add(connection, namespace, interaction, vector_of(question_vector))
     others = fetch(
         connection,
-        sql + "i.id IN (SELECT value FROM json_each(?)) AND i.id IN (SELECT interaction FROM feedback) "
+        "SELECT a.id, nullif(a.text, ?), nullif(q.text, ?) FROM interactions i "  # null: the very same words
+        "JOIN nodes a ON a.id = i.answer_node JOIN nodes q ON q.id = i.query_node "
+        "WHERE i.id IN (SELECT value FROM json_each(?)) AND i.id IN (SELECT interaction FROM feedback) "
         "AND a.id <> ? AND i.namespace = ?",
-        (json.dumps(near), answer, namespace),
+        (text, question, json.dumps(near), answer, namespace),
     )
-    return [answer] + [
-        other
-        for other, other_text, other_vector, other_question, _, _ in others
-        if vector_of(vector) @ vector_of(other_vector) >= SAME_COSINE
-        and say_the_same(text, other_text)
-        and say_the_same(question, other_question)
-    ]
+    alike = {
+        other: other_text
+        for other, other_text, other_question in others
+        if (other_text is None or say_the_same(text, other_text))
+        and (other_question is None or say_the_same(question, other_question))
+    }
+    worded = json.dumps([other for other, other_text in alike.items() if other_text is not None])
+    vectors = fetch(
+        connection, "SELECT node, vector FROM vectors WHERE node IN (SELECT value FROM json_each(?))", (worded,)
+    )
+    far = {other for other, blob in vectors if vector_of(blob) @ vector_of(vector) < SAME_COSINE}
+    return [answer, *(alike.keys() - far)]
 
 
 def _voices(connection: apsw.Connection, answers: Sequence[int]) -> dict[tuple[str, str | None], bool]:
@@ -158,11 +185,12 @@ def _voices(connection: apsw.Connection, answers: Sequence[int]) -> dict[tuple[s
         "WHERE answer_node IN (SELECT value FROM json_each(?)) ORDER BY updated",
         (json.dumps(list(answers)),),
     )
+    outcomes = read_outcomes(partial(fetch, connection), [interaction for interaction, *_ in rows])
     voices: dict[tuple[str, str | None], bool] = {}
     for interaction, rater, session in rows:
-        outcome = outcome_of(read_feedback(partial(fetch, connection), interaction))
-        if outcome is not None and outcome.is_good is not None:
-            voices[rater, session if rater == UNNAMED else None] = outcome.is_good
+        is_good = outcomes[interaction].is_good if interaction in outcomes else None
+        if is_good is not None:
+            voices[rater, session if rater == UNNAMED else None] = is_good
     return voices
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ruvllm.memory.feedback import outcome_of, read_feedback
+from ruvllm.memory.feedback import read_outcomes
 from ruvllm.memory.store import Store
 
 __all__ = ["RatedAnswer", "read_rated_answers"]
@@ -32,9 +32,9 @@ def read_rated_answers(store: Store, namespace: str, judge: str, limit: int) -> 
         "ORDER BY created DESC, rowid DESC LIMIT ?3",
         (namespace, judge, limit),
     )
-    found = []
-    for id_, score in reversed(rows):
-        outcome = outcome_of(read_feedback(store.rows, id_))
-        if outcome is not None and outcome.is_good is not None:
-            found.append(RatedAnswer(id_, score, outcome.quality))
-    return found
+    outcomes = read_outcomes(store.rows, [id_ for id_, _ in rows])
+    return [
+        RatedAnswer(id_, score, outcomes[id_].quality)
+        for id_, score in reversed(rows)
+        if id_ in outcomes and outcomes[id_].is_good is not None
+    ]

@@ -188,7 +188,7 @@ class Store:
             return list(self.reader().execute(sql, parameters))
 
     def integrity(self) -> list[str]:
-        """Return what SQLite's own check of the file finds, at most twenty lines, by a connection that has read nothing.
+        """Return what SQLite's own check of the file finds, at most 20 lines, by a connection that has read nothing.
 
         One that has would hold the full-text index against its structure as of that reading, and call it corrupt.
         """

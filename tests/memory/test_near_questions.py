@@ -26,13 +26,15 @@ def test_near_questions_come_newest_first() -> None:
     assert known.near(unit(1.0, 0.0)) == ["new", "old"]
 
 
-def test_the_oldest_questions_are_dropped_and_the_newest_kept() -> None:
-    known = Questions([], np.empty((0, 2), np.float32), keep=4)
-    for i in range(100):
-        known.add(str(i), unit(1.0, 0.0))
-    found = known.near(unit(1.0, 0.0))
-    assert found[:4] == ["99", "98", "97", "96"]
-    assert len(found) <= 16
+def test_questions_that_nobody_asked_for_longest_are_dropped() -> None:
+    apart = np.eye(100, dtype=np.float32)
+    known = Questions([], np.empty((0, 100), np.float32), keep=4)
+    for i, question in enumerate(apart):
+        known.add(str(i), question)
+        known.add(f"again {i}", apart[0])
+    assert known.near(apart[0]) == ["again 99", "again 98", "again 97", "again 96"]
+    assert [known.near(question) for question in apart[-3:]] == [["97"], ["98"], ["99"]]
+    assert sum(bool(known.near(question)) for question in apart) <= 16
 
 
 def test_raters_of_twins_are_counted_together_also_after_reopening(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_who_calls_the_same_answer_bad_speaks_against_the_one_that_was_promoted(
     rate(memory, "a0", 1.0, session="alice")
     node = rate(memory, "a1", 1.0, session="bob")
     rate(memory, "a2", 0.0, session="carol")
-    assert node in answers(memory) and memory.get(node).trust == pytest.approx(0.35)
+    assert answers(memory) == [node] and memory.get(node).trust == pytest.approx(0.35)
     for i, session in enumerate(("dave", "erin"), start=3):
         rate(memory, f"a{i}", 0.0, session=session)
     assert answers(memory) == [] and memory.get(node).on_probation
@@ -71,6 +71,25 @@ def test_what_the_user_promoted_stays_whoever_calls_the_same_answer_bad(memory: 
     for i, session in enumerate(("bob", "carol"), start=1):
         rate(memory, f"a{i}", 0.0, session=session)
     assert answers(memory) == [node] and memory.get(node).trust == 0.7
+
+
+def test_of_an_answer_that_many_were_given_and_called_good_one_is_searched(memory: Memory) -> None:
+    first, second, *others = (rate(memory, f"a{i}", 1.0, f"user{i}", session=f"s{i}") for i in range(6))
+    assert answers(memory) == [second]
+    memory.revoke(second)
+    rate(memory, "a6", 1.0, "user6", session="s6")
+    assert answers(memory) == []
+    assert all(memory.get(node).on_probation for node in (first, *others))
+    assert memory.check().ok
+
+
+def test_another_is_searched_where_the_one_that_was_lost_its_word(memory: Memory) -> None:
+    rate(memory, "a0", 1.0, session="s0")
+    promoted = rate(memory, "a1", 1.0, session="s1")
+    memory.feedback("a0", Feedback(quality=0.0))
+    assert answers(memory) == [] and memory.get(promoted).on_probation
+    other = rate(memory, "a2", 1.0, session="s2")
+    assert answers(memory) == [other] and memory.get(promoted).on_probation
 
 
 def test_bad_outcomes_of_two_sessions_end_an_answer(memory: Memory) -> None:
