@@ -58,9 +58,10 @@ engines::FastGrnnConfig config_of(py::ssize_t input_size, py::ssize_t hidden_siz
     return config;
 }
 
-// What forward hands to backward; the arrays are kept alive, not copied.
+// What forward hands to backward; the arrays are kept alive, not copied. No other binding has a type of this name: by
+// clang, pybind11 takes types that are called the same in the unnamed namespaces of two files for one.
 template <typename Real>
-struct Tape {
+struct PyFastGrnnTape {
     Array<const Real> x, h_0, hidden;
     engines::FastGrnnTape<Real> tape;
 
@@ -90,7 +91,7 @@ py::tuple forward(const engines::FastGrnn<Real>& model, const py::object& x_obje
     py::array_t<Real> hidden({num_sequences, num_steps, hidden_size});
     py::array_t<Real> outputs({num_sequences, num_steps, length(config.output_size())});
     const engines::Sequences<Real> sequences{x.data(), h_0.data(), x.shape(0), x.shape(1)};
-    auto tape = with_tape ? std::make_unique<Tape<Real>>() : nullptr;
+    auto tape = with_tape ? std::make_unique<PyFastGrnnTape<Real>>() : nullptr;
     Real *hidden_out = hidden.mutable_data(), *outputs_out = outputs.mutable_data();
     {
         const py::gil_scoped_release nogil;
@@ -104,8 +105,8 @@ py::tuple forward(const engines::FastGrnn<Real>& model, const py::object& x_obje
 }
 
 template <typename Real>
-py::tuple backward(const Tape<Real>& tape, const py::object& d_logits_object, const py::object& d_hidden_object,
-                   bool want_d_x) {
+py::tuple backward(const PyFastGrnnTape<Real>& tape, const py::object& d_logits_object,
+                   const py::object& d_hidden_object, bool want_d_x) {
     const engines::FastGrnnParams<Real>& params = *tape.tape.params;
     const engines::FastGrnnConfig& config = params.config();
     const py::ssize_t num_sequences = length(tape.x.shape(0)), num_steps = length(tape.x.shape(1));
@@ -141,7 +142,8 @@ py::tuple backward(const Tape<Real>& tape, const py::object& d_logits_object, co
 template <typename Real>
 py::class_<engines::FastGrnn<Real>> register_model(py::module_& m, const char* name, const char* tape_name) {
     using Model = engines::FastGrnn<Real>;
-    py::class_<Tape<Real>>(m, tape_name).def("backward", backward<Real>, "d_logits"_a, "d_hidden"_a, "want_d_x"_a);
+    py::class_<PyFastGrnnTape<Real>>(m, tape_name)
+        .def("backward", backward<Real>, "d_logits"_a, "d_hidden"_a, "want_d_x"_a);
     py::class_<Model> model(m, name);
     model
         .def(py::init([](py::ssize_t input_size, py::ssize_t hidden_size, py::ssize_t w_rank, py::ssize_t u_rank,

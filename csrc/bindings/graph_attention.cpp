@@ -86,7 +86,7 @@ struct Inputs {
 
 // A tape with the arrays it points into.
 template <typename Real>
-struct Tape {
+struct PyGraphAttentionTape {
     Inputs<Real> inputs;
     engines::GraphAttentionSizes sizes;
     engines::GraphAttentionTape<Real> tape;
@@ -99,7 +99,7 @@ py::array_t<Real> copy_of(const Real* values, std::vector<py::ssize_t> shape) {
 
 // One array a layer.
 template <typename Real, typename Field>
-py::list layers_of(const Tape<Real>& self, std::size_t num_rows, std::size_t num_columns, Field field) {
+py::list layers_of(const PyGraphAttentionTape<Real>& self, std::size_t num_rows, std::size_t num_columns, Field field) {
     py::list all;
     for (const auto& layer : self.tape.layers) {
         all.append(copy_of<Real>(layer.*field, {length(num_rows), length(num_columns)}));
@@ -111,7 +111,7 @@ template <typename Real>
 void register_engine(py::module_& m, const char* name, const char* tape_name) {
     using Engine = engines::GraphAttention<Real>;
     using Layer = typename engines::GraphAttentionTape<Real>::Layer;
-    using PyTape = Tape<Real>;
+    using PyTape = PyGraphAttentionTape<Real>;
 
     py::class_<PyTape>(m, tape_name)
         .def_property_readonly("edge_weights", [](const PyTape& self) {
