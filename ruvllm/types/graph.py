@@ -7,10 +7,30 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["PRIVATE", "Edge", "EdgeType", "Explanation", "Neighbourhood", "Node", "NodeType", "Step", "Tier"]
+__all__ = [
+    "PRIVATE",
+    "Edge",
+    "EdgeType",
+    "Explanation",
+    "Neighbourhood",
+    "Node",
+    "NodeType",
+    "Step",
+    "Tier",
+    "says_private",
+]
 
 
-PRIVATE = "private"  # key of metadata: True where no endpoint may be shown the text
+PRIVATE = "private"  # key of metadata: see `says_private`
+NOT_PRIVATE = ("", "false", "no", "off", "0")
+
+
+def says_private(metadata: Mapping[str, Any]) -> bool:
+    """Return whether no endpoint may be shown a text: `metadata["private"]` is anything but a way to say no.
+
+    Front matter has no booleans, so that true is the text "true" there.
+    """
+    return str(metadata.get(PRIVATE) or "").strip().lower() not in NOT_PRIVATE
 
 
 class NodeType(StrEnum):
@@ -68,8 +88,8 @@ class Node:
 
     @property
     def is_private(self) -> bool:
-        """Whether no endpoint is shown the text: `metadata["private"]` is True."""
-        return self.metadata.get(PRIVATE) is True
+        """Whether no endpoint is shown the text; see `says_private`."""
+        return says_private(self.metadata)
 
     def _repr_html_(self) -> str:
         from ruvllm.viz import node_html

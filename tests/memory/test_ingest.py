@@ -60,6 +60,23 @@ def test_chunks_know_their_title_heading_and_position(memory: Memory, docs: Path
     )
 
 
+@pytest.mark.parametrize(
+    ("front", "is_private"),
+    [
+        ("---\nprivate: true\n---", True),
+        ("---\nprivate: yes # ours\n---", True),
+        ("+++\nprivate = true\n+++", True),
+        ("---\nprivate: False\n---", False),
+        ("+++\nprivate = false\n+++", False),
+        ("---\nprivate:\n---", False),
+    ],
+)
+def test_front_matter_says_what_is_private(memory: Memory, tmp_path: Path, front: str, is_private: bool) -> None:
+    (tmp_path / "plan.md").write_text(f"{front}\nThe ship arrives.\n")
+    memory.ingest(tmp_path / "plan.md")
+    assert [hit.node.is_private for hit in memory.search("ship")] == [is_private]
+
+
 def test_neighbouring_chunks_follow_each_other(memory: Memory, docs: Path) -> None:
     memory.ingest(docs / "guide.md")
     first, second, third = (id for id, _ in chunks(memory, docs / "guide.md"))
