@@ -65,6 +65,7 @@ def compress(
     engine: Callable[[], AbstractContextManager[Engine | None]],
     config: CompressionConfig,
     *,
+    is_local: bool = True,
     cancelled: Callable[[], bool] = lambda: False,
     dry_run: bool = False,
 ) -> CompressionReport:
@@ -75,11 +76,12 @@ def compress(
 
     Args:
         engine: lends the model that sums up, asked when something is to be written; None where there is none.
+        is_local: it is no endpoint. A cluster that holds something private is shown to none, and quoted.
         cancelled: asked often; when True the pass ends after the transaction it is in.
         dry_run: look, and write nothing.
     """
     started = time.perf_counter()
-    run = _Pass(memory, engine, config, cancelled, dry_run)
+    run = _Pass(memory, engine, config, is_local, cancelled, dry_run)
     finished = run.all_levels()
     reachable = 0 if dry_run else memory.file_archived()
     states = [row.state for row in run.rows]
@@ -104,12 +106,14 @@ class _Pass:
         memory: Memory,
         engine: Callable[[], AbstractContextManager[Engine | None]],
         config: CompressionConfig,
+        is_local: bool,
         cancelled: Callable[[], bool],
         dry_run: bool,
     ) -> None:
         self._memory = memory
         self._engine = engine
         self._config = config
+        self._is_local = is_local
         self._cancelled = cancelled
         self._dry_run = dry_run
         self.rows: list[ClusterRow] = []
@@ -153,15 +157,19 @@ class _Pass:
                 )
             return True
         with self._engine() as engine:
-            summarizer = ClusterSummarizer(engine, self._memory.encode, background)
-            return all(self._write(level, cluster, old, summarizer) for cluster, old in wanted)
+            return all(self._write(level, cluster, old, engine, background) for cluster, old in wanted)
 
-    def _write(self, level: int, cluster: Cluster, old: StoredConcept | None, summarizer: ClusterSummarizer) -> bool:
+    def _write(
+        self, level: int, cluster: Cluster, old: StoredConcept | None, engine: Engine | None, background: TermCounts
+    ) -> bool:
         """Make one concept; return False when it was cancelled."""
         archived = dict.fromkeys(sorted(old.archived) if old is not None else (), 0.5)
-        texts = self._texts([*cluster.nodes, *archived])
+        nodes = [*cluster.nodes, *archived]
+        texts = self._texts(nodes)
         if not texts:  # all members went meanwhile
             return True
+        may_read = self._is_local or not self._memory.private_among(nodes)
+        summarizer = ClusterSummarizer(engine if may_read else None, self._memory.encode, background)
         concept = summarizer.summarize(texts, cancelled=self._cancelled, level=level, density=cluster.density)
         if concept is None or self._cancelled():
             return False
@@ -185,7 +193,7 @@ class _Pass:
     def _dissolve(self, known: Sequence[StoredConcept], matched: set[int]) -> None:
         """Dissolve concepts that are no cluster any more; one behind which something is archived stays for that."""
         for one in known:
-            fell_apart = one.id not in matched and (not one.archived or one.lost or one.is_hidden)
+            fell_apart = one.id not in matched and not (one.archived and one.is_sound)
             if fell_apart:
                 with suppress(KeyError):  # it, or what is archived behind it, was forgotten meanwhile
                     if not self._dry_run:
@@ -226,8 +234,7 @@ def _matched(
             taken.add(one.id)
     for number, cluster in enumerate(clusters):
         old = successor.get(number)
-        is_sound = old is not None and not old.lost and not old.is_hidden
-        yield cluster, old, is_sound and old is not None and _change(cluster, old) <= changed_share
+        yield cluster, old, old is not None and old.is_sound and _change(cluster, old) <= changed_share
 
 
 def _change(cluster: Cluster, old: StoredConcept) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apsw
@@ -23,6 +23,7 @@ from ruvllm.memory.rows import (
 )
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType, NodeType
+from ruvllm.types.graph import PRIVATE, says_private
 
 __all__ = [
     "Concept",
@@ -57,6 +58,7 @@ class StoredConcept:
         archived: those of them that are archived and hold still.
         lost: how many of its members ended or were revoked.
         is_hidden: searches do not find it until it is written anew.
+        is_exposed: something that it contains is private, and it is not: it came from a version that did not look.
     """
 
     id: int
@@ -67,16 +69,22 @@ class StoredConcept:
     archived: frozenset[int]
     lost: int
     is_hidden: bool = False
+    is_exposed: bool = False
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it may stay as it is while its members do."""
+        return not (self.lost or self.is_hidden or self.is_exposed)
 
 
 def read_concepts(store: Store, namespace: str) -> list[StoredConcept]:
     """Return the concepts that were made here, in order of their ids; those that a user inserted are not among them."""
     rows = store.rows(
         "SELECT c.id, c.text, c.metadata, json_group_array(json_array(m.id, m.tier, "
-        "m.probation = 0 AND m.ended IS NULL AND m.trust > 0.0)), c.trust <= 0.0 "
+        "m.probation = 0 AND m.ended IS NULL AND m.trust > 0.0, m.metadata ->> ?)), c.trust <= 0.0 "
         "FROM nodes c JOIN edges e ON e.src = c.id AND e.type = ? AND e.created_by = ? "
         "JOIN nodes m ON m.id = e.dst WHERE c.namespace = ? AND c.type = ? AND c.ended IS NULL GROUP BY c.id",
-        (EdgeType.CONTAINS.value, MADE_BY, namespace, NodeType.CONCEPT.value),
+        (PRIVATE, EdgeType.CONTAINS.value, MADE_BY, namespace, NodeType.CONCEPT.value),
     )
     concepts = []
     for id_, text, stored, contained, is_hidden in rows:
@@ -87,10 +95,11 @@ def read_concepts(store: Store, namespace: str) -> list[StoredConcept]:
                 text,
                 int(metadata.get("level", 1)),
                 metadata,
-                tuple(sorted(node for node, _, _ in members)),
-                frozenset(node for node, tier, is_alive in members if tier == "cold" and is_alive),
-                sum(not is_alive for _, _, is_alive in members),
+                tuple(sorted(node for node, *_ in members)),
+                frozenset(node for node, tier, is_alive, _ in members if tier == "cold" and is_alive),
+                sum(not is_alive for _, _, is_alive, _ in members),
                 bool(is_hidden),
+                not says_private(metadata) and any(says_private({PRIVATE: private}) for *_, private in members),
             )
         )
     return concepts
@@ -107,6 +116,8 @@ def write_concept(
 ) -> int | None:
     """Store a concept with its edges and return its id; None, and nothing is stored, when a member is gone.
 
+    It is private where a member is.
+
     Args:
         vector: (native_dim,) float32, unit length, of its text.
         members: ids of what it contains -> weights in [0, 1].
@@ -115,11 +126,14 @@ def write_concept(
     checked_text(concept.text, "text")
     alive = fetch(
         connection,
-        f"SELECT trust FROM nodes WHERE +namespace = ? AND {IS_ALIVE} AND id IN (SELECT value FROM json_each(?))",
+        f"SELECT trust, metadata FROM nodes WHERE +namespace = ? AND {IS_ALIVE} "
+        "AND id IN (SELECT value FROM json_each(?))",
         (namespace, json.dumps(list(members))),
     )
     if len(alive) != len(members):
         return None
+    if any(says_private(json.loads(metadata)) for _, metadata in alive):
+        concept = replace(concept, metadata={**concept.metadata, PRIVATE: True})
     trust, now = float(np.mean([row[0] for row in alive])), time.time()
     if replaces is not None and _is_concept(connection, namespace, replaces):
         _rewrite(connection, replaces, concept, vector, trust)

@@ -131,8 +131,9 @@ class Learns(Judges, RoutesModels, Sessions):
         """Find clusters of what is remembered and write a concept for each that is new or changed; durable on return.
 
         The largest local model sums up what the members of a cluster say; sentences that no member supports are
-        dropped, and where nothing is left, the members' most central sentences are quoted. What is archived is found
-        again through the concepts.
+        dropped, and where nothing is left, the members' most central sentences are quoted. An endpoint, where
+        `compression.model` names one, is shown no cluster that holds something private: that one is quoted. What is
+        archived is found again through the concepts.
 
         Args:
             cancelled: asked often; True ends the pass after the concept it is at.
@@ -148,7 +149,14 @@ class Learns(Judges, RoutesModels, Sessions):
     def _compress(self, cancelled: Callable[[], bool], *, dry_run: bool = False) -> CompressionReport:
         from ruvllm.learning.compression import compress
 
-        return compress(self.memory, self._summarizer, self.config.compression, cancelled=cancelled, dry_run=dry_run)
+        return compress(
+            self.memory,
+            self._summarizer,
+            self.config.compression,
+            is_local=not is_remote(self.config.compression.model),
+            cancelled=cancelled,
+            dry_run=dry_run,
+        )
 
     def enrich(self, *, cancelled: Callable[[], bool] = never) -> EnrichmentReport:
         """Let the largest local model read passages with few links and link them by the names it finds; durable on

@@ -153,6 +153,29 @@ def test_a_cancelled_pass_keeps_what_it_wrote(memory: Memory) -> None:
     assert len(memory.concepts()) == 2
 
 
+@pytest.mark.parametrize("is_private", [True, False])
+@pytest.mark.parametrize("is_local", [True, False])
+def test_an_endpoint_sums_up_nothing_that_is_private(memory: Memory, is_local: bool, is_private: bool) -> None:
+    memory.insert_nodes([{"text": text, "metadata": {"private": is_private}} for text in PAINT[:1]])
+    memory.insert_nodes(PAINT[1:])
+    engine = ScriptedEngine("red green blue paint one")
+    run(memory, engine, is_local=is_local)
+    [concept] = memory.concepts()
+    assert bool(engine.calls) == (is_local or not is_private) == (concept.metadata["summary"] == "generated")
+    assert memory.get(concept.id).is_private == is_private
+
+
+def test_a_concept_that_does_not_say_that_it_is_private_is_written_anew(memory: Memory) -> None:
+    memory.insert_nodes([{"text": text, "metadata": {"private": True}} for text in PAINT])
+    run(memory)
+    memory._store.write(lambda c: c.execute(
+        "UPDATE nodes SET metadata = json_remove(metadata, '$.private') WHERE type = 'Concept'").get)  # fmt: skip
+    assert [one.is_exposed for one in memory.concepts()] == [True]
+    assert run(memory).changed == 1
+    [concept] = memory.concepts()
+    assert memory.get(concept.id).is_private and not concept.is_exposed
+
+
 @pytest.mark.parametrize("cascade", [None, False])
 def test_a_concept_that_is_hidden_is_written_anew(memory: Memory, cascade: bool | None) -> None:
     memory.add([{"text": text, "source": str(i)} for i, text in enumerate(PAINT)])

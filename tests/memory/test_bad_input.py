@@ -163,6 +163,7 @@ REFUSED: dict[str, tuple[Call, list[object]]] = {
     "replaces": (lambda m, bad: m.put_concept(Concept("new"), {1: 1.0}, replaces=bad), some(NO_ID)),
     "concept_id": (lambda m, bad: m.dissolve_concept(bad), NO_ID),
     "ids of texts": (lambda m, bad: m.texts(bad), NO_IDS),
+    "ids of private_among": (lambda m, bad: m.private_among(bad), NO_IDS),
     "cluster": (lambda m, bad: m.nearness(bad), NO_KIND),
     "cancelled of compact": (lambda m, bad: m.compact(bad), NO_CALL),
     "node": (lambda m, bad: m.added_since(bad, 0.0), NO_COUNT),

@@ -49,6 +49,16 @@ def test_a_concept_contains_its_members_and_says_that_it_comes_from_them(memory:
     assert (one.id, one.members, one.lost) == (node, tuple(nodes), 0)
 
 
+def test_a_concept_is_private_where_something_in_it_is(memory: Memory) -> None:
+    memory.add([{"text": "a secret paint", "metadata": {"private": True}}])
+    secret, *nodes = memory.search("secret")[0].node.id, *memory.insert_nodes(COLOURS)
+    node = concept(memory, [secret, *nodes])
+    above = concept(memory, [node], "paint as such")
+    assert [memory.get(one).is_private for one in (node, above)] == [True, True]
+    memory.put_concept(Concept("paint of most colours"), dict.fromkeys(nodes, 0.9), replaces=node)
+    assert not memory.get(node).is_private
+
+
 def test_a_concept_of_what_is_gone_is_not_stored(memory: Memory) -> None:
     [node] = memory.insert_nodes(["a fact"])
     assert memory.put_concept(Concept("facts"), {node: 0.9, 999: 0.9}) is None

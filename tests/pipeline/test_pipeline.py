@@ -18,7 +18,7 @@ from ruvllm.errors import EngineError, ModelMissing
 from ruvllm.inference import Engine
 from ruvllm.inference.engine import Piece
 from ruvllm.inference.runtime_engine import Probe
-from ruvllm.memory import Memory
+from ruvllm.memory import Concept, Memory
 from ruvllm.orchestrator import SpareTime
 from ruvllm.pipeline import AnswerStream, Pipeline, default_context
 from ruvllm.routing import Asked, shown
@@ -446,6 +446,18 @@ def test_a_private_document_is_kept_from_an_endpoint(memory: Memory) -> None:
         response = routed(memory, tiers, router)
         said = "".join(message.content for message in tiers.engines[tier].asked[-1])
         assert ("spring tide" in said) == is_shown == any("spring tide" in one.text for one in response.sources)
+
+
+def test_a_concept_of_something_private_is_kept_from_an_endpoint(memory: Memory) -> None:
+    memory.add([{"text": "The ship arrives with the spring tide.", "metadata": {"private": True}}])
+    ids = [hit.node.id for hit in memory.search("ship arrives", k=2)]
+    memory.put_concept(Concept("When the supply ship arrives is a spring tide matter."), dict.fromkeys(ids, 0.9))
+    tiers, router = _Tiers(), _Chooses(shown(REMOTE))
+    for tier, is_shown in ((REMOTE, False), ("large", True)):
+        router.tier = shown(tier)
+        routed(memory, tiers, router)
+        said = "".join(message.content for message in tiers.engines[tier].asked[-1])
+        assert ("a spring tide matter" in said) == is_shown
 
 
 @pytest.mark.parametrize(

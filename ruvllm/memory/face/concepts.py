@@ -93,6 +93,8 @@ class Concepts(OpenedBrain):
     def put_concept(self, concept: Concept, members: Mapping[int, float], *, replaces: int | None = None) -> int | None:
         """Store a concept, with Contains and Derived edges to its members, in one transaction; durable on return.
 
+        It is private where a member is.
+
         Args:
             members: ids of what it contains -> weights in [0, 1].
             replaces: the concept that it is a new version of, which keeps its id.
@@ -156,6 +158,10 @@ class Concepts(OpenedBrain):
                 raise
             return self.texts(ids)
         return {id_: whole[id_][0] if id_ in whole else node.text for id_, node in nodes.items()}
+
+    def private_among(self, ids: Sequence[int]) -> set[int]:
+        """Return those of `ids` whose texts no endpoint may be shown."""
+        return {id_ for id_, node in fetch_nodes(self._store, checked_ids(ids, "ids")).items() if node.is_private}
 
     @with_one_embedder
     def nearness(self, cluster: Cluster) -> list[float]:
