@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ruvllm.config import EnrichmentConfig
 from ruvllm.errors import EngineError
 from ruvllm.inference.engine import Engine
+from ruvllm.inference.open import is_remote
 from ruvllm.learning.naming import NAMING_VERSION, names_in
 from ruvllm.learning.worker import MustStop
 from ruvllm.memory import Memory
@@ -57,7 +58,8 @@ def enrich(
 ) -> EnrichmentReport:
     """Let a model read at most `config.passages_per_run` passages that it has not read; durable on return.
 
-    Each passage is one transaction, so that a run that is stopped or killed goes on where it was.
+    Each passage is one transaction, so that a run that is stopped or killed goes on where it was. An endpoint is shown
+    nothing private.
 
     Args:
         model: its name, which the links say.
@@ -71,6 +73,8 @@ def enrich(
     """
     started = time.perf_counter()
     unread = memory.unread(model, NAMING_VERSION, config.max_links)
+    hidden = memory.private_among(unread) if is_remote(model) else set()
+    unread = [node for node in unread if node not in hidden]
     read = named = names = links = failed = 0
 
     def report(*, finished: bool) -> EnrichmentReport:

@@ -62,6 +62,14 @@ def exported(memory: Memory, name: str = "x.jsonl") -> bytes:
 # -- links -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("model", "read"), [("scripted", 2), ("https://host/v1#model", 1)])
+def test_an_endpoint_reads_nothing_private(memory: Memory, model: str, read: int) -> None:
+    memory.add([{"text": TEXTS[0], "metadata": {"private": True}}, TEXTS[1]])
+    engine = ScriptedEngine(KETTLE)
+    report = run(memory, engine, model)
+    assert (report.read, report.left, engine.calls) == (read, 0, read)
+
+
 def test_a_name_that_two_passages_share_links_them_and_says_who_made_it(memory: Memory) -> None:
     first, second, _ = told(memory, *TEXTS)
     report = run(memory)
