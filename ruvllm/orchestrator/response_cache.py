@@ -35,7 +35,7 @@ class CacheKey:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One answer, and what its record needs, so that nothing is embedded when it is given again.
+    """One answer, and what its record needs, so that nothing is embedded or looked up when it is given again.
 
     `query_vector` is (native_dim,) float32; so is `answer_vector`, which its owner may fill in later.
     """
@@ -45,6 +45,7 @@ class Entry:
     query_vector: np.ndarray
     bytes: int
     answer_vector: np.ndarray | None = None
+    is_private: bool = False
 
 
 def same_every_time(options: GenerationOptions) -> bool:
@@ -118,14 +119,23 @@ class ResponseCache:
                 return self.get(entries[i].key)
         return None
 
-    def put(self, key: CacheKey, response: Response, query_vector: np.ndarray, *, drops: int | None = None) -> None:
+    def put(
+        self,
+        key: CacheKey,
+        response: Response,
+        query_vector: np.ndarray,
+        *,
+        drops: int | None = None,
+        is_private: bool = False,
+    ) -> None:
         """Keep an answer, in place of others where there is no room; one that is too large by itself is not kept.
 
         Args:
             drops: what `drops` said when the answer was begun; where it says more now, this one may be what was meant,
                 and is not kept.
+            is_private: as the answer is remembered, for it does not say so itself.
         """
-        entry = Entry(key, response, query_vector, _bytes_of(key, response, query_vector))
+        entry = Entry(key, response, query_vector, _bytes_of(key, response, query_vector), is_private=is_private)
         if entry.bytes > self._config.max_bytes:
             return
         with self._lock:

@@ -11,6 +11,7 @@ from ruvllm.orchestrator import ResponseCache
 from ruvllm.orchestrator.response_cache import Entry, key_of, same_every_time
 from ruvllm.pipeline.answer import options_of
 from ruvllm.pipeline.asking import Asking, Reader
+from ruvllm.pipeline.readers import is_kept_private
 from ruvllm.routing import Routes
 from ruvllm.tuning.rollout.trials import Trials
 from ruvllm.types import Response
@@ -59,7 +60,8 @@ def keep(cache: ResponseCache, asking: Asking, reader: Reader, response: Respons
     if asking.key is None or asking.vector is None or asking.is_degraded or explored or is_sampled:
         return
     own = tuple(warning for warning in response.warnings if not warning.startswith("record: "))  # not of this request
-    cache.put(asking.key, replace(response, warnings=own), asking.vector, drops=asking.drops)
+    is_private = is_kept_private(reader, asking)
+    cache.put(asking.key, replace(response, warnings=own), asking.vector, drops=asking.drops, is_private=is_private)
 
 
 def given_again(entry: Entry, asking: Asking, memory: Memory) -> Response:

@@ -27,7 +27,7 @@ from ruvllm.pipeline.on_trial import OnTrial, may_answer_instead, who_failed
 from ruvllm.pipeline.readers import (
     SMALL_READER_SENTENCES,
     default_context,
-    is_endpoint,
+    is_kept_private,
     is_small,
     no_tokens,
     shown_to,
@@ -138,7 +138,8 @@ class Pipeline:
 
     def _answer_again(self, asking: Asking, entry: Entry) -> Response:
         response = given_again(entry, asking, self._memory)
-        return self._leave(asking, response, Reader(), Draft(), entry.answer_vector)
+        vector, is_private = entry.answer_vector, entry.is_private
+        return self._leave(asking, response, Reader(), Draft(), answer_vector=vector, is_private=is_private)
 
     # -- a new answer ------------------------------------------------------------------------------------------------
 
@@ -206,7 +207,7 @@ class Pipeline:
             return replace(response, warnings=tuple(asking.warnings))
         response = judged(self._judge, asking, response, draft)
         self._on_trial.ended(reader.arm, asking, response, draft)
-        response = self._leave(asking, response, reader, draft)
+        response = self._leave(asking, response, reader, draft, is_private=is_kept_private(reader, asking))
         if self.cache is not None:
             keep(self.cache, asking, reader, response)
         return response
@@ -254,7 +255,9 @@ class Pipeline:
         response: Response,
         reader: Reader,
         draft: Draft,
+        *,
         answer_vector: np.ndarray | None = None,
+        is_private: bool,
     ) -> Response:
         """Let memory have the answer; return it with all that is to be said about how it came to be."""
         asking.is_recorded = self._records.wants(asking)
@@ -270,7 +273,7 @@ class Pipeline:
                     query_vector=asking.vector,
                     answer_vector=answer_vector,
                     failures=asking.failures,
-                    is_private=asking.is_private and not is_endpoint(reader),  # which was shown nothing private
+                    is_private=is_private,
                 )
             )
         return response

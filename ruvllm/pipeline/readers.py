@@ -9,7 +9,7 @@ from ruvllm.inference.open import is_remote
 from ruvllm.pipeline.asking import Asking, Reader
 from ruvllm.types import GenerationOptions, Hit, Message, Turn
 
-__all__ = ["SMALL_READER_SENTENCES", "default_context", "is_endpoint", "is_small", "no_tokens", "shown_to"]
+__all__ = ["SMALL_READER_SENTENCES", "default_context", "is_kept_private", "is_small", "no_tokens", "shown_to"]
 
 SMALL_READER = 300e6  # parameters; below, a reader is confused by more than
 SMALL_READER_SENTENCES = 3
@@ -47,14 +47,14 @@ def default_context(
     return min(next((b for b in bins if 4 * question < b), window), window)
 
 
-def is_endpoint(reader: Reader) -> bool:
-    """Return whether what this reader is shown leaves the machine."""
-    return is_remote(reader.tier)
+def is_kept_private(reader: Reader, asking: Asking) -> bool:
+    """Return whether no endpoint may be shown question and answer later; one that answers is shown nothing private."""
+    return asking.is_private and not is_remote(reader.tier)
 
 
 def shown_to(reader: Reader, asking: Asking) -> tuple[Sequence[Hit], Sequence[Turn]]:
     """Return the hits and turns that a reader may be shown; what is private is kept from an endpoint, and that said."""
-    if not (is_endpoint(reader) and asking.is_private):
+    if not (is_remote(reader.tier) and asking.is_private):
         return asking.hits, asking.turns
     hits = [hit for hit in asking.hits if not hit.node.is_private]
     turns = [turn for turn in asking.turns if not turn.is_private]

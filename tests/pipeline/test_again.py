@@ -68,6 +68,15 @@ def test_recording_a_hit_embeds_nothing(memory: Memory) -> None:
     assert memory.stats().interactions == 4
 
 
+def test_a_hit_is_as_private_as_the_answer_was(memory: Memory) -> None:
+    memory.add([{"text": "The supply ship arrives with the spring tide.", "metadata": {"private": True}}])
+    line = pipeline(memory, cache__enabled=True)
+    asked = [ask(line, session=session) for session in ("s", "t")]
+    memory.flush()
+    assert [response.cached for response in asked] == [False, True]
+    assert [turn.is_private for session in ("s", "t") for turn in memory.turns(session)] == [True, True]
+
+
 def test_a_stream_of_a_hit_is_its_text(memory: Memory) -> None:
     line = caching(memory)
     text = ask(line).text
