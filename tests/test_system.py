@@ -170,6 +170,19 @@ def test_an_endpoint_judges_nothing_that_is_private(tmp_path: Path, privacy: Pri
     assert answer.quality_source.endswith("+llm") is reads
 
 
+@pytest.mark.parametrize("private", [True, False])
+def test_an_endpoint_that_judges_a_given_answer_is_shown_nothing_private(tmp_path: Path, private: bool) -> None:
+    config = Config(generation=GenerationConfig(model=READER), judge=JudgeConfig(llm="largest", samples=1))
+    engine = EchoEngine(context_tokens=4096)
+    with ruvllm.RuvLLM(tmp_path, config=config, embedder=WordEmbedder(), open_engine=lambda *_: engine) as llm:
+        llm.memory.add([{"text": "The supply ship is late.", "metadata": {"private": private}}, TEXTS[0]])
+        judged = [llm.judge(QUESTION, TEXTS[0]), llm.judge(QUESTION, TEXTS[0], consistency=True)]
+    said = ["".join(message.content for message in messages) for messages in engine.asked]
+    assert len(said) == (1 if private else 3) and all(TEXTS[0] in one for one in said)
+    assert ["is late" in one for one in said] == [not private] * len(said)
+    assert ["+llm" in one.source for one in judged] == [not private] * 2
+
+
 def test_without_ratings_the_judge_stays_uncalibrated(tmp_path: Path) -> None:
     with ruvllm.open(tmp_path) as llm:
         report = llm.train_judge()

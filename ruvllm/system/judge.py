@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ruvllm.inference import complete
+from ruvllm.inference.open import is_remote
 from ruvllm.judging import Answered, Judgement
 from ruvllm.memory.arguments import checked_texts
 from ruvllm.memory.rows import checked_text
@@ -35,6 +36,8 @@ class Judges(Parts):
     ) -> Judgement:
         """Return how good an answer is, in [0, 1], who says so, and the signals that this was made of.
 
+        An endpoint that judges is not asked where something private is found, and one that answers is not shown it.
+
         Args:
             sources: texts that it should rest on; what `retrieve` finds for the question when None.
             consistency: let the model answer `judge.samples` times more, and count how far the answers agree.
@@ -51,17 +54,21 @@ class Judges(Parts):
         checked_text(answer if answer != "" else "-", "answer")
         given = None if sources is None else checked_texts(sources, "sources")
         vector = self.memory.encode([question])[0]
+        private: set[int] = set()
         if given is None:
             hits = self.memory.search(question, self.config.retrieval.k, query_vector=vector)
             shown = tuple(_source(i, hit.node.text, hit.node.id) for i, hit in enumerate(hits, 1))
+            private = {hit.node.id for hit in hits if hit.node.is_private}
         else:
             shown = tuple(_source(i, text) for i, text in enumerate(given, 1))
-        answered = Answered(question, vector, answer, shown, (), "stop")
+        answered = Answered(question, vector, answer, shown, (), "stop", is_private=bool(private))
         if not consistency:
             return judge.judge(answered)
         from ruvllm.learning.judge import agreement_of
 
-        return judge.with_agreement(answered, agreement_of(answer, self._samples(question, shown)))
+        hidden = private if is_remote(self.config.generation.model) else set()
+        read = [source for source in shown if source.node_id not in hidden]
+        return judge.with_agreement(answered, agreement_of(answer, self._samples(question, read)))
 
     def _samples(self, question: str, sources: Sequence[Source]) -> list[str]:
         """Return answers of the default model to a question and its sources, each drawn anew."""
