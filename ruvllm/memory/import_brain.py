@@ -6,6 +6,7 @@ import base64
 import binascii
 import gzip
 import json
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 import apsw
 
 from ruvllm.memory.archive import stub_of
-from ruvllm.memory.concepts import concepts_of_only, hide_concepts_of
+from ruvllm.memory.concepts import hide_stale
+from ruvllm.memory.history import end_nodes
 from ruvllm.memory.lines import (
     JSON_COLUMNS,
     NODE_KEYS,
@@ -26,7 +28,7 @@ from ruvllm.memory.lines import (
     parsed,
     require_sound,
 )
-from ruvllm.memory.rows import as_unit_rows, delete_nodes, title_of, vector_of
+from ruvllm.memory.rows import as_unit_rows, title_of, vector_of
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import Decision, TierEstimate
 
@@ -42,7 +44,8 @@ DAMAGE = (
 def import_brain(store: Store, file: Path, *, embedder: str | None = None) -> int:
     """Add what `export_brain` wrote and return the number of lines read; rows that are here already stay as they are.
 
-    A document of the same source is replaced unless its content is the same.
+    A document of the same source is replaced, as ingest does it, unless its content is the same: what it said until now
+    is history, and what was trusted less of the two stays so.
 
     Args:
         embedder: whose vectors the brain will hold, where it is known before the first of them.
@@ -65,7 +68,7 @@ class _Import:
         self._version = VERSION
         self._native_dim = 0
         self._documents: dict[int, int] = {}  # id in the file -> id here
-        self._kept_documents: set[int] = set()  # ids here of documents with the same content
+        self._trust: dict[int, float] = {}  # id here of a document that is replaced -> most that its nodes get
         self._nodes: dict[int, int] = {}
         self._newest_here: int = connection.execute("SELECT ifnull(max(id), 0) FROM nodes").get
         self._taken: set[int] = set()  # nodes here that a node of the file turned out to be
@@ -135,19 +138,24 @@ class _Import:
             self._relation(kind, line)
 
     def _document(self, line: dict[str, Any]) -> None:
-        old = self._connection.execute(
-            "SELECT id, sha256 FROM documents WHERE namespace = ? AND source = ?", (line["namespace"], line["source"])
-        ).fetchone()
-        if old is not None and old[1] == line["sha256"]:
-            self._documents[line["id"]] = old[0]
-            self._kept_documents.add(old[0])
+        known = "SELECT id, sha256, trust FROM documents WHERE namespace = ? AND source = ?"
+        rows = fetch(self._connection, known, (line["namespace"], line["source"]))
+        if not rows:
+            self._documents[line["id"]] = self._insert("document", line)
             return
-        if old is not None:
-            nodes = [row[0] for row in fetch(self._connection, "SELECT id FROM nodes WHERE document = ?", old[:1])]
-            hide_concepts_of(self._connection, nodes)  # they may quote what is replaced
-            delete_nodes(self._connection, [*nodes, *concepts_of_only(self._connection, nodes)])
-            self._connection.execute("DELETE FROM documents WHERE id = ?", old[:1])
-        self._documents[line["id"]] = self._insert("document", line)
+        [(document, sha256, trust)] = rows
+        self._documents[line["id"]] = document
+        if sha256 == line["sha256"]:
+            return
+        held = fetch(self._connection, "SELECT id FROM nodes WHERE document = ? AND ended IS NULL", (document,))
+        nodes = [row[0] for row in held]
+        end_nodes(self._connection, nodes, time.time())
+        hide_stale(self._connection, nodes)
+        self._trust[document] = min(trust, line["trust"])
+        self._connection.execute(
+            "UPDATE documents SET title = ?, sha256 = ?, chunks = ?, ingested = ?, trust = ? WHERE id = ?",
+            (*(line[c] for c in ("title", "sha256", "chunks", "ingested")), self._trust[document], document),
+        )
 
     def _node(self, line: dict[str, Any]) -> None:
         old_id = line["id"]
@@ -158,6 +166,8 @@ class _Import:
             self._nodes[old_id] = here
             self._taken.add(here)
             return
+        if line["document"] in self._trust:
+            line["trust"] = min(line["trust"], self._trust[line["document"]])
         pointing = {key: line["metadata"][key] for key in NODE_KEYS if is_id(line["metadata"].get(key))}
         line["metadata"] |= dict.fromkeys(pointing)
         node = self._nodes[old_id] = self._insert("node", line)
@@ -184,7 +194,7 @@ class _Import:
         """Return the node that was here before the import and that a line is about; each is found once."""
         if not self._newest_here:
             return None
-        if line["document"] in self._kept_documents:
+        if line["document"] is not None:
             columns: tuple[str, ...] = ("document", "ended")
         else:
             columns = ("created", "namespace", "type", "source", "session", "document")

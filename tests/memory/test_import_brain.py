@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ruvllm.memory import Concept, Memory
 from ruvllm.memory.lines import VERSION
 from ruvllm.types import EdgeType
 
-from .fakes import WordEmbedder
+from .fakes import WordEmbedder, interaction
 
 
 def content(memory: Memory) -> dict[str, Any]:
@@ -64,13 +65,13 @@ def test_import_joins_what_is_there_and_renumbers(
     other.import_file(tmp_path / "x.jsonl")
     assert {s.source for s in other.sources()} == {"mine", "s0", "s1", "s2"}
     assert other.search("text0", k=1)[0].node.text == "text0 words"
-    assert other._store.value("SELECT count(*) FROM nodes WHERE text = 'my own version'") == 0
+    assert other._store.value("SELECT ended IS NOT NULL FROM nodes WHERE text = 'my own version'")
     assert other._store.value("SELECT count(*) FROM nodes WHERE text = 'text1 words'") == 1
     assert other.interaction("a1").used_ids == (other.search("text1", k=1)[0].node.id,)
     assert other.check().ok
 
 
-def test_nothing_of_a_replaced_document_is_quoted_or_archived(
+def test_nothing_of_a_replaced_document_is_quoted_or_found_in_the_archive(
     memory: Memory, open_memory: Callable[..., Memory], tmp_path: Path
 ) -> None:
     theirs = open_memory(tmp_path / "theirs")
@@ -83,12 +84,35 @@ def test_nothing_of_a_replaced_document_is_quoted_or_archived(
     memory._store.write(lambda c: c.execute("UPDATE nodes SET use_count = 9 WHERE id <> ?", (old,)).fetchall())
     assert memory.run_archival(0.0, 9).archived == 1
     memory.import_file(tmp_path / "x.jsonl")
-    assert [(one.members, one.is_hidden) for one in memory.concepts()] == [((other,), True)]
+    assert [(one.members, one.is_hidden) for one in memory.concepts()] == [((old,), True), ((old, other), True)]
     assert {hit.node.text for hit in memory.search("paint quoted in confidence")} == {
         "their own version",
         "paint is blue",
     }
     assert memory.check().findings == ()
+
+
+def test_what_an_import_replaces_is_history_and_forgotten_with_its_source(
+    memory: Memory, open_memory: Callable[..., Memory], tmp_path: Path
+) -> None:
+    theirs = open_memory(tmp_path / "theirs")
+    theirs.add([{"text": "their own version", "source": "s"}])
+    theirs.export(tmp_path / "x.jsonl")
+    memory.add([{"text": "my own version", "source": "s"}])
+    memory.set_trust("s", 0.5)
+    [hit] = memory.search("my own version")
+    memory.record(replace(interaction("a1"), source_ids=(hit.node.id,)))
+    memory.import_file(tmp_path / "x.jsonl")
+    [found] = memory.search("own version")
+    assert (found.node.text, found.node.trust) == ("their own version", 0.5)
+    assert [one.trust for one in memory.sources()] == [0.5]
+    assert memory.get(hit.node.id).text == "my own version"
+    assert memory.check().findings == ()
+    memory.export(tmp_path / "mine.jsonl")
+    assert theirs.import_file(tmp_path / "mine.jsonl") and theirs.check().findings == ()
+    assert memory.import_file(tmp_path / "mine.jsonl") and memory.stats().nodes == 4
+    memory.forget("s")
+    assert memory.stats().nodes == 1  # the question: the answer repeats what was replaced
 
 
 NEW_KINDS: dict[int, tuple[str, ...]] = {

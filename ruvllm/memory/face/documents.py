@@ -200,7 +200,6 @@ class Documents(OpenedBrain):
         self._derived.reload()
         self._recent.forget()
         self._rated.forget()
-        self._archive.tidy()  # it may have replaced documents
         self._cold.reload()
         drop_outdated_run(self._store, self.path)
         return lines

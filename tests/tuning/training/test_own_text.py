@@ -126,14 +126,23 @@ def test_document_that_is_gone_is_in_no_run(brain: Path, config: Config, change:
     assert [path.name for path in folder.iterdir()] == ["lock"]
 
 
-def test_document_that_an_import_replaces_is_in_no_run(tmp_path: Path, brain: Path, config: Config) -> None:
+@pytest.mark.parametrize("is_imported", [True, False])
+def test_document_that_is_replaced_is_history_and_stays_in_a_run(
+    tmp_path: Path, brain: Path, config: Config, is_imported: bool
+) -> None:
     folder = stopped(filled(brain), config)
     source = next(iter(sources(folder / GENERAL)))
+    words = [{"text": "Other words.", "source": f"log {source}"}]
     with Memory(tmp_path / "other", embedder=WordEmbedder()) as other:
-        other.ingest([{"text": "Other words.", "source": f"log {source}"}])
+        other.ingest(words)
         other.export(tmp_path / "other.jsonl")
     with opened(brain) as memory:
-        memory.import_file(tmp_path / "other.jsonl")
+        if is_imported:
+            memory.import_file(tmp_path / "other.jsonl")
+        else:
+            memory.ingest(words)
+        assert source in sources(folder / GENERAL)
+        memory.forget(f"log {source}")
     assert [path.name for path in folder.iterdir()] == ["lock"]
 
 
