@@ -52,7 +52,7 @@ def test_an_answer_whose_sources_alone_were_marked_is_taken_back(
     memory.feedback("a1", Feedback(marks={nodes[0]: True}))
     memory.export(tmp_path / "x.jsonl")
     memory.close()
-    other = open_memory("other")
+    other = open_memory(tmp_path / "other")
     other.import_file(tmp_path / "x.jsonl")
     assert other.interaction("a1").feedback == Feedback(marks={nodes[0]: True})
 

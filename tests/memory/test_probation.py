@@ -39,6 +39,14 @@ def test_one_rater_alone_promotes_nothing(memory: Memory, rater: str, sessions: 
     assert answers(memory) == []
 
 
+def test_who_asks_again_and_again_has_one_copy_found_by_all(memory: Memory) -> None:
+    rate(memory, "a0", 1.0, "bob", session="bob")
+    first, *copies = [rate(memory, f"a{i}", 1.0, "alice", session=f"s{i}") for i in range(1, 5)]
+    assert answers(memory) == [first] and all(memory.get(copy).on_probation for copy in copies)
+    memory.feedback("a0", Feedback(quality=0.0, rater="bob"))
+    assert answers(memory) == []
+
+
 def test_promotion_is_taken_back_with_the_rating_that_made_it(memory: Memory) -> None:
     rate(memory, "a1", 1.0, session="alice")
     node = rate(memory, "a2", 1.0, session="bob")
@@ -80,6 +88,8 @@ def test_of_an_answer_that_many_were_given_and_called_good_one_is_searched(memor
     rate(memory, "a6", 1.0, "user6", session="s6")
     assert answers(memory) == []
     assert all(memory.get(node).on_probation for node in (first, *others))
+    memory.promote(first)
+    assert answers(memory) == [first]
     assert memory.check().ok
 
 
