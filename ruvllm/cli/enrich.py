@@ -43,4 +43,4 @@ def enrich(
         markup=False,
     )
     if report.failed:
-        out.print(f"{report.failed} could not be read")
+        out.print(f"{report.failed} could not be read, {report.given_up} of them for the last time")

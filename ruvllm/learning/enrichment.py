@@ -20,7 +20,7 @@ __all__ = ["EnrichmentReport", "enrich"]
 
 logger = logging.getLogger(__name__)
 
-MAX_FAILED = 3  # passages on which the model may fail in one run
+MAX_FAILED = 3  # passages on which the model may fail one after another
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,8 @@ class EnrichmentReport:
         read: passages; no later run of the same model reads them again, unless another one did meanwhile.
         named: of these, passages in which it found names, `names` in all.
         links: that were made of them.
-        failed: passages that the model could not read; a later run tries them again.
+        failed: passages that the model could not read; later runs try them again, after those that are new.
+        given_up: of these, passages that no later run of the same model tries again: it failed on them too often.
         left: passages that are still to be read.
         finished: False when it was cancelled; what was read until then stays.
     """
@@ -43,6 +44,7 @@ class EnrichmentReport:
     names: int
     links: int
     failed: int
+    given_up: int
     left: int
     seconds: float
     finished: bool
@@ -69,17 +71,17 @@ def enrich(
     Raises:
         ModelMissing and the like: the model cannot be had.
         ValueError: it cannot be kept to a schema; the message names what is missing.
-        EngineError: it failed on more than MAX_FAILED passages.
+        EngineError: it failed on more than MAX_FAILED passages one after another; the next run begins with others.
     """
     started = time.perf_counter()
     unread = memory.unread(model, NAMING_VERSION, config.max_links)
     hidden = memory.private_among(unread) if is_remote(model) else set()
     unread = [node for node in unread if node not in hidden]
-    read = named = names = links = failed = 0
+    read = named = names = links = failed = in_row = given_up = 0
 
     def report(*, finished: bool) -> EnrichmentReport:
-        left, seconds = len(unread) - read, time.perf_counter() - started
-        return EnrichmentReport(model, read, named, names, links, failed, left, seconds, finished)
+        left, seconds = len(unread) - read - given_up, time.perf_counter() - started
+        return EnrichmentReport(model, read, named, names, links, failed, given_up, left, seconds, finished)
 
     if not unread:
         return report(finished=True)
@@ -95,8 +97,9 @@ def enrich(
                     must_stop=cancelled,
                 )
             except EngineError as error:
-                failed += 1
-                if failed > MAX_FAILED:
+                failed, in_row = failed + 1, in_row + 1
+                given_up += memory.put_failure(node, model, NAMING_VERSION)
+                if in_row > MAX_FAILED:
                     raise
                 logger.warning("node %d is not read: %s", node, error)
                 continue
@@ -104,6 +107,7 @@ def enrich(
                 return report(finished=False)
             made = memory.put_names(node, found, model, NAMING_VERSION)
             read += 1
+            in_row = 0 if found else in_row  # else it was perhaps not even asked
             if made is not None:  # else it went meanwhile
                 named, names, links = named + bool(found), names + len(found), links + made
     return report(finished=True)

@@ -17,27 +17,35 @@ from ruvllm.memory.store import Store, fetch
 from ruvllm.memory.who_says import says
 from ruvllm.types import EdgeType, NodeType
 
-__all__ = ["MADE_BY_ENRICHMENT", "delete_enrichments", "unread_nodes", "write_enrichment"]
+__all__ = ["MADE_BY_ENRICHMENT", "delete_enrichments", "unread_nodes", "write_enrichment", "write_failure"]
 
 MADE_BY_ENRICHMENT = "enrichment:"
 """What `created_by` of such an edge begins with; the model follows."""
+
+MAX_TIMES = 3  # that a model may fail on a passage
 
 IS_OURS = f"created_by GLOB '{MADE_BY_ENRICHMENT}*'"
 LINKS = (EdgeType.CITES, EdgeType.SHARED_NAME, EdgeType.SAME_TOPIC)  # that do not merely follow from the order of texts
 
 
 def unread_nodes(store: Store, namespace: str, made_by: str, version: int, max_links: int) -> list[int]:
-    """Return the passages with at most `max_links` links that this model has not read, those with the fewest first."""
+    """Return the passages with at most `max_links` links that this model has not read, those with the fewest first.
+
+    Those on which it failed come after all others, and not any more when it did so MAX_TIMES times.
+    """
     types = ", ".join(f"'{type_.value}'" for type_ in LINKS)
     counted = " + ".join(
         f"(SELECT count(*) FROM (SELECT 1 FROM edges WHERE {end} = nodes.id AND type IN ({types}) "
         f"AND ended IS NULL AND NOT {IS_OURS} LIMIT ?5 + 1))"
         for end in ("src", "dst")
     )
+    by_this = "node = nodes.id AND made_by = ?3 AND version = ?4"
     sql = (
-        f"SELECT id, {counted} AS links FROM nodes WHERE namespace = ?1 AND type = ?2 AND {SEARCHED} AND trust > 0.0 "
-        "AND NOT EXISTS (SELECT 1 FROM enrichments WHERE node = nodes.id AND made_by = ?3 AND version = ?4) "
-        "AND links <= ?5 ORDER BY links, id"
+        f"SELECT id, {counted} AS links, "
+        f"ifnull((SELECT times FROM enrichment_failures WHERE {by_this}), 0) AS times "
+        f"FROM nodes WHERE namespace = ?1 AND type = ?2 AND {SEARCHED} AND trust > 0.0 "
+        f"AND NOT EXISTS (SELECT 1 FROM enrichments WHERE {by_this}) "
+        f"AND links <= ?5 AND times < {MAX_TIMES} ORDER BY times, links, id"
     )
     return [row[0] for row in store.rows(sql, (namespace, NodeType.DOCUMENT.value, made_by, version, max_links))]
 
@@ -81,10 +89,23 @@ def write_enrichment(
     return len(edges), gone
 
 
+def write_failure(connection: apsw.Connection, namespace: str, node: int, made_by: str, version: int) -> bool:
+    """Count that a model failed on a node, where that is still there; return whether it was for the last time."""
+    [last] = fetch(
+        connection,
+        "INSERT INTO enrichment_failures SELECT id, ?3, ?4, 1 FROM nodes WHERE id = ?1 AND namespace = ?2 "
+        "ON CONFLICT (node) DO UPDATE SET made_by = ?3, version = ?4, "
+        "times = iif((made_by, version) = (?3, ?4), times, 0) + 1 RETURNING times >= ?5",
+        (node, namespace, made_by, version, MAX_TIMES),
+    ) or [(False,)]
+    return bool(last[0])
+
+
 def delete_enrichments(connection: apsw.Connection, namespace: str) -> list[EdgeKey]:
     """Take everything back that models found in a namespace; return the edges that went."""
     own = "SELECT id FROM nodes WHERE namespace = ?"
-    connection.execute(f"DELETE FROM enrichments WHERE node IN ({own})", (namespace,))
+    for table in ("enrichments", "enrichment_failures"):
+        connection.execute(f"DELETE FROM {table} WHERE node IN ({own})", (namespace,))
     return _delete_edges(connection, f"src IN ({own})", (namespace,))
 
 

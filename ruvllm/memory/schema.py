@@ -355,6 +355,15 @@ MIGRATIONS: tuple[str, ...] = (
         found TEXT NOT NULL CHECK (json_valid(found))  -- the names, as they stand in the text
     ) STRICT;
     """,
+    # 13: texts that a local model could not read
+    """
+    CREATE TABLE enrichment_failures (
+        node INTEGER PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
+        made_by TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        times INTEGER NOT NULL  -- that this model failed on it
+    ) STRICT;
+    """,
 )
 
 

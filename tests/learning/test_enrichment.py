@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -255,6 +256,46 @@ def test_where_the_model_fails_on_a_passage_the_others_are_read_and_it_is_tried_
     report = run(memory, Flaky(1))
     assert (report.read, report.failed, report.left) == (2, 1, 1)
     assert run(memory).read == 1
+
+
+class Choosy(ScriptedEngine):
+    """Fails on passages with one of some words."""
+
+    def __init__(self, *words: str) -> None:
+        super().__init__(KETTLE)
+        self.words = set(words)
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, *, cancelled: Cancelled | None = None
+    ) -> Iterator[Piece]:
+        if self.words & set(messages[-1].content.split()):
+            self.calls += 1
+            raise EngineError("the model gives no numbers", engine=self.name)
+        return super().stream(messages, options)
+
+
+def test_passages_that_always_fail_keep_no_others_from_being_read(memory: Memory) -> None:
+    told(memory, *(f"poison number{i}" for i in range(MAX_FAILED + 1)), *TEXTS)
+    with pytest.raises(EngineError, match="no numbers"):
+        run(memory, Choosy("poison"))
+    assert run(memory, Choosy("poison"), passages_per_run=len(TEXTS)).read == len(TEXTS)
+
+
+def test_a_passage_is_given_up_after_a_few_times_by_this_model_alone(memory: Memory) -> None:
+    told(memory, "poison", *TEXTS)
+    reports = [run(memory, engine := Choosy("poison")) for _ in range(4)]
+    assert [(r.failed, r.given_up, r.left) for r in reports] == [(1, 0, 1), (1, 0, 1), (1, 1, 0), (0, 0, 0)]
+    assert engine.calls == 0
+    assert run(memory, Choosy("poison"), model="another").failed == 1
+    memory.remove_names()
+    assert run(memory, Choosy("poison")).failed == 1
+
+
+def test_a_model_that_fails_now_and_then_reads_the_others(memory: Memory) -> None:
+    memory.insert_nodes([f"copper kettle number{i}" for i in range(4 * MAX_FAILED)], type=NodeType.DOCUMENT)
+    evens = " ".join(memory.texts(memory.unread("scripted", NAMING_VERSION, 3)[::2]).values())
+    report = run(memory, Choosy(*re.findall(r"number\d+", evens)))
+    assert (report.read, report.failed, report.left) == (2 * MAX_FAILED, 2 * MAX_FAILED, 2 * MAX_FAILED)
 
 
 def test_a_model_that_fails_always_is_an_error(memory: Memory) -> None:

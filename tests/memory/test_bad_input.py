@@ -184,6 +184,9 @@ REFUSED: dict[str, tuple[Call, list[object]]] = {
     ),
     "model of put_names": (lambda m, bad: m.put_names(1, ["Oslo"], bad, 1), NO_TEXT),
     "version of put_names": (lambda m, bad: m.put_names(1, ["Oslo"], "reader", bad), NO_COUNT),
+    "node_id of put_failure": (lambda m, bad: m.put_failure(bad, "reader", 1), NO_ID),
+    "model of put_failure": (lambda m, bad: m.put_failure(1, bad, 1), NO_TEXT),
+    "version of put_failure": (lambda m, bad: m.put_failure(1, "reader", bad), NO_COUNT),
     # opening
     "path": (lambda m, bad: Memory(bad), NO_PATH),
     "config": (lambda m, bad: Memory(m.path, config=bad), some(NO_KIND)),

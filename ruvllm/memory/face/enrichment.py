@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ruvllm.memory.arguments import checked_count, checked_id, checked_texts
-from ruvllm.memory.enrichments import MADE_BY_ENRICHMENT, delete_enrichments, unread_nodes, write_enrichment
+from ruvllm.memory.enrichments import (
+    MADE_BY_ENRICHMENT,
+    delete_enrichments,
+    unread_nodes,
+    write_enrichment,
+    write_failure,
+)
 from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.links import EdgeKey
 from ruvllm.memory.rows import checked_text
@@ -19,7 +25,8 @@ class Enrichment(OpenedBrain):
     def unread(self, model: str, version: int, max_links: int) -> list[int]:
         """Return the passages with at most `max_links` links that a model has not read, those with the fewest first.
 
-        Links are those by names, by writing and by likeness; what a model linked does not count.
+        Links are those by names, by writing and by likeness; what a model linked does not count. Passages on which the
+        model failed come last, and not any more after three times.
 
         Args:
             version: of how the model is asked; another one reads everything again.
@@ -52,6 +59,13 @@ class Enrichment(OpenedBrain):
             after=after,
         )
         return None if done is None else done[0]
+
+    def put_failure(self, node_id: int, model: str, version: int) -> bool:
+        """Count that a model failed on a passage; durable on return. Return whether it will not be `unread` again."""
+        self.require_writable()
+        node_id = checked_id(node_id, "node_id")
+        reader, version = MADE_BY_ENRICHMENT + checked_text(model, "model"), checked_count(version, "version", least=0)
+        return self._store.write(lambda connection: write_failure(connection, self.namespace, node_id, reader, version))
 
     def remove_names(self) -> int:
         """Take back every link that models made here, and what they found; return how many links went."""
