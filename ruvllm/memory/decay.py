@@ -15,6 +15,7 @@ from ruvllm.memory.arguments import checked_count
 from ruvllm.memory.links import EdgeKey, Links
 from ruvllm.memory.rows import checked_weight
 from ruvllm.memory.store import Store, fetch
+from ruvllm.memory.usage import forget_pairs
 from ruvllm.types import EdgeType
 
 __all__ = ["DAY_S", "DecayReport", "apply_decay", "half_lives", "weight_left"]
@@ -28,10 +29,11 @@ STRUCTURE = (EdgeType.FOLLOWS, EdgeType.CONTAINS, EdgeType.DERIVED)
 
 @dataclass(frozen=True, slots=True)
 class DecayReport:
-    """What a pass did: edges whose weight was brought to its time, and edges removed."""
+    """What a pass did: edges brought to its time, edges removed, and pairs found together that were forgotten."""
 
     decayed: int
     pruned: int
+    pairs: int = 0
 
 
 def half_lives(config: LearningConfig) -> dict[EdgeType, float]:
@@ -82,7 +84,7 @@ def apply_decay(
         links.decayed(now)
     else:  # they faded otherwise than the graph believes
         links.reload()
-    return DecayReport(decayed, pruned)
+    return DecayReport(decayed, pruned, forget_pairs(store, cancelled))
 
 
 def _lives_at(rate: float) -> dict[EdgeType, float]:

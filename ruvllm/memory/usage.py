@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, combinations
 
 import apsw
@@ -15,11 +15,13 @@ from ruvllm.memory.rows import NODE_COLUMNS, SEARCHED, existing, node_of
 from ruvllm.memory.store import Store
 from ruvllm.types import Node
 
-__all__ = ["Usage", "read_co_retrieved"]
+__all__ = ["Usage", "forget_pairs", "read_co_retrieved"]
 
 logger = logging.getLogger(__name__)
 
 PAIRED_HITS = 10  # first hits of a search that count as found together: 45 pairs
+MAX_PAIRS = 1_000_000  # that are kept, some 25 MB; compression reads none that was found once, which is chance
+BATCH_PAIRS = 20_000  # forgotten in one transaction
 
 
 class Usage:
@@ -78,6 +80,23 @@ def _add(connection: apsw.Connection, uses: Counter[int], pairs: Counter[tuple[i
         "ON CONFLICT (a, b) DO UPDATE SET count = count + excluded.count",
         sorted((*pair, count) for pair, count in pairs.items() if here.issuperset(pair)),
     )
+
+
+def forget_pairs(store: Store, cancelled: Callable[[], bool] = lambda: False) -> int:
+    """Delete of the pairs that were found together those counted least, until MAX_PAIRS are left; return how many."""
+    surplus: int = max(store.value("SELECT count(*) FROM co_retrievals") - MAX_PAIRS, 0)
+    for start in range(0, surplus, BATCH_PAIRS):
+        if cancelled():
+            return start
+        few = min(surplus - start, BATCH_PAIRS)
+        pairs = store.rows("SELECT a, b FROM co_retrievals ORDER BY count, a, b LIMIT ?", (few,))
+        _delete(store, pairs)
+    return surplus
+
+
+def _delete(store: Store, pairs: Sequence[tuple[int, int]]) -> None:
+    sql = "DELETE FROM co_retrievals WHERE a = ? AND b = ?"
+    store.write(lambda connection: connection.executemany(sql, pairs).fetchall())
 
 
 def read_co_retrieved(store: Store, node_id: int, k: int) -> list[tuple[Node, int]]:

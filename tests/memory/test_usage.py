@@ -85,6 +85,23 @@ def test_only_the_first_hits_count_as_found_together(memory: Memory) -> None:
     assert memory._store.value("SELECT count(*) FROM co_retrievals") == 45
 
 
+def test_decay_keeps_the_pairs_that_were_found_together_most_often(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ruvllm.memory.usage.BATCH_PAIRS", 2)
+    for i in range(30):
+        memory.insert_node(f"red number{i}")
+    memory.search("red", k=30)
+    memory.search("red", k=3)
+    memory.flush()
+    pairs = memory._store.rows("SELECT a, b, count FROM co_retrievals ORDER BY count DESC, a DESC, b DESC")
+    assert memory.apply_decay().pairs == 0
+    monkeypatch.setattr("ruvllm.memory.usage.MAX_PAIRS", 10)
+    assert memory.apply_decay(cancelled=lambda: True).pairs == 0
+    assert memory.apply_decay().pairs == len(pairs) - 10
+    assert sorted(memory._store.rows("SELECT a, b, count FROM co_retrievals")) == sorted(pairs[:10])
+
+
 def test_nodes_deleted_meanwhile_are_passed_over(memory: Memory) -> None:
     memory.add([{"text": "red kite", "source": "kite"}])
     memory.search("red")

@@ -271,6 +271,8 @@ class GraphOfNodes(OpenedBrain):
     ) -> DecayReport:
         """Make permanent what faded from all edges of the brain since their last use, and prune; as often as you like.
 
+        Of the pairs of nodes that searches found together (`co_retrieved`), the million counted most are kept.
+
         Args:
             rate: share of a weight lost per day, in [0, 1), for edges of every type; their configured half-lives when
                 None.
