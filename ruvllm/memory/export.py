@@ -7,13 +7,14 @@ import gzip
 import io
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import apsw
 
+from ruvllm.errors import BrainError
 from ruvllm.memory.archive import Archive
 from ruvllm.memory.lines import BLOB_COLUMNS, JSON_COLUMNS, NODE_KEYS, TABLES, VERSION, Table, is_id
 from ruvllm.memory.store import Store, fetch, translated
@@ -47,6 +48,16 @@ def export_brain(store: Store, file: Path, archive: Archive) -> int:
     folder = (file.resolve() if file.is_symlink() else file).parent
     if not folder.is_dir():
         raise FileNotFoundError(f"file: there is no directory {folder}")
+    archived = [row[0] for row in store.rows("SELECT id FROM nodes WHERE tier = 'cold'")]
+    try:
+        return _write(store, file, archive)
+    except BrainError:
+        if not archive.has_let_go_of(archived):
+            raise
+        return export_brain(store, file, archive)  # of a moment at which the two files agree
+
+
+def _write(store: Store, file: Path, archive: Archive) -> int:
     lines = 0
     with translated(store.path), replacing(file) as raw, _packed(raw, is_gzip=file.suffix == ".gz") as stream:
         for line in _lines(store.reader(), archive):
@@ -83,17 +94,17 @@ def _rows(connection: apsw.Connection, table: Table, archive: Archive) -> Iterat
     more = f", {OF_A_NODE}" if table.name == "nodes" else ""
     sql = f"SELECT {', '.join(table.columns)}{more} FROM {table.name} ORDER BY {table.order}"
     fields = table.shape.__struct_fields__
-    cursor = connection.execute(sql)
-    while rows := list(islice(cursor, READ_ROWS)):
-        lines: list[dict[str, Any]] = [dict(zip(fields, row, strict=True)) for row in rows]
-        _rehydrate([line for line in lines if line.get("tier") == "cold"], archive)
-        for line in lines:
-            for column in (JSON_COLUMNS | {"names", "mentions"}) & line.keys():
-                line[column] = json.loads(line[column])
-            for column in BLOB_COLUMNS & line.keys():
-                if line[column] is not None:
-                    line[column] = base64.b64encode(line[column]).decode("ascii")
-            yield line
+    with closing(connection.execute(sql)) as cursor:  # one that is left open would keep its moment
+        while rows := list(islice(cursor, READ_ROWS)):
+            lines: list[dict[str, Any]] = [dict(zip(fields, row, strict=True)) for row in rows]
+            _rehydrate([line for line in lines if line.get("tier") == "cold"], archive)
+            for line in lines:
+                for column in (JSON_COLUMNS | {"names", "mentions"}) & line.keys():
+                    line[column] = json.loads(line[column])
+                for column in BLOB_COLUMNS & line.keys():
+                    if line[column] is not None:
+                        line[column] = base64.b64encode(line[column]).decode("ascii")
+                yield line
 
 
 def _rehydrate(lines: list[dict[str, Any]], archive: Archive) -> None:

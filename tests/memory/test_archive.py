@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -190,7 +191,15 @@ def test_missing_row_is_said_clearly(memory: Memory) -> None:
     assert not memory.check().ok
 
 
-@pytest.mark.parametrize("read", [lambda m, node: m.get(node).text, lambda m, node: m.texts([node])[node]])
+def exported_text(memory: Memory, node: int) -> str:
+    memory.export(file := memory.path.with_suffix(".jsonl"))
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    return next(str(line["text"]) for line in lines if line["kind"] == "node" and line["id"] == node)
+
+
+@pytest.mark.parametrize(
+    "read", [lambda m, node: m.get(node).text, lambda m, node: m.texts([node])[node], exported_text]
+)
 def test_a_node_that_comes_back_while_it_is_read_is_read(
     memory: Memory, monkeypatch: Any, read: Callable[[Memory, int], str]
 ) -> None:
