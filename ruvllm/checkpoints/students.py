@@ -8,6 +8,7 @@ import re
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from ruvllm.models.card import CARD_FILE, read_card, sha256_of, verify
 
 __all__ = ["Students", "students_of"]
 
+KEPT = 3  # students of a tier that were retired last, beside those that a rollback may come to: each has some 100 MB
 DEATHS = 2  # of processes that load a student, one after another: one may have another cause
 
 _EDITION = re.compile(r"-ruv-edition-v\d+$")
@@ -34,7 +36,8 @@ class Students:
 
     The folder holds a directory for each student and `log.jsonl`, which is never rewritten: what a student is follows
     from its lines (see `SignedLog`). A change counts once its line is on disk; what a crash leaves beside it is
-    cleared away by the next `add`.
+    cleared away by the next `add`, and so are the files of all but the last `KEPT` of a tier that were retired and
+    would not answer after any rollback. The log keeps them.
 
     Args:
         folder: of these alone.
@@ -160,6 +163,9 @@ class Students:
                             raise ValueError(
                                 f"tier: these files are {same.name}, a student for {same.tier!r} ({tier!r})"
                             )
+                        if not same.path.is_dir():
+                            os.replace(part, same.path)
+                            flush_folder(self.folder)
                         return same
                     name = _next_name(f"{prefix.strip('-.') or 'model'}-ruv-edition-v", book)
                     os.replace(part, self.folder / name)
@@ -237,10 +243,11 @@ class Students:
 
     def _copied(self, model_dir: Path, names: list[str]) -> Path:
         """Return a copy of a model, flushed to the disk, where no name of a student points. The adding lock is held."""
-        known = {one.name for one in self._book().students.values()}
-        left = [path for path in self.folder.iterdir() if path.is_dir() and path.name not in known]
-        for path in left:  # of a process that ended before its line was written
-            shutil.rmtree(path, ignore_errors=True)
+        kept = {self.folder / one.name for one in _kept(self._book())}
+        left = [path for path in self.folder.iterdir() if path.is_dir() and path not in kept]
+        for path in left:  # of those, and of a process that ended before its line was written
+            if not path.samefile(model_dir):
+                shutil.rmtree(path, ignore_errors=True)
         part = self.folder / ".adding"
         part.mkdir()
         try:
@@ -308,6 +315,17 @@ def _deaths(note: Path) -> int:
     except (OSError, OverflowError):
         pass  # it is there, and somebody else's
     return loads if pid == os.getpid() else loads - 1
+
+
+def _kept(book: Ledger) -> Iterator[Student]:
+    """Yield the students whose files may still be wanted."""
+    answered = {id for stack in book.in_force.values() for id in stack}
+    retired: Counter[str] = Counter()  # by tier
+    for one in sorted(book.students.values(), key=lambda one: one.since, reverse=True):
+        is_over = one.step == "retired" and one.id not in answered
+        retired[one.tier] += is_over
+        if not is_over or retired[one.tier] <= KEPT:
+            yield one
 
 
 def _found(book: Ledger, student: str) -> Student:

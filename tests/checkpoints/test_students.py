@@ -202,6 +202,32 @@ def test_a_student_that_was_rolled_back_needs_validation_again(students: Student
     assert students.move(id, "validated", evidence=EVIDENCE).state == "validated"
 
 
+def test_the_next_one_that_comes_clears_away_all_but_the_last_that_were_retired(
+    students: Students, model_dirs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ruvllm.checkpoints.students.KEPT", 1)
+    added = [students.add(model_dir, base=TIER, tier=TIER) for model_dir in model_dirs]
+    for one in (added[2], added[0], added[1]):
+        students.move(one.id, "retired")
+    assert students.add(model_dirs[1], base=TIER, tier=TIER).id == added[1].id
+    assert [one.path.exists() for one in added] == [False, True, False]
+    assert [one.state for one in students.all()] == ["retired"] * 3
+
+
+def test_what_a_rollback_comes_to_is_kept_and_what_comes_again_is_whole(
+    students: Students, model_dirs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ruvllm.checkpoints.students.KEPT", 0)
+    first, second = (students.get(promoted(students, model_dir)) for model_dir in model_dirs[:2])
+    third = students.add(model_dirs[2], base=TIER, tier=TIER)
+    students.move(third.id, "retired")
+    students.add(model_dirs[0], base=TIER, tier=TIER)
+    assert [one.path.exists() for one in (first, second, third)] == [True, True, False]
+    assert students.rollback(TIER) == students.get(first.id)
+    students.require_whole(students.add(model_dirs[2], base=TIER, tier=TIER))
+    students.require_whole(students.add(third.path, base=TIER, tier=TIER))
+
+
 def test_of_two_promotions_at_once_one_wins(students: Students, model_dirs: list[Path]) -> None:
     id = on_trial(students, model_dirs[0])
     others = [Students(students.folder) for _ in range(4)]  # as processes are
