@@ -17,7 +17,7 @@ import numpy as np
 from ruvllm.errors import BrainError
 from ruvllm.memory.derived import Derived
 from ruvllm.memory.rows import SEARCHED, insert_keywords, title_of, vector_of
-from ruvllm.memory.shelves import forget_words, refile, unfile
+from ruvllm.memory.shelves import forget_words, outdated, refile, repack, unfile
 from ruvllm.memory.store import Store, fetch, translated
 from ruvllm.types import NodeType
 from ruvllm.whole_file import fsync_folder
@@ -206,9 +206,19 @@ class Archive:
         with self._lock:
             if self.file.exists():
                 self._drop(ids)
+                self._repack()
 
     def _tidy(self) -> None:
         self._drop(self.surplus())
+        if self.file.exists():
+            self._repack()
+
+    def _repack(self) -> None:
+        with self.reading() as cold:
+            is_outdated = bool(outdated(cold))
+        if is_outdated:
+            with self.writing() as cold:
+                repack(cold)
 
     def _drop(self, ids: Sequence[int]) -> None:
         if ids:

@@ -14,9 +14,10 @@ from ruvllm.memory.rows import SEARCHED, title_of, vector_of
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType, NodeType
 
-__all__ = ["SHELVES", "ColdFile", "forget_words", "refile", "unfile"]
+__all__ = ["SHELVES", "ColdFile", "forget_words", "outdated", "refile", "repack", "unfile"]
 
 READ_NODES = 1024  # vectors compared with those of all concepts at a time
+PACKED_AT_ONCE = 1024  # nodes of a shelf, in some 25 ms
 
 SHELVES = """
 CREATE TABLE IF NOT EXISTS shelves (  -- of a concept: what is archived behind it
@@ -78,7 +79,10 @@ def refile(store: Store, file: ColdFile, namespace: str) -> int:
 
 
 def unfile(connection: apsw.Connection, nodes: Sequence[int]) -> None:
-    """Take nodes, which are back in hot memory or deleted, off their shelves, in the caller's transaction."""
+    """Take nodes, which are back in hot memory or deleted, off their shelves, in the caller's transaction.
+
+    What a large shelf has packed stays as it was until `repack`; searches pass over what is not archived.
+    """
     if not fetch(connection, "SELECT 1 FROM sqlite_schema WHERE name = 'filed'"):
         return
     each = json.dumps(list(nodes))
@@ -89,6 +93,23 @@ def unfile(connection: apsw.Connection, nodes: Sequence[int]) -> None:
     connection.executemany("DELETE FROM filed WHERE node = ?", gone)
     connection.executemany("DELETE FROM words WHERE rowid = ?", gone)
     for concept, namespace in {(concept, namespace) for _, concept, namespace in rows}:
+        left = fetch(connection, "SELECT 1 FROM filed WHERE concept = ? LIMIT ?", (concept, PACKED_AT_ONCE + 1))
+        if len(left) <= PACKED_AT_ONCE:
+            _pack(connection, concept, namespace)
+
+
+def outdated(connection: apsw.Connection) -> list[tuple[int, str]]:
+    """Return the shelves, concept and namespace, that hold what was taken off them."""
+    if not fetch(connection, "SELECT 1 FROM sqlite_schema WHERE name = 'filed'"):
+        return []
+    filed = "SELECT count(*) FROM filed WHERE filed.concept = shelves.concept"
+    sql = f"SELECT concept, namespace FROM shelves WHERE length(nodes) / 8 <> ({filed})"
+    return [(concept, namespace) for concept, namespace in fetch(connection, sql)]
+
+
+def repack(connection: apsw.Connection) -> None:
+    """Let no shelf hold what was taken off it, in the caller's transaction."""
+    for concept, namespace in outdated(connection):
         _pack(connection, concept, namespace)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import numpy as np
 import pytest
 
 from ruvllm.memory import Concept, Memory
@@ -171,6 +172,28 @@ def test_nothing_of_what_was_forgotten_is_left_on_a_shelf(memory: Memory) -> Non
         assert {row[0] for row in cold.execute("SELECT node FROM filed")} == {2, 3, 4}
         assert [row[0] for row in cold.execute("SELECT length(nodes) / 8 FROM shelves")] == [3]
         assert list(cold.execute("SELECT rowid FROM words WHERE words MATCH 'azure'")) == []
+
+
+@pytest.mark.parametrize("later", [lambda m: m.forget("s1"), lambda m: m.compact(), lambda m: m.run_archival()])
+def test_a_large_shelf_is_packed_anew_later_than_what_comes_back_from_it(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, later: Callable[[Memory], object]
+) -> None:
+    monkeypatch.setattr("ruvllm.memory.shelves.PACKED_AT_ONCE", 0)
+    memory.add([{"text": text, "source": f"s{i}"} for i, text in enumerate(COLOURS)])
+    for i in range(1, 5):
+        use(memory, i, 0, 100.0)
+    concept(memory, [1, 2, 3, 4])
+    memory.run_archival()
+    before = found(memory, COLOURS[2])
+
+    def packed() -> list[int]:
+        with memory._archive.reading() as cold:
+            return list(np.frombuffer(cold.execute("SELECT nodes FROM shelves").get, np.int64).tolist())
+
+    memory.rehydrate([2])
+    assert packed() == [1, 2, 3, 4] and found(memory, COLOURS[2]) == before
+    later(memory)
+    assert packed() == [1, 3, 4] and found(memory, COLOURS[2])[0] == before[0]
 
 
 def test_shelves_belong_to_one_namespace(memory: Memory, open_memory: Callable[..., Memory]) -> None:
