@@ -27,6 +27,8 @@ After = Callable[[T], None]
 BUSY_TIMEOUT_MS = 10_000
 CACHE_KIB = 32_768  # of pages that the writer keeps: ingest and answers touch many all over the file, again and again
 LOG_PAGES = 4000  # the log is folded into the database at 16 MB: most pages are written there many times over
+MOST_LOG_PAGES = 8 * LOG_PAGES  # where reads overlap without a pause it only begins anew when readers are waited for
+READERS_TIMEOUT_MS = 200
 
 
 def fetch(connection: apsw.Connection, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
@@ -93,6 +95,7 @@ class Store:
         self._writer: apsw.Connection | None = None
         self._changes_before = 0  # of the running transaction
         self._no_writer: NoWriter | None = None
+        self._wait_at = MOST_LOG_PAGES  # of the log
         with translated(path):
             if not read_only:
                 self._writer = self._open_writer()
@@ -116,7 +119,7 @@ class Store:
             connection.pragma("foreign_keys", True)
             connection.pragma("secure_delete", True)  # what is forgotten is overwritten
             connection.pragma("cache_size", -CACHE_KIB)
-            connection.pragma("wal_autocheckpoint", LOG_PAGES)
+            connection.set_wal_hook(self._fold)
             migrate(connection, self.path)
         except BaseException as error:
             connection.close()
@@ -124,6 +127,23 @@ class Store:
                 raise BrainReadOnly(f"{self.path} cannot be written: the disk is full", path=self.path) from error
             raise
         return connection
+
+    def _fold(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        """Fold the log of so many pages into the database, after a commit; what fails is done after a later one."""
+        if pages < LOG_PAGES:
+            self._wait_at = MOST_LOG_PAGES
+            return apsw.SQLITE_OK
+        with suppress(apsw.Error):
+            if pages < self._wait_at:
+                connection.wal_checkpoint(name, apsw.SQLITE_CHECKPOINT_PASSIVE)
+                return apsw.SQLITE_OK
+            self._wait_at = pages + LOG_PAGES  # somebody reads for long: he is not waited for at each commit
+            connection.set_busy_timeout(READERS_TIMEOUT_MS)
+            try:
+                connection.wal_checkpoint(name, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            finally:
+                connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        return apsw.SQLITE_OK
 
     def _open_read_only(self) -> None:
         if not self.path.exists():

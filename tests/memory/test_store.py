@@ -166,6 +166,38 @@ def test_reader_of_another_thread_sees_commits(store: Store) -> None:
     assert seen == [["a"]]
 
 
+def test_the_log_stays_short_where_somebody_reads_at_every_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ruvllm.memory.store.LOG_PAGES", 20)
+    monkeypatch.setattr("ruvllm.memory.store.MOST_LOG_PAGES", 100)
+    store = Store(tmp_path / "brain.db", read_only=False)
+    reads, is_done = threading.Event(), threading.Event()
+
+    def read() -> None:
+        now, then = (apsw.Connection(str(store.path), flags=apsw.SQLITE_OPEN_READONLY) for _ in range(2))
+        while not is_done.is_set():
+            now.execute("BEGIN; SELECT count(*) FROM meta").fetchall()
+            if then.in_transaction:
+                then.execute("COMMIT")
+            now, then = then, now
+            reads.set()
+        now.close()
+        then.close()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    reads.wait()
+    try:
+        for _ in range(100):
+            store.write(lambda c: c.execute("INSERT OR REPLACE INTO meta VALUES ('a', ?)", ("x" * 100_000,)).fetchall())
+        assert (tmp_path / "brain.db-wal").stat().st_size < 4_000_000
+    finally:
+        is_done.set()
+        reader.join()
+        store.close()
+
+
 def test_full_disk_is_a_brain_error_and_leaves_the_database_sound(store: Store) -> None:
     store.write(put("before"))
     with store.exclusive() as connection:
