@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from ruvllm.errors import EndpointError, EngineError
+from ruvllm.inference.arriving import Line, arriving
 from ruvllm.inference.engine import Cancelled, Piece, require_fits, require_messages
 from ruvllm.inference.sse import Chunk, Usage, parse_chunk, parse_completion, read_events, read_whole
 from ruvllm.inference.stops import StopFilter
@@ -35,10 +36,10 @@ _EXTRA_FIELDS = {"logprobs": True, "stream_options": {"include_usage": True}}  #
 class RemoteEngine:
     """One model behind an endpoint. Safe to share between threads; nothing is fetched before the first stream.
 
-    Connecting is tried three times; once a byte of the answer has arrived nothing is repeated. `cancelled` is asked
-    whenever bytes arrive, so a cancel waits for at most one silence. A `json_schema` is sent as a strict
-    `response_format`; whether the endpoint keeps to it is not checked. An answer that cannot be `max_new_tokens` tokens
-    any more is cut off: some servers do not know that limit, and some models never end.
+    Connecting is tried three times; once a byte of the answer has arrived nothing is repeated. Each stream connects
+    anew, and waits on a thread of its own: a cancel takes 50 ms, whatever the endpoint does. A `json_schema` is sent as
+    a strict `response_format`; whether the endpoint keeps to it is not checked. An answer that cannot be
+    `max_new_tokens` tokens any more is cut off: some servers do not know that limit, and some models never end.
 
     Args:
         location: "http://host:port/v1#model".
@@ -83,6 +84,7 @@ class RemoteEngine:
         self._refuses_extra_fields = False
         self._client = httpx.Client(
             timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S)),
+            limits=httpx.Limits(max_keepalive_connections=0),  # a line that may be cut is no other request's
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             trust_env=parsed.host not in ("localhost", "127.0.0.1", "::1"),  # a proxy never serves this machine
         )
@@ -107,8 +109,7 @@ class RemoteEngine:
         require_messages(messages)
         prompt_tokens = self.count_tokens(messages)
         require_fits(prompt_tokens, options.max_new_tokens, self.context_tokens)
-        if self._client.is_closed:
-            raise EngineError(f"{self.name} is closed", engine=self.name)
+        self._require_open()
         return self._pieces(self._body(messages, options), options, prompt_tokens, cancelled or (lambda: False))
 
     def close(self) -> None:
@@ -141,7 +142,8 @@ class RemoteEngine:
         stops, usage, count, chars = StopFilter(options.stop), Usage(prompt_tokens, None), 0, 0
         reason: FinishReason | None = "cancelled" if cancelled() else None
         if reason is None:
-            with closing(self._chunks(body, cancelled)) as chunks:
+            line = Line()
+            with closing(arriving(self._chunks(body, line), line, lambda: self._is_wanted(cancelled))) as chunks:
                 for chunk in chunks:
                     text = stops.push(chunk.text)
                     count += len(chunk.logprobs) or bool(chunk.text)
@@ -161,12 +163,14 @@ class RemoteEngine:
         if reason is None and cancelled():  # while nothing was said
             reason = "cancelled"
         if reason is None:
+            self._require_open()
+        if reason is None:
             raise self._error("the answer broke off before its end")
         completion_tokens = count if usage.completion_tokens is None else usage.completion_tokens
         yield Piece(stops.flush(), (), reason, usage.prompt_tokens, completion_tokens)
 
-    def _chunks(self, body: dict[str, Any], cancelled: Cancelled) -> Generator[Chunk, None, None]:
-        """Yield what the endpoint sends, up to its end-of-stream mark, or until nobody wants more.
+    def _chunks(self, body: dict[str, Any], line: Line) -> Generator[Chunk, None, None]:
+        """Yield what the endpoint sends, up to its end-of-stream mark.
 
         Raises:
             EndpointError: see `stream`.
@@ -174,15 +178,12 @@ class RemoteEngine:
         import httpx
 
         try:
-            with closing(self._open(body, cancelled)) as response:
-                blocks = _wanted(response.iter_bytes(), cancelled)
+            with closing(self._open(body, line)) as response:
                 if "json" in response.headers.get("content-type", "").lower():  # the server does not stream
-                    whole = read_whole(blocks)
-                    if not cancelled():
-                        yield parse_completion(whole)
+                    yield parse_completion(read_whole(response.iter_bytes()))
                     return
-                for data in read_events(blocks):
-                    if data == "[DONE]" or cancelled():  # of what nobody wanted any more, half a line may be left
+                for data in read_events(response.iter_bytes()):
+                    if data == "[DONE]":
                         return
                     yield parse_chunk(data)
         except httpx.TimeoutException as error:
@@ -192,56 +193,55 @@ class RemoteEngine:
         except ValueError as error:
             raise self._error(f"not an OpenAI-compatible answer: {error}") from error
 
-    def _open(self, body: dict[str, Any], cancelled: Cancelled) -> httpx.Response:
+    def _open(self, body: dict[str, Any], line: Line) -> httpx.Response:
         """Return a successful response whose body is unread."""
         extra = {} if self._refuses_extra_fields else _EXTRA_FIELDS
-        response = self._send(body | extra)
+        response = self._send(body | extra, line)
         if response.status_code in (400, 422) and extra:
-            refusal = self._refusal(response, cancelled)
-            response = self._send(body)
+            refusal = self._refusal(response)
+            response = self._send(body, line)
             if response.is_success:
                 logger.debug("%s answers only without %s: %s", self.name, ", ".join(extra), refusal)
                 self._refuses_extra_fields = True
         if not response.is_success:
-            raise self._refusal(response, cancelled)
+            raise self._refusal(response)
         return response
 
-    def _send(self, body: dict[str, Any]) -> httpx.Response:
+    def _send(self, body: dict[str, Any], line: Line) -> httpx.Response:
         import httpx
 
         for left in range(_CONNECT_TRIES - 1, -1, -1):
-            if self._client.is_closed:
-                raise EngineError(f"{self.name} is closed", engine=self.name)
+            self._require_open()
+            request = self._client.build_request("POST", self._url, json=body, extensions={"trace": line.trace})
             try:
-                return self._client.send(self._client.build_request("POST", self._url, json=body), stream=True)
+                return self._client.send(request, stream=True)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                if not left:
+                if not left or line.is_cut:
                     raise self._error(f"cannot be reached: {error}") from error
                 time.sleep(self._backoff_s * 2 ** (_CONNECT_TRIES - 1 - left))
         raise AssertionError("unreachable")
 
-    def _refusal(self, response: httpx.Response, cancelled: Cancelled) -> EndpointError:
+    def _refusal(self, response: httpx.Response) -> EndpointError:
         with closing(response):
             excerpt = b""
-            for block in _wanted(response.iter_bytes(), cancelled):
+            for block in response.iter_bytes():
                 excerpt += block
                 if len(excerpt) >= 4 * _EXCERPT_CHARS:
                     break
         text = " ".join(excerpt.decode("utf-8", "replace").split())[:_EXCERPT_CHARS]
         return self._error(f"answered {response.status_code}: {text or 'no reason given'}", response.status_code)
 
+    def _is_wanted(self, cancelled: Cancelled) -> bool:
+        return not (cancelled() or self._client.is_closed)
+
+    def _require_open(self) -> None:
+        if self._client.is_closed:
+            raise EngineError(f"{self.name} is closed", engine=self.name)
+
     def _error(self, what: str, status: int | None = None) -> EndpointError:
         for secret in self._secrets:
             what = what.replace(secret, "***")
         return EndpointError(f"{self._shown_url} {what}", url=self._shown_url, status=status)
-
-
-def _wanted(blocks: Iterator[bytes], cancelled: Cancelled) -> Iterator[bytes]:
-    """Yield what arrives, also what says nothing, until nobody wants more."""
-    for block in blocks:
-        if cancelled():
-            return
-        yield block
 
 
 def _response_format(options: GenerationOptions) -> dict[str, Any] | None:

@@ -7,7 +7,6 @@ import json
 import re
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -18,9 +17,9 @@ class Endpoint:
     """Says the last message again, word by word; `mode` picks a fault.
 
     Modes: ok; whole (no streaming); no_logprobs (refuses that field); slow (silent until `release`); slow_middle;
-    garbage; html; wrong_fields; error_event; truncated; huge_line; 500; 401; and three that go on until `release`
-    without a word: alive (comments), alive_whole (a document of blanks), alive_503 (a refusal); huge_whole;
-    endless (knows no max_tokens).
+    slow_header (byte by byte until `release`); garbage; html; wrong_fields; error_event; truncated; huge_line; 500;
+    401; and three that go on until `release` without a word: alive (comments), alive_whole (a document of blanks),
+    alive_503 (a refusal); huge_whole; endless (knows no max_tokens).
     """
 
     def __init__(self, mode: str = "ok") -> None:
@@ -28,6 +27,7 @@ class Endpoint:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.release = threading.Event()
+        self.was_left = threading.Event()  # in the middle of an answer
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -51,8 +51,10 @@ class Endpoint:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 endpoint.requests.append(body)
                 endpoint.headers.append(dict(self.headers))
-                with suppress(BrokenPipeError, ConnectionResetError):  # the client has gone, as some tests want
+                try:
                     endpoint._answer(self, body)
+                except (BrokenPipeError, ConnectionResetError):  # the client has gone, as some tests want
+                    endpoint.was_left.set()
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -71,6 +73,11 @@ class Endpoint:
             return _reply(handler, 200, "text/html", b"<html><body>Welcome to the hotel network</body></html>")
         if self.mode == "slow":
             self.release.wait(30)
+            return None
+        if self.mode == "slow_header":
+            handler.wfile.write(b"HTTP/1.0 200 OK\r\nX-Slow: ")
+            while not self.release.wait(0.01):
+                handler.wfile.write(b"x")
             return None
         if self.mode.startswith("alive"):
             is_whole = self.mode == "alive_whole"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import socket
+import threading
 from collections.abc import Callable
 
 import pytest
 
-from ruvllm.errors import EndpointError
+from ruvllm.errors import EndpointError, EngineError
 from ruvllm.inference import complete
 from ruvllm.inference.remote import RemoteEngine
 from ruvllm.types import GenerationOptions, Message
@@ -134,8 +135,8 @@ def test_an_answer_without_an_end_is_cut_off(serve: Serve) -> None:
     assert len(completion.text) <= 256 * OPTIONS.max_new_tokens + len("one")
 
 
-@pytest.mark.parametrize("mode", ["alive", "alive_whole"])
-def test_an_endpoint_that_keeps_the_line_open_without_a_word_can_be_cancelled(serve: Serve, mode: str) -> None:
+@pytest.mark.parametrize("mode", ["slow", "slow_header", "alive", "alive_whole", "alive_503"])
+def test_a_cancel_holds_whatever_the_endpoint_does(serve: Serve, mode: str) -> None:
     endpoint, asked = serve(mode), iter([False] * 5)
     engine = RemoteEngine(endpoint.location, timeout_s=5)
     completion = complete(engine, PROMPT, OPTIONS, cancelled=lambda: next(asked, True))
@@ -143,13 +144,43 @@ def test_an_endpoint_that_keeps_the_line_open_without_a_word_can_be_cancelled(se
     assert (completion.text, completion.finish_reason) == ("", "cancelled")
 
 
-def test_a_refusal_that_never_ends_can_be_cancelled(serve: Serve) -> None:
-    endpoint, asked = serve("alive_503"), iter([False] * 5)
+def test_a_cancel_cuts_the_line(serve: Serve) -> None:
+    endpoint, asked = serve("slow_header"), iter([False] * 5)
     engine = RemoteEngine(endpoint.location, timeout_s=5)
-    with pytest.raises(EndpointError, match="503"):
-        complete(engine, PROMPT, OPTIONS, cancelled=lambda: next(asked, True))
+    complete(engine, PROMPT, OPTIONS, cancelled=lambda: next(asked, True))
+    assert endpoint.was_left.wait(5)
     engine.close()
-    assert next(asked, None) is None  # it was asked while the refusal arrived
+
+
+def test_a_cancel_holds_where_tls_never_comes_about() -> None:
+    asked = iter([False] * 5)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        engine = RemoteEngine(f"https://127.0.0.1:{mute.getsockname()[1]}/v1#m", timeout_s=5)
+        completion = complete(engine, PROMPT, OPTIONS, cancelled=lambda: next(asked, True))
+        engine.close()
+    assert completion.finish_reason == "cancelled"
+
+
+def test_a_cancel_holds_while_a_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, release = iter([False] * 5), threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: release.wait(5) and [])
+    engine = RemoteEngine("http://example.org/v1#m", timeout_s=5)
+    completion = complete(engine, PROMPT, OPTIONS, cancelled=lambda: next(asked, True))
+    release.set()
+    engine.close()
+    assert completion.finish_reason == "cancelled"
+
+
+def test_a_stream_ends_when_its_engine_is_closed(serve: Serve) -> None:
+    engine, asked = RemoteEngine(serve("slow").location, timeout_s=5), iter([False] * 5)
+
+    def close_while_waiting() -> bool:
+        if next(asked, True):
+            engine.close()
+        return False
+
+    with pytest.raises(EngineError, match="is closed"):
+        complete(engine, PROMPT, OPTIONS, cancelled=close_while_waiting)
 
 
 def test_an_endpoint_that_is_down_is_tried_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
