@@ -8,6 +8,7 @@ included, is encoded as ordinary text in one go. For texts that spell no special
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["ChatTemplate"]
 
 MAX_PRODUCT = 1 << 24  # characters, or a number, that a template may come to by multiplying
+MAX_STEPS = 1 << 18  # rounds of loops, and calls of macros, in one rendering: seconds at the most
+_STEP = "one more step"  # a filter, and the variable with the steps taken; no template can spell it
 _OPEN, _CLOSE = "\ue000", "\ue001"  # private-use characters around the index of a message
 _PLACEHOLDER = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
 
@@ -54,7 +57,8 @@ class ChatTemplate:
         spellings = sorted(map(re.escape, self._special_ids), key=len, reverse=True)
         self._special_pattern = re.compile(f"({'|'.join(spellings)})") if spellings else None
         try:
-            self._template = _environment().from_string(source)
+            environment = _environment()
+            self._template = environment.from_string(_counting(environment.parse(source)))
         except (jinja2.TemplateSyntaxError, RecursionError) as error:
             raise ModelUnsupported(f"{model}: chat template is not valid: {error}", model=model) from error
 
@@ -110,7 +114,9 @@ class ChatTemplate:
             {"role": m.role, "content": f"{_OPEN}{i}{_CLOSE}" if m.content else ""} for i, m in enumerate(messages)
         ]
         try:
-            text = self._template.render(messages=shown, add_generation_prompt=True, **self._special_texts)
+            text = self._template.render(
+                messages=shown, add_generation_prompt=True, **self._special_texts, **{_STEP: itertools.count(1)}
+            )
         except jinja2.TemplateError as error:
             raise ValueError(f"messages: the chat template of {self._model} refuses them: {error}") from error
         except Exception as error:  # whatever the template's own code comes to: a number for a text, too deep, too long
@@ -157,6 +163,7 @@ def _special_texts(settings: dict[str, Any]) -> dict[str, str]:
 
 def _environment() -> Any:
     """Return the sandbox that chat templates are written for (the same settings and names as in transformers)."""
+    from jinja2 import pass_context
     from jinja2.exceptions import SecurityError
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -171,9 +178,32 @@ def _environment() -> Any:
 
     environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     environment.filters["tojson"] = _tojson
+    environment.filters[_STEP] = pass_context(_step)
+    del environment.globals["lipsum"]  # which knows no end
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = lambda layout: datetime.now().strftime(layout)
     return environment
+
+
+def _counting(tree: Any) -> Any:
+    """Return a template with a step before each round of its loops, skipped or not, and whatever may call itself."""
+    from jinja2 import nodes
+
+    for node in list(tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock, nodes.Block))):
+        line = node.lineno
+        step = nodes.Filter(nodes.Const(True, lineno=line), _STEP, [], [], None, None, lineno=line)
+        if isinstance(node, nodes.For) and node.test is not None:
+            node.test = nodes.And(step, node.test, lineno=line)
+        else:
+            node.body.insert(0, nodes.ExprStmt(step, lineno=line))
+    return tree.set_environment(tree.environment)
+
+
+def _step(context: Any, value: bool) -> bool:
+    """Return `value`, a step later."""
+    if next(context.parent[_STEP]) > MAX_STEPS:
+        raise RuntimeError(f"more than {MAX_STEPS} rounds of loops")
+    return value
 
 
 def _is_short(left: Any, right: Any) -> bool:

@@ -144,6 +144,38 @@ def test_a_template_cannot_multiply_without_end(source: str) -> None:
         chatml(source + "{{ messages[0].content }}").encode(conversation("x"))
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
+        "{% for a in range(9999) %}{% for b in range(9999) if false %}{% endfor %}{% endfor %}",
+        "{% for a in [1, 2] recursive %}{{ loop([1, 2]) if loop.depth < 40 }}{% endfor %}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(40) }}",
+        "{% macro f() %}{{ caller() }}{{ caller() }}{% endmacro %}" + "{% call f() %}" * 19 + "{% endcall %}" * 19,
+        "{% set n = namespace(n=40) %}{% block f %}{% if n.n %}{% set n.n = n.n - 1 %}{{ self.f() }}{{ self.f() }}"
+        "{% set n.n = n.n + 1 %}{% endif %}{% endblock %}",
+    ],
+    ids=["loops", "skipped rounds", "a recursive loop", "a macro", "callers", "a block"],
+)
+def test_a_template_cannot_go_on_without_end(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ruvllm.inference.chat.MAX_STEPS", 10_000)
+    with pytest.raises(ModelUnsupported, match=r"fails: .* rounds of loops"):
+        chatml(source + "{{ messages[0].content }}").encode(conversation("x"))
+
+
+def test_loops_and_macros_say_what_they_always_say() -> None:
+    source = (
+        "{% for m in messages if m.role != 'system' %}{{ loop.index }}/{{ loop.length }}{{ m.content }}"
+        "{{ '.' if loop.last else ',' }}{% endfor %}{% for x in [] %}{% else %}none{% endfor %}"
+        "{% for x in [[1, [2]]] recursive %}{{ loop(x) if x is iterable else x }}{% endfor %}"
+        "{% macro f(a, b=3) %}{{ a + b }}{{ caller() }}{% endmacro %}{% call f(1) %}!{% endcall %}"
+        "{% block b %}b{% endblock %}{{ self.b() }}{{ messages[0].content }}"
+    )
+    template = chatml(source)
+    for _ in range(2):
+        assert PLAIN.decode(template.encode(conversation("s", "x", "y"))) == "1/2x,2/2y.none124!bbs"
+
+
 def test_a_template_may_repeat_a_text() -> None:
     repeated, written = (chatml(f"{text}{{{{ messages[0].content }}}}") for text in ("{{ 'ab' * 3 }}", "ababab"))
     assert repeated.encode(conversation("c")) == written.encode(conversation("c"))
