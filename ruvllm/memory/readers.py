@@ -15,6 +15,8 @@ from ruvllm.text.chunking import Format
 
 __all__ = ["SUFFIXES", "Document", "Unreadable", "read_document"]
 
+MAX_NESTING = 100  # of front matter; what lies deeper would take the stack from finalisers that happen to run meanwhile
+
 
 class Unreadable(Exception):
     """This file cannot be ingested; the message says why."""
@@ -82,6 +84,7 @@ def _front_matter(text: str) -> tuple[str, dict[str, Any]]:
     if found[1] == "---":
         metadata = _key_values(found[2])
     else:
+        _require_shallow(found[2])
         try:
             metadata = {key: _plain(value) for key, value in tomllib.loads(found[2]).items()}
         except tomllib.TOMLDecodeError:
@@ -110,12 +113,26 @@ def _unquoted(value: str) -> str:
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
 
 
-def _plain(value: Any) -> Any:
+def _require_shallow(block: str) -> None:
+    """Raise Unreadable where brackets lie deep in each other; those in texts count, too, of which few are left open."""
+    depth = 0
+    for bracket in re.findall(r"[\[\]{}]", block):
+        depth = max(depth + (1 if bracket in "[{" else -1), 0)
+        _require_depth(depth)
+
+
+def _require_depth(depth: int) -> None:
+    if depth > MAX_NESTING:
+        raise Unreadable(f"its front matter is nested more than {MAX_NESTING} deep")
+
+
+def _plain(value: Any, depth: int = 1) -> Any:
     """Return a TOML value as JSON has it: dates become text."""
+    _require_depth(depth)
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_plain(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(item, depth + 1) for key, item in value.items()}
     return value if isinstance(value, str | int | float | bool) else str(value)
 
 

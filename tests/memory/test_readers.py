@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ruvllm.memory.readers import read_document
+from ruvllm.memory.readers import Unreadable, read_document
 
 
 def test_html_links_are_kept_as_markdown() -> None:
@@ -46,3 +46,16 @@ def test_page_that_is_cut_off_keeps_the_text_before(page: str) -> None:
     text = read_document(page.encode(), ".html").text
     assert text.count("word") == 2000
     assert text.endswith("AT&T") or "&" not in page
+
+
+@pytest.mark.parametrize(
+    "line", ["x = " + "[" * 5000 + "]" * 5000, "x = " + "{a=" * 5000 + "1" + "}" * 5000, ".".join("a" * 5000) + " = 1"]
+)
+def test_front_matter_is_not_followed_deeper_than_the_stack_has_room_for(line: str) -> None:
+    with pytest.raises(Unreadable, match="nested more than 100 deep"):
+        read_document(f"+++\n{line}\n+++\nBody.".encode(), ".md")
+
+
+def test_front_matter_may_be_nested_and_hold_brackets() -> None:
+    page = b'+++\nx = [[[1]], {a.b = "[[{"}]\ny = "]]"\n+++\nBody.'
+    assert read_document(page, ".md").metadata == {"x": [[[1]], {"a": {"b": "[[{"}}], "y": "]]"}
