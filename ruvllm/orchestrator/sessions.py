@@ -10,16 +10,21 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["SessionQueue"]
+__all__ = ["Place", "SessionQueue"]
 
 POLL_S = 0.05  # how soon a waiting request notices that it was cancelled
 
 
 @dataclass(slots=True, eq=False)
-class _Place:
-    """One request in the line of its session."""
+class Place:
+    """One request in the line of its session; `thread` is who reads its stream, None where several do."""
 
-    thread: int
+    thread: int | None
+
+    def read_on(self) -> None:
+        """Say that the calling thread reads on."""
+        if self.thread != threading.get_ident():
+            self.thread = None
 
 
 class SessionQueue:
@@ -27,26 +32,26 @@ class SessionQueue:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._lines: dict[str, deque[_Place]] = {}  # session -> who runs now and who waits, in order
+        self._lines: dict[str, deque[Place]] = {}  # session -> who runs now and who waits, in order
 
     @contextmanager
-    def turn(self, session: str, *, cancelled: Callable[[], bool], timeout_s: float) -> Iterator[None]:
+    def turn(self, session: str, *, cancelled: Callable[[], bool], timeout_s: float) -> Iterator[Place]:
         """Hold the session while the body runs, waiting up to `timeout_s` for earlier requests of it.
 
         Raises:
-            RuntimeError: this very thread has an unfinished stream of the session; waiting for it would never end.
+            RuntimeError: this very thread reads an unfinished stream of the session; waiting for it would never end.
             TimeoutError: the earlier requests took longer.
             CancelledError: `cancelled()` turned True while waiting.
         """
-        place = _Place(threading.get_ident())
+        place = Place(me := threading.get_ident())
         with self._changed:
             line = self._lines.setdefault(session, deque())
-            if any(other.thread == place.thread for other in line):
+            if any(other.thread == me for other in line):
                 raise RuntimeError(f"session {session!r} has an unfinished stream: read it to its end or close it")
             line.append(place)
         try:
             self._wait(session, line, place, cancelled, timeout_s)
-            yield
+            yield place
         finally:
             with self._changed:
                 line.remove(place)
@@ -55,7 +60,7 @@ class SessionQueue:
                 self._changed.notify_all()
 
     def _wait(
-        self, session: str, line: deque[_Place], place: _Place, cancelled: Callable[[], bool], timeout_s: float
+        self, session: str, line: deque[Place], place: Place, cancelled: Callable[[], bool], timeout_s: float
     ) -> None:
         deadline = time.monotonic() + timeout_s
         with self._changed:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ruvllm.errors import DeadlineExceeded
 from ruvllm.inference import Engine
-from ruvllm.orchestrator import Deadline
+from ruvllm.orchestrator import Deadline, Place
 from ruvllm.orchestrator.response_cache import CacheKey
 from ruvllm.tuning.rollout.trials import Arm
 from ruvllm.types import Decision, FinishReason, Hits, Message, Request, Turn
@@ -60,6 +60,7 @@ class Asking:
     watch: Stopwatch = field(default_factory=Stopwatch)
     warnings: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)  # those of the warnings that say that a part failed
+    place: Place | None = None  # in the line of its session
     key: CacheKey | None = None  # where the answer may be one given before
     drops: int = 0  # of the cache, when it was asked
     vector: np.ndarray | None = None

@@ -42,6 +42,8 @@ def generate(engine: Engine, prompt: Prompt, options: GenerationOptions, asking:
                 draft.completion_tokens = piece.completion_tokens
             if piece.text:
                 yield piece.text
+                if asking.place is not None:
+                    asking.place.read_on()
     except EngineError:
         if not asking.deadline.has_passed:
             raise

@@ -118,7 +118,8 @@ class Pipeline:
             if session is not None:
                 with asking.stage("session"):
                     wait_s = asking.deadline.left_s(self._config.generation.timeout_s)
-                    line.enter_context(self.sessions.turn(session, cancelled=asking.cancelled, timeout_s=wait_s))
+                    turn = self.sessions.turn(session, cancelled=asking.cancelled, timeout_s=wait_s)
+                    asking.place = line.enter_context(turn)
                     asking.turns = self._memory.turns(session, TURNS_READ)
             yield
 

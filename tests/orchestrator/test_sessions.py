@@ -72,6 +72,16 @@ def test_a_thread_cannot_wait_for_itself() -> None:
         pass
 
 
+def test_a_thread_waits_for_a_stream_that_another_reads_on() -> None:
+    queue = SessionQueue()
+    with queue.turn("a", cancelled=never, timeout_s=30) as place:
+        reader = threading.Thread(target=place.read_on)
+        reader.start()
+        reader.join(30)
+        with pytest.raises(TimeoutError), queue.turn("a", cancelled=never, timeout_s=0.0):
+            pass
+
+
 def test_a_request_that_fails_frees_its_session() -> None:
     queue = SessionQueue()
     with pytest.raises(KeyError), queue.turn("a", cancelled=never, timeout_s=30):

@@ -115,6 +115,26 @@ def test_fifty_threads_on_one_session_are_all_answered_one_after_another(memory:
     assert len(set(answered)) == 50 and memory.stats().interactions == 50
 
 
+def test_who_began_a_stream_waits_for_who_reads_it(memory: Memory) -> None:
+    line = pipeline(memory, SlowEngine())
+    stream, read = AnswerStream(line.run(Request(QUESTION, session="alice"), never)), []
+    next(stream)
+
+    def reads() -> None:
+        read.append(next(stream))
+        has_read.set()
+        read.extend(stream)
+
+    has_read = threading.Event()
+    reader = threading.Thread(target=reads)
+    reader.start()
+    assert has_read.wait(30)
+    assert ask(line, "And then?", session="alice").text
+    reader.join(30)
+    memory.flush()
+    assert [turn.query for turn in memory.turns("alice")] == [QUESTION, "And then?"]
+
+
 # -- deadlines ---------------------------------------------------------------------------------------------------------
 
 
