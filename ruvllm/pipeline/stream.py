@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import CancelledError
 
 from ruvllm.closing import Closes
 from ruvllm.types import Response
@@ -14,20 +16,31 @@ class AnswerStream(Closes, Iterator[str]):
     """An answer as it is written: iterate for text, then read `response`. `close()` stops the model.
 
     `response.text` is what counts: where the reader turned out to be unsure of what was streamed, it is the nearest
-    passage instead (`finish_reason` "extract"), and the streamed text is `response.draft`.
+    passage instead (`finish_reason` "extract"), and the streamed text is `response.draft`. Threads may take turns.
+
+    Args:
+        stop: lets the step end that another thread is in when this is closed.
     """
 
-    def __init__(self, steps: Generator[str, None, Response]) -> None:
+    def __init__(self, steps: Generator[str, None, Response], *, stop: Callable[[], None] = lambda: None) -> None:
         self._steps = steps
+        self._stop = stop
+        self._stepping = threading.RLock()
+        self._is_closed = False
         self._response: Response | None = None
 
     def __next__(self) -> str:
-        try:
-            return next(self._steps)
-        except StopIteration as stop:
-            if stop.value is not None:
-                self._response = stop.value
-            raise StopIteration from None
+        with self._stepping:
+            try:
+                return next(self._steps)
+            except StopIteration as stop:
+                if stop.value is not None:
+                    self._response = stop.value
+                raise StopIteration from None
+            except CancelledError:
+                if not self._is_closed:
+                    raise
+                raise StopIteration from None
 
     @property
     def response(self) -> Response:
@@ -39,5 +52,8 @@ class AnswerStream(Closes, Iterator[str]):
         return self._response
 
     def close(self) -> None:
-        """Stop generating; nothing is recorded. May be called twice."""
-        self._steps.close()
+        """Stop generating; nothing is recorded. Ends the step that another thread is in. May be called twice."""
+        self._is_closed = True
+        self._stop()
+        with self._stepping:
+            self._steps.close()

@@ -138,7 +138,9 @@ class Asks(Parts):
             raise
 
     def _stream(self, request: Request, *, cancelled: Callable[[], bool]) -> AnswerStream:
-        return AnswerStream(self._telemetry.follow(request.id, self._answers(request, cancelled)))
+        closed = threading.Event()
+        steps = self._answers(request, lambda: closed.is_set() or cancelled())
+        return AnswerStream(self._telemetry.follow(request.id, steps), stop=closed.set)
 
     def _answers(self, request: Request, cancelled: Callable[[], bool]) -> Any:
         self.memory.require_open()

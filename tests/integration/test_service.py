@@ -83,6 +83,22 @@ def test_deleting_waits_for_the_running_request(llm: ruvllm.RuvLLM, endpoint: En
     assert done == [2] and llm.sessions() == []
 
 
+def test_a_stream_can_be_closed_while_another_thread_waits_for_its_words(
+    llm: ruvllm.RuvLLM, endpoint: Endpoint
+) -> None:
+    endpoint.mode = "slow"
+    stream, read = llm.stream(QUESTION, session="alice"), []
+    reader = threading.Thread(target=lambda: read.append(list(stream)))
+    reader.start()
+    while not endpoint.requests:
+        time.sleep(0.001)
+    stream.close()
+    reader.join(30)
+    assert read == [[]]
+    endpoint.mode = "ok"
+    assert llm.ask(QUESTION, session="alice").text  # and the session is free
+
+
 @settings(sessions__max_idle_days=30)
 def test_idle_sessions_expire_and_those_in_use_stay(llm: ruvllm.RuvLLM, monkeypatch: pytest.MonkeyPatch) -> None:
     for session in ("old", "busy"):
