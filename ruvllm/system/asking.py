@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ruvllm.orchestrator import Deadline
 from ruvllm.pipeline import AnswerStream
 from ruvllm.system.parts import Parts, never
 from ruvllm.types import (
@@ -130,11 +131,18 @@ class Asks(Parts):
             self._executor = ThreadPoolExecutor(ASYNC_THREADS, thread_name_prefix="ruvllm-ask")
         cancelled = threading.Event()
         request = Request(query, session, k, filter, options, constraints, timeout_s, key)
+        deadline = Deadline(request.timeout_s, start=request.asked)
         stream = self._stream(request, cancelled=cancelled.is_set)
+        work = self._executor.submit(lambda: stream.response)
+        answer = asyncio.wrap_future(work)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: stream.response)
+            await asyncio.wait((answer,), timeout=deadline.left_s(threading.TIMEOUT_MAX))
+            if work.cancel():  # no thread was free in time
+                return await asyncio.to_thread(lambda: stream.response)
+            return await answer
         except asyncio.CancelledError:
             cancelled.set()
+            answer.cancel()
             raise
 
     def _stream(self, request: Request, *, cancelled: Callable[[], bool]) -> AnswerStream:

@@ -18,6 +18,7 @@ from inference.endpoint import Endpoint
 import ruvllm
 from ruvllm.config import load_config
 from ruvllm.errors import BrainLocked, DeadlineExceeded, RateLimited
+from ruvllm.system.asking import ASYNC_THREADS
 
 from .parts import QUESTION, TEXTS, Configure, Serve
 
@@ -215,6 +216,24 @@ def test_a_deadline_holds_for_aask_too(llm: ruvllm.RuvLLM) -> None:
     with pytest.raises(DeadlineExceeded):
         asyncio.run(llm.aask(QUESTION, timeout_s=1e-6))
     assert asyncio.run(llm.aask(QUESTION, timeout_s=60, key="bob")).text
+
+
+def test_a_deadline_holds_while_no_thread_of_aask_is_free(llm: ruvllm.RuvLLM, endpoint: Endpoint) -> None:
+    endpoint.mode = "slow"
+
+    async def crowd() -> list[bool]:
+        others = [asyncio.create_task(llm.aask(f"{QUESTION} {i}")) for i in range(ASYNC_THREADS)]
+        while len(endpoint.requests) < ASYNC_THREADS:
+            await asyncio.sleep(0.001)
+        with pytest.raises(DeadlineExceeded):
+            await llm.aask(QUESTION, timeout_s=0.1)
+        were_done = [one.done() for one in others]
+        for one in others:
+            one.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        return were_done
+
+    assert asyncio.run(crowd()) == [False] * ASYNC_THREADS
 
 
 def test_a_full_disk_costs_what_is_written_and_no_answer(tmp_path: Path) -> None:
