@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ from ruvllm.checkpoints import Student
 from ruvllm.closing import Closes
 from ruvllm.config import GenerationConfig, ModelsConfig, without_userinfo
 from ruvllm.errors import EngineError, ModelDamaged, ModelMissing, ModelTooLarge
-from ruvllm.inference.engine import Engine
+from ruvllm.inference.engine import Cancelled, Engine
 from ruvllm.inference.open import find_or_pull, is_remote, may_pull, open_engine, window_tokens
 from ruvllm.inference.served import Served
 from ruvllm.models.cache import directory_name
@@ -27,6 +29,7 @@ __all__ = ["LoadedModel", "ModelPool", "PoolStats", "memory_bytes"]
 
 logger = logging.getLogger(__name__)
 
+POLL_S = 0.05  # how soon a wait notices that it was cancelled
 CACHE_BYTES_PER_TOKEN = 80 * 1024  # keys and values in float32: SmolLM2-360M's, the most of the catalogue's models
 
 
@@ -80,10 +83,26 @@ class _Slot:
     users: list[int] = field(default_factory=list)
     engine: Future[Engine] = field(default_factory=Future)
     is_broken: bool = False  # the student could not be loaded
+    is_given_up: bool = False  # who was to load it did not wait for room any longer; that is nobody else's failure
 
     @property
     def key(self) -> _Key:
         return self.tier, self.student.id if self.student is not None else ""
+
+
+class _Wait:
+    """How long one lease is waited for, and whether anybody still wants it."""
+
+    def __init__(self, timeout_s: float, cancelled: Cancelled) -> None:
+        self.timeout_s = timeout_s
+        self.cancelled = cancelled
+        self._deadline = time.monotonic() + timeout_s
+
+    def next_s(self) -> float:
+        """Return for how long to wait before asking again, 0 once the time is over; raise CancelledError."""
+        if self.cancelled():
+            raise CancelledError
+        return max(min(POLL_S, self._deadline - time.monotonic()), 0.0)
 
 
 class ModelPool(Closes):
@@ -95,7 +114,8 @@ class ModelPool(Closes):
     `config.quantizations` that fits, those in the cache before those that would have to be fetched. Endpoints cost no
     bytes and stay open.
 
-    A failed load is everybody's who waited for it; the next use tries again.
+    A failed load is everybody's who waited for it; the next use tries again. Who only stopped waiting for room for it
+    has failed alone.
 
     Where a student was promoted, it answers in its tier's place from the next lease on; who uses the model before goes
     on with it, and the last of them closes it. A student's files are read and compared with what was recorded before it
@@ -129,7 +149,12 @@ class ModelPool(Closes):
 
     @contextmanager
     def engine(
-        self, tier: str | None = None, *, timeout_s: float | None = None, trial: Student | None = None
+        self,
+        tier: str | None = None,
+        *,
+        timeout_s: float | None = None,
+        trial: Student | None = None,
+        cancelled: Cancelled = lambda: False,
     ) -> Iterator[Engine]:
         """Lend the engine of a tier, loaded now unless it is there; it stays loaded while the body runs.
 
@@ -137,6 +162,7 @@ class ModelPool(Closes):
             timeout_s: longest wait for models in the way, and for another thread that loads this one; for the former
                 `generation.timeout_s`, for the latter no limit, when None. A load of one's own is not interrupted.
             trial: the student that is lent in the place of whoever answers for the tier.
+            cancelled: ends these waits once it says True.
 
         Raises:
             ValueError: the pool has no such tier.
@@ -144,11 +170,13 @@ class ModelPool(Closes):
             ModelMissing, ModelDamaged, ModelUnsupported, PullError: see `open_engine`. A `trial` that cannot be loaded,
                 for whatever reason, is damaged.
             TimeoutError: every model in the way stayed in use, or another thread's load took longer.
+            CancelledError: `cancelled()` turned True while waiting.
             RuntimeError: only this thread's own leases are in the way; waiting for them would never end.
             EngineError: the pool is closed.
         """
         user = threading.get_ident()  # a stream that holds the lease may be ended by another thread
-        slot = self._lease(self._generation.model if tier is None else tier, user, timeout_s, trial)
+        wait = _Wait(math.inf if timeout_s is None else timeout_s, cancelled)
+        slot = self._lease(self._generation.model if tier is None else tier, user, wait, trial)
         try:
             yield slot.engine.result()
         finally:
@@ -192,18 +220,22 @@ class ModelPool(Closes):
     def __repr__(self) -> str:
         return f"ModelPool({', '.join(map(without_userinfo, self.tiers))})"
 
-    def _lease(self, tier: str, user: int, timeout_s: float | None, trial: Student | None) -> _Slot:
+    def _lease(self, tier: str, user: int, wait: _Wait, trial: Student | None) -> _Slot:
         """Return a loaded slot with `user` among its users: of the trial, or of whoever answers for the tier."""
         while True:
             student = trial or (self._served.serving(tier).promoted if self._served is not None else None)
             slot, is_new = self._enter(tier, student, user)
             try:
                 if is_new:
-                    self._load(slot, self._generation.timeout_s if timeout_s is None else timeout_s)
-                slot.engine.result(None if is_new else timeout_s)
+                    self._load(slot, wait)
+                else:
+                    _wait_for_load(slot, wait)
+                slot.engine.result()
                 return slot
             except BaseException as error:
                 self._leave(slot, user)
+                if slot.is_given_up and not is_new and isinstance(error, Exception):
+                    continue
                 if student is None or self._served is None or not slot.is_broken:
                     raise
                 if trial is not None:
@@ -260,10 +292,10 @@ class ModelPool(Closes):
                 self._leaving.remove(slot)
                 self._changed.notify_all()
 
-    def _load(self, slot: _Slot, wait_s: float) -> None:
+    def _load(self, slot: _Slot, wait: _Wait) -> None:
         try:
             slot.model, need = self._chosen(slot)
-            self._make_room(slot, need, wait_s)
+            self._make_room(slot, need, wait)
             engine = self._opened(slot)
         except BaseException as error:
             with self._changed:
@@ -356,13 +388,14 @@ class ModelPool(Closes):
     def _fits(self, need: int) -> bool:
         return not self._config.budget_bytes or need <= self._config.budget_bytes
 
-    def _make_room(self, slot: _Slot, need: int, wait_s: float) -> None:
+    def _make_room(self, slot: _Slot, need: int, wait: _Wait) -> None:
         """Reserve `need` bytes for `slot`, closing models that nobody uses as long as they do not fit."""
-        deadline = time.monotonic() + wait_s
-        while (evicted := self._reserve(slot, need, deadline, wait_s)) is not None:
+        if wait.timeout_s == math.inf:
+            wait = _Wait(self._generation.timeout_s, wait.cancelled)
+        while (evicted := self._reserve(slot, need, wait)) is not None:
             self._close_evicted(evicted)
 
-    def _reserve(self, slot: _Slot, need: int, deadline: float, wait_s: float) -> _Slot | None:
+    def _reserve(self, slot: _Slot, need: int, wait: _Wait) -> _Slot | None:
         """Return None once the bytes are reserved, or else a model that was taken out of use, to be closed first."""
         with self._changed:
             while True:
@@ -376,19 +409,36 @@ class ModelPool(Closes):
                     self._leaving.append(evicted)
                     self._evictions += 1
                     return evicted
-                self._wait_for_room(slot, others, deadline, wait_s)
+                try:
+                    self._wait_for_room(slot, others, wait)
+                except Exception:
+                    slot.is_given_up = True
+                    raise
 
-    def _wait_for_room(self, slot: _Slot, others: list[_Slot], deadline: float, wait_s: float) -> None:
+    def _wait_for_room(self, slot: _Slot, others: list[_Slot], wait: _Wait) -> None:
         names, holders = ", ".join(s.model for s in others), {thread for s in others for thread in s.users}
         if holders == {threading.get_ident()} and not self._leaving:
             raise RuntimeError(f"{slot.model} does not fit models.budget_bytes beside {names}, which this thread uses")
-        if not self._changed.wait(deadline - time.monotonic()):
-            raise TimeoutError(f"{slot.model} does not fit models.budget_bytes beside {names}, in use for {wait_s:g} s")
+        pause_s = wait.next_s()
+        if not pause_s:
+            how_long = f"in use for {wait.timeout_s:g} s"
+            raise TimeoutError(f"{slot.model} does not fit models.budget_bytes beside {names}, {how_long}")
+        self._changed.wait(pause_s)
 
     def _others(self) -> bool:
         """Return whether another thread uses an engine."""
         me = threading.get_ident()
         return any(thread != me for slot in self._slots.values() for thread in slot.users)
+
+
+def _wait_for_load(slot: _Slot, wait: _Wait) -> None:
+    """Wait until another thread has loaded a slot, or failed."""
+    while not slot.engine.done():
+        pause_s = wait.next_s()
+        if not pause_s:
+            name = without_userinfo(slot.tier)
+            raise TimeoutError(f"another request loads {name} for longer than {wait.timeout_s:g} s")
+        wait_for((slot.engine,), pause_s)
 
 
 def _close_engine(engine: Future[Engine]) -> None:

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -126,8 +127,8 @@ def counted(name: str, config: ModelsConfig) -> int:
     return memory_bytes(models.read_card(models.find(name, config)), WINDOW_TOKENS)
 
 
-def use(pool: ModelPool, tier: str) -> str:
-    with pool.engine(tier) as engine:
+def use(pool: ModelPool, tier: str, **waiting: Any) -> str:
+    with pool.engine(tier, **waiting) as engine:
         return complete(engine, PROMPT, OPTIONS).text
 
 
@@ -410,6 +411,39 @@ def test_a_model_that_stays_in_use_is_a_timeout_naming_it(
         use(pool, "two")
     holder.give_back()
     assert use(pool, "two") == "one two three"
+
+
+def test_who_waits_longer_goes_on_where_who_came_first_gives_up(
+    pool_of: Callable[..., ModelPool], threads: ThreadPoolExecutor
+) -> None:
+    pool = pool_of(room=1)
+    holder = Holder(pool, "one", threads, lambda: None)
+    hasty = threads.submit(use, pool, "two", timeout_s=0.2)
+    until(lambda: len(pool._slots) == 2)
+    patient = threads.submit(use, pool, "two")
+    until(lambda: pool.stats().hits == 1)
+    with pytest.raises(TimeoutError, match="in use for 0\\.2 s"):
+        hasty.result(WAIT_S)
+    holder.give_back()
+    assert patient.result(WAIT_S) == "one two three"
+
+
+def test_a_wait_for_a_model_can_be_cancelled(
+    pool_of: Callable[..., ModelPool], workshop: Workshop, threads: ThreadPoolExecutor
+) -> None:
+    pool, asked = pool_of(room=1), iter([False] * 3)
+    holder = Holder(pool, "one", threads, lambda: None)
+    with pytest.raises(CancelledError):
+        use(pool, "two", cancelled=lambda: next(asked, True))  # for room
+    holder.give_back()
+    is_opening, may_open = threading.Event(), threading.Event()
+    workshop.before_open = lambda model: (is_opening.set(), may_open.wait(WAIT_S))  # type: ignore[func-returns-value]
+    first, asked = threads.submit(use, pool, "two"), iter([False] * 3)
+    assert is_opening.wait(WAIT_S)
+    with pytest.raises(CancelledError):
+        use(pool, "two", cancelled=lambda: next(asked, True))  # for another thread that loads it
+    may_open.set()
+    assert first.result(WAIT_S) == "one two three"
 
 
 def test_a_thread_whose_own_lease_is_in_the_way_is_told_at_once(pool_of: Callable[..., ModelPool]) -> None:
