@@ -56,9 +56,14 @@ class Asked:
 
 
 class Lends(Protocol):
-    """Lends the engine of a tier, waiting for it up to `timeout_s`; as long as configured when None."""
+    """Lends the engine of a tier, waiting for it up to `timeout_s`; as long as configured when None.
 
-    def __call__(self, tier: str, /, *, timeout_s: float | None) -> AbstractContextManager[Engine]: ...
+    While it waits, `cancelled` is asked; once that says True it raises CancelledError.
+    """
+
+    def __call__(
+        self, tier: str, /, *, timeout_s: float | None, cancelled: Callable[[], bool]
+    ) -> AbstractContextManager[Engine]: ...
 
 
 class Routes(Protocol):

@@ -105,7 +105,7 @@ def _brain(folder: Path, embedder: PremadeVectors, config: Config) -> Iterator[_
         worker = Worker(memory.job_table, again, WITHOUT_PAUSE)
         readers: dict[str, Engine] = {tier.name: QuotingReader(tier.name) for tier in TIERS}
 
-        def lend(tier: str, timeout_s: float | None = None) -> AbstractContextManager[Engine]:
+        def lend(tier: str, **_: Any) -> AbstractContextManager[Engine]:
             return nullcontext(readers[tier])
 
         pipeline = Pipeline(memory, lend, config, router=router, spare_time=worker)

@@ -91,8 +91,8 @@ class Choice:
         left_s = asking.deadline.left_s(math.inf)
         timeout_s = None if left_s == math.inf else left_s
         if self._trials is not None and arm is not None and arm.is_treatment:
-            return self._trials.lend(arm.student, timeout_s=timeout_s)
-        return self._engine(tier, timeout_s=timeout_s)
+            return self._trials.lend(arm.student, timeout_s=timeout_s, cancelled=asking.cancelled)
+        return self._engine(tier, timeout_s=timeout_s, cancelled=asking.cancelled)
 
     @contextmanager
     def reader(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from ruvllm.checkpoints import Students, students_of
 from ruvllm.closing import Closes
 from ruvllm.config import Config, GenerationConfig, ModelsConfig, load_config, without_userinfo
 from ruvllm.errors import ModelDamaged, ModelError, ModelMissing, PullError, RegistryDamaged
-from ruvllm.inference import Engine, ModelPool, open_engine
+from ruvllm.inference import Cancelled, Engine, ModelPool, open_engine
 from ruvllm.inference.open import is_remote
 from ruvllm.inference.served import Served
 from ruvllm.learning.jobs import News, brain_jobs
@@ -204,8 +204,11 @@ def _judge(memory: Memory, pool: ModelPool, config: Config) -> BrainJudge | None
     from ruvllm.learning.judge import BrainJudge, LlmJudge
 
     name = pool.tiers[-1] if config.judge.llm == "largest" else config.judge.llm
-    llm = LlmJudge(lambda: pool.engine(name), is_local=not is_remote(name)) if name else None
-    return BrainJudge(memory, llm=llm)
+
+    def lend(cancelled: Cancelled) -> AbstractContextManager[Engine]:
+        return pool.engine(name, cancelled=cancelled)
+
+    return BrainJudge(memory, llm=LlmJudge(lend, is_local=not is_remote(name)) if name else None)
 
 
 def _promised(

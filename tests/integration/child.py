@@ -26,7 +26,7 @@ def full_disk(brain: str) -> None:
     logging.disable(logging.CRITICAL)
     memory = Memory(brain, embedder=WordEmbedder())
     memory.add(["The supply ship arrives every six weeks."])
-    line = Pipeline(memory, lambda tier, timeout_s: nullcontext(EchoEngine()), Config())
+    line = Pipeline(memory, lambda tier, **_: nullcontext(EchoEngine()), Config())
 
     def ask(question: str) -> Response:
         response = AnswerStream(line.run(Request(question, session="alice"), lambda: False)).response

@@ -48,7 +48,7 @@ def stocked(path: Path, **options: Any) -> Memory:
 def pipeline(memory: Memory, engine: Any = None, *, judge: Any = None, router: Any = None, **settings: Any) -> Pipeline:
     """Return a pipeline whose one reader is `engine`, an echo when None."""
     reader = engine or EchoEngine()
-    return Pipeline(memory, lambda tier, timeout_s: nullcontext(reader), config(**settings), judge=judge, router=router)
+    return Pipeline(memory, lambda tier, **_: nullcontext(reader), config(**settings), judge=judge, router=router)
 
 
 def never() -> bool:

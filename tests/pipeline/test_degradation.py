@@ -141,7 +141,7 @@ def test_without_a_vector_there_is_nothing_to_route_by(memory: Memory, embedder:
 
 
 def test_without_any_model_the_best_passage_is_quoted(memory: Memory) -> None:
-    def missing(tier: str, *, timeout_s: float | None) -> Any:
+    def missing(tier: str, *, timeout_s: float | None, **_: Any) -> Any:
         raise ModelMissing("model x is not in the cache", model="x")
 
     response = ask(Pipeline(memory, missing, ROUTED))

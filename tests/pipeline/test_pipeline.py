@@ -50,7 +50,7 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
 
 
 def pipeline(memory: Memory, engine: Callable[[], Engine], config: Config = CONFIG) -> Pipeline:
-    return Pipeline(memory, lambda tier, timeout_s: nullcontext(engine()), config)
+    return Pipeline(memory, lambda tier, **_: nullcontext(engine()), config)
 
 
 def ask(pipeline: Pipeline, request: Request) -> Response:
@@ -74,7 +74,7 @@ def test_the_engine_sees_the_sources_and_ends_on_the_question(memory: Memory) ->
 
 def test_the_reader_is_held_until_the_stream_is_closed(memory: Memory) -> None:
     lease = _Lease()
-    stream = AnswerStream(Pipeline(memory, lambda tier, timeout_s: lease, CONFIG).run(Request(QUESTION), lambda: False))
+    stream = AnswerStream(Pipeline(memory, lambda tier, **_: lease, CONFIG).run(Request(QUESTION), lambda: False))
     next(stream)
     assert lease.is_held
     stream.close()
@@ -274,7 +274,7 @@ class _Tiers:
         self.lent: list[str] = []
         self.engines = {tier: _Sized(name=tier) for tier in TIERS}
 
-    def __call__(self, tier: str, *, timeout_s: float | None) -> AbstractContextManager[Engine]:
+    def __call__(self, tier: str, *, timeout_s: float | None, **_: Any) -> AbstractContextManager[Engine]:
         self.lent.append(tier)
         if tier in self.down:
             raise self.down[tier]
@@ -476,7 +476,7 @@ def test_privacy_holds_without_a_choice_too(memory: Memory, tiers: tuple[str, ..
 def test_one_tier_is_no_choice_and_its_outcome_is_kept(memory: Memory) -> None:
     router = _Chooses("echo")
     response = ask(
-        Pipeline(memory, lambda tier, timeout_s: nullcontext(EchoEngine()), CONFIG, router=router), Request(QUESTION)
+        Pipeline(memory, lambda tier, **_: nullcontext(EchoEngine()), CONFIG, router=router), Request(QUESTION)
     )
     logged = memory.routed(response.id)
     assert router.asked == [] and response.route.decided_by == "default"

@@ -181,7 +181,7 @@ def test_waiting_for_the_session_counts(memory: Memory) -> None:
 def test_waiting_for_a_model_counts(memory: Memory) -> None:
     waits: list[float | None] = []
 
-    def lend(tier: str, *, timeout_s: float | None) -> nullcontext[Engine]:
+    def lend(tier: str, *, timeout_s: float | None, **_: Any) -> nullcontext[Engine]:
         waits.append(timeout_s)
         threading.Event().wait(timeout_s)
         raise TimeoutError("in use")
@@ -191,9 +191,22 @@ def test_waiting_for_a_model_counts(memory: Memory) -> None:
     assert caught.value.stage == "load" and waits[0] is not None and 0 < waits[0] <= 0.05
 
 
+def test_a_wait_for_a_model_ends_when_nobody_wants_the_answer(memory: Memory) -> None:
+    asked = iter([False] * 10)
+
+    def lend(tier: str, cancelled: Callable[[], bool], **_: Any) -> nullcontext[Engine]:
+        while not cancelled():
+            pass
+        raise CancelledError
+
+    with pytest.raises(CancelledError):
+        ask(Pipeline(memory, lend, config()), cancelled=lambda: next(asked, True))
+    assert next(asked, None) is None
+
+
 def test_a_deadline_does_not_send_the_question_to_the_next_tier(memory: Memory) -> None:
     slow = {tier: SlowEngine(word_s=0.4, name=tier) for tier in TIERS}
-    line = Pipeline(memory, lambda tier, timeout_s: nullcontext(slow[tier]), ROUTED, router=_Chooses("small"))
+    line = Pipeline(memory, lambda tier, **_: nullcontext(slow[tier]), ROUTED, router=_Chooses("small"))
     with pytest.raises(DeadlineExceeded):
         ask(line, timeout_s=0.3)
     assert [len(slow[tier].asked) for tier in TIERS] == [1, 0, 0]
@@ -237,7 +250,7 @@ class _Watched:
 
         return part
 
-    def _lend(self, tier: str, timeout_s: float | None) -> nullcontext[Engine]:
+    def _lend(self, tier: str, timeout_s: float | None, **_: Any) -> nullcontext[Engine]:
         self.began.append("load")
         return nullcontext(self.engine)
 
@@ -357,7 +370,7 @@ def test_an_answer_is_judged_when_its_model_is_given_back(memory: Memory, router
             return Judgement(float(len(users)), "users")
 
     @contextmanager
-    def lend(tier: str, timeout_s: float | None) -> Iterator[EchoEngine]:
+    def lend(tier: str, timeout_s: float | None, **_: Any) -> Iterator[EchoEngine]:
         users.append(tier)
         yield EchoEngine()
         users.remove(tier)

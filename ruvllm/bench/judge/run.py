@@ -138,7 +138,7 @@ def _by_model(data: Path, settings: Settings, llm: str) -> list[Row]:
     from ruvllm.inference import open_engine
 
     engine = open_engine(llm, settings.config.generation, settings.config.models)
-    judge = LlmJudge(lambda: nullcontext(engine))
+    judge = LlmJudge(lambda _: nullcontext(engine))
     rows: list[Row] = []
     try:
         for title, (name, fitted) in PAIR_SETS.items():

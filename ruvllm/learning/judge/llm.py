@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -38,11 +39,11 @@ class LlmJudge:
     """Asks a model, which must keep to a JSON schema (extra `constrained`, or an endpoint).
 
     Args:
-        lend: lends its engine for one question.
+        lend: lends its engine for one question, waiting for it as long as its argument does not say True.
         is_local: it is no endpoint.
     """
 
-    def __init__(self, lend: Callable[[], AbstractContextManager[Engine]], *, is_local: bool = True) -> None:
+    def __init__(self, lend: Callable[[Cancelled], AbstractContextManager[Engine]], *, is_local: bool = True) -> None:
         self._lend = lend
         self._is_local = is_local
 
@@ -78,8 +79,11 @@ class LlmJudge:
 
     def _ask(self, prompt: str, schema: dict[str, Any], *, cancelled: Cancelled | None = None) -> dict[str, Any]:
         options = GenerationOptions(max_new_tokens=16, json_schema=schema)
-        with self._lend() as engine:
-            done = complete(engine, [Message("user", prompt)], options, cancelled=cancelled)
+        try:
+            with self._lend(cancelled or (lambda: False)) as engine:
+                done = complete(engine, [Message("user", prompt)], options, cancelled=cancelled)
+        except CancelledError as error:
+            raise TimeoutError("the time was over before there was a model to grade") from error
         if done.finish_reason == "cancelled":
             raise TimeoutError("the time was over before there was a grade")
         try:

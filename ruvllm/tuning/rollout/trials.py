@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -93,9 +93,11 @@ class Trials:
         treated = is_canary and is_treated(serving.trial.id, who, self._config.canary_share)
         return Arm(serving.trial, control, treated)
 
-    def lend(self, student: Student, *, timeout_s: float | None) -> AbstractContextManager[Engine]:
+    def lend(
+        self, student: Student, *, timeout_s: float | None, cancelled: Callable[[], bool]
+    ) -> AbstractContextManager[Engine]:
         """Lend the engine of a student on trial; see `ModelPool.engine`."""
-        return self._pool.engine(student.tier, timeout_s=timeout_s, trial=student)
+        return self._pool.engine(student.tier, timeout_s=timeout_s, trial=student, cancelled=cancelled)
 
     def models_for(self, request: Request) -> tuple[int, tuple[str, ...]]:
         """Return what is another value where other models may answer a request: an answer is given again only there."""

@@ -46,7 +46,7 @@ def test_a_calibration_is_applied_and_named() -> None:
 
 @pytest.mark.parametrize(("grade", "is_higher"), [(5, True), (1, False)])
 def test_a_model_s_grade_moves_the_quality(grade: int, is_higher: bool) -> None:
-    llm = LlmJudge(lambda: nullcontext(Grader(f'{{"grade": {grade}}}')))
+    llm = LlmJudge(lambda _: nullcontext(Grader(f'{{"grade": {grade}}}')))
     judgement = judge(llm=llm).judge(answered("On Fridays."))
     assert judgement.source == "signals/1+llm" and judgement.signals["llm"] == (grade - 1) / 4
     assert (judgement.quality > judge().judge(answered("On Fridays.")).quality) is is_higher
