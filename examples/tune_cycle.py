@@ -149,7 +149,11 @@ def tuned(brain: Path, task: Task, meanwhile: Callable[[], list[float]]) -> tupl
         report = child.stdout.read()
     if child.returncode:
         sys.exit(f"the training failed (exit code {child.returncode})")
-    return json.loads(report), took_ms
+    told = json.loads(report)
+    if told["student"]["step"] != "validated":
+        reasons = [gate["reason"] for gate in told["result"]["gates"] if gate["reason"]]
+        sys.exit(f"the student was refused: {told['result']['questions']} held-out questions, {reasons}")
+    return told, took_ms
 
 
 def tried(llm: RuvLLM, student: str, questions: Sequence[tuple[str, str]]) -> list[str]:
@@ -237,7 +241,7 @@ def colours(folder: Path) -> Task:
     learning_rate = 1e-2
     rank = 8
     epochs = 6.0
-    holdout = 0.3
+    holdout = 0.38
     [rollout]
     shadow_requests = 200
     canary_requests = 100

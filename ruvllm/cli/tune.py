@@ -211,6 +211,8 @@ def _print(tuned: Tuned) -> None:
             said = gate.reason or "ok"
             gates.add_row(gate.metric, f"{gate.student:.4g}", f"{gate.baseline:.4g}", worse, f"{gate.limit:g}", said)
         print_table(gates)
+        if refused := tuned.result.rejection_reason():
+            out.print(f"refused: {escape(refused)}")
         if all(gate.metric != "perplexity" for gate in tuned.result.gates):
             err.print("what the student forgot was not measured: give --text a file of general text")
     elif student.step == "trained":

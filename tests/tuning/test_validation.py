@@ -44,7 +44,7 @@ def changed(wrong: int, right: int = 0) -> np.ndarray:
     return values
 
 
-def holdout(n: int = 120) -> HoldoutDataset:
+def holdout(n: int = 160) -> HoldoutDataset:
     items = [HoldoutItem(f"{i}", (Message("user", f"say number {i}"),), (f"say number {i}",)) for i in range(n)]
     return HoldoutDataset(tuple(items))
 
@@ -83,19 +83,41 @@ def test_a_student_must_be_proven_not_worse(student: np.ndarray, reasons: tuple[
     assert ValidationResult(metrics(student), metrics()).reasons() == reasons
 
 
-def test_the_bounds_are_those_of_a_bootstrap() -> None:
+def test_the_bounds_of_a_share_are_exact() -> None:
+    beta = pytest.importorskip("scipy.stats").beta
+    (gate,) = ValidationResult(metrics(changed(wrong=5)), metrics()).gates
+    n = len(RIGHT)
+    assert gate.loss.value == pytest.approx(5 / n)
+    assert gate.loss.high == pytest.approx(beta.ppf(0.95, 6, n - 5), abs=0.001)  # Clopper and Pearson
+
+
+@pytest.mark.parametrize("wrong", [0.021, 0.041, 0.121])
+def test_a_student_that_is_worse_is_seldom_approved_however_few_were_asked(wrong: float) -> None:
+    rng = np.random.default_rng(0)
+    for n in (150, 310):
+        losses = rng.choice([1.0, -1.0, 0.0], (200, n), p=[wrong, wrong - 0.021, 1.021 - 2 * wrong])
+        right = np.ones(n)
+        results = (ValidationResult(metrics(right - one), metrics(right)) for one in losses)
+        assert sum(result.approved_for_deployment() for result in results) <= 17  # 10 are expected at most, +- 3
+
+
+def test_the_bounds_of_a_ratio_are_those_of_a_bootstrap() -> None:
     stats = pytest.importorskip("scipy.stats")
-    difference = RIGHT - changed(wrong=20, right=10)
-    wanted = stats.bootstrap((difference,), np.mean, confidence_level=0.9, method="percentile", rng=0)
-    (gate,) = ValidationResult(metrics(changed(wrong=20, right=10)), metrics()).gates
-    assert gate.loss.value == pytest.approx(difference.mean())
-    assert (gate.loss.low, gate.loss.high) == pytest.approx(tuple(wanted.confidence_interval), abs=0.003)
+    logs = np.random.default_rng(0).normal(0.1, 0.3, 400)
+    student, baseline = (
+        Metrics(1.0, perplexity=float(np.exp(of.mean())), by_question={"perplexity": of})
+        for of in (logs, np.zeros(400))
+    )
+    wanted = stats.bootstrap((logs,), np.mean, confidence_level=0.9, method="percentile", rng=0).confidence_interval
+    loss = {gate.metric: gate.loss for gate in ValidationResult(student, baseline).gates}["perplexity"]
+    assert (loss.low, loss.high) == pytest.approx(tuple(np.expm1(wanted)), abs=0.005)
 
 
 def test_few_questions_prove_nothing() -> None:
     few = metrics(RIGHT[:50])
-    assert ValidationResult(few, few).reasons() == ("too_few_questions",)
-    assert ValidationResult(few, few, Limits(questions=50)).approved_for_deployment()
+    assert ValidationResult(few, few).reasons() == ("too_few_questions", "accuracy_not_proven")
+    assert ValidationResult(few, few, Limits(questions=50)).reasons() == ("accuracy_not_proven",)
+    assert ValidationResult(few, few, Limits(questions=50, accuracy=0.1)).approved_for_deployment()
 
 
 @pytest.mark.parametrize(
@@ -178,7 +200,7 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "text": text,
         "windows": 8,
         "window_tokens": 64,
-        "limits": Limits(questions=len(items), latency_ms=5.0),
+        "limits": Limits(0.25, 0.25, refusal_rate=0.25, format_rate=0.25, questions=len(items), latency_ms=5.0),
         "options": GenerationOptions(max_new_tokens=4),
         "num_threads": 1,
     }

@@ -22,7 +22,7 @@ from ruvllm.types import Message
 
 from . import cases
 
-EASY = Limits(questions=4, latency_ms=10.0, accuracy=0.5, f1=0.5, format_rate=0.5)
+EASY = Limits(0.5, 0.5, refusal_rate=0.5, format_rate=0.5, questions=4, latency_ms=10.0)
 
 
 @pytest.fixture
