@@ -33,7 +33,7 @@ class EnrichmentReport:
         named: of these, passages in which it found names, `names` in all.
         links: that were made of them.
         failed: passages that the model could not read; later runs try them again, after those that are new.
-        given_up: of these, passages that no later run of the same model tries again: it failed on them too often.
+        given_up: of these, passages that no later run of the same local model tries again: it failed on them too often.
         left: passages that are still to be read.
         finished: False when it was cancelled; what was read until then stays.
     """

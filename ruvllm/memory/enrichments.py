@@ -22,8 +22,9 @@ __all__ = ["MADE_BY_ENRICHMENT", "delete_enrichments", "unread_nodes", "write_en
 MADE_BY_ENRICHMENT = "enrichment:"
 """What `created_by` of such an edge begins with; the model follows."""
 
-MAX_TIMES = 3  # that a model may fail on a passage
+MAX_TIMES = 3  # that a local model may fail on a passage; an endpoint may have been down each time
 
+IS_ENDPOINT = "instr(?3, '://')"  # of made_by
 IS_OURS = f"created_by GLOB '{MADE_BY_ENRICHMENT}*'"
 LINKS = (EdgeType.CITES, EdgeType.SHARED_NAME, EdgeType.SAME_TOPIC)  # that do not merely follow from the order of texts
 
@@ -31,7 +32,7 @@ LINKS = (EdgeType.CITES, EdgeType.SHARED_NAME, EdgeType.SAME_TOPIC)  # that do n
 def unread_nodes(store: Store, namespace: str, made_by: str, version: int, max_links: int) -> list[int]:
     """Return the passages with at most `max_links` links that this model has not read, those with the fewest first.
 
-    Those on which it failed come after all others, and not any more when it did so MAX_TIMES times.
+    Those on which it failed come after all others, and not any more when it is local and did so MAX_TIMES times.
     """
     types = ", ".join(f"'{type_.value}'" for type_ in LINKS)
     counted = " + ".join(
@@ -45,7 +46,7 @@ def unread_nodes(store: Store, namespace: str, made_by: str, version: int, max_l
         f"ifnull((SELECT times FROM enrichment_failures WHERE {by_this}), 0) AS times "
         f"FROM nodes WHERE namespace = ?1 AND type = ?2 AND {SEARCHED} AND trust > 0.0 "
         f"AND NOT EXISTS (SELECT 1 FROM enrichments WHERE {by_this}) "
-        f"AND links <= ?5 AND times < {MAX_TIMES} ORDER BY times, links, id"
+        f"AND links <= ?5 AND (times < {MAX_TIMES} OR {IS_ENDPOINT}) ORDER BY times, links, id"
     )
     return [row[0] for row in store.rows(sql, (namespace, NodeType.DOCUMENT.value, made_by, version, max_links))]
 
@@ -95,7 +96,8 @@ def write_failure(connection: apsw.Connection, namespace: str, node: int, made_b
         connection,
         "INSERT INTO enrichment_failures SELECT id, ?3, ?4, 1 FROM nodes WHERE id = ?1 AND namespace = ?2 "
         "ON CONFLICT (node) DO UPDATE SET made_by = ?3, version = ?4, "
-        "times = iif((made_by, version) = (?3, ?4), times, 0) + 1 RETURNING times >= ?5",
+        "times = iif((made_by, version) = (?3, ?4), times, 0) + 1 "
+        f"RETURNING times >= ?5 AND NOT {IS_ENDPOINT}",
         (node, namespace, made_by, version, MAX_TIMES),
     ) or [(False,)]
     return bool(last[0])

@@ -291,6 +291,13 @@ def test_a_passage_is_given_up_after_a_few_times_by_this_model_alone(memory: Mem
     assert run(memory, Choosy("poison")).failed == 1
 
 
+def test_an_endpoint_that_was_down_for_long_reads_all_once_it_is_up(memory: Memory) -> None:
+    told(memory, *TEXTS)
+    for _ in range(4):
+        assert run(memory, Flaky(99), "https://host/v1#model").given_up == 0
+    assert run(memory, model="https://host/v1#model").read == len(TEXTS)
+
+
 def test_a_model_that_fails_now_and_then_reads_the_others(memory: Memory) -> None:
     memory.insert_nodes([f"copper kettle number{i}" for i in range(4 * MAX_FAILED)], type=NodeType.DOCUMENT)
     evens = " ".join(memory.texts(memory.unread("scripted", NAMING_VERSION, 3)[::2]).values())

@@ -26,7 +26,7 @@ class Enrichment(OpenedBrain):
         """Return the passages with at most `max_links` links that a model has not read, those with the fewest first.
 
         Links are those by names, by writing and by likeness; what a model linked does not count. Passages on which the
-        model failed come last, and not any more after three times.
+        model failed come last, and not any more after three times, unless it is an endpoint.
 
         Args:
             version: of how the model is asked; another one reads everything again.
