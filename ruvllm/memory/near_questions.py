@@ -5,7 +5,6 @@ What is kept here only says where to look: what is there is read in the transact
 
 from __future__ import annotations
 
-from collections import deque
 from itertools import chain
 
 import apsw
@@ -17,7 +16,7 @@ from ruvllm.memory.store import fetch
 
 __all__ = ["Questions", "RatedQuestions", "read_questions"]
 
-RATED = 20_000  # questions of a namespace, the newest, at least: 60 MB at most
+RATED = 20_000  # questions of a namespace, the newest, at least: 75 MB at most where each was asked once
 ASKED = 1_000  # of one question, the newest
 
 
@@ -28,10 +27,10 @@ class Questions:
     """
 
     def __init__(self, ids: list[str], vectors: np.ndarray, keep: int) -> None:
-        self._keep = keep
+        self._keep, self._keep_ids = keep, min(keep, ASKED)
         self._added = 0
         self._row: dict[int, int] = {}  # hash of a vector -> its row
-        self._asked: list[deque[tuple[int, str]]] = []  # of a row: (how many were added before, id), oldest first
+        self._asked: list[list[tuple[int, str]]] = []  # of a row: (how many were added before, id), oldest first
         self._vectors = np.empty((len(ids) + 8, vectors.shape[1]), np.float32)  # the first len(self._asked) in use
         for id, vector in zip(ids, vectors, strict=True):
             self.add(id, vector)
@@ -50,8 +49,11 @@ class Questions:
                 self._drop_oldest()
             self._row[key] = len(self._asked)
             self._vectors[len(self._asked)] = query
-            self._asked.append(deque(maxlen=min(self._keep, ASKED)))
-        self._asked[self._row[key]].append((self._added, id))
+            self._asked.append([])
+        asked = self._asked[self._row[key]]
+        asked.append((self._added, id))
+        if len(asked) > self._keep_ids:
+            del asked[0]
         self._added += 1
 
     def _drop_oldest(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,19 @@ def test_questions_that_nobody_asked_for_longest_are_dropped() -> None:
     assert known.near(apart[0]) == ["again 99", "again 98", "again 97", "again 96"]
     assert [known.near(question) for question in apart[-3:]] == [["97"], ["98"], ["99"]]
     assert sum(bool(known.near(question)) for question in apart) <= 16
+
+
+def test_a_question_takes_little_more_than_its_vector() -> None:
+    vectors = np.random.default_rng(0).standard_normal((8192, 16)).astype(np.float32)
+    ids = [str(i) for i in range(len(vectors))]
+    tracemalloc.start()
+    try:
+        known = Questions(ids, vectors, keep=len(ids))
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert known.near(10.0 * vectors[0])[-1] == "0"
+    assert used / len(ids) < vectors[0].nbytes + 400
 
 
 def test_raters_of_twins_are_counted_together_also_after_reopening(tmp_path: Path) -> None:
