@@ -411,7 +411,7 @@ class ModelPool(Closes):
                     return evicted
                 try:
                     self._wait_for_room(slot, others, wait)
-                except Exception:
+                except BaseException:
                     slot.is_given_up = True
                     raise
 
