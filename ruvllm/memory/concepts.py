@@ -81,7 +81,7 @@ def read_concepts(store: Store, namespace: str) -> list[StoredConcept]:
     """Return the concepts that were made here, in order of their ids; those that a user inserted are not among them."""
     rows = store.rows(
         "SELECT c.id, c.text, c.metadata, json_group_array(json_array(m.id, m.tier, "
-        "m.probation = 0 AND m.ended IS NULL AND m.trust > 0.0, m.metadata ->> ?)), c.trust <= 0.0 "
+        "m.probation = 0 AND m.ended IS NULL AND m.trust > 0.0, m.metadata -> ?)), c.trust <= 0.0 "
         "FROM nodes c JOIN edges e ON e.src = c.id AND e.type = ? AND e.created_by = ? "
         "JOIN nodes m ON m.id = e.dst WHERE c.namespace = ? AND c.type = ? AND c.ended IS NULL GROUP BY c.id",
         (PRIVATE, EdgeType.CONTAINS.value, MADE_BY, namespace, NodeType.CONCEPT.value),

@@ -60,6 +60,15 @@ def test_a_concept_is_private_where_something_in_it_is(memory: Memory) -> None:
     assert not memory.get(node).is_private
 
 
+@pytest.mark.parametrize("said", [[], {}, 0.0, "no", True, "true", ["yes"]])
+def test_a_concept_that_was_just_written_is_sound_whatever_says_that_a_member_is_private(
+    memory: Memory, said: object
+) -> None:
+    memory.add([{"text": "a secret paint", "metadata": {"private": said}}])
+    concept(memory, [memory.search("secret")[0].node.id])
+    assert memory.concepts()[0].is_sound
+
+
 def test_a_concept_of_what_is_gone_is_not_stored(memory: Memory) -> None:
     [node] = memory.insert_nodes(["a fact"])
     assert memory.put_concept(Concept("facts"), {node: 0.9, 999: 0.9}) is None
