@@ -163,7 +163,8 @@ class Students:
                             raise ValueError(
                                 f"tier: these files are {same.name}, a student for {same.tier!r} ({tier!r})"
                             )
-                        if not same.path.is_dir():
+                        if not _has_files(same):
+                            shutil.rmtree(same.path, ignore_errors=True)
                             os.replace(part, same.path)
                             flush_folder(self.folder)
                         return same
@@ -190,6 +191,7 @@ class Students:
         Raises:
             ValueError: there is no such student or step, this one cannot come next, another student of the tier is on
                 trial, or `evidence` is missing.
+            ModelDamaged: it is to be validated again, and its files were cleared away meanwhile; `add` them again.
         """
         if to not in STEPS:
             raise ValueError(f"to must be one of {', '.join(STEPS)} ({to!r})")
@@ -200,6 +202,8 @@ class Students:
             if to not in NEXT[one.step]:
                 allowed = " or ".join(NEXT[one.step]) or "nothing; `rollback` ends it"
                 raise ValueError(f"to: {one.name} is {one.step}, next may come {allowed} ({to!r})")
+            if one.step == "retired" and not _has_files(one):
+                raise ModelDamaged(f"{one.name} was retired and its files cleared away: add them again", model=one.name)
             serving = book.serving(one.tier)
             if to == "shadow" and serving.trial is not None:
                 raise ValueError(f"to: {serving.trial.name} is on trial for {one.tier} already")
@@ -243,11 +247,12 @@ class Students:
 
     def _copied(self, model_dir: Path, names: list[str]) -> Path:
         """Return a copy of a model, flushed to the disk, where no name of a student points. The adding lock is held."""
-        kept = {self.folder / one.name for one in _kept(self._book())}
-        left = [path for path in self.folder.iterdir() if path.is_dir() and path not in kept]
-        for path in left:  # of those, and of a process that ended before its line was written
-            if not path.samefile(model_dir):
-                shutil.rmtree(path, ignore_errors=True)
+        with self._locked("lock"):  # nobody validates again what is being cleared away
+            kept = {self.folder / one.name for one in _kept(self._book())}
+            left = [path for path in self.folder.iterdir() if path.is_dir() and path not in kept]
+            for path in left:  # of those, and of a process that ended before its line was written
+                if not path.samefile(model_dir):
+                    shutil.rmtree(path, ignore_errors=True)
         part = self.folder / ".adding"
         part.mkdir()
         try:
@@ -326,6 +331,10 @@ def _kept(book: Ledger) -> Iterator[Student]:
         retired[one.tier] += is_over
         if not is_over or retired[one.tier] <= KEPT:
             yield one
+
+
+def _has_files(one: Student) -> bool:
+    return all((one.path / name).is_file() for name in one.files)
 
 
 def _found(book: Ledger, student: str) -> Student:

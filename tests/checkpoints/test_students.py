@@ -214,6 +214,19 @@ def test_the_next_one_that_comes_clears_away_all_but_the_last_that_were_retired(
     assert [one.state for one in students.all()] == ["retired"] * 3
 
 
+def test_what_was_cleared_away_is_validated_again_only_after_it_came_again(
+    students: Students, model_dirs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ruvllm.checkpoints.students.KEPT", 0)
+    first = students.add(model_dirs[0], base=TIER, tier=TIER)
+    students.move(first.id, "retired")
+    students.add(model_dirs[1], base=TIER, tier=TIER)
+    with pytest.raises(ModelDamaged, match="cleared away: add them again"):
+        students.move(first.id, "validated", evidence=EVIDENCE)
+    students.add(model_dirs[0], base=TIER, tier=TIER)
+    students.require_whole(students.move(first.id, "validated", evidence=EVIDENCE))
+
+
 def test_what_a_rollback_comes_to_is_kept_and_what_comes_again_is_whole(
     students: Students, model_dirs: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
