@@ -26,12 +26,21 @@ class Line:
         self.is_cut = False
 
     def trace(self, event: str, info: dict[str, Any]) -> None:
-        """Take hold of the connection once there is one, whatever is spoken over it; httpx's extension "trace"."""
+        """Take hold of the connection once there is one, whatever is spoken over it; httpx's extension "trace".
+
+        Raises:
+            OSError: too many files are open.
+        """
         if not event.endswith(".connect_tcp.complete"):
             return
+        stream = info["return_value"]
         with self._lock:
             self._let_go()
-            self._socket = info["return_value"].get_extra_info("socket").dup()  # TLS takes the socket itself away
+            try:
+                self._socket = stream.get_extra_info("socket").dup()  # TLS takes the socket itself away
+            except OSError:
+                stream.close()
+                raise
             if self.is_cut:
                 self._let_go()
 

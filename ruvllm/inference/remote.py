@@ -188,7 +188,7 @@ class RemoteEngine:
                     yield parse_chunk(data)
         except httpx.TimeoutException as error:
             raise self._error(f"silent for more than {self._timeout_s:g} s") from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:
             raise self._error(f"the connection failed: {error}") from error
         except ValueError as error:
             raise self._error(f"not an OpenAI-compatible answer: {error}") from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -150,6 +152,15 @@ def test_a_cancel_cuts_the_line(serve: Serve) -> None:
     complete(engine, PROMPT, OPTIONS, cancelled=lambda: next(asked, True))
     assert endpoint.was_left.wait(5)
     engine.close()
+
+
+def test_where_too_many_files_are_open_is_an_endpoint_error(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dup(_: socket.socket) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket.socket, "dup", dup)
+    with pytest.raises(EndpointError, match=r"the connection failed: .*Too many open files"):
+        ask(serve("ok"))
 
 
 def test_a_cancel_holds_where_tls_never_comes_about() -> None:
