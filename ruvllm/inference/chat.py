@@ -8,9 +8,9 @@ included, is encoded as ordinary text in one go. For texts that spell no special
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["ChatTemplate"]
 
 MAX_PRODUCT = 1 << 24  # characters, or a number, that a template may come to by multiplying
-MAX_STEPS = 1 << 18  # rounds of loops, and calls of macros, in one rendering: seconds at the most
-_STEP = "one more step"  # a filter, and the variable with the steps taken; no template can spell it
+MAX_STEPS = 1 << 18  # rounds of loops, and calls of macros, in one rendering: seconds at the most where they are short
+MAX_RENDER_S = 10.0  # after which no further step is taken: one may go through all numbers of a range
+_STEP = "one more step"  # a filter, and the variable with the `_Steps`; no template can spell it
 _OPEN, _CLOSE = "\ue000", "\ue001"  # private-use characters around the index of a message
 _PLACEHOLDER = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
 
@@ -115,7 +116,7 @@ class ChatTemplate:
         ]
         try:
             text = self._template.render(
-                messages=shown, add_generation_prompt=True, **self._special_texts, **{_STEP: itertools.count(1)}
+                messages=shown, add_generation_prompt=True, **self._special_texts, **{_STEP: _Steps()}
             )
         except jinja2.TemplateError as error:
             raise ValueError(f"messages: the chat template of {self._model} refuses them: {error}") from error
@@ -199,10 +200,24 @@ def _counting(tree: Any) -> Any:
     return tree.set_environment(tree.environment)
 
 
+class _Steps:
+    """Counts the steps of one rendering."""
+
+    def __init__(self) -> None:
+        self._left = MAX_STEPS
+        self._deadline = time.monotonic() + MAX_RENDER_S
+
+    def take(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise RuntimeError(f"more than {MAX_STEPS} rounds of loops")
+        if time.monotonic() > self._deadline:
+            raise RuntimeError(f"loops that take longer than {MAX_RENDER_S:g} s")
+
+
 def _step(context: Any, value: bool) -> bool:
     """Return `value`, a step later."""
-    if next(context.parent[_STEP]) > MAX_STEPS:
-        raise RuntimeError(f"more than {MAX_STEPS} rounds of loops")
+    context.parent[_STEP].take()
     return value
 
 

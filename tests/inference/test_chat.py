@@ -163,6 +163,12 @@ def test_a_template_cannot_go_on_without_end(source: str, monkeypatch: pytest.Mo
         chatml(source + "{{ messages[0].content }}").encode(conversation("x"))
 
 
+def test_a_template_of_few_but_long_rounds_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ruvllm.inference.chat.MAX_RENDER_S", 0.1)
+    with pytest.raises(ModelUnsupported, match=r"fails: .* loops that take longer than 0\.1 s"):
+        chatml("{% for a in range(999) %}{{ range(99999)|sum }}{% endfor %}").encode(conversation("x"))
+
+
 def test_loops_and_macros_say_what_they_always_say() -> None:
     source = (
         "{% for m in messages if m.role != 'system' %}{{ loop.index }}/{{ loop.length }}{{ m.content }}"
