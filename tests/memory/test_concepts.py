@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,18 @@ def test_a_concept_that_was_just_written_is_sound_whatever_says_that_a_member_is
     memory.add([{"text": "a secret paint", "metadata": {"private": said}}])
     concept(memory, [memory.search("secret")[0].node.id])
     assert memory.concepts()[0].is_sound
+
+
+def test_what_is_private_is_said_without_reading_the_texts(memory: Memory) -> None:
+    ids = memory.insert_nodes([f"paint{i} " * 50_000 for i in range(20)])
+    [secret] = memory.insert_nodes([{"text": "a secret paint", "metadata": {"private": "yes"}}])
+    assert memory.private_among([*ids, secret]) == {secret}
+    tracemalloc.start()
+    try:
+        memory.private_among(ids)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_concept_of_what_is_gone_is_not_stored(memory: Memory) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.newnodes import checked_json
 from ruvllm.memory.rows import SEARCHED, checked_text, checked_weight, fetch_nodes
 from ruvllm.types import NodeType, Tier
+from ruvllm.types.graph import PRIVATE, says_private
 
 __all__ = ["Concepts"]
 
@@ -161,7 +163,12 @@ class Concepts(OpenedBrain):
 
     def private_among(self, ids: Sequence[int]) -> set[int]:
         """Return those of `ids` whose texts no endpoint may be shown."""
-        return {id_ for id_, node in fetch_nodes(self._store, checked_ids(ids, "ids")).items() if node.is_private}
+        sql = (
+            "SELECT id, metadata -> ?1 FROM nodes "
+            "WHERE id IN (SELECT value FROM json_each(?2)) AND metadata -> ?1 IS NOT NULL"
+        )
+        rows = self._store.rows(sql, (PRIVATE, json.dumps(checked_ids(ids, "ids"))))
+        return {id_ for id_, said in rows if says_private({PRIVATE: json.loads(said)})}
 
     @with_one_embedder
     def nearness(self, cluster: Cluster) -> list[float]:
