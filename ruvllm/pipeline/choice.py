@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 
@@ -116,12 +117,18 @@ class Choice:
             return Reader()
 
     def decide(self, asking: Asking, tiers: tuple[str, ...]) -> Decision | None:
-        """Return the router's choice; None where it fails, or has no vector to choose by."""
+        """Return the router's choice; None where it fails, or has no vector to choose by.
+
+        Raises:
+            CancelledError: nobody wants the answer any more.
+        """
         if self._router is None or asking.vector is None:
             asking.degrade("route", "the default tier answers: the question has no vector to choose by")
         else:
             try:
                 return self._decision(self._router, asking, asking.vector, tiers)
+            except CancelledError:  # while the probe waited for its model
+                raise
             except Exception as error:
                 logger.info("the router failed", exc_info=True)
                 asking.degrade("route", f"the default tier answers: {reason(error)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -343,6 +344,15 @@ def test_the_smallest_local_tier_looks_first_when_the_router_wants_it(memory: Me
     routed(memory, tiers, router)
     assert tiers.lent == ["small", "large"]
     assert router.seen == (Probe(0.5, 0.25, 1.0, -2.0), 7)
+
+
+def test_a_probe_that_was_cancelled_is_no_failure_of_the_router(
+    memory: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="ruvllm.pipeline")
+    with pytest.raises(CancelledError):
+        routed(memory, _Tiers(small=CancelledError()), _Chooses("large", probes=True))
+    assert not caplog.records
 
 
 def test_a_probe_that_fails_costs_nothing_but_its_answer(memory: Memory) -> None:
