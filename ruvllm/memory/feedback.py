@@ -14,14 +14,15 @@ import numpy as np
 
 from ruvllm.config import LearningConfig
 from ruvllm.memory.concepts import concepts_of_only, hide_concepts_of
+from ruvllm.memory.corrections import asked_by, insert_correction, settle_corrections
 from ruvllm.memory.decisions import rate
+from ruvllm.memory.history import Change
 from ruvllm.memory.links import EdgeRow
 from ruvllm.memory.outcomes import Outcome, credits_for, replace_outcome
-from ruvllm.memory.rows import delete_nodes, insert_edge, insert_node
+from ruvllm.memory.rows import delete_nodes, insert_edge
 from ruvllm.memory.signals import drop_signal
 from ruvllm.memory.store import fetch
-from ruvllm.types import EdgeType, Feedback, NodeType
-from ruvllm.types.graph import PRIVATE
+from ruvllm.types import EdgeType, Feedback
 
 __all__ = ["FeedbackChanges", "apply_feedback", "outcome_of", "read_feedback", "read_outcomes"]
 
@@ -31,13 +32,14 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class FeedbackChanges:
-    """What feedback changed, for all that is derived: nodes deleted, nodes inserted, edges moved, and concepts that
-    are not found any more."""
+    """What feedback changed, for all that is derived: nodes deleted, nodes inserted, edges moved, concepts that are
+    not found any more, and what became of other corrections."""
 
     removed: list[int] = field(default_factory=list)
     inserted: list[int] = field(default_factory=list)
     edges: list[EdgeRow] = field(default_factory=list)
     hidden: list[int] = field(default_factory=list)
+    settled: Change = field(default_factory=Change)
 
 
 def outcome_of(feedback: Feedback | None) -> Outcome | None:
@@ -146,15 +148,19 @@ def apply_feedback(
         return FeedbackChanges(edges=moved.edges)
     hidden = hide_concepts_of(connection, old)  # they may quote what is withdrawn
     gone = [*old, *concepts_of_only(connection, old)]
+    gone_of = asked_by(connection, old)
     delete_nodes(connection, gone)
-    new = _insert_correction(connection, interaction, merged.correction or "", correction_vector, namespace, query, now)
+    new = insert_correction(connection, interaction, merged.correction or "", correction_vector, namespace, query, now)
+    if query is not None:
+        insert_edge(connection, new, query, EdgeType.DERIVED, weight=1.0, created_by="feedback", now=now)
     connection.execute("UPDATE feedback SET correction_node = ? WHERE interaction = ?", (new, interaction))
     if answer is not None:
         connection.execute(
             "UPDATE nodes SET trust = 0.0, metadata = json_set(metadata, '$.superseded_by', ?) WHERE id = ?",
             (new, answer),
         )
-    return FeedbackChanges(gone, [new], moved.edges, hidden)
+    settled = settle_corrections(connection, asked_by(connection, [new]), gone_of, now)
+    return FeedbackChanges(gone, [new], moved.edges, hidden, settled)
 
 
 def _merged(before: Feedback | None, feedback: Feedback) -> Feedback:
@@ -185,32 +191,3 @@ def _credits(
         return credits_for(connection, interaction, answer, shown, used)
     credits = {node: float(helped) for node, helped in said.marks.items()}
     return credits if answer is None else credits | {answer: 1.0}
-
-
-def _insert_correction(
-    connection: apsw.Connection,
-    interaction: str,
-    correction: str,
-    vector: np.ndarray,
-    namespace: str,
-    query: int | None,
-    now: float,
-) -> int:
-    """Insert what the user said is right: a fact of full trust, searched at once, found by its question's words too."""
-    asked = fetch(connection, f"SELECT text, metadata ->> '{PRIVATE}' IS 1 FROM nodes WHERE id = ?", (query,))
-    question, is_private = asked[0] if asked else (None, False)
-    node = insert_node(
-        connection,
-        correction,
-        vector,
-        type=NodeType.FACT,
-        namespace=namespace,
-        created=now,
-        source=f"feedback:{interaction}",
-        metadata={"corrects": interaction}
-        | ({"question": question} if question else {})
-        | ({PRIVATE: True} if is_private else {}),
-    )
-    if query is not None:
-        insert_edge(connection, node, query, EdgeType.DERIVED, weight=1.0, created_by="feedback", now=now)
-    return node

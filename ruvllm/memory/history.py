@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import apsw
@@ -14,7 +15,7 @@ from ruvllm.memory.rows import MADE_BY, SEARCHED, delete_keywords, delete_nodes
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType, NodeType
 
-__all__ = ["alive_at", "delete_ended", "edges_at", "end_nodes"]
+__all__ = ["Change", "alive_at", "delete_ended", "edges_at", "end_nodes"]
 
 DAY_S = 86_400.0
 
@@ -27,6 +28,19 @@ EDGES_AT = (  # the columns of SEARCHED_EDGES
     f"WHERE src <> dst AND created_by <> '{MADE_BY}' AND edges.created <= ?2 "
     "AND (edges.ended IS NULL OR edges.ended > ?2)"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of the searched nodes: ids that left, ids that came with their vectors (n, native_dim) float32.
+
+    Of those in `stayed` the trust may be another.
+    """
+
+    left: tuple[int, ...] = ()
+    came: tuple[int, ...] = ()
+    vectors: np.ndarray | None = None
+    stayed: tuple[int, ...] = ()
 
 
 def end_nodes(connection: apsw.Connection, ids: Sequence[int], now: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import apsw
@@ -13,31 +13,18 @@ import numpy as np
 from ruvllm.memory.concepts import hide_stale
 from ruvllm.memory.duplicates import SAME_COSINE, say_the_same
 from ruvllm.memory.feedback import read_outcomes
-from ruvllm.memory.history import end_nodes
+from ruvllm.memory.history import Change, end_nodes
 from ruvllm.memory.near_questions import RatedQuestions
 from ruvllm.memory.rows import delete_keywords, insert_keywords, title_of, vector_of
 from ruvllm.memory.store import fetch
 from ruvllm.types import NodeType
 
-__all__ = ["Change", "promote", "reconsider", "revoke"]
+__all__ = ["promote", "reconsider", "revoke"]
 
 PROBATION_TRUST, PROMOTED_TRUST = 0.3, 0.7
 QUORUM = 2  # independent raters that promote an answer, or end it
 UNNAMED = "local"  # the rater who gave no name: told apart by session
 IS_SETTLED = "metadata ->> 'decided' IS NOT NULL OR metadata ->> 'superseded_by' IS NOT NULL"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What became of the searched nodes: ids that left, ids that came with their vectors (n, native_dim) float32.
-
-    Of those in `stayed` the trust may be another.
-    """
-
-    left: tuple[int, ...] = ()
-    came: tuple[int, ...] = ()
-    vectors: np.ndarray | None = None
-    stayed: tuple[int, ...] = ()
 
 
 def reconsider(connection: apsw.Connection, interaction: str, now: float, rated: RatedQuestions) -> Change:

@@ -364,6 +364,10 @@ MIGRATIONS: tuple[str, ...] = (
         times INTEGER NOT NULL  -- that this model failed on it
     ) STRICT;
     """,
+    # 14: what was said to one question
+    """
+    CREATE INDEX corrections ON nodes (namespace, metadata ->> 'question', ended) WHERE source GLOB 'feedback:*';
+    """,
 )
 
 

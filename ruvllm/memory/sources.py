@@ -11,11 +11,13 @@ import apsw
 
 from ruvllm.config import LearningConfig
 from ruvllm.memory.concepts import concepts_of_only, hide_concepts_of
+from ruvllm.memory.corrections import asked_by, settle_corrections
 from ruvllm.memory.decisions import unlearn
+from ruvllm.memory.history import Change
 from ruvllm.memory.links import EdgeRow
 from ruvllm.memory.near_questions import RatedQuestions
 from ruvllm.memory.outcomes import delete_moves, replace_outcome
-from ruvllm.memory.probation import Change, reconsider
+from ruvllm.memory.probation import reconsider
 from ruvllm.memory.rows import delete_nodes, insert_keywords
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType
@@ -43,7 +45,7 @@ def read_sources(store: Store, namespace: str) -> list[SourceSummary]:
 @dataclass(frozen=True, slots=True)
 class Forgotten:
     """Ids of deleted nodes, the edges whose weights are others now, concepts that are not found any more, and what
-    became of answers whose correction went."""
+    became of answers whose correction went, and of other corrections."""
 
     nodes: list[int]
     edges: list[EdgeRow]
@@ -85,11 +87,13 @@ def forget_source(
     uncorrected = _forget_corrections(connection, ids)
     _let_speak_again(connection, ids)
     documents = _documents_of(connection, ids)
+    corrected = asked_by(connection, ids)
     delete_nodes(connection, ids)
     connection.execute(f"DELETE FROM documents WHERE {is_it}", parameters)
     _recount(connection, documents)
+    settled = settle_corrections(connection, (), corrected, now)
     answers = [reconsider(connection, interaction, now, rated) for interaction in uncorrected]
-    return Forgotten(ids, edges, hidden, answers)
+    return Forgotten(ids, edges, hidden, [settled, *answers])
 
 
 def trust_source(connection: apsw.Connection, namespace: str, name: str, trust: float) -> list[int]:

@@ -27,6 +27,7 @@ from ruvllm.memory.duplicates import Duplicates
 from ruvllm.memory.embedder_lock import with_one_embedder
 from ruvllm.memory.failures import FailureLog
 from ruvllm.memory.filters import PassingIds
+from ruvllm.memory.history import Change
 from ruvllm.memory.interactions import commit_interactions
 from ruvllm.memory.keywords import Keywords
 from ruvllm.memory.lessons import Lessons, insert_credits
@@ -37,7 +38,6 @@ from ruvllm.memory.lock import WriterLock
 from ruvllm.memory.merging import RecentAnswers
 from ruvllm.memory.near_questions import RatedQuestions
 from ruvllm.memory.nearest import Nearest
-from ruvllm.memory.probation import Change
 from ruvllm.memory.rows import as_unit_rows, checked_text
 from ruvllm.memory.search import GraphSearch
 from ruvllm.memory.space import Space, require_same_embedder

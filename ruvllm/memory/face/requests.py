@@ -18,9 +18,10 @@ from ruvllm.memory.face.opened import OpenedBrain
 from ruvllm.memory.failures import Failure, read_failures
 from ruvllm.memory.feedback import FeedbackChanges, apply_feedback
 from ruvllm.memory.filters import seconds_of
+from ruvllm.memory.history import Change
 from ruvllm.memory.interactions import Record, count_turns, read_answer_vector, read_record, read_timings, read_turns
 from ruvllm.memory.lessons import CreditRow, insert_credits
-from ruvllm.memory.probation import Change, promote, reconsider, revoke
+from ruvllm.memory.probation import promote, reconsider, revoke
 from ruvllm.memory.rated import RatedAnswer, read_rated_answers
 from ruvllm.memory.rejections import count_rejection, may_stand, read_rejections
 from ruvllm.memory.rows import checked_name, checked_text
@@ -62,7 +63,8 @@ class Requests(OpenedBrain):
         The outcome moves the edges from the answer to its sources and among these, as `apply_outcome` does; a mark says
         whether one source helped and decides its credit. A correction becomes a fact of full trust that is searched at
         once and supersedes the answer. Good outcomes of two independent raters (or of two sessions) promote the answer
-        from probation, bad ones of two end it.
+        from probation, bad ones of two end it. Of the corrections of one question the newest eight that say different
+        things are searched.
 
         Raises:
             TypeError, ValueError: the id is unknown, or a mark is of a source that the answer did not show.
@@ -92,6 +94,7 @@ class Requests(OpenedBrain):
             self._derived.retrusted(changes.hidden)
             if vectors is not None and changes.inserted:
                 self._derived.added(changes.inserted, vectors)
+            self._follow(changes.settled)
             self._follow(change)
 
         changes, _ = self._store.write(work, after=after)
