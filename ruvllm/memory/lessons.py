@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ruvllm.attention.engine import FEATURE_VERSION, Example
 from ruvllm.attention.training import TrainingReport, train_gated
 from ruvllm.checkpoints import Checkpoints, digest_of
 from ruvllm.memory.feedback import outcome_of, read_feedback
+from ruvllm.memory.rated import ONE_OF, newest_of_each
 from ruvllm.memory.rows import fetch_nodes, title_of, vector_of
 from ruvllm.memory.search import GraphSearch
 from ruvllm.memory.seen import Returned
@@ -144,7 +145,7 @@ class Lessons:
         """Return the credits of a stored answer's sources for `answer`, such as a user's right one."""
         return [
             (one.id, node, credit)
-            for one in self._answered("AND i.id = ?", interaction)
+            for one in self._answered("i.id = :id", {"id": interaction})
             for node, credit in self._credits(search, one.query, answer, one.vector, one.shown).items()
         ]
 
@@ -194,9 +195,13 @@ class Lessons:
         return self._examples(search, self._teaching(cancelled), cancelled)
 
     def _teaching(self, cancelled: Callable[[], bool]) -> list[tuple[_Answered, dict[int, float]]]:
-        """Return the answers that teach, oldest first, each with the credit of its sources."""
+        """Return the answers that teach, oldest first, each with the credit of its sources.
+
+        Several to one question in the same words teach as one, of their mean credit: so what is held out was asked in
+        other words, and what everybody asks weighs no more than the rest.
+        """
         found = []
-        for one in self._answered("AND f.interaction IS NOT NULL"):
+        for one in self._answered(f"i.id IN ({newest_of_each()})", {"most": MAX_EXAMPLES // ONE_OF}):
             if cancelled():
                 return []
             said = read_feedback(self._store.rows, one.id)
@@ -208,7 +213,7 @@ class Lessons:
             if helped or is_known:
                 credits = dict(self._store.rows(_TAUGHT, (one.id,))) if is_known else dict.fromkeys(helped, 1.0)
                 found.append((one, credits))
-        return found[::-1]
+        return _by_question(found[::-1])
 
     def _examples(
         self,
@@ -240,14 +245,13 @@ class Lessons:
         ignored = np.isin(inputs[0], one.came_of_it)
         return Example(inputs[1], credit, ignored=ignored) if credit[~ignored].any() else None
 
-    def _answered(self, which: str, *parameters: Any) -> list[_Answered]:
+    def _answered(self, which: str, values: Mapping[str, Any]) -> list[_Answered]:
         rows = self._store.rows(
             "SELECT i.id, q.text, v.vector, i.source_ids, iif(c.trust > 0.0, f.correction, NULL), i.answer_node, c.id "
             "FROM interactions i JOIN nodes q ON q.id = i.query_node JOIN vectors v ON v.node = q.id "
             "LEFT JOIN feedback f ON f.interaction = i.id LEFT JOIN nodes c ON c.id = f.correction_node "
-            f"WHERE i.namespace = ? {which} "
-            "ORDER BY i.created DESC, i.rowid DESC LIMIT ?",
-            (self._namespace, *parameters, MAX_EXAMPLES),
+            f"WHERE i.namespace = :namespace AND {which} ORDER BY i.created DESC, i.rowid DESC LIMIT :limit",
+            {**values, "namespace": self._namespace, "limit": MAX_EXAMPLES},
         )
         found = []
         for id_, query, blob, sources, correction, *made in rows:
@@ -255,6 +259,23 @@ class Lessons:
             came_of_it = [node for node in made if node is not None and node not in shown]
             found.append(_Answered(id_, query, vector_of(blob), shown, correction, came_of_it))
         return found
+
+
+def _by_question(
+    teaching: Iterable[tuple[_Answered, dict[int, float]]],
+) -> list[tuple[_Answered, dict[int, float]]]:
+    """Return the newest answer to each question, by its words, with the mean credits and what came of all of them."""
+    same: dict[str, list[tuple[_Answered, dict[int, float]]]] = {}
+    for one, credits in teaching:
+        same.setdefault(one.query, []).append((one, credits))
+    found = []
+    for answers in same.values():
+        mean: dict[int, float] = {}
+        for _, credits in answers:
+            mean |= {node: mean.get(node, 0.0) + credit / len(answers) for node, credit in credits.items()}
+        came_of_it = [node for one, _ in answers for node in one.came_of_it if node not in mean]
+        found.append((replace(answers[-1][0], came_of_it=came_of_it), mean))
+    return found
 
 
 def insert_credits(connection: apsw.Connection, rows: Sequence[CreditRow]) -> None:

@@ -133,6 +133,27 @@ def test_only_good_answers_are_examples(memory: Memory) -> None:
     assert memory.train_attention().examples == len(SHIPS) - 5
 
 
+def test_a_question_that_many_rate_is_one_example_of_their_mean_credit(memory: Memory) -> None:
+    fleet(memory)
+    for id, helped in (("a1", 0), ("a2", 1)):
+        shown = ask(memory, id, "Heron", "Captain Heronson")
+        memory.feedback(id, Feedback(marks={shown[helped]: True, shown[1 - helped]: False}))
+    (example,) = memory._lessons.examples(memory._search)
+    ids = memory._search.inputs(*asked(memory, "Heron"))[0].tolist()
+    first, second = (example.credit[ids.index(node)] for node in shown[:2])
+    assert first == pytest.approx(second)
+    assert first > 0.0
+
+
+def test_what_everybody_asks_leaves_room_for_the_rest(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ruvllm.memory.lessons.MAX_EXAMPLES", 20)
+    fleet(memory)
+    for number, ship in enumerate([*SHIPS[:3], *[SHIPS[3]] * 30]):
+        ask(memory, f"a{number}", ship, f"Captain {ship}son")
+        memory.feedback(f"a{number}", Feedback(rating=5))
+    assert len(memory._lessons.examples(memory._search)) == 4
+
+
 def test_a_rating_teaches_nothing_about_turns_and_a_mark_does(memory: Memory) -> None:
     memory.ingest([{"turns": [{"speaker": "Ann", "text": f"{ship}: the master is {ship}son."} for ship in SHIPS]}])
     shown = ask(memory, "a1", "Heron", "Heronson")

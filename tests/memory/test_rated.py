@@ -52,3 +52,11 @@ def test_what_nobody_scored_is_left_out(rated: Memory) -> None:
     rated.record(interaction("a6", session="a6"))
     rated.feedback("a6", Feedback(rating=1))
     assert "a6" not in [one.id for one in rated.rated_answers(JUDGE)]
+
+
+def test_what_everybody_asks_is_a_part_of_what_is_read(memory: Memory) -> None:
+    for number, question in enumerate(["rare", "common", "common", "rare", *["common"] * 40]):
+        id = f"a{number:02}"
+        memory.record(interaction(id, query=question, session=id, quality_source=JUDGE, judge_score=0.75))
+        memory.feedback(id, Feedback(rating=5))
+    assert [one.id for one in memory.rated_answers(JUDGE, 40)] == ["a00", "a03", "a42", "a43"]
