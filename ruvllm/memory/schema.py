@@ -368,6 +368,10 @@ MIGRATIONS: tuple[str, ...] = (
     """
     CREATE INDEX corrections ON nodes (namespace, metadata ->> 'question', ended) WHERE source GLOB 'feedback:*';
     """,
+    # 15: the newest turns of a session
+    """
+    CREATE INDEX interactions_in_session ON interactions (namespace, session) WHERE session IS NOT NULL;
+    """,
 )
 
 

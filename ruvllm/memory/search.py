@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
@@ -35,7 +36,8 @@ from ruvllm.types import Filter, Hit, Hits, NodeType
 
 __all__ = ["ON_PROBATION", "GraphSearch", "fuse"]
 
-MAX_SESSION_NODES = 2048  # newest on probation that are searched within their session
+MAX_SESSION_NODES = 2048  # newest on probation that are searched within their session, by their vectors
+NEAR_SESSION_NODES = 256  # of these, the nearest, by their words, too
 NAMED_NODES = 128  # around the nodes that the question names
 EXPLAINED_SEEDS = 4  # strongest nodes whose part is taken off the question for the feature "rest"
 
@@ -221,7 +223,7 @@ class GraphSearch:
         if session is not None:
             wants_queries = filter is not None and "type" in filter
             parameters = [self._namespace, session, wants_queries, math.inf if as_of is None else as_of, *condition[1]]
-            guests += self._on_probation((f"{ON_PROBATION} AND {condition[0]}", parameters))
+            guests += self._on_probation((f"{ON_PROBATION} AND {condition[0]}", parameters), native)
         self._invite(native, seeds, guests)
         self._invite_archived(native, seeds, archived)
         similarity, relevance = seeds.similarity, seeds.relevance
@@ -277,12 +279,18 @@ class GraphSearch:
                     named[node] = max(named.get(node, 0.0), trust[node] / len(nodes))
         return named
 
-    def _on_probation(self, visible: tuple[str, list[Any]]) -> list[tuple[Any, ...]]:
-        """Return (id, text, metadata, vector) of the visible nodes on probation, the newest first."""
-        return self._store.rows(
-            "SELECT id, text, metadata, ifnull(vector, x'') FROM nodes LEFT JOIN vectors ON node = id "
+    def _on_probation(self, visible: tuple[str, list[Any]], native: np.ndarray) -> list[tuple[Any, ...]]:
+        """Return (id, text, metadata, vector) of the visible nodes on probation that are nearest, the newest first."""
+        rows = self._store.rows(
+            "SELECT id, ifnull(vector, x'') FROM nodes LEFT JOIN vectors ON node = id "
             f"WHERE {visible[0]} ORDER BY id DESC LIMIT ?",
             (*visible[1], MAX_SESSION_NODES),
+        )
+        near = _best({node: 0.0 for node, _ in rows} | _cosines(native, rows), NEAR_SESSION_NODES)
+        return self._store.rows(
+            "SELECT id, text, metadata, ifnull(vector, x'') FROM nodes LEFT JOIN vectors ON node = id "
+            "WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC",
+            (json.dumps(near),),
         )
 
     # -- candidates --------------------------------------------------------------------------------------------------
@@ -416,4 +424,6 @@ def _best(scores: Mapping[int, float], k: int) -> list[int]:
 
 
 def _cosines(native: np.ndarray, rows: Iterable[tuple[int, bytes]]) -> dict[int, float]:
-    return {i: float(vector_of(blob) @ native) for i, blob in rows if len(blob) == 4 * len(native)}
+    sound = [(i, blob) for i, blob in rows if len(blob) == 4 * len(native)]
+    vectors = vector_of(b"".join(blob for _, blob in sound)).reshape(-1, len(native))
+    return dict(zip((i for i, _ in sound), (vectors @ native).tolist(), strict=True))

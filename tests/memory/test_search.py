@@ -292,3 +292,15 @@ def test_what_a_session_keeps_on_probation_is_found_by_the_session(memory: Memor
     sql = f"EXPLAIN QUERY PLAN SELECT id FROM nodes WHERE {ON_PROBATION} ORDER BY id DESC"
     plan = [row[3] for row in memory._store.rows(sql, ("default", "alice", False, 1e9))]
     assert len(plan) == 1 and "INDEX nodes_by_session (namespace=? AND session=?)" in plan[0]
+
+
+def test_of_a_long_session_the_nearest_answers_are_read(animals: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ruvllm.memory.search.NEAR_SESSION_NODES", 4)
+    for number in range(12):
+        answer = "The lighthouse keeper is Oda." if number == 3 else f"Ferry {number} leaves at {number} sharp."
+        animals.record(interaction(f"a{number}", query=f"question {number}", answer=answer))
+    animals.flush()
+    hits = animals.search("Who is the lighthouse keeper?", k=20, session="alice")
+    own = [hit.node.text for hit in hits if hit.node.on_probation]
+    assert own[0] == "The lighthouse keeper is Oda."
+    assert len(own) == 4

@@ -45,6 +45,18 @@ def test_as_many_are_counted_as_are_listed(memory: Memory) -> None:
     assert len(memory.sessions()) == memory.stats().sessions == 3
 
 
+def test_the_newest_turns_are_read_without_the_others(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    store, rows = memory._store, memory._store.rows
+    monkeypatch.setattr(store, "rows", lambda sql, values=(): asked.append((sql, values)) or rows(sql, values))
+    memory.turns("alice")
+    memory.count_turns("alice")
+    plans = [[row[3] for row in rows(f"EXPLAIN QUERY PLAN {sql}", values)] for sql, values in asked]
+    assert len(plans) == 2
+    assert not any("TEMP B-TREE" in step for step in plans[0])  # in the order of the index, so that a limit ends it
+    assert any("USING COVERING INDEX interactions_in_session" in step for step in plans[1])
+
+
 def test_a_name_that_is_taken_is_refused(memory: Memory) -> None:
     memory.new_session("mine")
     memory.record(interaction("a1", session="alice"))
