@@ -32,7 +32,7 @@ from ruvllm.memory.seen import Seen
 from ruvllm.memory.store import Store
 from ruvllm.memory.traits import MAX_LENGTH, TRAIT, Traits
 from ruvllm.text import query_terms
-from ruvllm.types import Filter, Hit, Hits, NodeType
+from ruvllm.types import Filter, Hit, Hits, Node, NodeType
 
 __all__ = ["ON_PROBATION", "GraphSearch", "fuse"]
 
@@ -145,8 +145,7 @@ class GraphSearch:
                 if concept_boost != 1.0
                 else told(scores, candidates.similarity, contained, most)
             )
-        best = self._best(ids, scores, candidates, seeds, k)
-        nodes = fetch_nodes(self._store, [int(ids[i]) for i in best])
+        best, nodes = self._best(ids, scores, candidates, seeds, k)
         nodes |= {node: replace(nodes[node], text=text) for node, text in seeds.archived.items() if node in nodes}
         if filter is None and as_of is None and not self._store.read_only:
             rows = zip(ids[best].tolist(), features[best], strict=True)
@@ -372,8 +371,11 @@ class GraphSearch:
 
     # -- the best ----------------------------------------------------------------------------------------------------
 
-    def _best(self, ids: np.ndarray, scores: np.ndarray, candidates: Candidates, seeds: _Seeds, k: int) -> list[int]:
-        """Return the places of the `k` best: those that pass the filter, and of one document no more than its share."""
+    def _best(
+        self, ids: np.ndarray, scores: np.ndarray, candidates: Candidates, seeds: _Seeds, k: int
+    ) -> tuple[list[int], dict[int, Node]]:
+        """Return the places of the `k` best, and nodes by id, theirs among them: of those that pass the filter no more
+        than its share of one document, and one of those that say the same."""
         passes = scores > 0.0
         if seeds.among is not None:
             passes &= np.isin(ids, seeds.among) | np.isin(ids, seeds.guests)
@@ -386,9 +388,22 @@ class GraphSearch:
         for rank, document in enumerate(candidates.place[order].tolist()):
             taken[document] += 1
             (first if taken[document] <= most else later).append(rank)
-            if len(first) == k:
+        ranks = [*first, *later]
+        nodes: dict[int, Node] = {}
+        said: set[tuple[NodeType, str]] = set()
+        chosen: list[int] = []
+        copies: list[int] = []
+        for some in (ranks[:k], ranks[k:]):
+            fetched = fetch_nodes(self._store, ids[order[some]].tolist())
+            nodes |= fetched
+            for rank in some:
+                node = fetched.get(int(ids[order[rank]]))
+                if node is not None:  # not deleted since
+                    (copies if (node.type, node.text) in said else chosen).append(rank)
+                    said.add((node.type, node.text))
+            if len(chosen) >= k:
                 break
-        return list(order[sorted((first + later)[:k])].tolist())
+        return list(order[sorted([*chosen, *copies][:k])].tolist()), nodes
 
 
 def _with_guests(

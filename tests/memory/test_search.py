@@ -304,3 +304,14 @@ def test_of_a_long_session_the_nearest_answers_are_read(animals: Memory, monkeyp
     own = [hit.node.text for hit in hits if hit.node.on_probation]
     assert own[0] == "The lighthouse keeper is Oda."
     assert len(own) == 4
+
+
+def test_of_copies_one_is_a_hit_while_others_have_something_to_say(memory: Memory) -> None:
+    memory.add({"text": "The ferry leaves the harbour at nine.", "source": f"copy {i}"} for i in range(12))
+    memory.add(["The ferry has two decks.", "The harbour has a crane."])
+    assert {hit.node.text for hit in memory.search("When does the ferry leave the harbour?", 3)} == {
+        "The ferry leaves the harbour at nine.",
+        "The ferry has two decks.",
+        "The harbour has a crane.",
+    }
+    assert len(memory.search("When does the ferry leave the harbour?", 10)) == 10  # where there is room, copies, too

@@ -40,8 +40,8 @@ class Searches(OpenedBrain):
         """Return the `k` best nodes for `query`, best first.
 
         Vectors, words and the names in the question give seeds; what is linked to the strongest of them is looked at,
-        too; graph attention ranks it all, times trust. A document fills at most its share of the hits while others
-        have something to say.
+        too; graph attention ranks it all, times trust. A document fills at most its share of the hits, and of nodes
+        that say the same one is a hit, while others have something to say.
 
         Args:
             query: a question or words.
