@@ -12,6 +12,7 @@ import apsw
 import numpy as np
 
 from ruvllm.memory.rows import (
+    BY_DST,
     MADE_BY,
     checked_text,
     delete_keywords,
@@ -167,8 +168,8 @@ def hide_concepts_of(connection: apsw.Connection, nodes: Sequence[int]) -> list[
     The next pass of compression writes them anew. Return the ids of those that were found until now.
     """
     sql = (
-        "WITH RECURSIVE above (id) AS (SELECT value FROM json_each(?1) UNION SELECT src FROM above JOIN edges "
-        "ON dst = above.id AND edges.type = ?2 AND created_by = ?3) "
+        "WITH RECURSIVE above (id) AS (SELECT value FROM json_each(?1) UNION SELECT src FROM above "
+        f"CROSS JOIN edges {BY_DST} ON dst = above.id AND edges.type = ?2 AND created_by = ?3) "
         "UPDATE nodes SET trust = 0.0 WHERE type = ?4 AND trust > 0.0 AND id IN above RETURNING id"
     )
     values = (json.dumps(list(nodes)), EdgeType.CONTAINS.value, MADE_BY, NodeType.CONCEPT.value)
@@ -225,8 +226,9 @@ def delete_concept(connection: apsw.Connection, namespace: str, node: int) -> Se
     if not _is_concept(connection, namespace, node):
         raise KeyError(node)
     above = (
-        "WITH RECURSIVE above (id) AS (SELECT ?1 UNION SELECT src FROM above JOIN edges ON dst = above.id "
-        "JOIN nodes ON nodes.id = src AND nodes.type = ?2 WHERE edges.type = ?3) SELECT id FROM above"
+        "WITH RECURSIVE above (id) AS (SELECT ?1 UNION SELECT src FROM above "
+        f"CROSS JOIN edges {BY_DST} ON dst = above.id JOIN nodes ON nodes.id = src AND nodes.type = ?2 "
+        "WHERE edges.type = ?3) SELECT id FROM above"
     )
     ids = [row[0] for row in fetch(connection, above, (node, NodeType.CONCEPT.value, EdgeType.DERIVED.value))]
     _hand_origins_down(connection, ids[::-1])

@@ -17,7 +17,7 @@ import apsw
 from ruvllm.config import LinkingConfig
 from ruvllm.memory.names import MAX_NODES, NameIndex, names_of, rare_terms, term_hash, words_of
 from ruvllm.memory.neighbours import Similar
-from ruvllm.memory.rows import SEARCHED
+from ruvllm.memory.rows import BY_DST, SEARCHED
 from ruvllm.memory.store import fetch
 from ruvllm.memory.who_says import MAX_FOUND, WhoSays
 from ruvllm.types import EdgeType
@@ -291,9 +291,9 @@ class LinkBatch:
     def _topic_cosines(self, connection: apsw.Connection, nodes: Iterable[int]) -> dict[int, list[float]]:
         """Return the cosines of the SameTopic links that nodes have to others that hold."""
         ends = (
-            f"SELECT {node} AS node, {other} AS other, weight FROM edges "
+            f"SELECT {node} AS node, {other} AS other, weight FROM edges {index} "
             f"WHERE {node} IN (SELECT value FROM json_each(?1)) AND type = ?2 AND created_by = 'similarity'"
-            for node, other in (("src", "dst"), ("dst", "src"))
+            for node, other, index in (("src", "dst", ""), ("dst", "src", BY_DST))
         )
         sql = f"SELECT node, weight FROM ({' UNION ALL '.join(ends)}) JOIN nodes ON id = other AND ended IS NULL"
         found: dict[int, list[float]] = defaultdict(list)

@@ -15,6 +15,7 @@ from ruvllm.types import Edge, EdgeType, Node, NodeType, Tier
 from ruvllm.types.checks import is_number
 
 __all__ = [
+    "BY_DST",
     "EDGE_COLUMNS",
     "MADE_BY",
     "MAX_NAME_CHARS",
@@ -45,6 +46,9 @@ NODE_COLUMNS = (
 )
 SEARCHED = "nodes.probation = 0 AND nodes.tier = 'hot' AND nodes.ended IS NULL"
 """What every search of the namespace sees; the words of the index nodes_searched."""
+
+BY_DST = "INDEXED BY edges_by_dst"
+"""For edges to a few nodes: SQLite, which takes each for a hub once some are, would read all edges instead."""
 
 MAX_NAME_CHARS = 256
 MADE_BY = "compression"

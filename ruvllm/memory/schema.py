@@ -372,6 +372,10 @@ MIGRATIONS: tuple[str, ...] = (
     """
     CREATE INDEX interactions_in_session ON interactions (namespace, session) WHERE session IS NOT NULL;
     """,
+    # 16: what is archived
+    """
+    CREATE INDEX nodes_archived ON nodes (id) WHERE tier = 'cold';
+    """,
 )
 
 

@@ -18,7 +18,7 @@ from ruvllm.memory.links import EdgeRow
 from ruvllm.memory.near_questions import RatedQuestions
 from ruvllm.memory.outcomes import delete_moves, replace_outcome
 from ruvllm.memory.probation import reconsider
-from ruvllm.memory.rows import delete_nodes, insert_keywords
+from ruvllm.memory.rows import BY_DST, delete_nodes, insert_keywords
 from ruvllm.memory.store import Store, fetch
 from ruvllm.types import EdgeType
 
@@ -123,7 +123,7 @@ def _with_derived(connection: apsw.Connection, ids: Sequence[int]) -> list[int]:
     """Return `ids` and all nodes that were derived from them, directly or through others, whoever said so."""
     sql = (
         "WITH RECURSIVE gone (id) AS (SELECT value FROM json_each(?) UNION "
-        "SELECT src FROM gone JOIN edges ON dst = gone.id WHERE edges.type = ?) SELECT id FROM gone"
+        f"SELECT src FROM gone CROSS JOIN edges {BY_DST} ON dst = gone.id WHERE edges.type = ?) SELECT id FROM gone"
     )
     return [row[0] for row in fetch(connection, sql, (json.dumps(list(ids)), EdgeType.DERIVED.value))]
 
