@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import io
+import logging
 import signal
 import sys
 from typing import Annotated, NoReturn
@@ -78,8 +80,9 @@ def _root(
 
 def run() -> None:
     """Run the command line and exit."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+    if isinstance(sys.stdout, io.TextIOWrapper) and _may_refuse(sys.stdout):
         sys.stdout.reconfigure(errors="replace")  # what the terminal has no character for costs no answer
+    logging.getLogger("pypdf").addHandler(logging.NullHandler())  # what is wrong with a PDF stands in the report
     try:
         app()
     except KeyboardInterrupt:
@@ -97,6 +100,12 @@ def run() -> None:
         if not isinstance(error, (*MISTAKES, *FAULTS)):
             raise
         _fail(error, 2 if isinstance(error, MISTAKES) else 1)
+
+
+def _may_refuse(stream: io.TextIOWrapper) -> bool:
+    """Return whether a stream raises on some characters; out of UTF-8, `surrogateescape` of the C locale does, too."""
+    is_utf8 = codecs.lookup(stream.encoding).name == "utf-8"
+    return stream.errors == "strict" or (stream.errors == "surrogateescape" and not is_utf8)
 
 
 def _stopped() -> NoReturn:

@@ -83,7 +83,7 @@ def chat(brain: BrainOption = DEFAULT_BRAIN, session: SessionOption = "chat", mo
         last: str | None = None
         while True:
             try:
-                question = input("> " if sys.stdin.isatty() else "").strip()
+                question = _question()
             except EOFError:
                 break
             if not question:
@@ -92,6 +92,19 @@ def chat(brain: BrainOption = DEFAULT_BRAIN, session: SessionOption = "chat", mo
                 last = _exchange(llm, question, session, last)
             except (ValueError, RuvLLMError) as error:  # this question went wrong, the next one may not
                 print_error(error)
+
+
+def _question() -> str:
+    """Return the next line of stdin; EOFError where there is none, or no stdin at all."""
+    if sys.stdin is None:
+        raise EOFError
+    is_terminal = sys.stdin.isatty()
+    try:
+        return input("> " if is_terminal else "").strip()
+    except EOFError:
+        if is_terminal:
+            print()  # Ctrl-D leaves the cursor behind the prompt
+        raise
 
 
 def _exchange(llm: RuvLLM, question: str, session: str | None, last: str | None) -> str | None:

@@ -183,3 +183,32 @@ def test_what_the_terminal_cannot_show_is_a_question_mark(tmp_path: Path) -> Non
     (tmp_path / "brain" / "ruvllm.toml").write_text('[generation]\nmodel = "häng-λ"\n', encoding="utf-8")
     shown = run("config", "show", cwd=tmp_path, PYTHONIOENCODING="ascii").stdout
     assert 'model = "h?ng-?"' in shown
+
+
+def test_what_the_c_locale_cannot_show_is_a_question_mark(tmp_path: Path) -> None:
+    (tmp_path / "brain").mkdir()
+    (tmp_path / "brain" / "ruvllm.toml").write_text('[generation]\nmodel = "häng-λ"\n', encoding="utf-8")
+    shown = run("config", "show", cwd=tmp_path, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0").stdout
+    assert 'model = "h?ng-?"' in shown
+
+
+@pytest.mark.real
+def test_what_a_pdf_lacks_is_said_once(tmp_path: Path, minilm_dir: Path) -> None:
+    pytest.importorskip("pypdf", reason="the pdf extra is not installed")
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4 garbage")
+    stderr = run("ingest", "broken.pdf", cwd=tmp_path, code=1).stderr
+    assert stderr.startswith("not read: ") and stderr.count("\n") == 1
+
+
+@pytest.mark.real
+def test_chat_without_a_stdin_ends(tmp_path: Path, minilm_dir: Path, smollm2_dir: Path) -> None:
+    run("ingest", DOCUMENTS / "power.md", cwd=tmp_path)
+    done = subprocess.run(
+        ["sh", "-c", '"$0" chat <&-', *COMMAND],
+        cwd=tmp_path,
+        env=os.environ | {"RUVLLM_MODELS__OFFLINE": "true"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
