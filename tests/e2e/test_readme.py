@@ -111,3 +111,13 @@ def test_the_rollout_page_runs() -> None:
     done = subprocess.run([sys.executable, "-P", "-W", "error", "-c", text], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Rollout of LFM2-ruv-edition-v1")
+
+
+@pytest.mark.real
+def test_the_judge_page_runs(tmp_path: Path, minilm_dir: Path) -> None:
+    (text,) = [text for language, text in blocks("docs/judge.md") if language == "python"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "signals/1" in done.stdout

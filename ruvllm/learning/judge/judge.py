@@ -49,7 +49,8 @@ class Judge:
     def judge(self, answered: Answered) -> Judgement:
         """Return the quality of an answer, in [0, 1], who says so, and what that was made of.
 
-        `signals["answerable"]` is how likely the sources hold an answer to the question at all, whatever was answered.
+        `signals["answerable"]` is how likely the sources hold an answer to the question at all, whatever was answered;
+        it is not there where there are no sources.
         `source` is "signals/1" by the version of the weights, with "+llm" where a model was asked, and "@3" where
         version 3 of the calibration holds; `signals["score"]` is the quality before calibration.
 
