@@ -96,7 +96,7 @@ def _about(why: Why) -> list[tuple[str, str]]:
     choice = f"{route.tier or route.model} by {route.decided_by}" + (f": {route.reason}" if route.reason else "")
     about.append(("route", choice))
     sure = "unknown" if why.confidence is None else f"{why.confidence:.2f}"
-    judged = "" if why.quality is None else f", quality {why.quality:.2f} says the {why.quality_source}"
+    judged = "" if why.quality is None else f", quality {why.quality:.2f} by {why.quality_source}"
     about.append(("confidence", f"{sure} ({why.finish_reason}){judged}"))
     about.append(("feedback", _feedback(why.feedback, why.correction) or _signal(why)))
     about.append(("in force", ", ".join(f"{name} version {number}" for name, number in why.versions.items())))

@@ -39,3 +39,10 @@ def test_json_is_one_object(brain: Path) -> None:
 def test_an_unknown_answer_is_an_error(brain: Path) -> None:
     done = CliRunner().invoke(app, ["why", "nope", "--brain", str(brain)])
     assert isinstance(done.exception, ValueError) and "no answer 'nope'" in str(done.exception)
+
+
+def test_a_quality_is_by_the_judge_that_is_named(brain: Path) -> None:
+    with Memory(brain, embedder=WordEmbedder()) as memory:
+        memory.record(interaction("a2", query="When?", quality=0.05, quality_source="signals/1"))
+    done = CliRunner().invoke(app, ["why", "a2", "--brain", str(brain)])
+    assert "quality 0.05 by signals/1\n" in done.stdout
