@@ -56,9 +56,15 @@ def label_of(node: Node) -> str:
     return " ".join((title or node.text).split())
 
 
+def _mark_of(node: Node) -> str:
+    """Return what stands below a node: its heading alone where title and heading have no room, else `label_of` it."""
+    label, heading = label_of(node), node.metadata.get("heading")
+    return " ".join(str(heading).split()) if heading and text_width(label) > LABEL_WIDTH else label
+
+
 def draw_graph(graph: Neighbourhood, *, seed: int = 0) -> str:
     """Return the SVG text; the same for the same graph and seed."""
-    labels = {node.id: clipped(label_of(node), LABEL_WIDTH) for node in graph.nodes}
+    labels = {node.id: clipped(_mark_of(node), LABEL_WIDTH) for node in graph.nodes}
     at = _places(graph, labels, seed)
     legend = _legend(graph)
     spread = np.array([*at.values(), (0.0, 0.0)])

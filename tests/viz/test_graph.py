@@ -98,6 +98,15 @@ def test_an_empty_graph_says_so() -> None:
     assert "Nothing is linked yet" in viz.draw_graph(Neighbourhood((), (), {}))
 
 
+def test_where_there_is_no_room_for_the_title_the_heading_tells_nodes_apart() -> None:
+    title = "The handbook of Tern Point Station"
+    people, huts = ({"title": title, "heading": heading} for heading in ("People", "Huts"))
+    nodes = Node(1, NodeType.DOCUMENT, "a", metadata=people), Node(2, NodeType.DOCUMENT, "b", metadata=huts)
+    root = drawn(pair(*nodes, CITES))
+    assert [group.findtext(f"{SVG}text") for group in groups(root, "node")] == ["People", "Huts"]
+    assert tooltip(groups(root, "node")[0]).startswith(f"{title} > People")
+
+
 def test_a_node_is_called_by_its_title_and_heading_or_its_words() -> None:
     assert viz.label_of(Node(1, NodeType.FACT, "text", metadata={"title": "Guide", "heading": "Use"})) == "Guide > Use"
     assert viz.label_of(Node(1, NodeType.FACT, "two\n words")) == "two words"
