@@ -23,7 +23,8 @@ def print_report(report: Report, *, json: bool) -> None:
         return
     # a terminal breaks long cells; a file takes lines as long as they are
     (out if out.is_terminal else Console(highlight=False, width=10_000)).print(_table(report.rows))
-    out.print(f"[dim]{report.machine['processor']}, {report.machine['cores']} cores, commit {report.commit}[/]")
+    commit = f", commit {report.commit}" if report.commit else ""  # none where the package was installed
+    out.print(f"[dim]{report.machine['processor']}, {report.machine['cores']} cores{commit}[/]")
 
 
 def _table(rows: Sequence[Row]) -> Table:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ruvllm.cli.brain import DEFAULT_BRAIN, BrainOption, existing
 from ruvllm.cli.console import err, out
+from ruvllm.cli.schedule import print_table
 from ruvllm.system import RuvLLM
 
 if TYPE_CHECKING:
@@ -44,12 +45,12 @@ def _print(report: CompressionReport, dry_run: bool) -> None:
     if not report.clusters:
         out.print("no clusters: nothing is dense enough (compression.min_density)")
         return
-    table = Table("level", "nodes", "density", "about", "state", "summary")
+    table = Table("level", "nodes", "density", "about", "state", "summary", box=None)
     for row in report.clusters[:SHOWN]:
         table.add_row(
             str(row.level), str(row.size), f"{row.density:.2f}", escape(row.title), row.state, row.summary or "-"
         )
-    out.print(table)
+    print_table(table)
     if len(report.clusters) > SHOWN:
         out.print(f"and {len(report.clusters) - SHOWN} more")
     out.print(

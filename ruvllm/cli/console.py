@@ -9,7 +9,15 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from ruvllm.memory import IngestProgress
@@ -75,7 +83,8 @@ def ingest_bar() -> Iterator[Callable[[IngestProgress], None]]:
         SpinnerColumn(),
         TextColumn("reading"),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total} documents, {task.fields[chunks]} chunks"),
+        MofNCompleteColumn(),
+        TextColumn("documents, {task.fields[chunks]} chunks"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:

@@ -74,7 +74,8 @@ def _print_done(done: Mapping[str, Any]) -> None:
             f"concepts: {found.made} made, {found.changed} changed, {found.kept} kept, {found.dissolved} dissolved"
         )
     if index := done.get("index"):
-        out.print(f"index: {index.indexed} vectors" + (", built anew" if index.rebuilt else ""))
+        held = f"{index.indexed} vectors" if index.indexed else "none, so few vectors are searched without"
+        out.print(f"index: {held}" + (", built anew" if index.rebuilt else ""))
 
 
 def _print_history(history: LearnHistory) -> None:

@@ -31,6 +31,7 @@ def run(brain: Path, *arguments: str) -> Result:
 def test_learn_shows_what_it_did_and_keeps_it_in_the_report(brain: Path) -> None:
     done = run(brain, "learn")
     assert done.exit_code == 0 and "attention: accepted, loss on unseen ones" in done.output
+    assert "index: none, so few vectors are searched without" in done.output
     report = run(brain, "learn", "--report").output
     assert "in force" in report and "12" in report
     assert [line.split()[0] for line in report.splitlines()[-3:]] == ["compression", "decay", "index"]
