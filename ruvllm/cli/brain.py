@@ -131,8 +131,12 @@ def feedback(
     quality: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
     success: Annotated[bool | None, typer.Option("--success/--failure", help="Whether the task succeeded.")] = None,
     correction: Annotated[str | None, typer.Option(help="The right answer.")] = None,
-    helped: Annotated[list[int] | None, typer.Option(metavar="N", help="A source that helped, by its number.")] = None,
-    unhelpful: Annotated[list[int] | None, typer.Option(metavar="N", help="A source that did not.")] = None,
+    helped: Annotated[
+        list[int] | None, typer.Option(metavar="N", help="A source that helped, by its number; may be repeated.")
+    ] = None,
+    unhelpful: Annotated[
+        list[int] | None, typer.Option(metavar="N", help="A source that did not; may be repeated.")
+    ] = None,
     rater: Annotated[str, typer.Option(help="Who says so.")] = "local",
 ) -> None:
     """Say how good an answer was, and which of its sources helped."""

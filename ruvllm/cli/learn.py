@@ -42,7 +42,7 @@ def learn(
     with RuvLLM(folder) as llm:
         if rollback is not None:
             version = llm.rollback(rollback)
-            out.print(f"version {version} of {rollback} is in force" if version else f"{rollback} is untrained again")
+            out.print(f"version {version} of {rollback} is in force" if version else f"{rollback} is untrained")
             return
         try:
             with err.status("learning"):

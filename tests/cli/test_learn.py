@@ -55,7 +55,7 @@ def test_where_a_job_fails_the_others_are_done_and_it_is_named(brain: Path, opti
 
 def test_what_was_learnt_is_taken_back(brain: Path) -> None:
     run(brain, "learn")
-    assert "attention is untrained again" in run(brain, "learn", "--rollback", "attention").output
+    assert "attention is untrained\n" in run(brain, "learn", "--rollback", "attention").output
     assert "taken back" in run(brain, "learn", "--report").output
 
 
