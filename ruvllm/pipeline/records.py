@@ -18,6 +18,7 @@ __all__ = ["Records", "judged"]
 logger = logging.getLogger(__name__)
 
 ANSWERABLE = 0.5  # what the judge says of sources from which on they rather hold an answer than not
+UNANSWERABLE = 0.1  # below, it is said that they seem to hold none (docs/judge.md)
 TOLD = ("stage", "timeout_s", "status")  # of an error; its message may quote the question
 
 
@@ -25,7 +26,7 @@ def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draf
     """Return the response with the judge's word on it; a judge that fails or comes too late costs only that.
 
     A passage that was quoted in the place of a model's words loses its excuse where the judge holds that the sources do
-    answer the question, and is judged without it.
+    answer the question, and is judged without it. Where it holds that they hardly do, a model's answer has a warning.
     """
     if judge is None:
         return response
@@ -53,6 +54,8 @@ def judged(judge: Judges | None, asking: Asking, response: Response, draft: Draf
             logger.info("an answer is not judged", exc_info=True)
             asking.degrade("judge", f"nothing is said about quality: {reason(error)}")
             return response
+    if response.draft is None and judgement.signals.get("answerable", 1.0) < UNANSWERABLE:
+        asking.note("judge", "the sources seem to hold no answer")
     draft.judge_score = judgement.signals.get("score")
     return replace(response, quality=judgement.quality, quality_source=judgement.source)
 

@@ -59,6 +59,12 @@ def test_an_unsure_reader_gives_way_to_a_passage(brain: ruvllm.RuvLLM, question:
     assert response.text.startswith("I cannot answer") == excused
 
 
+def test_who_asks_what_no_document_says_is_told(brain: ruvllm.RuvLLM) -> None:
+    told = [any(warning.startswith("judge: ") for warning in brain.ask(question).warnings) for question in QUESTIONS]
+    assert told == [False] * len(QUESTIONS)
+    assert brain.ask("What is the capital of France?").warnings == ("judge: the sources seem to hold no answer",)
+
+
 def test_the_reader_is_loaded_once_and_given_back_after_every_answer(brain: ruvllm.RuvLLM) -> None:
     for question in QUESTIONS[:2]:
         brain.ask(question)

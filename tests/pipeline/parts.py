@@ -105,7 +105,7 @@ class FailingEmbedder(WordEmbedder):
 class FixedJudge:
     """Says one quality, or raises what it is given; keeps what it was shown."""
 
-    def __init__(self, says: float | Exception, *, answerable: float = 0.0) -> None:
+    def __init__(self, says: float | Exception, *, answerable: float = 0.3) -> None:
         self.says = says
         self.answerable = answerable
         self.version = 0

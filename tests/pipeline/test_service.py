@@ -300,6 +300,16 @@ def test_a_quoted_passage_is_excused_where_the_sources_do_not_answer(
     assert judge.shown[-1].answer == response.text
 
 
+@pytest.mark.parametrize(
+    ("answerable", "warnings"), [(0.05, ("judge: the sources seem to hold no answer",)), (0.2, ())]
+)
+def test_it_is_said_where_the_sources_seem_to_hold_no_answer(
+    memory: Memory, answerable: float, warnings: tuple[str, ...]
+) -> None:
+    response = ask(pipeline(memory, judge=FixedJudge(0.5, answerable=answerable)))
+    assert response.finish_reason == "stop" and response.warnings == warnings
+
+
 def test_a_judge_sees_the_answer_and_its_word_is_in_the_response(memory: Memory) -> None:
     judge = FixedJudge(0.75)
     response = ask(pipeline(memory, judge=judge))
