@@ -181,13 +181,17 @@ def _why_unsound(text: str) -> str | None:
 
 def _files(path: Path) -> Iterator[Item]:
     if os.path.isdir(path):  # False, not an error, where nothing can be asked
-        yield from _walk(path, seen=set(), above=())
+        yield from _walk(path, root=os.path.realpath(path), seen=set(), above=())
     else:
         yield FileItem(path)
 
 
-def _walk(folder: Path, *, seen: set[tuple[int, int]], above: tuple[tuple[int, int], ...]) -> Iterator[Item]:
-    """Yield the files below a folder in name order; hidden ones and unknown suffixes are passed over."""
+def _walk(folder: Path, *, root: str, seen: set[tuple[int, int]], above: tuple[tuple[int, int], ...]) -> Iterator[Item]:
+    """Yield the files below a folder in name order; hidden ones, unknown suffixes and links to files that come by
+    themselves are passed over.
+
+    A link out of `root` is not followed: who hands over a folder need not know that it names the reader's own files.
+    """
     try:
         status = folder.stat()
         identity = (status.st_dev, status.st_ino)
@@ -205,7 +209,20 @@ def _walk(folder: Path, *, seen: set[tuple[int, int]], above: tuple[tuple[int, i
         path = folder / name
         if name.startswith("."):
             continue
-        if os.path.isdir(path):
-            yield from _walk(path, seen=seen, above=(*above, identity))
-        elif path.suffix.lower() in SUFFIXES:
+        is_folder = os.path.isdir(path)
+        if not is_folder and path.suffix.lower() not in SUFFIXES:
+            continue
+        target = os.path.realpath(path) if path.is_symlink() else ""
+        if target and os.path.commonpath([root, target]) != root:
+            yield FailedItem(os.path.abspath(path), f"it is a link out of the folder: name {target} itself")
+        elif is_folder:
+            yield from _walk(path, root=root, seen=seen, above=(*above, identity))
+        elif not _comes_by_itself(root, target):
             yield FileItem(path)
+
+
+def _comes_by_itself(root: str, target: str) -> bool:
+    """Return whether a walk from `root` yields the file that a link there leads to."""
+    below = Path(target).relative_to(root).parts if target else ()
+    is_shown = bool(below) and not any(part.startswith(".") for part in below)
+    return is_shown and os.path.isfile(target) and Path(target).suffix.lower() in SUFFIXES

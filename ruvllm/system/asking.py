@@ -41,9 +41,9 @@ class Asks(Parts):
     ) -> IngestReport:
         """Read documents into memory and return what happened; durable on return, and free for unchanged documents.
 
-        `sources` is a file, a folder (read with all below it), or an iterable of paths and texts; a text may be a
-        mapping with text, title, source and metadata, a dialogue one with turns in the place of text. Documents that
-        cannot be read are listed in the report.
+        `sources` is a file, a folder (read with all below it, links out of it aside), or an iterable of paths and
+        texts; a text may be a mapping with text, title, source and metadata, a dialogue one with turns in the place of
+        text. Documents that cannot be read are listed in the report.
         """
         with self.worker.request():
             report = self.memory.ingest(sources, on_progress=on_progress)

@@ -112,6 +112,23 @@ def test_vanished_file_keeps_its_chunks(memory: Memory, docs: Path) -> None:
     assert len(chunks(memory, docs / "guide.md")) == 3
 
 
+def test_a_link_leads_to_nothing_outside_and_to_nothing_twice(memory: Memory, docs: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("the key of the safe")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "more.txt").write_text("more secrets")
+    (docs / ".kept.txt").write_text("a hidden file that is shown by a link")
+    (docs / "again.md").symlink_to(docs / "guide.md")
+    (docs / "shown.txt").symlink_to(docs / ".kept.txt")
+    (docs / "out.txt").symlink_to(tmp_path / "secret.txt")
+    (docs / "out").symlink_to(tmp_path / "elsewhere")
+    report = memory.ingest(docs)
+    assert {Path(one.source).name for one in memory.sources()} == {"guide.md", "note.txt", "shown.txt"}
+    assert {name: reason.split(":")[0] for name, reason in reasons(report).items()} == dict.fromkeys(
+        ("out", "out.txt"), "it is a link out of the folder"
+    )
+    assert memory.ingest(docs / "out.txt").added == 1  # by name
+
+
 def test_bad_files_are_listed_and_the_rest_is_stored(open_memory: Callable[..., Memory], docs: Path) -> None:
     (docs / "empty.md").write_text(" \n")
     (docs / "binary.txt").write_bytes(b"abc\x00def")

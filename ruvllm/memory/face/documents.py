@@ -37,9 +37,9 @@ class Documents(OpenedBrain):
         """Read documents into memory; durable on return, idempotent, and free for unchanged documents.
 
         Args:
-            sources: a file or a folder (read with all below it); or an iterable of paths and texts, in which a str that
-                names nothing on disk is a text, and a mapping is a text with title, source and metadata, or a dialogue
-                with turns, mappings of text, speaker, date and metadata.
+            sources: a file or a folder (read with all below it, links out of it aside); or an iterable of paths and
+                texts, in which a str that names nothing on disk is a text, and a mapping is a text with title, source
+                and metadata, or a dialogue with turns, mappings of text, speaker, date and metadata.
             on_progress: called after every document.
 
         Raises:
