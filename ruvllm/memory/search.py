@@ -399,8 +399,9 @@ class GraphSearch:
             for rank in some:
                 node = fetched.get(int(ids[order[rank]]))
                 if node is not None:  # not deleted since
-                    (copies if (node.type, node.text) in said else chosen).append(rank)
-                    said.add((node.type, node.text))
+                    says = node.type, seeds.archived.get(node.id, node.text)
+                    (copies if says in said else chosen).append(rank)
+                    said.add(says)
             if len(chosen) >= k:
                 break
         return list(order[sorted([*chosen, *copies][:k])].tolist()), nodes

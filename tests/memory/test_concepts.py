@@ -139,6 +139,18 @@ def test_archived_members_are_found_through_their_concept(memory: Memory) -> Non
     assert len(memory._nearest) == 2
 
 
+def test_archived_texts_that_begin_alike_are_no_copies_of_each_other(memory: Memory) -> None:
+    beginning = "red green blue paint " * 5
+    old = [old_node(memory, beginning + word) for word in ("azure", "beige", "coral")]
+    use(memory, memory.insert_node("cargo crates compile"), 50, 0.0)
+    concept(memory, old)
+    assert memory.run_archival().archived == len(old)
+    assert {hit.node.id for hit in memory.search("red green blue paint", 3)} >= set(old[:2])
+    assert found(memory, "red green blue paint coral")[0] == old[2]
+    whole = [hit.node.text for hit in memory.search("red green blue paint", 4) if hit.node.tier is Tier.COLD]
+    assert len(set(whole)) == len(old)
+
+
 def test_what_is_archived_without_any_concept_is_not_found(memory: Memory) -> None:
     old = old_node(memory)
     memory.run_archival()
