@@ -71,7 +71,7 @@ def test_a_concept_that_was_just_written_is_sound_whatever_says_that_a_member_is
 
 
 def test_what_is_private_is_said_without_reading_the_texts(memory: Memory) -> None:
-    ids = memory.insert_nodes([f"paint{i} " * 50_000 for i in range(20)])
+    ids = memory.insert_nodes([f"paint{i} " * 50_000 for i in range(6)])
     [secret] = memory.insert_nodes([{"text": "a secret paint", "metadata": {"private": "yes"}}])
     assert memory.private_among([*ids, secret]) == {secret}
     tracemalloc.start()
